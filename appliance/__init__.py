@@ -1,0 +1,1 @@
+"""Everything in one process tree for a laptop."""

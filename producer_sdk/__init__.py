@@ -1,0 +1,1 @@
+"""What clients install: submit jobs, follow their streams, collect their results."""

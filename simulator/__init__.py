@@ -1,0 +1,1 @@
+"""Providers that misbehave on command, for the demo, the tests and the benchmarks."""
