@@ -34,8 +34,8 @@ async def eventually(
     """Call ``predicate`` (plain or async) until it returns something true, and return that.
 
     An ``AssertionError`` of the predicate counts as "not yet" and becomes the cause of the failure; any other exception
-    is raised at once. ``within`` and ``every`` are seconds. ``says`` adds words, or a look at the state at the end, to the
-    ``AssertionError`` that is raised when the time is up; a predicate that hangs is cancelled then as well.
+    is raised at once. ``within`` and ``every`` are seconds. ``says`` adds words, or a look at the state at the end, to
+    the ``AssertionError`` that is raised when the time is up; a predicate that hangs is cancelled then as well.
     """
     loop = asyncio.get_running_loop()
     start = loop.time()

@@ -1,0 +1,88 @@
+# Everything a person does with this repository. Needs Python 3.11 or newer with pip, and nothing else.
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+# Which interpreters to try, in this order; `make setup PYTHON=/path/to/python3.12` tries that one alone.
+PYTHON ?= python3.13 python3.12 python3.11 python3 python
+# Further words for pytest: `make test ARGS="-k scheduler -x"`
+ARGS  ?=
+PIP   := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up fix check test wheel bench lock clean
+.DELETE_ON_ERROR:
+
+help: ## these words
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMP) ## the environment in .venv, from the hashed lock
+	@:
+
+$(STAMP): requirements.lock pyproject.toml
+	@set -e; \
+	if ! $(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	  found=; \
+	  for candidate in $(PYTHON); do \
+	    if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	    then found=$$candidate; break; fi; \
+	  done; \
+	  if [ -z "$$found" ]; then \
+	    echo "Penstock needs Python 3.11 or newer with its venv module, and found none among: $(PYTHON)." >&2; \
+	    echo "On Debian or Ubuntu: apt-get install python3 python3-venv. On macOS: brew install python." >&2; \
+	    echo "An interpreter of another name: make setup PYTHON=/path/to/python" >&2; \
+	    exit 1; \
+	  fi; \
+	  echo "Making $(VENV) with $$("$$found" --version) ($$found)"; \
+	  "$$found" -m venv --clear $(VENV); \
+	fi; \
+	echo "Installing what requirements.lock names into $(VENV)"; \
+	$(PIP) install --require-hashes --only-binary :all: -r requirements.lock; \
+	$(PIP) install --no-deps --no-build-isolation --no-index --editable .; \
+	touch $@
+
+demo: $(STAMP) ## jobs over three simulated providers, an outage, a limit held; prints what happened
+	@$(BIN)/python -m appliance demo
+
+up: $(STAMP) ## everything on this machine, with simulated providers, until Ctrl-C
+	@$(BIN)/python -m appliance up --simulate
+
+fix: $(STAMP) ## let ruff repair and format what it can
+	@$(BIN)/ruff check --fix . || true
+	@$(BIN)/ruff format .
+
+check: $(STAMP) ## lint, format, types, imports, architecture; runs all of them, fails if one fails
+	@failed=; \
+	for step in "ruff check ." "ruff format --check ." "mypy" "lint-imports" "python -m pytest -q tests/architecture"; do \
+	  echo "--- $$step"; \
+	  $(BIN)/$$step || failed="$$failed\n  $$step"; \
+	done; \
+	if [ -n "$$failed" ]; then printf "\nmake check failed in:$$failed\n" >&2; exit 1; fi
+
+test: $(STAMP) ## every test
+	@$(BIN)/python -m pytest $(ARGS)
+
+wheel: $(STAMP) ## build the client library, and import it in an environment of its own
+	@rm -rf build/wheel dist
+	@$(PIP) wheel --no-deps --no-build-isolation --no-index --wheel-dir dist .
+	@$(BIN)/python -m zipfile -l dist/penstock-*.whl | awk 'NR > 1 { split($$1, part, "/"); \
+	  if (part[1] !~ /^(job_contracts|producer_sdk|penstock-[0-9.]+[.]dist-info)$$/) { print "not for clients: " $$1; bad = 1 } } \
+	  END { exit bad }'
+	@$(BIN)/python -m venv --clear build/wheel
+	@sed -n 's/^\([a-z0-9-]*==[^ ;]*\).*/\1/p' requirements.lock > build/wheel/constraints.txt
+	@build/wheel/bin/python -m pip --disable-pip-version-check --no-input --quiet \
+	  install --constraint build/wheel/constraints.txt dist/penstock-*.whl
+	@cd build && wheel/bin/python -I -c 'import job_contracts, producer_sdk; print(producer_sdk.__file__)'
+	@ls dist/penstock-*.whl
+
+bench: $(STAMP) ## throughput and latency on this machine
+	@$(BIN)/python -m benchmarks.throughput
+
+lock: $(STAMP) ## resolve pyproject.toml again (keeps what still fits; ARGS=--upgrade takes the newest)
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --group dev --extra cli --output-file requirements.lock $(ARGS) pyproject.toml
+	@if grep -nE '://|^-|file:' requirements.lock; then echo "requirements.lock names an address" >&2; exit 1; fi
+
+clean: ## remove what builds and tools left behind (keeps .venv)
+	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
