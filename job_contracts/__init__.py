@@ -1,1 +1,6 @@
-"""The wire: every message, subject and stream name that processes and clients exchange."""
+"""The wire: every message, subject, stream name and failure that crosses a process border; pydantic only, no I/O.
+
+``chat`` the provider-neutral conversation · ``jobs`` what is submitted · ``results`` how it ended · ``stream`` tokens on
+their way · ``attempts`` scheduler and pools · ``failures`` what can go wrong and what it permits · ``facts`` what the
+ledger is told · ``desk`` questions and answers · ``subjects`` all names · ``codec`` bytes and back.
+"""

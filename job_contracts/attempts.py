@@ -1,0 +1,139 @@
+"""What goes between the scheduler and the pools: assignments down; outcomes, heartbeats and aborts."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from job_contracts.chat import Usage
+from job_contracts.codec import VERSION, Version, Wire
+from job_contracts.failures import Failure
+from job_contracts.jobs import BlobRef, Job
+from job_contracts.results import AttemptRecord
+
+
+class Timeouts(Wire):
+    """Seconds a worker waits: for the connection, the first token, the next one, and the whole answer."""
+
+    connect: float = 5.0
+    first_token: float = 60.0
+    stall: float = 30.0
+    total: float = 600.0
+
+
+class Grant(Wire):
+    """The permission to make one attempt, with what was reserved for it."""
+
+    domain: str
+    input_tokens: int
+    output_tokens: int
+    valid_for: float
+    """Seconds after ``granted`` in which the call must start; later the worker hands it back."""
+    granted: float
+    """UTC seconds on the scheduler's clock."""
+
+
+class Adaptation(Wire):
+    """What a route's rules change in the conversation for this target."""
+
+    system_replace: str | None = None
+    system_append: str | None = None
+
+
+class Assignment(Wire):
+    """One attempt to make. On the wire it is JSON whose last member ``job`` is the submitted body, byte for byte."""
+
+    version: Version = VERSION
+    job_id: str
+    project: str
+    attempt: int
+    """1, 2, 3 … of this job; also the generation of its stream."""
+    deployment: str
+    provider: str
+    model: str
+    grant: Grant
+    timeouts: Timeouts = Timeouts()
+    adaptation: Adaptation | None = None
+    route: str
+    token: str
+    body_hash: str
+    submitted: float
+    deadline: float | None = None
+    stream: bool = False
+    switched_from: str | None = None
+    """Deployment the attempt before ran at, with ``switch_reason`` its failure kind."""
+    switch_reason: str | None = None
+    history: tuple[AttemptRecord, ...] = ()
+    """The attempts so far, to be repeated in the result."""
+    epoch: int
+    """The leader's term that dispatched it."""
+    blob: BlobRef | None = None
+    job: Job | None = None
+    """Exactly one of ``job`` and ``blob`` is there."""
+
+    @property
+    def attempt_id(self) -> str:
+        """Unique name of this attempt."""
+        return f"{self.job_id}.{self.attempt}"
+
+
+class LimitReading(Wire):
+    """What a provider's headers said of one limit of a deployment's domain."""
+
+    unit: Literal["requests", "input_tokens", "output_tokens", "tokens", "concurrency"]
+    limit: float | None = None
+    remaining: float | None = None
+    reset: float | None = None
+    """Seconds until it is full again."""
+    window: float = 60.0
+    """Seconds of the limit's window."""
+
+
+class Outcome(Wire):
+    """How an attempt ended when it did not write the job's result; what the leader decides the next step from."""
+
+    version: Version = VERSION
+    job_id: str
+    project: str
+    token: str
+    body_hash: str
+    pool: str
+    worker: str
+    record: AttemptRecord
+    failure: Failure
+    limits: tuple[LimitReading, ...] = ()
+    called: bool = True
+    """False if the provider was never called (handed back, grant expired, unreadable)."""
+
+
+class Heartbeat(Wire):
+    """A worker is alive, what it holds, and what it has read of its provider's limits since the last beat."""
+
+    version: Version = VERSION
+    pool: str
+    worker: str
+    slots: int
+    attempts: tuple[str, ...] = ()
+    """Ids of all attempts it has fetched and not yet answered for."""
+    draining: bool = False
+    limits: dict[str, tuple[LimitReading, ...]] = {}
+    """By deployment."""
+
+
+class HeartbeatReply(Wire):
+    """What the leader wants a worker to know: attempts it should stop."""
+
+    abort: tuple[str, ...] = ()
+
+
+class Abort(Wire):
+    """Stop these attempts now."""
+
+    attempts: tuple[str, ...]
+    reason: str = "cancelled"
+
+
+class Spent(Wire):
+    """Tokens an aborted or failed attempt has cost, for the books."""
+
+    attempt: str
+    usage: Usage

@@ -1,0 +1,89 @@
+"""Questions a producer may ask of the scheduler's desk (request and reply on ``v1.api.<project>.<operation>``)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from job_contracts.codec import VERSION, Version, Wire
+from job_contracts.failures import Failure
+from job_contracts.jobs import JobStatus, Lane
+from job_contracts.stream import Chunk
+
+Operation = Literal["hello", "status", "results", "chunks", "blob"]
+
+MAX_ASKED = 500
+"""Jobs one ``results`` question may name."""
+
+
+class Hello(Wire):
+    """``hello``: what this project may do, so that a producer refuses bad input before it is sent. Asked with ``{}``."""
+
+    version: Version = VERSION
+    project: str
+    routes: tuple[str, ...]
+    lanes: tuple[Lane, ...]
+    max_message: int
+    """Bytes a submission may have before its body goes as a blob."""
+    max_body: int
+    """Bytes a body may have at all."""
+    server: str
+    """Version of the service."""
+
+
+class AskJobs(Wire):
+    """``status`` and ``results``: which jobs."""
+
+    version: Version = VERSION
+    jobs: Annotated[tuple[str, ...], Field(max_length=MAX_ASKED)]
+
+
+class Statuses(Wire):
+    """Answer to ``status``: the jobs that are known and have no result yet."""
+
+    version: Version = VERSION
+    statuses: tuple[JobStatus, ...]
+    finished: tuple[str, ...] = ()
+    """Asked-for jobs that have a result."""
+
+
+class Results(Wire):
+    """Answer to ``results``: the records found, as they are stored; the others have none yet or are unknown."""
+
+    version: Version = VERSION
+    records: tuple[str, ...]
+    """Each a ``Result`` as JSON text."""
+    more: bool = False
+    """True if not all fitted into one answer: ask again for the rest."""
+
+
+class AskChunks(Wire):
+    """``chunks``: the stream of a job after ``(generation, sequence)``."""
+
+    version: Version = VERSION
+    job: str
+    generation: int = 0
+    sequence: int = 0
+
+
+class Chunks(Wire):
+    """Answer to ``chunks``, in order."""
+
+    version: Version = VERSION
+    chunks: tuple[Chunk, ...]
+    more: bool = False
+
+
+class AskBlob(Wire):
+    """``blob``: one chunk of a result that was too large for a message; the answer is its bytes."""
+
+    version: Version = VERSION
+    job: str
+    index: int
+
+
+class Refusal(Wire):
+    """The desk's answer when it cannot do what was asked; told from others by its only member."""
+
+    refused: Failure

@@ -1,0 +1,144 @@
+"""What a producer submits, and what it is told about it before there is a result."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+from hashlib import sha256
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from job_contracts.chat import Conversation
+from job_contracts.codec import VERSION, Version, Wire
+
+Lane = Literal["rt", "std", "batch", "bg"]
+LANES: tuple[Lane, ...] = ("rt", "std", "batch", "bg")
+
+MAX_TAGS = 16
+
+
+class BlobRef(Wire):
+    """Where the bytes lie when they were too large for one message: ``chunks`` messages, ``size`` bytes in all."""
+
+    chunks: int
+    size: int
+    sha256: str
+
+
+class Job(Wire):
+    """One completion job, as its producer wrote it. The project is not in it: it comes from the subject."""
+
+    version: Version = VERSION
+    id: str
+    kind: Literal["chat"] = "chat"
+    route: Annotated[str, Field(min_length=1, max_length=200)]
+    """The model name asked for, resolved to deployments by the scheduler."""
+    conversation: Conversation
+    lane: Lane = "std"
+    priority: Annotated[int, Field(ge=0, le=9)] = 5
+    """0 first, 9 last, within a project's share of a lane."""
+    deadline: float | None = None
+    """UTC seconds; the job has a result or has expired by then."""
+    not_before: float | None = None
+    """UTC seconds; not sent to a provider before then."""
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    session: Annotated[str, Field(max_length=256)] | None = None
+    max_cost: Annotated[Decimal, Field(ge=0)] | None = None
+    tags: Annotated[dict[str, str], Field(max_length=MAX_TAGS)] = {}
+    stream: bool = False
+    """Whether tokens are wanted while they come."""
+
+    @model_validator(mode="after")
+    def _times_agree(self) -> Job:
+        if self.deadline is not None and self.not_before is not None and self.deadline <= self.not_before:
+            message = "deadline must be later than not_before"
+            raise ValueError(message)
+        return self
+
+
+def body_hash(body: bytes) -> str:
+    """Fingerprint of a job's body, by which a resubmission under one idempotency key is told from another job."""
+    return sha256(body).hexdigest()[:32]
+
+
+Need = Literal["tools", "images", "json_schema", "reasoning", "logprobs"]
+
+
+class Ticket(Wire):
+    """What the scheduler knows of a queued job without its body; travels as the header ``Penstock-Ticket``."""
+
+    version: Version = VERSION
+    route: str
+    lane: Lane = "std"
+    priority: Annotated[int, Field(ge=0, le=9)] = 5
+    deadline: float | None = None
+    not_before: float | None = None
+    submitted: float
+    """UTC seconds on the producer's clock."""
+    token: str
+    """Random per submission; a cancel must carry it, so it never hits a later job of the same id."""
+    body_hash: str
+    input_estimate: Annotated[int, Field(ge=0)]
+    """The producer's count of prompt tokens; corrected by what providers report."""
+    max_output: int | None = None
+    stream: bool = False
+    session: str | None = None
+    max_cost: Decimal | None = None
+    needs: tuple[Need, ...] = ()
+    blob: BlobRef | None = None
+
+
+class JobState(StrEnum):
+    """The life of a job; the last five are terminal."""
+
+    QUEUED = "queued"
+    HELD = "held"
+    DISPATCHED = "dispatched"
+    STREAMING = "streaming"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    DEAD = "dead"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing more will happen to the job."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED, JobState.DEAD})
+
+
+class JobStatus(Wire):
+    """Where a job is now, and why it waits if it does."""
+
+    version: Version = VERSION
+    job: str
+    state: JobState
+    route: str
+    lane: Lane
+    token: str
+    body_hash: str
+    submitted: float
+    attempts: int = 0
+    """Dispatches so far."""
+    deployment: str | None = None
+    """Where it is being worked on."""
+    position: int | None = None
+    """Jobs that would be served before it, as things stand; 0 is next."""
+    eta: float | None = None
+    """Seconds until it is likely to be dispatched."""
+    waiting_for: str | None = None
+    """In words: what it waits for (a limit, a pause, its not_before, its turn)."""
+    deadline: float | None = None
+
+
+class Cancel(Wire):
+    """A producer's wish that a job should not be (further) worked on; ``token`` is the submission's own."""
+
+    version: Version = VERSION
+    job: str
+    token: str
+    reason: str = "cancelled by the producer"

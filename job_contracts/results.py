@@ -1,0 +1,91 @@
+"""The one terminal record of a job, with the story of its attempts."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+from job_contracts.chat import Answer, FinishReason, Usage
+from job_contracts.codec import VERSION, Version, Wire
+from job_contracts.failures import Failure
+from job_contracts.jobs import BlobRef, JobState
+
+LossKind = Literal["dropped", "renamed", "clamped", "rewritten", "merged", "converted"]
+
+
+class Loss(Wire):
+    """Something a dialect could not carry over as it was: what, how it changed, and why."""
+
+    kind: LossKind
+    field: str
+    detail: str
+
+
+class AttemptRecord(Wire):
+    """One call to one deployment, as the job's story tells it. Times are UTC seconds, durations seconds."""
+
+    number: int
+    deployment: str
+    provider: str
+    model: str
+    started: float
+    seconds: float
+    first_token: float | None = None
+    """Seconds from the request to the first token."""
+    failure: Failure | None = None
+    usage: Usage = Usage()
+    losses: tuple[Loss, ...] = ()
+
+
+class Times(Wire):
+    """UTC seconds of a job's steps; ``submitted`` is the producer's clock, the others the services'."""
+
+    submitted: float
+    dispatched: float | None = None
+    finished: float
+
+
+class Settlement(Wire):
+    """What the scheduler needs of a result without its body; travels as the header ``Penstock-Settlement``."""
+
+    state: JobState
+    token: str
+    body_hash: str
+    attempt: int = 0
+    """Number of the attempt that ended the job; 0 if none did."""
+    deployment: str | None = None
+    usage: Usage = Usage()
+    seconds: float = 0.0
+    """Duration of that attempt."""
+    first_token: float | None = None
+
+
+class Result(Wire):
+    """A job's one visible end."""
+
+    version: Version = VERSION
+    job: str
+    project: str
+    state: JobState
+    route: str
+    token: str
+    body_hash: str
+    nonce: str
+    """Who wrote this record: the attempt, or the leader's term. Settles who won a race."""
+    answer: Answer | None = None
+    finish_reason: FinishReason | None = None
+    finish_raw: str | None = None
+    """The provider's own word for it."""
+    usage: Usage = Usage()
+    cost: Decimal | None = None
+    """US dollars as the provider stated them; ``None`` where it does not and no price is known."""
+    provider: str | None = None
+    model: str | None = None
+    """The model that answered, in the provider's words."""
+    deployment: str | None = None
+    attempts: tuple[AttemptRecord, ...] = ()
+    failure: Failure | None = None
+    times: Times
+    tags: dict[str, str] = {}
+    blob: BlobRef | None = None
+    """Set where the answer was too large for one message: the full record lies there."""

@@ -1,0 +1,187 @@
+"""Every subject, stream, header and id of the wire, in one place.
+
+A job id is two subject tokens joined by a dash, ``stem-leaf``: the stem is the producer's own (random per producer, or
+``key`` for ids made from an idempotency key), so one subscription to ``live.<project>.<stem>.>`` hears all its jobs and
+nobody else's. A project is one token. Model names never appear in a subject.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+
+from job_contracts.codec import ContractError
+
+PREFIX = "penstock"
+PUBLIC = f"{PREFIX}.v1"
+"""What producers may name; everything else is internal."""
+
+SUBMIT, WORK, RES, OUT, TOK, CTL, LEDGER, DEAD, BLOB = (
+    "SUBMIT",
+    "WORK",
+    "RES",
+    "OUT",
+    "TOK",
+    "CTL",
+    "LEDGER",
+    "DEAD",
+    "BLOB",
+)
+"""Stream names; WORK, OUT and SUBMIT are per shard, see ``stream_name``."""
+
+H_TICKET = "Penstock-Ticket"
+"""On SUBMIT: what the scheduler needs to know without the body (jobs.Ticket)."""
+H_SETTLEMENT = "Penstock-Settlement"
+"""On RES: what the scheduler needs to settle without the body (results.Settlement)."""
+H_TRACE = "traceparent"
+
+_TOKEN = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
+_JOB = re.compile(r"^[A-Za-z0-9_]{1,32}-[A-Za-z0-9_]{1,32}$")
+KEYED_STEM = "key"
+
+
+def stream_name(stream: str, shard: int = 0) -> str:
+    """Name of a per-shard stream: ``WORK_0``."""
+    return f"{stream}_{shard}"
+
+
+def check_token(token: str, what: str) -> str:
+    """``token`` if it may stand in a subject. Raises ContractError otherwise."""
+    if not _TOKEN.match(token):
+        message = f"{what} {token!r} may hold only letters, digits, _ and -, at most 64 of them"
+        raise ContractError(message, field=what, remedy=f"choose another {what}")
+    return token
+
+
+def check_job_id(job_id: str) -> str:
+    """``job_id`` if it is one (``stem-leaf``). Raises ContractError otherwise."""
+    if not _JOB.match(job_id):
+        message = f"{job_id!r} is not a job id (two groups of letters, digits and _ joined by one dash)"
+        raise ContractError(message, field="job", remedy="use the id that submit returned")
+    return job_id
+
+
+def keyed_job_id(idempotency_key: str) -> str:
+    """The job id of an idempotency key: the same key always names the same job of a project."""
+    return f"{KEYED_STEM}-{sha256(idempotency_key.encode()).hexdigest()[:32]}"
+
+
+def _job_tokens(job_id: str) -> str:
+    stem, _, leaf = job_id.partition("-")
+    return f"{stem}.{leaf}"
+
+
+def submit(project: str, job_id: str) -> str:
+    """Where a producer publishes a job."""
+    return f"{PUBLIC}.submit.{project}.{_job_tokens(job_id)}"
+
+
+def cancel(project: str, job_id: str) -> str:
+    """Where a producer publishes a cancel."""
+    return f"{PUBLIC}.cancel.{project}.{_job_tokens(job_id)}"
+
+
+def blob(project: str, job_id: str, index: int) -> str:
+    """Where a producer publishes chunk ``index`` of a job body that is too large for one message."""
+    return f"{PUBLIC}.blob.{project}.{_job_tokens(job_id)}.{index}"
+
+
+def api(project: str, operation: str) -> str:
+    """Where a producer asks the scheduler's desk."""
+    return f"{PUBLIC}.api.{project}.{operation}"
+
+
+def live(project: str, stem: str) -> str:
+    """What a producer subscribes to: tokens and results of all jobs with that stem."""
+    return f"{PUBLIC}.live.{project}.{stem}.>"
+
+
+def live_job(project: str, job_id: str) -> str:
+    """Tokens and result of one job: ``….tok`` and ``….res``."""
+    return f"{PUBLIC}.live.{project}.{_job_tokens(job_id)}.*"
+
+
+def live_result(project: str, job_id: str) -> str:
+    """Where a job's result is republished."""
+    return f"{PUBLIC}.live.{project}.{_job_tokens(job_id)}.res"
+
+
+def inbox_prefix(project: str) -> str:
+    """Reply inboxes of a project's producers start with this; the desk answers nowhere else."""
+    return f"_INBOX_{project}"
+
+
+def queued(shard: int, project: str, job_id: str) -> str:
+    """A submission as it is stored (the broker rewrites ``submit`` to it)."""
+    return f"{PREFIX}.q.{shard}.{project}.{_job_tokens(job_id)}"
+
+
+def work(shard: int, pool: str, project: str, job_id: str) -> str:
+    """An assignment on its way to a pool; the attempt is in the message, so a rescue replaces it in place."""
+    return f"{PREFIX}.work.{shard}.{pool}.{project}.{_job_tokens(job_id)}"
+
+
+def work_of_pool(shard: int, pool: str) -> str:
+    """Everything a pool's consumer is handed."""
+    return f"{PREFIX}.work.{shard}.{pool}.>"
+
+
+def lease(shard: int) -> str:
+    """The leader's record, in the WORK stream."""
+    return f"{PREFIX}.lease.{shard}"
+
+
+def result(project: str, job_id: str) -> str:
+    """A job's one terminal record."""
+    return f"{PREFIX}.res.{project}.{_job_tokens(job_id)}"
+
+
+def result_blob(project: str, job_id: str, index: int) -> str:
+    """Chunk ``index`` of a result that is too large for one message."""
+    return f"{PREFIX}.blob.{project}.{_job_tokens(job_id)}.{index}"
+
+
+def outcome(shard: int, project: str, job_id: str) -> str:
+    """How the last attempt of a job ended, when it did not end the job."""
+    return f"{PREFIX}.out.{shard}.{project}.{_job_tokens(job_id)}"
+
+
+def tokens(project: str, job_id: str) -> str:
+    """A job's streamed chunks."""
+    return f"{PREFIX}.tok.{project}.{_job_tokens(job_id)}"
+
+
+def usage(pool: str, worker: str) -> str:
+    """Where a worker tells the ledger what its attempts cost (facts.Facts)."""
+    return f"{PREFIX}.usage.{pool}.{worker}"
+
+
+def dead(project: str, job_id: str) -> str:
+    """A job, or a message that could not be read, set aside with the reason."""
+    return f"{PREFIX}.dead.{project}.{_job_tokens(job_id)}"
+
+
+def unreadable(stream: str, seq: int) -> str:
+    """A message that could not even be attributed to a job, set aside."""
+    return f"{PREFIX}.dead.-.{stream}.{seq}"
+
+
+def barrier(stream: str, shard: int) -> str:
+    """A mark a leader writes before it believes that something is absent from ``stream``."""
+    return f"{PREFIX}.{stream.lower()}_barrier.{shard}"
+
+
+def heartbeat(pool: str, worker: str) -> str:
+    """A worker's sign of life (core message, attempts.Heartbeat)."""
+    return f"{PREFIX}.beat.{pool}.{worker}"
+
+
+def abort(pool: str) -> str:
+    """Attempts a pool's workers must stop at once (core message, attempts.Abort)."""
+    return f"{PREFIX}.abort.{pool}"
+
+
+def project_and_job(subject: str) -> tuple[str, str]:
+    """Project and job id of any stored subject that ends in ``project.stem.leaf``."""
+    project, stem, leaf = subject.rsplit(".", 3)[1:]
+    return project, f"{stem}-{leaf}"

@@ -1,0 +1,193 @@
+"""The operator's one configuration file as frozen models, refused with file, line and expected form when it is wrong."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from job_contracts.attempts import Adaptation, Timeouts
+from job_contracts.jobs import LANES, Lane
+
+Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class Section(BaseModel):
+    """Base of all sections: immutable, and a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Limits(Section):
+    """What a provider meters for one limit domain, per minute unless said otherwise; ``None`` means unlimited."""
+
+    rpm: Annotated[float, Field(gt=0)] | None = None
+    input_tpm: Annotated[float, Field(gt=0)] | None = None
+    output_tpm: Annotated[float, Field(gt=0)] | None = None
+    tpm: Annotated[float, Field(gt=0)] | None = None
+    """Input and output tokens together, for providers that meter the sum."""
+    concurrency: Annotated[int, Field(gt=0)] | None = None
+    window: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds of the provider's window."""
+    burst: Annotated[float, Field(gt=0, le=1)] = 0.02
+    """Share of a limit that may be used at once; the rest refills evenly over the window."""
+    skew: Annotated[float, Field(ge=0)] = 1.0
+    """Seconds a call may arrive late at the provider; the refill is slowed so that no window of theirs overflows."""
+
+
+class Domain(Section):
+    """A limit domain of its own inside a provider: the models (globs) that share these limits."""
+
+    models: Annotated[tuple[str, ...], Field(min_length=1)]
+    limits: Limits
+
+
+class Provider(Section):
+    """One authenticated endpoint; a name known to the catalogue needs only its key."""
+
+    key: SecretStr = SecretStr("")
+    dialect: Literal["openai_chat", "anthropic", "gemini"] | None = None
+    base_url: str | None = None
+    catalogue: str | None = None
+    """Name of the catalogue row to start from; default: the provider's own name."""
+    hosting: Literal["managed", "self"] = "managed"
+    region: str | None = None
+    limits: Limits = Limits()
+    domains: dict[Token, Domain] = {}
+    concurrency: Annotated[int, Field(gt=0)] | None = None
+    """Calls at once over all workers; the same as ``limits.concurrency``."""
+    slots: Annotated[int, Field(gt=0, le=10_000)] = 256
+    """Calls at once in one worker process."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Provider:
+        if (self.dialect is None) != (self.base_url is None) and self.dialect is not None:
+            message = "a provider with a dialect of its own also needs its base_url"
+            raise ValueError(message)
+        return self
+
+
+class Switching(Section):
+    """One rule of a route: what to change in the conversation when it goes to a matching deployment."""
+
+    to: str
+    """Glob over ``provider/model``."""
+    system: Annotated[dict[Literal["append", "replace"], str], Field(min_length=1, max_length=1)]
+
+    def adaptation(self) -> Adaptation:
+        """The rule as it travels with an assignment."""
+        return Adaptation(system_append=self.system.get("append"), system_replace=self.system.get("replace"))
+
+
+class Breaker(Section):
+    """When a deployment is left alone: ``failures`` in a row open it for ``open_for`` seconds, doubled up to ``max_open``."""
+
+    failures: Annotated[int, Field(gt=0)] = 5
+    open_for: Annotated[float, Field(gt=0)] = 5.0
+    max_open: Annotated[float, Field(gt=0)] = 120.0
+
+
+class Route(Section):
+    """The model name producers ask for, and where it may be served."""
+
+    strategy: Literal["ordered"] = "ordered"
+    deployments: Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+/.+$")], ...], Field(min_length=1)]
+    """``provider/model``, best first."""
+    timeouts: Timeouts = Timeouts()
+    on_switch: tuple[Switching, ...] = ()
+    max_attempts: Annotated[int, Field(gt=0, le=50)] = 5
+    """Attempts that count (a rate limit does not)."""
+    expected_output: Annotated[int, Field(gt=0)] = 256
+    """Output tokens to reserve until the route has learnt its own average."""
+
+
+class LaneShare(Section):
+    """A lane's weight against the other lanes."""
+
+    share: Annotated[float, Field(gt=0, le=1)]
+
+
+class Project(Section):
+    """A tenant: what it may use and how much of the queue."""
+
+    routes: tuple[str, ...] | None = None
+    """Routes it may ask for; ``None`` means all."""
+    lanes: tuple[Lane, ...] = LANES
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Share inside a lane against the other projects."""
+    max_queued: Annotated[int, Field(gt=0)] = 200_000
+    max_in_flight: Annotated[int, Field(gt=0)] | None = None
+    retry_share: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Further attempts may be at most this share of its dispatches (with a floor of 10) before retries are refused."""
+
+
+class Nats(Section):
+    """Where the broker is and how its streams are laid out."""
+
+    url: str = "nats://127.0.0.1:4222"
+    user: str | None = None
+    password: SecretStr | None = None
+    replicas: Literal[1, 3, 5] = 1
+    max_queue_bytes: Annotated[int, Field(gt=0)] = 8 * 1024**3
+    max_work_messages: Annotated[int, Field(ge=100)] = 20_000
+    result_ttl: Annotated[int, Field(ge=60)] = 86_400
+    """Seconds a result stays readable and its idempotency key protects."""
+    max_body: Annotated[int, Field(gt=0)] = 32 * 1024**2
+    """Bytes one job's body may have."""
+    manage: Literal["create", "validate"] = "create"
+
+
+class Scheduling(Section):
+    """The scheduler's own pace; the defaults suit almost everyone."""
+
+    shard: int = 0
+    lease: Annotated[float, Field(gt=1)] = 8.0
+    """Seconds of silence after which another replica takes over."""
+    renew: Annotated[float, Field(gt=0)] = 2.0
+    batch: Annotated[int, Field(ge=1, le=900)] = 200
+    """Dispatches in one atomic write at most."""
+    linger: Annotated[float, Field(ge=0)] = 0.002
+    """Seconds to collect a batch."""
+    grant_valid: Annotated[float, Field(gt=0)] = 5.0
+    """Seconds after a grant in which its call must start."""
+    beat_missed: Annotated[float, Field(gt=0)] = 10.0
+    """Seconds without a worker's heartbeat until its attempts are lost."""
+    max_worker_deaths: Annotated[int, Field(gt=0)] = 2
+    """Workers a job may take down before it is set aside as poison."""
+    lanes: dict[Lane, LaneShare] = {
+        "rt": LaneShare(share=0.6),
+        "std": LaneShare(share=0.25),
+        "batch": LaneShare(share=0.1),
+        "bg": LaneShare(share=0.05),
+    }
+    breaker: Breaker = Breaker()
+    default_deadline: Annotated[float, Field(gt=0)] = 86_400.0
+    """Seconds a job without a deadline may take."""
+    reconcile_every: Annotated[float, Field(gt=0)] = 30.0
+
+
+class Config(Section):
+    """Everything an operator may say."""
+
+    providers: Annotated[dict[Token, Provider], Field(min_length=1)]
+    routes: Annotated[dict[str, Route], Field(min_length=1)]
+    projects: dict[Token, Project] = {"default": Project()}
+    nats: Nats = Nats()
+    scheduler: Scheduling = Scheduling()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Config:
+        for name, route in self.routes.items():
+            for deployment in route.deployments:
+                provider = deployment.partition("/")[0]
+                if provider not in self.providers:
+                    known = ", ".join(sorted(self.providers))
+                    message = f"routes.{name}.deployments: {deployment!r}: there is no provider {provider!r} (there are: {known})"
+                    raise ValueError(message)
+        for name, project in self.projects.items():
+            for asked in project.routes or ():
+                if asked not in self.routes:
+                    known = ", ".join(sorted(self.routes))
+                    message = f"projects.{name}.routes: there is no route {asked!r} (there are: {known})"
+                    raise ValueError(message)
+        return self

@@ -1,0 +1,61 @@
+"""What the policy decides; the service carries it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from job_contracts.failures import Failure
+    from job_contracts.jobs import JobState
+    from job_contracts.results import AttemptRecord
+
+
+@dataclass(slots=True, frozen=True)
+class Dispatch:
+    """Make this attempt now; its reservation is already taken from the domain's buckets."""
+
+    project: str
+    job: str
+    seq: int
+    """Sequence of the submission, where its body lies."""
+    attempt: int
+    route: str
+    deployment: str
+    domain: str
+    input_tokens: int
+    output_tokens: int
+    history: tuple[AttemptRecord, ...]
+    switched_from: str | None = None
+    switch_reason: str | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Finish:
+    """Write this terminal record (create-only); no further attempt will be made."""
+
+    project: str
+    job: str
+    seq: int
+    state: JobState
+    failure: Failure
+    history: tuple[AttemptRecord, ...]
+    route: str
+    token: str
+    body_hash: str
+    submitted: float
+    attempt: int = 0
+    """Number of the last attempt, 0 if there was none."""
+
+
+@dataclass(slots=True, frozen=True)
+class Abort:
+    """Tell the pool to stop this attempt; its outcome is still awaited."""
+
+    project: str
+    job: str
+    attempt: int
+    deployment: str
+
+
+Decision = Dispatch | Finish | Abort

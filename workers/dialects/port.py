@@ -1,0 +1,118 @@
+"""The seam between an attempt and a wire format: pure functions over bytes, no I/O, no clock.
+
+A dialect turns a conversation into a request and the answer's bytes back into deltas and one ``Decoded``. Streamed and
+plain answers share the path: ``feed`` bytes as they come, then ``finish``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from decimal import Decimal
+
+    from catalogue.rows import ModelRow, ProviderRow
+    from job_contracts.attempts import LimitReading
+    from job_contracts.chat import Answer, Conversation, FinishReason, Usage
+    from job_contracts.failures import Failure
+    from job_contracts.results import Loss
+    from job_contracts.stream import Delta
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom a request is for: the provider's row, the model's row (facts about its family), and the model name to send."""
+
+    provider: ProviderRow
+    model: ModelRow
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A request ready to be sent: path below the base URL (with query), headers without credentials, body, losses."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    losses: tuple[Loss, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A complete answer. Only an answer whose end was seen becomes one."""
+
+    answer: Answer
+    finish_reason: FinishReason
+    finish_raw: str | None
+    usage: Usage
+    model: str | None = None
+    cost: Decimal | None = None
+    """US dollars where the provider states them."""
+
+
+@dataclass(slots=True)
+class Partial:
+    """What had come when an answer broke: for the books, never for the producer as a success."""
+
+    usage: Usage
+    output_characters: int = 0
+    produced: bool = False
+
+
+class Decoder(Protocol):
+    """Reads one answer. Never raises on any bytes: what is wrong with them is a ``Failure`` value."""
+
+    def feed(self, data: bytes) -> Sequence[Delta]:
+        """Deltas (text, reasoning, tool calls) completed by these bytes; empty for a plain answer until ``finish``."""
+        ...
+
+    @property
+    def failure(self) -> Failure | None:
+        """Set as soon as the bytes themselves report or prove a failure (in-band error, malformed, too large)."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """The terminator was seen: nothing after it matters, the connection may be released."""
+        ...
+
+    @property
+    def partial(self) -> Partial:
+        """What has come so far."""
+        ...
+
+    def finish(self) -> Decoded | Failure:
+        """The body has ended (cleanly or not): the answer if its end was seen, else what was wrong."""
+        ...
+
+
+class Dialect(Protocol):
+    """One wire format."""
+
+    name: str
+
+    def encode(self, conversation: Conversation, target: Target) -> Encoded:
+        """The request. Whatever is dropped, renamed, clamped, merged or rewritten is in ``losses``."""
+        ...
+
+    def decoder(self, target: Target, *, content_type: str, max_bytes: int = 64 * 1024 * 1024) -> Decoder:
+        """A reader for one 2xx answer of the given content type."""
+        ...
+
+    def failure(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+        """Classify an answer that is not 2xx (header names lower case): kind, code, retry_after."""
+        ...
+
+    def limits(self, target: Target, headers: Mapping[str, str]) -> tuple[LimitReading, ...]:
+        """What the headers of any answer say about the provider's limits (header names lower case)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """How a provider wants its key: header name and value, bound to the provider's origin by the sender."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
