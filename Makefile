@@ -53,7 +53,7 @@ fix: $(STAMP) ## let ruff repair and format what it can
 
 check: $(STAMP) ## lint, format, types, imports, architecture; runs all of them, fails if one fails
 	@failed=; \
-	for step in "ruff check ." "ruff format --check ." "mypy" "lint-imports" "python -m pytest -q tests/architecture"; do \
+	for step in "ruff check ." "ruff format --check ." "mypy" "lint-imports --no-logo" "python -m pytest -q tests/architecture"; do \
 	  echo "--- $$step"; \
 	  $(BIN)/$$step || failed="$$failed\n  $$step"; \
 	done; \

@@ -1,0 +1,1 @@
+"""The seam to the broker: one port, one file per implementation."""

@@ -1,0 +1,1 @@
+"""Who runs what, where, when, decided from facts and now alone."""

@@ -1,0 +1,1 @@
+"""The wire formats of providers: one file each, and nothing in them but translation."""
