@@ -7,6 +7,8 @@ STAMP := $(VENV)/.set-up
 PYTHON ?= python3.13 python3.12 python3.11 python3 python
 # Further words for pytest: `make test ARGS="-k scheduler -x"`
 ARGS  ?=
+# Tests that `check` runs too: the rules, and that generated files are what their source says.
+CHECKED := tests/architecture $(wildcard tests/unit/job_contracts)
 PIP   := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
 .DEFAULT_GOAL := help
@@ -53,7 +55,7 @@ fix: $(STAMP) ## let ruff repair and format what it can
 
 check: $(STAMP) ## lint, format, types, imports, architecture; runs all of them, fails if one fails
 	@failed=; \
-	for step in "ruff check ." "ruff format --check ." "mypy" "lint-imports --no-logo" "python -m pytest -q tests/architecture"; do \
+	for step in "ruff check ." "ruff format --check ." "mypy" "lint-imports --no-logo" "python -m pytest -q $(CHECKED)"; do \
 	  echo "--- $$step"; \
 	  $(BIN)/$$step || failed="$$failed\n  $$step"; \
 	done; \
