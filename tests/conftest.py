@@ -1,0 +1,9 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+# A busy machine is not a failed property; pytest's own timeout bounds a test that hangs.
+settings.register_profile("penstock", deadline=None, print_blob=True)
+settings.load_profile("penstock")
