@@ -99,6 +99,8 @@ class Outcome(Wire):
     pool: str
     worker: str
     record: AttemptRecord
+    history: tuple[AttemptRecord, ...] = ()
+    """The attempts before it, as the assignment told them."""
     failure: Failure
     limits: tuple[LimitReading, ...] = ()
     called: bool = True

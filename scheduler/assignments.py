@@ -1,0 +1,76 @@
+"""What a worker is sent for a ``Dispatch``: the assignment as JSON, with the submitted body as its last member, unread."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from job_contracts import subjects
+from job_contracts.attempts import Assignment, Grant
+from job_contracts.codec import encode
+from runtime.bus.port import Outgoing
+
+if TYPE_CHECKING:
+    from job_contracts.attempts import Adaptation
+    from job_contracts.jobs import Ticket
+    from runtime.settings import Config, Route
+    from scheduler.policy.decisions import Dispatch
+
+ROLLUP = {"Nats-Rollup": "sub"}
+"""A further attempt replaces what an earlier one may have left on the same subject."""
+
+
+def pool_of(deployment: str) -> str:
+    """The pool that serves a deployment: its provider's."""
+    return deployment.partition("/")[0]
+
+
+def assignment(
+    dispatch: Dispatch, ticket: Ticket, body: bytes | None, config: Config, *, shard: int, epoch: int, wall: float
+) -> Outgoing:
+    """The message for one dispatch. ``body`` must be one JSON document (checked at intake); ``None`` for a blob."""
+    route = config.routes[dispatch.route]
+    provider, _, model = dispatch.deployment.partition("/")
+    order = Assignment.model_construct(
+        job_id=dispatch.job,
+        project=dispatch.project,
+        attempt=dispatch.attempt,
+        deployment=dispatch.deployment,
+        provider=provider,
+        model=model,
+        grant=Grant.model_construct(
+            domain=dispatch.domain,
+            input_tokens=dispatch.input_tokens,
+            output_tokens=dispatch.output_tokens,
+            valid_for=config.scheduler.grant_valid,
+            granted=wall,
+        ),
+        timeouts=route.timeouts,
+        adaptation=_adaptation(route, dispatch.deployment),
+        route=dispatch.route,
+        token=ticket.token,
+        body_hash=ticket.body_hash,
+        submitted=ticket.submitted,
+        deadline=ticket.deadline,
+        stream=ticket.stream,
+        switched_from=dispatch.switched_from,
+        switch_reason=dispatch.switch_reason,
+        history=dispatch.history,
+        epoch=epoch,
+        blob=ticket.blob,
+    )
+    data = encode(order)
+    if body is not None:
+        data = b"".join((data[:-1], b',"job":', body, b"}"))
+    subject = subjects.work(shard, provider, dispatch.project, dispatch.job)
+    return Outgoing(subject, data, ROLLUP if dispatch.attempt > 1 else None)
+
+
+def _adaptation(route: Route, deployment: str) -> Adaptation | None:
+    """The first matching rule; the deployment that stands first is the one the instructions were written for."""
+    if deployment == route.deployments[0]:
+        return None
+    for rule in route.on_switch:
+        if fnmatchcase(deployment, rule.to):
+            return rule.adaptation()
+    return None

@@ -1,0 +1,149 @@
+"""The terminal records the leader writes itself: failed, cancelled, expired and dead jobs, and what is set aside."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from base64 import b64encode
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from job_contracts import subjects
+from job_contracts.codec import encode
+from job_contracts.facts import DeadLetter
+from job_contracts.jobs import JobState
+from job_contracts.results import Result, Settlement, Times
+from runtime.bus.port import BusError, WrongSequence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Literal
+
+    from runtime.bus.port import Bus, Message
+    from runtime.clock import Clock
+    from scheduler.bodies import Bodies
+    from scheduler.policy.decisions import Finish
+
+log = logging.getLogger(__name__)
+
+BACKOFF = (0.05, 0.1, 0.2, 0.5, 1.0)
+"""Seconds between two tries of a record whose outcome is unknown; the last one repeats."""
+
+
+class Endings:
+    """Writes each ``Finish`` as a create-only result, in the background, until the broker has decided."""
+
+    def __init__(self, bus: Bus, clock: Clock, bodies: Bodies, *, ttl: int, epoch: int) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._bodies = bodies
+        self._ttl = ttl
+        self._nonce = f"leader.{epoch}"
+        self._writing: set[asyncio.Task[None]] = set()
+
+    def write(self, finish: Finish) -> None:
+        """Start writing; the result's own tail tells when it is there."""
+        task = asyncio.get_running_loop().create_task(self._write(finish), name=f"ending {finish.job}")
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def stop(self) -> None:
+        """Stop trying; the next leader decides anew what is not written."""
+        for task in tuple(self._writing):
+            task.cancel()
+        await asyncio.gather(*self._writing, return_exceptions=True)
+
+    async def set_aside(
+        self, message: Message, stream: str, reason: Literal["unreadable", "invalid"], detail: str
+    ) -> None:
+        """Keep an unreadable message as a dead letter. Raises BusError when it could not be kept."""
+        try:
+            project, job = subjects.project_and_job(message.subject)
+        except ValueError:
+            project, job = "", ""
+        letter = DeadLetter(
+            project=project,
+            job=job,
+            reason=reason,
+            detail=detail[:2000],
+            fingerprint=_fingerprint(reason, stream, detail),
+            at=self._clock.wall(),
+            stream=stream,
+            seq=message.seq,
+            headers=dict(message.headers or {}),
+            body=b64encode(message.data[: 256 * 1024]).decode(),
+        )
+        await self._bus.append(subjects.unreadable(stream, message.seq), encode(letter))
+
+    async def _write(self, finish: Finish) -> None:
+        if finish.state is JobState.DEAD:
+            await self._keep_letter(finish)
+        data, headers = self._record(finish)
+        subject = subjects.result(finish.project, finish.job)
+        for pause in _pauses():
+            try:
+                await self._bus.append(subject, data, headers=headers, expect_last=0, ttl=self._ttl)
+            except WrongSequence:
+                return
+            except BusError as error:
+                log.info("ending.retry", extra={"job_id": finish.job, "error": type(error).__name__})
+                await asyncio.sleep(pause)
+            else:
+                return
+
+    def _record(self, finish: Finish) -> tuple[bytes, Mapping[str, str]]:
+        result = Result(
+            job=finish.job,
+            project=finish.project,
+            state=finish.state,
+            route=finish.route,
+            token=finish.token,
+            body_hash=finish.body_hash,
+            nonce=self._nonce,
+            attempts=finish.history,
+            failure=finish.failure,
+            times=Times(submitted=finish.submitted, finished=self._clock.wall()),
+        )
+        settlement = Settlement(state=finish.state, token=finish.token, body_hash=finish.body_hash)
+        return encode(result), {subjects.H_SETTLEMENT: encode(settlement).decode()}
+
+    async def _keep_letter(self, finish: Finish) -> None:
+        body = await self._body(finish.seq)
+        letter = DeadLetter(
+            project=finish.project,
+            job=finish.job,
+            reason="poison",
+            detail=finish.failure.message,
+            fingerprint=_fingerprint(finish.failure.kind, finish.route, ""),
+            at=self._clock.wall(),
+            stream=subjects.SUBMIT,
+            seq=finish.seq,
+            attempts=finish.attempt,
+            body=b64encode(body).decode(),
+        )
+        for pause in _pauses():
+            try:
+                await self._bus.append(subjects.dead(finish.project, finish.job), encode(letter))
+            except BusError:
+                await asyncio.sleep(pause)
+            else:
+                return
+
+
+    async def _body(self, seq: int) -> bytes:
+        for pause in _pauses():
+            try:
+                return self._bodies.at_hand(seq) or await self._bodies.read(seq) or b""
+            except BusError:
+                await asyncio.sleep(pause)
+        raise AssertionError  # the pauses never end
+
+
+def _fingerprint(*parts: str) -> str:
+    return sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _pauses() -> Iterator[float]:
+    yield from BACKOFF
+    while True:
+        yield BACKOFF[-1]

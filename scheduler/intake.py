@@ -1,0 +1,172 @@
+"""Submissions become facts: reads the SUBMIT stream from its beginning, and never stops at a message it cannot use."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from job_contracts import subjects
+from job_contracts.codec import ContractError, decode
+from job_contracts.failures import Failure, FailureKind
+from job_contracts.jobs import Job, JobState, Ticket
+from scheduler.policy.decisions import Finish
+from scheduler.policy.facts import Submitted
+from scheduler.submissions import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runtime.bus.port import Message
+    from runtime.clock import Clock
+    from scheduler.background import Background
+    from scheduler.bodies import Bodies
+    from scheduler.endings import Endings
+    from scheduler.policy.board import Board
+    from scheduler.submissions import Submissions
+
+log = logging.getLogger(__name__)
+
+FRESH = 60.0
+"""Seconds: a submission this young, under a random id, cannot be a resubmission of a job that is forgotten already."""
+
+
+class Intake:
+    """Turns each stored submission into an entry and a ``Submitted`` fact, or into a readable refusal."""
+
+    def __init__(
+        self,
+        *,
+        shard: int,
+        board: Board,
+        submissions: Submissions,
+        bodies: Bodies,
+        endings: Endings,
+        background: Background,
+        clock: Clock,
+        default_deadline: float,
+        republish: Callable[[str, str], object],
+        changed: Callable[[], None],
+    ) -> None:
+        self._stream = subjects.stream_name(subjects.SUBMIT, shard)
+        self._board = board
+        self._submissions = submissions
+        self._bodies = bodies
+        self._endings = endings
+        self._background = background
+        self._clock = clock
+        self._default_deadline = default_deadline
+        self._republish = republish
+        self._changed = changed
+
+    def on_message(self, message: Message) -> None:
+        """One submission, in order; ``data`` is empty when only headers were asked for (replay)."""
+        now = self._clock.monotonic()
+        try:
+            project, job = subjects.project_and_job(message.subject)
+            subjects.check_job_id(job)
+        except (ValueError, ContractError):
+            self._drop_unreadable(message, "the subject names no job", now)
+            return
+        if message.subject.startswith(f"{subjects.PREFIX}.submit_barrier."):
+            self._submissions.skip(message.seq, now)
+            return
+        key = (project, job)
+        if self._submissions.finished(key) or key in self._submissions.entries:
+            self._submissions.skip(message.seq, now)
+            self._republish(project, job)
+            return
+        self._accept(message, project, job, now)
+        self._changed()
+
+    def _accept(self, message: Message, project: str, job: str, now: float) -> None:
+        try:
+            ticket = decode(Ticket, (message.headers or {}).get(subjects.H_TICKET, ""))
+        except ContractError as error:
+            self._background.start(self._endings.set_aside(message, self._stream, "unreadable", str(error)))
+            self._refuse(message, project, job, None, error)
+            return
+        if message.data and ticket.blob is None:
+            problem = body_problem(message.data, job)
+            if problem is not None:
+                self._refuse(message, project, job, ticket, problem)
+                return
+            self._bodies.keep(message.seq, message.data)
+        self._submissions.add((project, job), self._entry(message.seq, job, ticket))
+        self._board.apply(self._fact(message.seq, project, job, ticket, now), now)
+
+    def _entry(self, seq: int, job: str, ticket: Ticket) -> Entry:
+        age = self._clock.wall() - ticket.submitted
+        return Entry(
+            seq=seq,
+            token=ticket.token,
+            body_hash=ticket.body_hash,
+            submitted=ticket.submitted,
+            deadline=ticket.deadline,
+            stream=ticket.stream,
+            blob=ticket.blob,
+            unsure=job.startswith(f"{subjects.KEYED_STEM}-") or not -FRESH < age < FRESH,
+        )
+
+    def _fact(self, seq: int, project: str, job: str, ticket: Ticket, now: float) -> Submitted:
+        offset = now - self._clock.wall()
+        deadline = ticket.deadline + offset if ticket.deadline is not None else now + self._default_deadline
+        return Submitted(
+            project=project,
+            job=job,
+            seq=seq,
+            route=ticket.route,
+            lane=ticket.lane,
+            priority=ticket.priority,
+            submitted=ticket.submitted + offset,
+            input_estimate=ticket.input_estimate,
+            token=ticket.token,
+            body_hash=ticket.body_hash,
+            max_output=ticket.max_output,
+            deadline=deadline,
+            not_before=None if ticket.not_before is None else ticket.not_before + offset,
+            stream=ticket.stream,
+            session=ticket.session,
+            needs=ticket.needs,
+            max_cost=ticket.max_cost,
+        )
+
+    def _refuse(self, message: Message, project: str, job: str, ticket: Ticket | None, error: ContractError) -> None:
+        """Answer a submission that cannot be run with a failed result that names the field and the remedy."""
+        token, body_hash = (ticket.token, ticket.body_hash) if ticket else ("", "")
+        entry = Entry(message.seq, token, body_hash, 0.0, None, stream=False, blob=None, unsure=False)
+        self._submissions.add((project, job), entry)
+        failure = Failure(
+            kind=FailureKind.INVALID_JOB, message=str(error), field=error.field or None, remedy=error.remedy or None
+        )
+        self._endings.write(
+            Finish(
+                project=project,
+                job=job,
+                seq=message.seq,
+                state=JobState.FAILED,
+                failure=failure,
+                history=(),
+                route=ticket.route if ticket else "",
+                token=token,
+                body_hash=body_hash,
+                submitted=ticket.submitted if ticket else self._clock.wall(),
+            )
+        )
+
+    def _drop_unreadable(self, message: Message, detail: str, now: float) -> None:
+        log.warning("intake.unreadable", extra={"seq": message.seq})
+        self._submissions.skip(message.seq, now)
+        self._background.start(self._endings.set_aside(message, self._stream, "unreadable", detail))
+
+
+def body_problem(body: bytes, job: str) -> ContractError | None:
+    """What is wrong with a submitted body, ``None`` if it can be sent to a worker as it is."""
+    try:
+        read = decode(Job, body)
+    except ContractError as error:
+        return error
+    if read.id != job:
+        return ContractError(
+            f"Job: id: the body says {read.id!r}, the subject {job!r}", field="id", remedy="publish it under its own id"
+        )
+    return None

@@ -1,0 +1,277 @@
+"""Who leads a shard: the lease record in the WORK stream, and the fence that every dispatch carries.
+
+Protocol (rules R1-R5 of ``docs/decisions/0002-fenced-leader.md``). The record is one message on ``lease(shard)``. Every
+write of the leader is that record alone, or an atomic batch whose first message it is, expecting the record's previous
+sequence; so the broker refuses whatever a deposed leader sends. An unknown outcome is resolved by a probe under the same
+fence, never by a read: a read may miss what is still about to be stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from enum import Enum
+from secrets import token_hex
+from typing import TYPE_CHECKING
+
+from job_contracts import subjects
+from job_contracts.codec import ContractError, Wire, decode, encode
+from runtime.bus.port import (
+    BusError,
+    NotFound,
+    Outgoing,
+    OutcomeUnknown,
+    StreamFull,
+    TooLarge,
+    Undecided,
+    Unreachable,
+    WrongSequence,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from runtime.bus.port import Bus
+    from runtime.clock import Clock
+
+log = logging.getLogger(__name__)
+
+H_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+H_ROLLUP = "Nats-Rollup"
+POLL = 0.25
+"""Seconds between two looks at another owner's record."""
+MAX_GAP = 1.2
+"""Longest pause between two looks for the silence between them to count (R5)."""
+PROBE = 0.05
+"""Seconds between two probes of an unknown outcome."""
+MARGIN = 2.0
+"""Seconds before the lease's end at which unfenced side effects stop (R7)."""
+
+
+class LeaseRecord(Wire):
+    """What the lease message says; ``epoch`` 0 means: this very message began the term."""
+
+    owner: str | None
+    instance: str
+    epoch: int
+    bid: str
+    """Id of the write, never used twice."""
+    levels: dict[str, dict[str, float]] = {}
+    """Bucket levels by limit domain after this write's grants."""
+    settled: int = 0
+    """RES sequence up to which every settled job's submission is known to be removed."""
+
+
+class Verdict(Enum):
+    """What became of a fenced write."""
+
+    STORED = "stored"
+    NOT_STORED = "not stored"
+    FULL = "stream full"
+    LOST = "another leader took over"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Verdict of a fenced write; ``first`` is the sequence of the first message after the lease record."""
+
+    verdict: Verdict
+    first: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Predecessor:
+    """What the record said before this term, and the seconds of silence observed before taking over."""
+
+    record: LeaseRecord
+    silence: float
+
+
+class Lease:
+    """One shard's lease, seen from one process. At most one fenced write is in flight (the caller awaits each)."""
+
+    def __init__(self, bus: Bus, clock: Clock, *, shard: int, owner: str, lease: float) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._stream = subjects.stream_name(subjects.WORK, shard)
+        self._subject = subjects.lease(shard)
+        self._owner = owner
+        self._lease = lease
+        self._instance = token_hex(6)
+        self._writes = 0
+        self._fence = 0
+        self.epoch = 0
+        self._trusted_until = 0.0
+        self.state: Callable[[], tuple[Mapping[str, Mapping[str, float]], int]] = lambda: ({}, 0)
+        """Bucket levels and settled cursor to put into each record."""
+        self.last_write = 0.0
+        """Monotonic time at which the last successful write began."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether unfenced side effects may still be done in this term's name."""
+        return self.epoch > 0 and self._clock.monotonic() < self._trusted_until
+
+    async def acquire(self, stopping: asyncio.Event) -> Predecessor | None:
+        """Wait until this process leads; ``None`` only when ``stopping`` was set first."""
+        watched, since, seen = -1, 0.0, 0.0
+        while not stopping.is_set():
+            now = self._clock.monotonic()
+            try:
+                seq, record = await self._read()
+            except BusError as error:
+                log.debug("lease.unreadable", extra={"error": type(error).__name__})
+                watched = -1
+                await _pause(stopping, POLL)
+                continue
+            after = self._clock.monotonic()
+            if seq != watched or now - seen > MAX_GAP:
+                watched, since = seq, after
+            seen = after
+            silence = after - since
+            free = record is None or record.owner is None
+            if (free or silence >= self._lease) and await self._take(seq):
+                return Predecessor(record or self._record(0, None), silence)
+            await _pause(stopping, 0.02 if free else POLL)
+        return None
+
+    async def write(self, messages: Sequence[Outgoing] = ()) -> Written:
+        """Renew the lease and store ``messages`` with it, all or nothing.
+
+        Returns what became of it, however long it takes to find out: while that is unknown nothing else may be
+        dispatched (R3). After ``LOST`` the term is over.
+        """
+        started = self._clock.monotonic()
+        bid = self._next_bid()
+        renewal = self._renewal(bid)
+        try:
+            if messages:
+                ack = await self._bus.append_batch([renewal, *messages])
+            else:
+                ack = await self._bus.append(renewal.subject, renewal.data, headers=renewal.headers)
+        except (Unreachable, TooLarge):
+            return Written(Verdict.NOT_STORED)
+        except StreamFull:
+            return Written(Verdict.FULL)
+        except (WrongSequence, Undecided, OutcomeUnknown, BusError) as error:
+            log.info("lease.outcome_unknown", extra={"error": type(error).__name__, "jobs": len(messages)})
+            return await self._resolve(bid)
+        self._advance(ack.seq - ack.count + 1, started)
+        return Written(Verdict.STORED, self._fence + 1)
+
+    async def resign(self) -> None:
+        """Hand over at once: contenders need not wait for silence."""
+        if not self.epoch:
+            return
+        record = self._record(self.epoch, None).model_copy(update={"owner": None})
+        try:
+            await self._bus.append(
+                self._subject, encode(record), headers={H_ROLLUP: "sub", H_EXPECTED: str(self._fence)}
+            )
+        except BusError as error:
+            log.info("lease.resign_unconfirmed", extra={"error": type(error).__name__})
+        self.epoch = 0
+
+    async def _read(self) -> tuple[int, LeaseRecord | None]:
+        try:
+            message = await self._bus.last(self._stream, self._subject)
+        except NotFound:
+            return 0, None
+        try:
+            return message.seq, decode(LeaseRecord, message.data)
+        except ContractError:
+            return message.seq, None
+
+    async def _take(self, observed: int) -> bool:
+        started = self._clock.monotonic()
+        record = self._record(0, None)
+        headers = {H_ROLLUP: "sub", H_EXPECTED: str(observed)}
+        try:
+            seq = (await self._bus.append(self._subject, encode(record), headers=headers)).seq
+        except BusError:
+            seq = await self._mine(record.bid)
+        if not seq:
+            return False
+        self.epoch = seq
+        self._advance(seq, started)
+        return True
+
+    async def _mine(self, bid: str) -> int:
+        """The record's sequence if it is the one we wrote (a positive read is final), else 0."""
+        try:
+            seq, record = await self._read()
+        except BusError:
+            return 0
+        return seq if record is not None and record.bid == bid else 0
+
+    async def _resolve(self, bid: str) -> Written:
+        """Find out what became of write ``bid`` sent under the present fence (R3). No deadline, by design."""
+        probes: set[str] = set()
+        while True:
+            started = self._clock.monotonic()
+            probe = self._next_bid()
+            probes.add(probe)
+            message = self._renewal(probe)
+            try:
+                ack = await self._bus.append(message.subject, message.data, headers=message.headers)
+            except WrongSequence:
+                written = await self._judge(bid, probes, started)
+                if written is not None:
+                    return written
+            except BusError as error:
+                log.debug("lease.probe", extra={"error": type(error).__name__})
+            else:
+                self._advance(ack.seq, started)
+                return Written(Verdict.NOT_STORED)
+            await asyncio.sleep(PROBE)
+
+    async def _judge(self, bid: str, probes: set[str], started: float) -> Written | None:
+        """Somebody moved the lease: us, unknowingly, or another leader. ``None``: a stale answer, ask again."""
+        try:
+            seq, record = await self._read()
+        except BusError:
+            return None
+        if seq <= self._fence or record is None:
+            return None
+        if record.bid == bid:
+            self._advance(seq, started)
+            return Written(Verdict.STORED, seq + 1)
+        if record.bid in probes:
+            self._advance(seq, started)
+            return Written(Verdict.NOT_STORED)
+        log.warning("lease.lost", extra={"epoch": self.epoch, "owner": record.owner})
+        self.epoch = 0
+        return Written(Verdict.LOST)
+
+    def _advance(self, fence: int, started: float) -> None:
+        self._fence = fence
+        self.last_write = started
+        self._trusted_until = started + self._lease - MARGIN
+
+    def _renewal(self, bid: str) -> Outgoing:
+        data = encode(self._record(self.epoch, bid))
+        return Outgoing(self._subject, data, {H_ROLLUP: "sub", H_EXPECTED: str(self._fence)})
+
+    def _record(self, epoch: int, bid: str | None) -> LeaseRecord:
+        levels, settled = self.state() if epoch else ({}, 0)
+        return LeaseRecord.model_construct(
+            owner=self._owner,
+            instance=self._instance,
+            epoch=epoch,
+            bid=bid or self._next_bid(),
+            levels=levels,
+            settled=settled,
+        )
+
+    def _next_bid(self) -> str:
+        self._writes += 1
+        return f"{self._instance}.{self._writes}"
+
+
+async def _pause(stopping: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stopping.wait()
+    except TimeoutError:
+        pass

@@ -1,0 +1,124 @@
+"""The submissions a term knows: what an assignment needs of each, and which of them may be removed from their stream."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from job_contracts.jobs import BlobRef
+
+JobKey = tuple[str, str]
+"""``(project, job id)``."""
+
+REMEMBER = 120.0
+"""Seconds a settled job is remembered without asking its record: longer than any producer goes on publishing."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One submission: its sequence and what must travel with every attempt."""
+
+    seq: int
+    token: str
+    body_hash: str
+    submitted: float
+    deadline: float | None
+    stream: bool
+    blob: BlobRef | None
+    unsure: bool
+    """It may be a resubmission of a finished job: its result record is looked up before it is dispatched."""
+    outcome_seq: int = 0
+    """Sequence of its last outcome in OUT, 0 if it has none."""
+
+
+class Submissions:
+    """All submissions that are not known to be removed, and the bookkeeping of their removal.
+
+    Removal is cheap in the common case: everything below the lowest unsettled sequence goes with one purge; only
+    finished jobs that lie above a long-lived one are deleted one by one.
+    """
+
+    def __init__(self) -> None:
+        self.entries: dict[JobKey, Entry] = {}
+        self.top = 0
+        """Highest sequence read so far."""
+        self.last_result = 0
+        """Highest RES sequence read so far."""
+        self._order: deque[int] = deque()
+        self._settled: dict[int, float] = {}
+        self._recent: OrderedDict[JobKey, float] = OrderedDict()
+        self._results: deque[tuple[int, int]] = deque()
+        self._purged = 0
+        self._deleted: set[int] = set()
+
+    def add(self, key: JobKey, entry: Entry) -> None:
+        """A submission was read; sequences come in ascending order."""
+        self.entries[key] = entry
+        self._read(entry.seq)
+
+    def skip(self, seq: int, now: float) -> None:
+        """A message of the stream that is not, or no longer, a job to run: remove it."""
+        self._read(seq)
+        self._settled[seq] = now
+
+    def settle(self, key: JobKey, result_seq: int, now: float) -> Entry | None:
+        """The job's result exists at ``result_seq`` of RES; returns its entry if it was still known."""
+        self.last_result = max(self.last_result, result_seq)
+        self._remember(key, now)
+        entry = self.entries.pop(key, None)
+        if entry is not None:
+            self._settled[entry.seq] = now
+            self._results.append((result_seq, entry.seq))
+        return entry
+
+    def finished(self, key: JobKey) -> bool:
+        """Whether the job is known to have ended recently (a negative answer says nothing about long ago)."""
+        return key in self._recent
+
+    def removable_below(self) -> int:
+        """The sequence below which nothing is needed, 0 if that has not grown since the last confirmed purge."""
+        order, settled, deleted = self._order, self._settled, self._deleted
+        while order and (order[0] in settled or order[0] in deleted):
+            seq = order.popleft()
+            settled.pop(seq, None)
+            deleted.discard(seq)
+        below = order[0] if order else self.top + 1
+        return below if below > max(self._purged, 1) else 0
+
+    def purged(self, below: int) -> None:
+        """The purge below that sequence was confirmed."""
+        self._purged = max(self._purged, below)
+
+    def stragglers(self, now: float, *, older: float, most: int) -> list[int]:
+        """Finished submissions stuck above an unfinished one for ``older`` seconds, to be deleted one by one."""
+        found: list[int] = []
+        for seq, since in self._settled.items():
+            if now - since < older or len(found) >= most:
+                break
+            found.append(seq)
+        return found
+
+    def deleted(self, seq: int) -> None:
+        """A straggler is gone."""
+        self._settled.pop(seq, None)
+        self._deleted.add(seq)
+
+    def settled_cursor(self) -> int:
+        """RES sequence up to which every finished job's submission is known to be removed."""
+        results = self._results
+        while results and (results[0][1] < self._purged or results[0][1] in self._deleted):
+            results.popleft()
+        return results[0][0] - 1 if results else self.last_result
+
+    def _read(self, seq: int) -> None:
+        self._order.append(seq)
+        self.top = max(self.top, seq)
+
+    def _remember(self, key: JobKey, now: float) -> None:
+        recent = self._recent
+        recent[key] = now
+        recent.move_to_end(key)
+        while recent and next(iter(recent.values())) < now - REMEMBER:
+            recent.popitem(last=False)
