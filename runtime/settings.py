@@ -1,15 +1,46 @@
-"""The operator's one configuration file as frozen models, refused with file, line and expected form when it is wrong."""
+"""The operator's one configuration file as frozen models; ``runtime.config`` reads it and says what is wrong."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from job_contracts.attempts import Adaptation, Timeouts
 from job_contracts.jobs import LANES, Lane
 
 Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+_DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)$")
+_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+
+
+def seconds(value: Any) -> Any:
+    """A time as people write it (``500ms``, ``8s``, ``2m``, ``1h``, or plain seconds) as seconds greater than 0."""
+    found = _DURATION.match(value.strip()) if isinstance(value, str) else None
+    if found is not None:
+        value = float(found.group(1)) * _UNITS[found.group(2)]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 10**9:
+        message = "a time greater than 0, such as 8s, 500ms, 2m or plain seconds"
+        raise ValueError(message)
+    return value
+
+
+def _times(value: Any) -> Any:
+    """Timeouts as people write them: ``ttft`` is short for ``first_token``, and values have units."""
+    if not isinstance(value, dict):
+        return value
+    if "ttft" in value and "first_token" in value:
+        message = "either ttft or first_token, not both: they are the same"
+        raise ValueError(message)
+    known = Timeouts.model_fields
+    named = {"first_token" if name == "ttft" else name: given for name, given in value.items()}
+    return {name: seconds(given) if name in known else given for name, given in named.items()}
+
+
+RouteTimeouts = Annotated[Timeouts, BeforeValidator(_times)]
 
 
 class Section(BaseModel):
@@ -93,7 +124,7 @@ class Route(Section):
     strategy: Literal["ordered"] = "ordered"
     deployments: Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+/.+$")], ...], Field(min_length=1)]
     """``provider/model``, best first."""
-    timeouts: Timeouts = Timeouts()
+    timeouts: RouteTimeouts = Timeouts()
     on_switch: tuple[Switching, ...] = ()
     max_attempts: Annotated[int, Field(gt=0, le=50)] = 5
     """Attempts that count (a rate limit does not)."""
@@ -166,6 +197,32 @@ class Scheduling(Section):
     reconcile_every: Annotated[float, Field(gt=0)] = 30.0
 
 
+class Workers(Section):
+    """How every worker process works; the defaults suit almost everyone."""
+
+    drain: Annotated[float, Field(ge=0)] = 30.0
+    """Seconds a worker that is to end lets its calls finish before it hands them back."""
+    beat_every: Annotated[float, Field(gt=0)] = 2.0
+    coalesce: Annotated[float, Field(gt=0, le=1)] = 0.03
+    """Seconds tokens are collected after the first before they are published."""
+    coalesce_bytes: Annotated[int, Field(gt=0)] = 1024
+    """Characters of tokens that are not held back any longer."""
+    max_response: Annotated[int, Field(ge=1024)] = 64 * 1024**2
+    """Bytes a provider's answer may have."""
+    keep_alive: Annotated[float, Field(ge=0)] = 15.0
+    """Seconds an idle connection to the provider is kept."""
+    facts: Annotated[int, Field(ge=1, le=1000)] = 64
+    """Facts in one message to the ledger at most."""
+    facts_linger: Annotated[float, Field(ge=0, le=1)] = 0.005
+    """Seconds to collect them."""
+    unsettled: Annotated[int, Field(ge=1)] = 4096
+    """Finished attempts whose facts are not stored yet, at which a worker takes no more work."""
+    persist: Annotated[float, Field(gt=0)] = 300.0
+    """Seconds a worker goes on trying to store what became of an attempt while the broker does not answer."""
+    smoothing: bool = True
+    """Spread the starts of calls to limited providers instead of sending a burst of grants in one instant."""
+
+
 class Config(Section):
     """Everything an operator may say."""
 
@@ -174,6 +231,7 @@ class Config(Section):
     projects: dict[Token, Project] = {"default": Project()}
     nats: Nats = Nats()
     scheduler: Scheduling = Scheduling()
+    workers: Workers = Workers()
 
     @model_validator(mode="after")
     def _names_exist(self) -> Config:

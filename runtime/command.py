@@ -1,0 +1,43 @@
+"""The command line that all processes share: configuration, broker, health and metrics, a name."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from runtime.config import ConfigError, load
+from runtime.service import run
+from runtime.settings import Config
+
+__all__ = ["BAD_CONFIG", "main", "parser"]
+
+BAD_CONFIG = 78
+"""Exit status for a configuration that cannot be used (``EX_CONFIG`` of sysexits)."""
+
+
+def parser(process: str, description: str) -> argparse.ArgumentParser:
+    """A parser with the shared options; a process adds its own."""
+    made = argparse.ArgumentParser(prog=f"python -m {process}", description=description)
+    made.add_argument("--config", type=Path, required=True, metavar="FILE", help="the YAML configuration")
+    made.add_argument("--nats", metavar="URL", help="address of the broker, in place of the configuration's")
+    made.add_argument("--health-host", default="127.0.0.1", metavar="HOST", help="where health and metrics listen")
+    made.add_argument("--health-port", type=int, default=0, metavar="N", help="their port; 0 takes any that is free")
+    made.add_argument("--name", metavar="ID", help="this process's name among its kind")
+    return made
+
+
+def main(arguments: argparse.Namespace, serve: Callable[[Config, argparse.Namespace], Awaitable[int]]) -> int:
+    """Load the configuration and run the service; a bad configuration is told on stderr and ends with status 78.
+
+    ``serve`` gets the configuration (``--nats`` already applied) and the arguments, and returns the exit status.
+    """
+    try:
+        config = load(arguments.config)
+    except ConfigError as error:
+        sys.stderr.write(f"the configuration cannot be used:\n{error}\n")
+        return BAD_CONFIG
+    if arguments.nats:
+        config = config.model_copy(update={"nats": config.nats.model_copy(update={"url": arguments.nats})})
+    return run(lambda: serve(config, arguments))

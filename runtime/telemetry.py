@@ -1,0 +1,270 @@
+"""Emit once: a process tells named events with fields, and metrics, logs and tests subscribe to them.
+
+    telemetry = Telemetry()
+    metrics = Metrics("workers"); metrics.listen(telemetry, INSTRUMENTS)
+    write_logs(telemetry, "workers", sys.stdout.write)
+    telemetry.emit("attempt.ended", deployment="a/b", outcome="succeeded", seconds=0.8)
+    telemetry.emit("pool.started", INFO, pool="a")
+
+An event's level decides whether it becomes a log line; metrics see every level. Hot-path events stay at ``DEBUG``: one
+dictionary look-up when nobody listens. Fields hold ids, names and numbers, never content, headers or secrets.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from logging import DEBUG, ERROR, INFO, WARNING
+from typing import Any, Literal
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import choose_encoder
+
+from runtime.clock import Clock, SystemClock
+
+__all__ = [
+    "DEBUG",
+    "ERROR",
+    "INFO",
+    "SECONDS",
+    "WARNING",
+    "Event",
+    "Instrument",
+    "Metrics",
+    "Telemetry",
+    "count",
+    "level",
+    "measure",
+    "write_logs",
+]
+
+SECONDS = tuple(0.01 * 2**n for n in range(17))
+"""Histogram bounds for durations of calls, 10 ms to 655 s: the convention for model calls, extended for reasoning."""
+
+OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened: a dotted name, a level of ``logging``, and fields."""
+
+    name: str
+    level: int
+    fields: Mapping[str, Any]
+
+
+Listener = Callable[[Mapping[str, Any]], None]
+Subscriber = Callable[[Event], None]
+
+
+class Telemetry:
+    """One process's events and who listens to them. A listener that raises is removed and reported, never obeyed."""
+
+    def __init__(self) -> None:
+        self._named: dict[str, tuple[Listener, ...]] = {}
+        self._all: tuple[tuple[int, Subscriber], ...] = ()
+        self._floor = sys.maxsize
+
+    def emit(self, name: str, severity: int = DEBUG, /, **fields: Any) -> None:
+        """Tell an event to all who listen. Never raises."""
+        listeners = self._named.get(name)
+        if listeners is not None:
+            for listener in listeners:
+                try:
+                    listener(fields)
+                except Exception as error:  # noqa: BLE001 - the top of the listeners' loop: they must not stop the work
+                    self._named[name] = tuple(other for other in self._named[name] if other is not listener)
+                    self._failed(name, error)
+        if severity >= self._floor:
+            event = Event(name, severity, fields)
+            for lowest, subscriber in self._all:
+                if severity >= lowest:
+                    try:
+                        subscriber(event)
+                    except Exception as error:  # noqa: BLE001 - as above
+                        self._remove(subscriber)
+                        self._failed(name, error)
+
+    def on(self, name: str, listener: Listener) -> Callable[[], None]:
+        """Call ``listener`` with the fields of every event of that name; returns how to stop it."""
+        self._named[name] = (*self._named.get(name, ()), listener)
+
+        def stop() -> None:
+            left = tuple(other for other in self._named.get(name, ()) if other is not listener)
+            if left:
+                self._named[name] = left
+            else:
+                self._named.pop(name, None)
+
+        return stop
+
+    def subscribe(self, subscriber: Subscriber, *, lowest: int = DEBUG) -> Callable[[], None]:
+        """Call ``subscriber`` with every event of level ``lowest`` or above; returns how to stop it."""
+        self._all = (*self._all, (lowest, subscriber))
+        self._floor = min(lowest for lowest, _ in self._all)
+        return lambda: self._remove(subscriber)
+
+    def _remove(self, subscriber: Subscriber) -> None:
+        self._all = tuple(entry for entry in self._all if entry[1] is not subscriber)
+        self._floor = min((lowest for lowest, _ in self._all), default=sys.maxsize)
+
+    def _failed(self, name: str, error: Exception) -> None:
+        self.emit("telemetry.listener_failed", ERROR, event=name, error=type(error).__name__)
+
+
+# -- metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One metric and the event it is read from; made by ``count``, ``measure`` and ``level``."""
+
+    kind: Literal["count", "measure", "level"]
+    name: str
+    on: str
+    help: str
+    labels: tuple[str, ...] = ()
+    """Fields of the event that become labels. Never an id of a job, a key or a person."""
+    value: str | None = None
+    """Field that holds the amount; ``None`` counts 1."""
+    buckets: tuple[float, ...] = SECONDS
+    series: int = 500
+    """Label combinations at most; what comes later is counted under ``other``."""
+
+
+def count(name: str, on: str, help: str, *labels: str, value: str | None = None, series: int = 500) -> Instrument:
+    """A counter ``name`` (without ``_total``) that grows by 1, or by field ``value``, at each event ``on``."""
+    return Instrument("count", name, on, help, labels, value, series=series)
+
+
+def measure(
+    name: str, on: str, help: str, *labels: str, value: str, buckets: tuple[float, ...] = SECONDS, series: int = 200
+) -> Instrument:
+    """A histogram of field ``value``; an event where it is ``None`` or missing is passed over."""
+    return Instrument("measure", name, on, help, labels, value, buckets, series)
+
+
+def level(name: str, on: str, help: str, *labels: str, value: str, series: int = 500) -> Instrument:
+    """A gauge that holds the last field ``value``."""
+    return Instrument("level", name, on, help, labels, value, series=series)
+
+
+class Metrics:
+    """The process's Prometheus registry: one process, one scrape target; names start ``penstock_``, series are bounded."""
+
+    def __init__(self, process: str) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        info = Gauge("penstock_process_info", "Which process this is", ["process"], registry=self.registry)
+        info.labels(process).set(1)
+
+    def listen(self, telemetry: Telemetry, instruments: Iterable[Instrument]) -> None:
+        """Create the instruments' metrics and keep them current."""
+        for instrument in instruments:
+            telemetry.on(instrument.on, _listener(instrument, self.registry))
+
+    def gauge(self, name: str, help: str, read: Callable[[], float]) -> None:
+        """A gauge ``penstock_<name>`` that is read when it is scraped."""
+        Gauge(f"penstock_{name}", help, registry=self.registry).set_function(read)
+
+    def exposition(self, accept: str = "") -> tuple[str, bytes]:
+        """Content type and body in the format the scraper accepts."""
+        encoder, content_type = choose_encoder(accept)
+        return content_type, encoder(self.registry)
+
+
+def _listener(instrument: Instrument, registry: CollectorRegistry) -> Listener:
+    """What turns one event into one metric; the children of label combinations are looked up once and kept."""
+    name, labels, value = f"penstock_{instrument.name}", instrument.labels, instrument.value
+    metric: Counter | Gauge | Histogram
+    act: Callable[[Any], Callable[[float], None]]
+    if instrument.kind == "count":
+        metric = Counter(name, instrument.help, labels, registry=registry)
+        act = lambda child: child.inc  # noqa: E731
+    elif instrument.kind == "level":
+        metric = Gauge(name, instrument.help, labels, registry=registry)
+        act = lambda child: child.set  # noqa: E731
+    else:
+        metric = Histogram(name, instrument.help, labels, registry=registry, buckets=instrument.buckets)
+        act = lambda child: child.observe  # noqa: E731
+    children: dict[tuple[Any, ...], Callable[[float], None]] = {}
+    if not labels:
+        children[()] = act(metric)
+
+    def child(key: tuple[Any, ...]) -> Callable[[float], None]:
+        if len(children) >= instrument.series:
+            key = (OTHER,) * len(labels)
+            if key in children:
+                return children[key]
+        children[key] = act(metric.labels(*(str(part) for part in key)))
+        return children[key]
+
+    def listen(fields: Mapping[str, Any]) -> None:
+        amount = 1.0 if value is None else fields.get(value)
+        if amount is None:
+            return
+        key = tuple([fields.get(label, "") for label in labels])
+        (children.get(key) or child(key))(amount)
+
+    return listen
+
+
+# -- logs
+
+
+def write_logs(
+    telemetry: Telemetry,
+    process: str,
+    write: Callable[[str], object],
+    *,
+    lowest: int = INFO,
+    clock: Clock | None = None,
+) -> Callable[[], None]:
+    """One JSON object a line for each event of level ``lowest`` or above, and for what libraries log; returns the undo.
+
+    Of a library's record only level, logger, message template and the exception's type are written: its arguments may
+    hold headers, addresses with keys, or content.
+    """
+    clock = clock or SystemClock()
+
+    def line(name: str, severity: int, fields: Mapping[str, Any]) -> None:
+        head = {"at": round(clock.wall(), 3), "level": logging.getLevelName(severity).lower()}
+        record = {**head, "process": process, "event": name, **fields}
+        write(json.dumps(record, default=str, ensure_ascii=False) + "\n")
+
+    stop = telemetry.subscribe(lambda event: line(event.name, event.level, event.fields), lowest=lowest)
+    handler = _LibraryRecords(line)
+    handler.setLevel(max(lowest, WARNING))
+    logging.getLogger().addHandler(handler)
+
+    def undo() -> None:
+        stop()
+        logging.getLogger().removeHandler(handler)
+
+    return undo
+
+
+class _LibraryRecords(logging.Handler):
+    """Hands on what libraries log, without the arguments."""
+
+    def __init__(self, line: Callable[[str, int, Mapping[str, Any]], None]) -> None:
+        super().__init__()
+        self._line = line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
+        fields = {"logger": record.name, "template": str(record.msg)[:500]}
+        self._line("library.logged", record.levelno, {**fields, "error": error} if error else fields)
