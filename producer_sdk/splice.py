@@ -1,0 +1,226 @@
+"""One job's stream put in order: chunks as they arrive become events, each piece once, never two answers mixed. Pure.
+
+Chunks may come late, twice, out of order or not at all. What follows on is told at once; what comes too early is held
+while the gap is filled from the service's store (``missing`` asks for that). A gap that cannot be filled costs nothing
+but immediacy: the result's record says the rest. If the record is of another attempt than the one that was being told,
+or does not begin with what was told, the stream starts over with a ``Switched`` event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from job_contracts.chat import Answer
+from job_contracts.jobs import JobState
+from job_contracts.results import Result
+from job_contracts.stream import (
+    Chunk,
+    EndDelta,
+    Finished,
+    ReasoningDelta,
+    ReasoningToken,
+    StartDelta,
+    Started,
+    StreamEvent,
+    Switched,
+    TextDelta,
+    Token,
+    ToolCall,
+    ToolCallDelta,
+    UsageReported,
+)
+
+MOST_HELD = 4_096
+"""Chunks that wait for a gap to be filled; later ones are dropped and fetched again."""
+
+Position = tuple[int, int]
+
+
+class _Said:
+    """What a stream has told of one generation so far."""
+
+    __slots__ = ("calls", "ended", "reasoning", "text")
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.reasoning: list[str] = []
+        self.calls: dict[int, list[str]] = {}
+        self.ended = False
+
+    @property
+    def anything(self) -> bool:
+        return bool(self.text or self.reasoning or self.calls)
+
+
+class Splice:
+    """The stream of one job for one listener. Every method returns the events that are due now, in order."""
+
+    def __init__(self) -> None:
+        self.position: Position = (0, 0)
+        """Generation and sequence up to which everything was told."""
+        self.finished = False
+        self._held: dict[Position, Chunk] = {}
+        self._said = _Said()
+        self._lost = 0
+        """Generation with a gap that cannot be filled; its further chunks are ignored."""
+
+    @property
+    def missing(self) -> bool:
+        """Whether chunks after ``position`` are missing and should be asked for."""
+        return bool(self._held) and not self.finished
+
+    def take(self, chunk: Chunk) -> list[StreamEvent]:
+        """A chunk came, live or from the store."""
+        here = (chunk.generation, chunk.sequence)
+        if self.finished or here <= self.position or chunk.generation <= self._lost:
+            return []
+        if not self._follows(here):
+            if len(self._held) < MOST_HELD:
+                self._held[here] = chunk
+            return []
+        events = self._tell(chunk)
+        while self._held:
+            first = min(self._held)
+            if first > self.position and not self._follows(first):
+                break
+            chunk = self._held.pop(first)
+            if first > self.position:
+                events += self._tell(chunk)
+        return events
+
+    def fill(self, chunks: Sequence[Chunk], *, complete: bool) -> list[StreamEvent]:
+        """The store's answer to what is ``missing``. ``complete``: it has no more, a gap left is for good."""
+        events: list[StreamEvent] = []
+        for chunk in chunks:
+            events += self.take(chunk)
+        if complete and self._held:
+            self._lost = max(generation for generation, _ in self._held)
+            self._held.clear()
+        return events
+
+    def end(self, result: Result) -> list[StreamEvent]:
+        """The result came: whatever of the answer was not told yet, then ``Finished``. Held chunks are not needed."""
+        if self.finished:
+            return []
+        self.finished = True
+        self._held.clear()
+        events: list[StreamEvent] = []
+        if result.state is JobState.SUCCEEDED:
+            events += self._rest(result, result.answer or Answer())
+        generation, sequence = self.position
+        events.append(Finished(generation=generation, sequence=sequence, result=result))
+        return events
+
+    # -- telling
+
+    def _follows(self, here: Position) -> bool:
+        generation, sequence = self.position
+        return here == (generation, sequence + 1) or (here[0] > generation and here[1] == 1)
+
+    def _tell(self, chunk: Chunk) -> list[StreamEvent]:
+        events: list[StreamEvent] = []
+        if chunk.generation > self.position[0]:
+            before, self._said = self._said, _Said()
+        else:
+            before = self._said
+        g, n = self.position = (chunk.generation, chunk.sequence)
+        said = self._said
+        for delta in chunk.deltas:
+            match delta:
+                case TextDelta():
+                    said.text.append(delta.text)
+                    events.append(Token(generation=g, sequence=n, text=delta.text))
+                case StartDelta():
+                    events += _started(delta, g, n, anew=before.anything)
+                case ReasoningDelta():
+                    said.reasoning.append(delta.text)
+                    events.append(ReasoningToken(generation=g, sequence=n, text=delta.text))
+                case ToolCallDelta(index=index):
+                    said.calls.setdefault(index, []).append(delta.arguments)
+                    piece = ToolCall(index=index, id=delta.id, name=delta.name, arguments=delta.arguments)
+                    events.append(piece.model_copy(update={"generation": g, "sequence": n}))
+                case EndDelta():
+                    said.ended = True
+                    events.append(UsageReported(generation=g, sequence=n, usage=delta.usage))
+        return events
+
+    # -- the rest, from the record
+
+    def _rest(self, result: Result, answer: Answer) -> list[StreamEvent]:
+        told = self.position[0]
+        generation = result.attempts[-1].number if result.attempts else told
+        events: list[StreamEvent] = []
+        if told and (generation != told or not self._begins(answer)):
+            if self._said.anything:
+                reason = "the answer came from another attempt" if generation != told else "the answer was rewritten"
+                events.append(Switched(deployment=result.deployment or "", reason=reason))
+            self._said = _Said()
+        if generation != told:
+            self.position = (generation, 0)
+            events.append(
+                Started(deployment=result.deployment or "", provider=result.provider or "", model=result.model or "")
+            )
+        events += self._unsaid(answer)
+        if not self._said.ended:
+            events.append(UsageReported(usage=result.usage))
+        if not events:
+            return []
+        self.position = (generation, self.position[1] + 1)
+        place = {"generation": self.position[0], "sequence": self.position[1]}
+        return [event.model_copy(update=place) for event in events]
+
+    def _begins(self, answer: Answer) -> bool:
+        """Whether what was told is how this answer begins."""
+        calls = answer.tool_calls
+        return (
+            _text(answer).startswith("".join(self._said.text))
+            and answer.reasoning.startswith("".join(self._said.reasoning))
+            and all(
+                index < len(calls) and calls[index].arguments.startswith("".join(pieces))
+                for index, pieces in self._said.calls.items()
+            )
+        )
+
+    def _unsaid(self, answer: Answer) -> list[StreamEvent]:
+        events: list[StreamEvent] = []
+        reasoning = answer.reasoning[sum(map(len, self._said.reasoning)) :]
+        if reasoning:
+            events.append(ReasoningToken(text=reasoning))
+        text = _text(answer)[sum(map(len, self._said.text)) :]
+        if text:
+            events.append(Token(text=text))
+        for index, call in enumerate(answer.tool_calls):
+            pieces = self._said.calls.get(index)
+            if pieces is None:
+                events.append(ToolCall(index=index, id=call.id, name=call.name, arguments=call.arguments))
+            elif rest := call.arguments[sum(map(len, pieces)) :]:
+                events.append(ToolCall(index=index, arguments=rest))
+        return events
+
+
+def _text(answer: Answer) -> str:
+    return answer.text or answer.refusal or ""
+
+
+def _started(start: StartDelta, generation: int, sequence: int, *, anew: bool) -> list[StreamEvent]:
+    events: list[StreamEvent] = []
+    if anew or start.switched_from is not None:
+        events.append(
+            Switched(
+                deployment=start.deployment,
+                switched_from=start.switched_from,
+                reason=start.reason,
+                generation=generation,
+                sequence=sequence,
+            )
+        )
+    events.append(
+        Started(
+            deployment=start.deployment,
+            provider=start.provider,
+            model=start.model,
+            generation=generation,
+            sequence=sequence,
+        )
+    )
+    return events
