@@ -12,9 +12,9 @@ from runtime.bus.port import Outgoing
 
 if TYPE_CHECKING:
     from job_contracts.attempts import Adaptation
-    from job_contracts.jobs import Ticket
-    from runtime.settings import Config, Route
+        from runtime.settings import Config, Route
     from scheduler.policy.decisions import Dispatch
+    from scheduler.submissions import Entry
 
 ROLLUP = {"Nats-Rollup": "sub"}
 """A further attempt replaces what an earlier one may have left on the same subject."""
@@ -26,7 +26,7 @@ def pool_of(deployment: str) -> str:
 
 
 def assignment(
-    dispatch: Dispatch, ticket: Ticket, body: bytes | None, config: Config, *, shard: int, epoch: int, wall: float
+    dispatch: Dispatch, entry: Entry, body: bytes | None, config: Config, *, shard: int, epoch: int, wall: float
 ) -> Outgoing:
     """The message for one dispatch. ``body`` must be one JSON document (checked at intake); ``None`` for a blob."""
     route = config.routes[dispatch.route]
@@ -48,16 +48,16 @@ def assignment(
         timeouts=route.timeouts,
         adaptation=_adaptation(route, dispatch.deployment),
         route=dispatch.route,
-        token=ticket.token,
-        body_hash=ticket.body_hash,
-        submitted=ticket.submitted,
-        deadline=ticket.deadline,
-        stream=ticket.stream,
+        token=entry.token,
+        body_hash=entry.body_hash,
+        submitted=entry.submitted,
+        deadline=entry.deadline,
+        stream=entry.stream,
         switched_from=dispatch.switched_from,
         switch_reason=dispatch.switch_reason,
         history=dispatch.history,
         epoch=epoch,
-        blob=ticket.blob,
+        blob=entry.blob,
     )
     data = encode(order)
     if body is not None:

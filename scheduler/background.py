@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any
+
+from runtime.telemetry import WARNING
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-log = logging.getLogger(__name__)
+    from runtime.telemetry import Telemetry
 
 
 class Background:
     """Runs errands side by side, at most ``limit`` at once."""
 
-    def __init__(self, limit: int = 256) -> None:
+    def __init__(self, telemetry: Telemetry, *, limit: int = 256) -> None:
+        self._telemetry = telemetry
         self._slots = asyncio.Semaphore(limit)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -35,5 +37,5 @@ class Background:
         async with self._slots:
             try:
                 await errand
-            except Exception:  # a failed errand must not end the term
-                log.exception("errand.failed")
+            except Exception as error:  # noqa: BLE001 - the top of an errand: its failure must not end the term
+                self._telemetry.emit("errand.failed", WARNING, errand=errand.__qualname__, error=type(error).__name__)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from base64 import b64encode
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -14,17 +13,15 @@ from job_contracts.facts import DeadLetter
 from job_contracts.jobs import JobState
 from job_contracts.results import Result, Settlement, Times
 from runtime.bus.port import BusError, WrongSequence
+from runtime.telemetry import INFO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Literal
 
-    from runtime.bus.port import Bus, Message
-    from runtime.clock import Clock
-    from scheduler.bodies import Bodies
+    from runtime.bus.port import Message
     from scheduler.policy.decisions import Finish
-
-log = logging.getLogger(__name__)
+    from scheduler.term import Term
 
 BACKOFF = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between two tries of a record whose outcome is unknown; the last one repeats."""
@@ -33,12 +30,13 @@ BACKOFF = (0.05, 0.1, 0.2, 0.5, 1.0)
 class Endings:
     """Writes each ``Finish`` as a create-only result, in the background, until the broker has decided."""
 
-    def __init__(self, bus: Bus, clock: Clock, bodies: Bodies, *, ttl: int, epoch: int) -> None:
-        self._bus = bus
-        self._clock = clock
-        self._bodies = bodies
-        self._ttl = ttl
-        self._nonce = f"leader.{epoch}"
+    def __init__(self, term: Term) -> None:
+        self._bus = term.bus
+        self._clock = term.clock
+        self._bodies = term.bodies
+        self._telemetry = term.telemetry
+        self._ttl = term.config.nats.result_ttl
+        self._nonce = f"leader.{term.lease.epoch}"
         self._writing: set[asyncio.Task[None]] = set()
 
     def write(self, finish: Finish) -> None:
@@ -86,7 +84,7 @@ class Endings:
             except WrongSequence:
                 return
             except BusError as error:
-                log.info("ending.retry", extra={"job_id": finish.job, "error": type(error).__name__})
+                self._telemetry.emit("ending.retried", INFO, job_id=finish.job, error=type(error).__name__)
                 await asyncio.sleep(pause)
             else:
                 return

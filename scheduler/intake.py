@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from job_contracts import subjects
 from job_contracts.codec import ContractError, decode
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import Job, JobState, Ticket
+from runtime.telemetry import WARNING
 from scheduler.policy.decisions import Finish
 from scheduler.policy.facts import Submitted
 from scheduler.submissions import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from runtime.bus.port import Message
-    from runtime.clock import Clock
-    from scheduler.background import Background
-    from scheduler.bodies import Bodies
     from scheduler.endings import Endings
-    from scheduler.policy.board import Board
-    from scheduler.submissions import Submissions
-
-log = logging.getLogger(__name__)
+    from scheduler.term import Term
 
 FRESH = 60.0
 """Seconds: a submission this young, under a random id, cannot be a resubmission of a job that is forgotten already."""
@@ -33,30 +25,16 @@ FRESH = 60.0
 class Intake:
     """Turns each stored submission into an entry and a ``Submitted`` fact, or into a readable refusal."""
 
-    def __init__(
-        self,
-        *,
-        shard: int,
-        board: Board,
-        submissions: Submissions,
-        bodies: Bodies,
-        endings: Endings,
-        background: Background,
-        clock: Clock,
-        default_deadline: float,
-        republish: Callable[[str, str], object],
-        changed: Callable[[], None],
-    ) -> None:
-        self._stream = subjects.stream_name(subjects.SUBMIT, shard)
-        self._board = board
-        self._submissions = submissions
-        self._bodies = bodies
+    def __init__(self, term: Term, endings: Endings) -> None:
+        self._term = term
+        self._stream = term.stream(subjects.SUBMIT)
+        self._board = term.board
+        self._submissions = term.submissions
+        self._bodies = term.bodies
+        self._background = term.background
+        self._clock = term.clock
         self._endings = endings
-        self._background = background
-        self._clock = clock
-        self._default_deadline = default_deadline
-        self._republish = republish
-        self._changed = changed
+        self._default_deadline = term.config.scheduler.default_deadline
 
     def on_message(self, message: Message) -> None:
         """One submission, in order; ``data`` is empty when only headers were asked for (replay)."""
@@ -73,10 +51,10 @@ class Intake:
         key = (project, job)
         if self._submissions.finished(key) or key in self._submissions.entries:
             self._submissions.skip(message.seq, now)
-            self._republish(project, job)
+            self._term.republish(project, job)
             return
         self._accept(message, project, job, now)
-        self._changed()
+        self._term.wake.set()
 
     def _accept(self, message: Message, project: str, job: str, now: float) -> None:
         try:
@@ -154,7 +132,7 @@ class Intake:
         )
 
     def _drop_unreadable(self, message: Message, detail: str, now: float) -> None:
-        log.warning("intake.unreadable", extra={"seq": message.seq})
+        self._term.telemetry.emit("intake.unreadable", WARNING, seq=message.seq)
         self._submissions.skip(message.seq, now)
         self._background.start(self._endings.set_aside(message, self._stream, "unreadable", detail))
 

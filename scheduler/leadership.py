@@ -9,7 +9,6 @@ fence, never by a read: a read may miss what is still about to be stored.
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import dataclass
 from enum import Enum
 from secrets import token_hex
@@ -28,14 +27,14 @@ from runtime.bus.port import (
     Unreachable,
     WrongSequence,
 )
+from runtime.telemetry import INFO, WARNING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from runtime.bus.port import Bus
     from runtime.clock import Clock
-
-log = logging.getLogger(__name__)
+    from runtime.telemetry import Telemetry
 
 H_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 H_ROLLUP = "Nats-Rollup"
@@ -91,9 +90,10 @@ class Predecessor:
 class Lease:
     """One shard's lease, seen from one process. At most one fenced write is in flight (the caller awaits each)."""
 
-    def __init__(self, bus: Bus, clock: Clock, *, shard: int, owner: str, lease: float) -> None:
+    def __init__(self, bus: Bus, clock: Clock, telemetry: Telemetry, *, shard: int, owner: str, lease: float) -> None:
         self._bus = bus
         self._clock = clock
+        self._telemetry = telemetry
         self._stream = subjects.stream_name(subjects.WORK, shard)
         self._subject = subjects.lease(shard)
         self._owner = owner
@@ -121,7 +121,7 @@ class Lease:
             try:
                 seq, record = await self._read()
             except BusError as error:
-                log.debug("lease.unreadable", extra={"error": type(error).__name__})
+                self._telemetry.emit("lease.unreadable", error=type(error).__name__)
                 watched = -1
                 await _pause(stopping, POLL)
                 continue
@@ -155,7 +155,7 @@ class Lease:
         except StreamFull:
             return Written(Verdict.FULL)
         except (WrongSequence, Undecided, OutcomeUnknown, BusError) as error:
-            log.info("lease.outcome_unknown", extra={"error": type(error).__name__, "jobs": len(messages)})
+            self._telemetry.emit("lease.outcome_unknown", INFO, error=type(error).__name__, jobs=len(messages))
             return await self._resolve(bid)
         self._advance(ack.seq - ack.count + 1, started)
         return Written(Verdict.STORED, self._fence + 1)
@@ -170,7 +170,7 @@ class Lease:
                 self._subject, encode(record), headers={H_ROLLUP: "sub", H_EXPECTED: str(self._fence)}
             )
         except BusError as error:
-            log.info("lease.resign_unconfirmed", extra={"error": type(error).__name__})
+            self._telemetry.emit("lease.resign_unconfirmed", INFO, error=type(error).__name__)
         self.epoch = 0
 
     async def _read(self) -> tuple[int, LeaseRecord | None]:
@@ -220,7 +220,7 @@ class Lease:
                 if written is not None:
                     return written
             except BusError as error:
-                log.debug("lease.probe", extra={"error": type(error).__name__})
+                self._telemetry.emit("lease.probe", error=type(error).__name__)
             else:
                 self._advance(ack.seq, started)
                 return Written(Verdict.NOT_STORED)
@@ -240,7 +240,7 @@ class Lease:
         if record.bid in probes:
             self._advance(seq, started)
             return Written(Verdict.NOT_STORED)
-        log.warning("lease.lost", extra={"epoch": self.epoch, "owner": record.owner})
+        self._telemetry.emit("lease.lost", WARNING, epoch=self.epoch, owner=record.owner)
         self.epoch = 0
         return Written(Verdict.LOST)
 

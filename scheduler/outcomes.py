@@ -2,52 +2,33 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from job_contracts import subjects
 from job_contracts.attempts import Outcome
 from job_contracts.codec import ContractError, decode
 from job_contracts.jobs import Cancel
+from runtime.telemetry import WARNING
 from scheduler.policy.facts import AttemptEnded, CancelAsked, InFlight, LimitsRead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from runtime.bus.port import Message
-    from runtime.clock import Clock
-    from scheduler.background import Background
     from scheduler.endings import Endings
     from scheduler.lifeline import Lifeline
-    from scheduler.policy.board import Board
-    from scheduler.submissions import Submissions
-
-log = logging.getLogger(__name__)
+    from scheduler.term import Term
 
 
 class Outcomes:
     """Reads OUT and CTL; during recovery outcomes are kept until their submissions have been read."""
 
-    def __init__(
-        self,
-        *,
-        shard: int,
-        clock: Clock,
-        board: Board,
-        submissions: Submissions,
-        lifeline: Lifeline,
-        endings: Endings,
-        background: Background,
-        changed: Callable[[], None],
-    ) -> None:
-        self._out = subjects.stream_name(subjects.OUT, shard)
-        self._clock = clock
-        self._board = board
-        self._submissions = submissions
+    def __init__(self, term: Term, lifeline: Lifeline, endings: Endings) -> None:
+        self._term = term
+        self._out = term.stream(subjects.OUT)
+        self._clock = term.clock
+        self._board = term.board
+        self._submissions = term.submissions
         self._lifeline = lifeline
         self._endings = endings
-        self._background = background
-        self._changed = changed
         self._early: list[tuple[int, Outcome]] | None = []
 
     def on_outcome(self, message: Message) -> None:
@@ -71,21 +52,29 @@ class Outcomes:
             entry = self._submissions.entries.get((outcome.project, outcome.job_id))
             if entry is None:
                 continue
-            now = self._clock.monotonic()
-            record = outcome.record
-            self._board.apply(
-                InFlight(
-                    project=outcome.project,
-                    job=outcome.job_id,
-                    attempt=record.number,
-                    deployment=record.deployment,
-                    input_tokens=0,
-                    output_tokens=0,
-                    history=outcome.history,
-                ),
-                now,
-            )
-            self._apply(seq, outcome)
+            if not self._superseded(outcome):
+                self._replay(outcome)
+                self._apply(seq, outcome)
+            else:
+                entry.outcome_seq = seq
+
+    def _superseded(self, outcome: Outcome) -> bool:
+        flight = self._lifeline.flights.get((outcome.project, outcome.job_id))
+        return flight is not None and flight.attempt > outcome.record.number
+
+    def _replay(self, outcome: Outcome) -> None:
+        """Let the policy know of the attempt first, as if it were still under way."""
+        in_flight = InFlight(
+            project=outcome.project,
+            job=outcome.job_id,
+            attempt=outcome.record.number,
+            deployment=outcome.record.deployment,
+            input_tokens=0,
+            output_tokens=0,
+            history=outcome.history,
+        )
+        if (outcome.project, outcome.job_id) not in self._lifeline.flights:
+            self._board.apply(in_flight, self._clock.monotonic())
 
     def on_cancel(self, message: Message) -> None:
         """A producer's wish to stop."""
@@ -99,7 +88,7 @@ class Outcomes:
             return
         asked = CancelAsked(project=project, job=job, token=cancel.token, reason=cancel.reason[:500])
         self._board.apply(asked, self._clock.monotonic())
-        self._changed()
+        self._term.wake.set()
 
     def _apply(self, seq: int, outcome: Outcome) -> None:
         now = self._clock.monotonic()
@@ -121,8 +110,8 @@ class Outcomes:
             ),
             now,
         )
-        self._changed()
+        self._term.wake.set()
 
     def _set_aside(self, message: Message, stream: str, error: Exception) -> None:
-        log.warning("outcomes.unreadable", extra={"stream": stream, "seq": message.seq})
-        self._background.start(self._endings.set_aside(message, stream, "unreadable", str(error)))
+        self._term.telemetry.emit("outcomes.unreadable", WARNING, stream=stream, seq=message.seq)
+        self._term.background.start(self._endings.set_aside(message, stream, "unreadable", str(error)))

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from job_contracts import subjects
 from job_contracts.codec import ContractError, decode
 from job_contracts.results import Settlement
 from runtime.bus.port import BusError
+from runtime.telemetry import INFO, WARNING
 from scheduler.policy.facts import Settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from runtime.bus.port import Bus, Message
-    from runtime.clock import Clock
-    from scheduler.bodies import Bodies
+    from runtime.bus.port import Message
     from scheduler.lifeline import Lifeline
-    from scheduler.policy.board import Board
-    from scheduler.submissions import Submissions
-
-log = logging.getLogger(__name__)
+    from scheduler.term import Term
 
 SWEEP = 0.1
 """Seconds between two removals of finished submissions."""
@@ -35,31 +28,17 @@ SINGLE = 200
 class Settling:
     """Tails RES (headers only) and sweeps SUBMIT and OUT behind it."""
 
-    def __init__(
-        self,
-        *,
-        bus: Bus,
-        clock: Clock,
-        shard: int,
-        board: Board,
-        submissions: Submissions,
-        bodies: Bodies,
-        lifeline: Lifeline,
-        trusted: Callable[[], bool],
-        changed: Callable[[], None],
-    ) -> None:
-        self._bus = bus
-        self._clock = clock
-        self._submit = subjects.stream_name(subjects.SUBMIT, shard)
-        self._out = subjects.stream_name(subjects.OUT, shard)
-        self._board = board
-        self._submissions = submissions
-        self._bodies = bodies
+    def __init__(self, term: Term, lifeline: Lifeline) -> None:
+        self._term = term
+        self._bus = term.bus
+        self._clock = term.clock
+        self._submit = term.stream(subjects.SUBMIT)
+        self._out = term.stream(subjects.OUT)
+        self._board = term.board
+        self._submissions = term.submissions
+        self._bodies = term.bodies
         self._lifeline = lifeline
-        self._trusted = trusted
-        self._changed = changed
         self._outcomes: list[int] = []
-        self.settled = 0
 
     def on_result(self, message: Message) -> None:
         """One terminal record."""
@@ -70,7 +49,7 @@ class Settling:
         try:
             settlement = decode(Settlement, (message.headers or {}).get(subjects.H_SETTLEMENT, ""))
         except ContractError as error:
-            log.warning("settling.unreadable", extra={"seq": message.seq, "error": str(error)})
+            self._term.telemetry.emit("settling.unreadable", WARNING, seq=message.seq, error=str(error))
             settlement = None
         entry = self._submissions.settle((project, job), message.seq, now)
         self._lifeline.forget(project, job)
@@ -79,21 +58,20 @@ class Settling:
         self._bodies.drop(entry.seq)
         if entry.outcome_seq:
             self._outcomes.append(entry.outcome_seq)
-        self.settled += 1
         if settlement is not None:
             self._board.apply(self._fact(project, job, settlement), now)
-            self._changed()
+            self._term.wake.set()
 
     async def sweep(self) -> None:
         """For ever: remove what is settled, as long as this term is trusted (removing twice does no harm)."""
         while True:
             await asyncio.sleep(SWEEP)
-            if not self._trusted():
+            if not self._term.lease.trusted:
                 continue
             try:
                 await self._remove()
             except BusError as error:
-                log.info("settling.sweep_failed", extra={"error": type(error).__name__})
+                self._term.telemetry.emit("settling.sweep_failed", INFO, error=type(error).__name__)
 
     async def _remove(self) -> None:
         below = self._submissions.removable_below()

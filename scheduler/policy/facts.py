@@ -100,4 +100,16 @@ class LimitsRead:
     readings: tuple[LimitReading, ...]
 
 
-Fact = Submitted | InFlight | CancelAsked | AttemptEnded | Settled | LimitsRead
+@dataclass(slots=True, frozen=True)
+class PoolSeen:
+    """How many calls a pool's live workers take at once; 0 when none is alive.
+
+    Dispatches in flight to a pool never exceed its slots, and a pool without workers is passed over like a limited one:
+    what has not been dispatched can still be reordered, rerouted and cancelled.
+    """
+
+    pool: str
+    slots: int
+
+
+Fact = Submitted | InFlight | CancelAsked | AttemptEnded | Settled | LimitsRead | PoolSeen

@@ -1,0 +1,48 @@
+"""``python -m scheduler --config FILE``: wires the scheduler's process together."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from argparse import Namespace
+from importlib.metadata import version
+
+from catalogue.load import providers
+from runtime import command
+from runtime.bus import BusSettings, connect
+from runtime.bus.manifest import assets
+from runtime.clock import SystemClock
+from runtime.health import Health
+from runtime.service import Service
+from runtime.settings import Config
+from runtime.telemetry import Metrics, Telemetry, write_logs
+from scheduler.instruments import INSTRUMENTS, gauges
+from scheduler.service import Scheduler
+
+
+async def serve(config: Config, arguments: Namespace) -> int:
+    """Run one scheduler process until it is told to stop; returns the exit status."""
+    telemetry, metrics, clock = Telemetry(), Metrics("scheduler"), SystemClock()
+    write_logs(telemetry, "scheduler", sys.stdout.write)
+    metrics.listen(telemetry, INSTRUMENTS)
+    owner = arguments.name or f"{socket.gethostname()}-{os.getpid()}"
+    bus = await connect(BusSettings.of(config.nats, name=f"scheduler {owner}"))
+    service = Service("scheduler", telemetry)
+    try:
+        await bus.ensure(assets(config), create=config.nats.manage == "create")
+        scheduler = Scheduler(
+            bus, clock, telemetry, config, providers(), owner=owner, version=version("penstock")
+        )
+        health = Health(telemetry, metrics, host=arguments.health_host, port=arguments.health_port)
+        health.check("scheduler", lambda: scheduler.ready)
+        gauges(metrics, scheduler)
+        service.add(health, scheduler)
+        return await service.run()
+    finally:
+        await bus.close()
+
+
+if __name__ == "__main__":
+    parser = command.parser("scheduler", "Assigns queued jobs to worker pools within every provider's limits.")
+    sys.exit(command.main(parser.parse_args(), serve))

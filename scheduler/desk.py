@@ -1,0 +1,183 @@
+"""Answers producers' questions; each answer goes only to an inbox of the project that asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from job_contracts import subjects
+from job_contracts.codec import ContractError, Wire, decode, encode
+from job_contracts.desk import AskBlob, AskChunks, AskJobs, Chunks, Hello, Refusal, Results, Statuses
+from job_contracts.failures import Failure, FailureKind
+from job_contracts.jobs import JobStatus
+from job_contracts.stream import Chunk
+from runtime.bus.port import BusError, NotFound
+from runtime.telemetry import WARNING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from runtime.bus.port import Message, Subscription
+    from scheduler.term import Term
+
+MAX_MESSAGE = 512 * 1024
+"""Bytes a submission may have before its body must go as a blob."""
+MAX_CHUNKS = 500
+"""Chunks in one answer at most."""
+
+
+class Desk:
+    """Serves ``hello``, ``status``, ``results``, ``chunks`` and ``blob`` while this process leads."""
+
+    def __init__(self, term: Term, version: str) -> None:
+        self._term = term
+        self._bus = term.bus
+        self._version = version
+        self._open: list[Subscription] = []
+
+    async def start(self) -> None:
+        """Begin to answer."""
+        operations: dict[str, Callable[[str, bytes], Awaitable[bytes]]] = {
+            "hello": self._hello,
+            "status": self._status,
+            "results": self._results,
+            "chunks": self._chunks,
+            "blob": self._blob,
+        }
+        for name, answer in operations.items():
+            responder = _Responder(self._term, answer)
+            self._open.append(await self._bus.respond(subjects.api("*", name), responder.respond, inbox=_inbox))
+
+    async def stop(self) -> None:
+        """Stop answering."""
+        while self._open:
+            await self._open.pop().close()
+
+    async def _hello(self, project: str, _: bytes) -> bytes:
+        config = self._term.config
+        rules = config.projects.get(project)
+        if rules is None:
+            return _refused(FailureKind.FORBIDDEN, f"there is no project {project!r}", "ask the operator for a project")
+        return encode(
+            Hello(
+                project=project,
+                routes=tuple(sorted(config.routes if rules.routes is None else rules.routes)),
+                lanes=rules.lanes,
+                max_message=min(MAX_MESSAGE, self._bus.max_payload),
+                max_body=config.nats.max_body,
+                server=self._version,
+            )
+        )
+
+    async def _status(self, project: str, data: bytes) -> bytes:
+        statuses: list[JobStatus] = []
+        finished: list[str] = []
+        for job in decode(AskJobs, data).jobs:
+            status = self._status_of(project, subjects.check_job_id(job))
+            if status is not None:
+                statuses.append(status)
+            elif await self._record(project, job) is not None:
+                finished.append(job)
+        return encode(Statuses(statuses=tuple(statuses), finished=tuple(finished)))
+
+    def _status_of(self, project: str, job: str) -> JobStatus | None:
+        entry = self._term.submissions.entries.get((project, job))
+        now = self._term.clock.monotonic()
+        told = self._term.board.status(project, job, now)
+        if entry is None or told is None:
+            return None
+        return JobStatus(
+            job=job,
+            state=told.state,
+            route=told.route,
+            lane=told.lane,
+            token=entry.token,
+            body_hash=entry.body_hash,
+            submitted=entry.submitted,
+            attempts=told.attempts,
+            deployment=told.deployment,
+            position=told.position,
+            eta=told.eta,
+            waiting_for=told.waiting_for,
+            deadline=entry.deadline,
+        )
+
+    async def _results(self, project: str, data: bytes) -> bytes:
+        records: list[str] = []
+        room = int(self._bus.max_payload * 0.8)
+        more = False
+        for job in decode(AskJobs, data).jobs:
+            record = await self._record(project, subjects.check_job_id(job))
+            if record is None:
+                continue
+            room -= len(record)
+            if room < 0 and records:
+                more = True
+                break
+            records.append(record.decode())
+        return encode(Results(records=tuple(records), more=more))
+
+    async def _record(self, project: str, job: str) -> bytes | None:
+        """The result as stored; what a lagging replica does not show yet is asked for again."""
+        try:
+            return (await self._bus.get_direct(subjects.RES, subjects.result(project, job))).data
+        except NotFound:
+            return None
+
+    async def _chunks(self, project: str, data: bytes) -> bytes:
+        asked = decode(AskChunks, data)
+        subject = subjects.tokens(project, subjects.check_job_id(asked.job))
+        after = (asked.generation, asked.sequence)
+        found: list[Chunk] = []
+        room = int(self._bus.max_payload * 0.6)
+        seq = 1
+        while True:
+            try:
+                stored = await self._bus.next(subjects.TOK, seq, subject)
+            except NotFound:
+                return encode(Chunks(chunks=tuple(found)))
+            seq = stored.seq + 1
+            chunk = decode(Chunk, stored.data)
+            if (chunk.generation, chunk.sequence) <= after:
+                continue
+            room -= len(stored.data)
+            if found and (room < 0 or len(found) >= MAX_CHUNKS):
+                return encode(Chunks(chunks=tuple(found), more=True))
+            found.append(chunk)
+
+    async def _blob(self, project: str, data: bytes) -> bytes:
+        asked = decode(AskBlob, data)
+        subject = subjects.result_blob(project, subjects.check_job_id(asked.job), asked.index)
+        return (await self._bus.get_direct(subjects.BLOB, subject)).data
+
+
+class _Responder:
+    """Puts one operation behind the error border: whatever is asked, there is an answer."""
+
+    def __init__(self, term: Term, answer: Callable[[str, bytes], Awaitable[bytes]]) -> None:
+        self._term = term
+        self._answer = answer
+
+    async def respond(self, message: Message) -> bytes:
+        project = _project(message)
+        try:
+            return await self._answer(project, message.data)
+        except ContractError as error:
+            return _refused(FailureKind.BAD_REQUEST, str(error), error.remedy, field=error.field)
+        except NotFound:
+            return _refused(FailureKind.BAD_REQUEST, "there is no such thing", "check the job id")
+        except BusError as error:
+            self._term.telemetry.emit("desk.failed", WARNING, error=type(error).__name__)
+            return _refused(FailureKind.INTERNAL, "the broker did not answer", "ask again in a moment")
+
+
+def _project(message: Message) -> str:
+    return message.subject.split(".")[3]
+
+
+def _inbox(message: Message) -> str:
+    return f"{subjects.inbox_prefix(_project(message))}."
+
+
+def _refused(kind: FailureKind, message: str, remedy: str, *, field: str = "") -> bytes:
+    refusal: Wire = Refusal(refused=Failure(kind=kind, message=message, remedy=remedy or None, field=field or None))
+    return encode(refusal)

@@ -1,0 +1,277 @@
+"""Decisions become durable: collects what the policy decides, checks it once more, and stores it with the lease renewal."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from job_contracts import subjects
+from job_contracts.chat import Usage
+from job_contracts.codec import ContractError
+from job_contracts.failures import Failure, FailureKind
+from job_contracts.jobs import JobState
+from runtime.bus.port import BusError, NotFound
+from runtime.telemetry import INFO, WARNING
+from scheduler.assignments import assignment
+from scheduler.intake import body_problem
+from scheduler.leadership import Verdict
+from scheduler.policy.decisions import Abort, Dispatch, Finish
+from scheduler.policy.facts import AttemptEnded, Settled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runtime.bus.port import Outgoing, Tail
+    from scheduler.endings import Endings
+    from scheduler.lifeline import Lifeline
+    from scheduler.term import Term
+
+
+class Held(Enum):
+    """Why a job has no body to send."""
+
+    LATER = "could not be checked now, or is being cancelled"
+    GONE = "must not run: it has ended"
+
+
+LATER, GONE = Held.LATER, Held.GONE
+Body = bytes | Held | None
+"""``None``: the body is a blob, the worker fetches it."""
+
+FULL = 0.8
+"""Share of WORK that dispatches may fill; a full stream would refuse the lease itself (R8)."""
+BATCH_BYTES = 4 * 1024 * 1024
+"""Bytes of bodies in one batch at most; the rest waits for the next one."""
+
+
+class Dispatcher:
+    """The leader's loop: one fenced write in flight, everything that comes meanwhile goes into the next."""
+
+    def __init__(self, term: Term, endings: Endings, lifeline: Lifeline, cancels: Tail) -> None:
+        self._term = term
+        self._bus = term.bus
+        self._clock = term.clock
+        self._config = term.config
+        self._settings = term.config.scheduler
+        self._lease = term.lease
+        self._board = term.board
+        self._submissions = term.submissions
+        self._bodies = term.bodies
+        self._changed = term.wake
+        self._endings = endings
+        self._lifeline = lifeline
+        self._cancels = cancels
+        self._last_batch = 0.0
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End after the write that is in flight: nothing unknown is left behind."""
+        self._stopping = True
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Until the lease is lost or ``stop``; never cancel it within a write. Raises BusError only for bugs."""
+        while not self._stopping:
+            await self._wait()
+            self._changed.clear()
+            dispatches = self._decide()
+            if dispatches:
+                if not await self._send(dispatches):
+                    return
+            elif self._due_for_renewal() and (await self._lease.write()).verdict is Verdict.LOST:
+                return
+
+    async def _wait(self) -> None:
+        """Until there may be something to decide, the lease is due, or a timer of the policy runs out."""
+        now = self._clock.monotonic()
+        if self._changed.is_set():
+            rest = self._last_batch + self._settings.linger - now
+            if rest > 0:
+                await asyncio.sleep(rest)
+            return
+        until = self._lease.last_write + self._settings.renew
+        wake = self._board.next_wake(now)
+        if wake is not None:
+            until = min(until, wake)
+        try:
+            async with asyncio.timeout(max(until - now, 0.0005)):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    def _due_for_renewal(self) -> bool:
+        return self._clock.monotonic() - self._lease.last_write >= self._settings.renew
+
+    def _decide(self) -> list[Dispatch]:
+        room = int(self._config.nats.max_work_messages * FULL) - len(self._lifeline.flights)
+        dispatches: list[Dispatch] = []
+        for decision in self._board.decide(self._clock.monotonic(), max(0, min(room, self._settings.batch))):
+            match decision:
+                case Dispatch():
+                    dispatches.append(decision)
+                case Finish():
+                    self._endings.write(self._in_wall_time(decision))
+                case Abort():
+                    self._lifeline.abort(decision.project, decision.job, decision.attempt, decision.deployment)
+        if len(dispatches) >= self._settings.batch:
+            self._changed.set()
+        return dispatches
+
+    def _in_wall_time(self, finish: Finish) -> Finish:
+        entry = self._submissions.entries.get((finish.project, finish.job))
+        if entry is None:
+            return finish
+        return Finish(
+            project=finish.project,
+            job=finish.job,
+            seq=finish.seq,
+            state=finish.state,
+            failure=finish.failure,
+            history=finish.history,
+            route=finish.route,
+            token=finish.token,
+            body_hash=finish.body_hash,
+            submitted=entry.submitted,
+            attempt=finish.attempt,
+        )
+
+    async def _send(self, dispatches: Sequence[Dispatch]) -> bool:
+        """Store one batch; False when the term is over."""
+        self._last_batch = self._clock.monotonic()
+        self._board.sent(dispatches, self._last_batch)
+        ready: list[Dispatch] = []
+        messages: list[Outgoing] = []
+        held: list[Dispatch] = []
+        size = 0
+        for dispatch, body in await self._checked(dispatches):
+            entry = self._submissions.entries.get((dispatch.project, dispatch.job))
+            size += len(body) if isinstance(body, bytes) else 0
+            if entry is None or body is LATER or (size > BATCH_BYTES and ready):
+                held.append(dispatch)
+                continue
+            ready.append(dispatch)
+            order = assignment(
+                dispatch,
+                entry,
+                body if isinstance(body, bytes) else None,
+                self._config,
+                shard=self._settings.shard,
+                epoch=self._lease.epoch,
+                wall=self._clock.wall(),
+            )
+            messages.append(order)
+        if held:
+            self._board.refused(held, self._clock.monotonic())
+            self._changed.set()
+        return not messages or await self._store(ready, messages)
+
+    async def _store(self, ready: Sequence[Dispatch], messages: Sequence[Outgoing]) -> bool:
+        written = await self._lease.write(messages)
+        now = self._clock.monotonic()
+        if written.verdict is Verdict.STORED:
+            self._board.stored(ready, now)
+            self._term.telemetry.emit("dispatch.stored", jobs=len(ready), seconds=now - self._last_batch)
+            for index, dispatch in enumerate(ready):
+                seq = written.first + index
+                self._lifeline.dispatched(dispatch.project, dispatch.job, dispatch.attempt, dispatch.deployment, seq)
+                self._bodies.drop(dispatch.seq)
+            return True
+        if written.verdict is Verdict.LOST:
+            return False
+        self._term.telemetry.emit("dispatch.not_stored", WARNING, verdict=written.verdict.value, jobs=len(ready))
+        self._board.refused(ready, now)
+        self._changed.set()
+        await asyncio.sleep(0.05)
+        return True
+
+    async def _checked(self, dispatches: Sequence[Dispatch]) -> list[tuple[Dispatch, Body]]:
+        """Each job that may go, with its body; beside the reading, what must be certain before a provider is called."""
+        missing = [dispatch for dispatch in dispatches if self._needs_reading(dispatch)]
+        try:
+            _, *bodies = await asyncio.gather(self._heard_all_cancels(), *(self._read(d) for d in missing))
+        except BusError as error:
+            self._term.telemetry.emit("dispatch.delayed", INFO, error=type(error).__name__, jobs=len(dispatches))
+            await asyncio.sleep(0.05)
+            return [(dispatch, LATER) for dispatch in dispatches]
+        read = {dispatch.job: body for dispatch, body in zip(missing, bodies, strict=True)}
+        found: list[tuple[Dispatch, Body]] = []
+        for dispatch in dispatches:
+            if self._board.cancelling(dispatch.project, dispatch.job):
+                found.append((dispatch, LATER))
+                continue
+            body = read[dispatch.job] if dispatch.job in read else self._bodies.at_hand(dispatch.seq)
+            if body is not GONE:
+                found.append((dispatch, body))
+        return found
+
+    def _needs_reading(self, dispatch: Dispatch) -> bool:
+        entry = self._submissions.entries.get((dispatch.project, dispatch.job))
+        if entry is None:
+            return False
+        return entry.unsure or (entry.blob is None and self._bodies.at_hand(dispatch.seq) is None)
+
+    async def _read(self, dispatch: Dispatch) -> Body:
+        """The body of one job, or ``GONE`` when it turns out that it must not run. Raises BusError."""
+        entry = self._submissions.entries[(dispatch.project, dispatch.job)]
+        if entry.unsure:
+            if await self._has_result(dispatch):
+                return GONE
+            entry.unsure = False
+        if entry.blob is not None:
+            return None
+        body = self._bodies.at_hand(dispatch.seq)
+        if body is not None:
+            return body
+        body = await self._bodies.read(dispatch.seq)
+        problem = ContractError("the submission is no longer there") if body is None else body_problem(body, dispatch.job)
+        if problem is not None:
+            self._invalid(dispatch, problem)
+            return GONE
+        return body
+
+    async def _has_result(self, dispatch: Dispatch) -> bool:
+        """Whether the job ended long ago: then its record is shown again instead of running it a second time."""
+        try:
+            record = await self._bus.last(subjects.RES, subjects.result(dispatch.project, dispatch.job))
+        except NotFound:
+            return False
+        now = self._clock.monotonic()
+        self._submissions.settle((dispatch.project, dispatch.job), record.seq, now)
+        settled = Settled(
+            project=dispatch.project,
+            job=dispatch.job,
+            state=JobState.SUCCEEDED,
+            attempt=dispatch.attempt,
+            deployment=None,
+            usage=Usage(),
+        )
+        self._board.apply(settled, now)
+        self._term.republish(dispatch.project, dispatch.job)
+        return True
+
+    def _invalid(self, dispatch: Dispatch, problem: ContractError) -> None:
+        failure = Failure(
+            kind=FailureKind.INVALID_JOB,
+            message=str(problem),
+            field=problem.field or None,
+            remedy=problem.remedy or None,
+        )
+        ended = AttemptEnded(
+            project=dispatch.project,
+            job=dispatch.job,
+            attempt=dispatch.attempt,
+            deployment=dispatch.deployment,
+            failure=failure,
+            record=None,
+            called=False,
+        )
+        self._board.apply(ended, self._clock.monotonic())
+        self._changed.set()
+
+    async def _heard_all_cancels(self) -> None:
+        """A cancel that was acknowledged before this batch must be known here before it is stored (I5)."""
+        state = await self._bus.stream_state(subjects.CTL)
+        if state.last_seq > self._cancels.position and not await self._cancels.caught_up(state.last_seq, timeout=5.0):
+            message = "the cancels stream is ahead of what was read"
+            raise BusError(message)

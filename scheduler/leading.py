@@ -1,0 +1,174 @@
+"""One period of leading from its recovery to its end: builds the rooms, replays the streams, runs until the lease is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from job_contracts import subjects
+from runtime.telemetry import INFO
+from scheduler.desk import Desk
+from scheduler.dispatcher import Dispatcher
+from scheduler.endings import Endings
+from scheduler.intake import Intake
+from scheduler.leadership import Verdict
+from scheduler.lifeline import Lifeline
+from scheduler.outcomes import Outcomes
+from scheduler.policy.facts import InFlight
+from scheduler.recovery import CATCH_UP, NotRecovered, behind_barrier, work_in_flight
+from scheduler.reconciler import Reconciler
+from scheduler.settling import Settling
+
+if TYPE_CHECKING:
+    from runtime.bus.port import Subscription, Tail
+    from scheduler.leadership import Predecessor
+    from scheduler.recovery import Remnant
+    from scheduler.term import Term
+
+
+class Leading:
+    """Runs one term. ``run`` returns when the lease is lost or ``stopping`` is set; ``close`` ends what it began."""
+
+    def __init__(self, term: Term, version: str) -> None:
+        self._term = term
+        self.lifeline = Lifeline(term)
+        self._endings = Endings(term)
+        self._intake = Intake(term, self._endings)
+        self._settling = Settling(term, self.lifeline)
+        self._outcomes = Outcomes(term, self.lifeline, self._endings)
+        self._desk = Desk(term, version)
+        self._open: list[Tail | Subscription] = []
+        self.recovered = False
+
+    async def run(self, predecessor: Predecessor, stopping: asyncio.Event) -> None:
+        """Lead. Raises BusError when the streams cannot be read; the term is over then."""
+        term = self._term
+        term.board.restore(predecessor.record.levels, predecessor.silence, term.clock.monotonic())
+        term.submissions.last_result = predecessor.record.settled
+        term.lease.state = lambda: (
+            term.board.levels(term.clock.monotonic()),
+            term.submissions.settled_cursor(),
+        )
+        cancels = await self._recover_holding_the_lease()
+        if cancels is None:
+            return
+        dispatcher = Dispatcher(term, self._endings, self.lifeline, cancels)
+        await self._desk.start()
+        self.recovered = True
+        jobs = len(term.submissions.entries)
+        term.telemetry.emit("term.began", INFO, epoch=term.lease.epoch, jobs=jobs, in_flight=len(self.lifeline.flights))
+        duties = [
+            asyncio.create_task(dispatcher.run(), name="dispatcher"),
+            asyncio.create_task(self._settling.sweep(), name="settling"),
+            asyncio.create_task(self.lifeline.watch(), name="lifeline"),
+            asyncio.create_task(Reconciler(term, self.lifeline).run(), name="reconciler"),
+        ]
+        asked = asyncio.create_task(stopping.wait(), name="stopping")
+        try:
+            done, _ = await asyncio.wait({*duties, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if asked in done:
+                dispatcher.stop()
+                await duties[0]
+            for task in done - {asked}:
+                task.result()
+        finally:
+            await _end({*duties, asked})
+
+    async def close(self) -> None:
+        """Stop reading, answering and writing; safe at any time."""
+        await self._desk.stop()
+        while self._open:
+            await self._open.pop().close()
+        await self._endings.stop()
+        await self._term.background.stop()
+
+    async def _recover_holding_the_lease(self) -> Tail | None:
+        """Recover while renewing: a long replay must not cost the lease. ``None`` when it was lost all the same."""
+        recovered = asyncio.Event()
+        keeper = asyncio.create_task(self._keep_lease(recovered), name="lease keeper")
+        recovery = asyncio.create_task(self._recover(), name="recovery")
+        try:
+            await asyncio.wait({keeper, recovery}, return_when=asyncio.FIRST_COMPLETED)
+            if not recovery.done():
+                keeper.result()
+                return None
+            recovered.set()
+            await keeper
+            return recovery.result()
+        finally:
+            recovered.set()
+            await _end({recovery})
+            await asyncio.wait({keeper})
+
+    async def _keep_lease(self, recovered: asyncio.Event) -> None:
+        """Renew until recovered; returns early only when the lease is lost. Never cancelled within a write."""
+        while not recovered.is_set():
+            try:
+                async with asyncio.timeout(self._term.config.scheduler.renew):
+                    await recovered.wait()
+            except TimeoutError:
+                if (await self._term.lease.write()).verdict is Verdict.LOST:
+                    return
+
+    async def _recover(self) -> Tail:
+        term, bus = self._term, self._term.bus
+        remnants = await work_in_flight(term)
+        results = await bus.tail(
+            subjects.RES, self._settling.on_result, start=term.submissions.last_result + 1, headers_only=True
+        )
+        self._open.append(results)
+        outcomes = await bus.tail(term.stream(subjects.OUT), self._outcomes.on_outcome)
+        self._open.append(outcomes)
+        cancels = await bus.tail(subjects.CTL, self._outcomes.on_cancel)
+        self._open.append(cancels)
+        await behind_barrier(term, subjects.RES, results)
+        await behind_barrier(term, subjects.OUT, outcomes)
+        await behind_barrier(term, subjects.CTL, cancels)
+        await self._read_submissions()
+        await self._restore_flights(remnants)
+        self._outcomes.replay()
+        beats = await bus.respond(subjects.heartbeat("*", "*"), self.lifeline.on_heartbeat)
+        self._open.append(beats)
+        return cancels
+
+    async def _read_submissions(self) -> None:
+        """Headers of all that is queued, then everything that comes, whole."""
+        term = self._term
+        stream = term.stream(subjects.SUBMIT)
+        state = await term.bus.stream_state(stream)
+        position = state.first_seq - 1
+        if state.messages:
+            replay = await term.bus.tail(stream, self._intake.on_message, headers_only=True)
+            try:
+                if not await replay.caught_up(state.last_seq, timeout=CATCH_UP):
+                    message = f"{stream} could not be read up to sequence {state.last_seq} in {CATCH_UP:g} s"
+                    raise NotRecovered(message)
+                position = replay.position
+            finally:
+                await replay.close()
+        self._open.append(await term.bus.tail(stream, self._intake.on_message, start=max(position, state.last_seq) + 1))
+
+    async def _restore_flights(self, remnants: list[Remnant]) -> None:
+        term = self._term
+        for remnant in remnants:
+            order = remnant.assignment
+            if (order.project, order.job_id) not in term.submissions.entries:
+                await term.bus.delete(term.stream(subjects.WORK), remnant.seq)
+                continue
+            in_flight = InFlight(
+                project=order.project,
+                job=order.job_id,
+                attempt=order.attempt,
+                deployment=order.deployment,
+                input_tokens=order.grant.input_tokens,
+                output_tokens=order.grant.output_tokens,
+                history=order.history,
+            )
+            term.board.apply(in_flight, term.clock.monotonic())
+            self.lifeline.dispatched(order.project, order.job_id, order.attempt, order.deployment, remnant.seq)
+
+
+async def _end(tasks: set[asyncio.Task[None]] | set[asyncio.Task[Tail]] | set[asyncio.Task[object]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

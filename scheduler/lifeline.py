@@ -1,0 +1,188 @@
+"""Which workers live, what they hold, and which attempts were lost with a worker or a delivery."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from job_contracts import subjects
+from job_contracts.attempts import Abort, Heartbeat, HeartbeatReply
+from job_contracts.chat import Usage
+from job_contracts.codec import ContractError, decode, encode
+from job_contracts.failures import Failure, FailureKind
+from job_contracts.results import AttemptRecord
+from runtime.bus.port import BusError
+from runtime.telemetry import INFO, WARNING
+from scheduler.assignments import pool_of
+from scheduler.policy.facts import AttemptEnded, LimitsRead, PoolSeen
+
+if TYPE_CHECKING:
+    from runtime.bus.port import Message, Puller
+    from scheduler.submissions import JobKey
+    from scheduler.term import Term
+
+LOOK = 1.0
+"""Seconds between two looks for silent workers."""
+NEVER_FETCHED = 5.0
+"""Seconds after a grant has run out until an assignment nobody fetched is taken back."""
+
+
+@dataclass(slots=True)
+class Flight:
+    """An attempt that was dispatched and has not ended."""
+
+    attempt: int
+    deployment: str
+    seq: int
+    """Where it lies in WORK."""
+    since: float
+    claimed: float
+    """Monotonic time of the last heartbeat that named it; the dispatch before the first."""
+
+
+@dataclass(slots=True)
+class WorkerSeen:
+    """A worker's last sign of life."""
+
+    at: float
+    slots: int
+    draining: bool
+    holds: frozenset[str] = field(default_factory=frozenset)
+
+
+class Lifeline:
+    """Answers heartbeats, finds lost attempts, passes aborts on."""
+
+    def __init__(self, term: Term) -> None:
+        self._term = term
+        self._bus = term.bus
+        self._clock = term.clock
+        self._settings = term.config.scheduler
+        self._stream = term.stream(subjects.WORK)
+        self._board = term.board
+        self._flights: dict[JobKey, Flight] = {}
+        self._workers: dict[tuple[str, str], WorkerSeen] = {}
+        self._aborts: dict[str, JobKey] = {}
+        self._pullers: dict[str, Puller] = {}
+        self._slots: dict[str, int] = {}
+
+    @property
+    def flights(self) -> dict[JobKey, Flight]:
+        """What is in flight, by job."""
+        return self._flights
+
+    @property
+    def workers(self) -> dict[tuple[str, str], WorkerSeen]:
+        """Workers that were heard of, by pool and name."""
+        return self._workers
+
+    def dispatched(self, project: str, job: str, attempt: int, deployment: str, seq: int) -> None:
+        """An attempt was stored in WORK at ``seq``."""
+        now = self._clock.monotonic()
+        self._flights[(project, job)] = Flight(attempt, deployment, seq, now, now)
+
+    def ended(self, project: str, job: str, attempt: int) -> None:
+        """That attempt has ended, with or without the job."""
+        flight = self._flights.get((project, job))
+        if flight is not None and flight.attempt <= attempt:
+            self.forget(project, job)
+
+    def forget(self, project: str, job: str) -> None:
+        """Nothing of the job is in flight any more."""
+        flight = self._flights.pop((project, job), None)
+        if flight is not None and self._aborts:
+            self._aborts.pop(f"{job}.{flight.attempt}", None)
+
+    def abort(self, project: str, job: str, attempt: int, deployment: str) -> None:
+        """Ask the pool to stop an attempt: at once by message, and with every heartbeat's answer until it has ended."""
+        name = f"{job}.{attempt}"
+        self._aborts[name] = (project, job)
+        message = encode(Abort(attempts=(name,)))
+        self._term.background.start(self._bus.publish(subjects.abort(pool_of(deployment)), message))
+
+    async def on_heartbeat(self, message: Message) -> bytes:
+        """A worker's beat; the answer names the attempts it should stop."""
+        try:
+            beat = decode(Heartbeat, message.data)
+        except ContractError as error:
+            self._term.telemetry.emit("lifeline.unreadable_beat", WARNING, error=str(error))
+            return encode(HeartbeatReply())
+        now = self._clock.monotonic()
+        holds = frozenset(beat.attempts)
+        self._workers[(beat.pool, beat.worker)] = WorkerSeen(now, beat.slots, beat.draining, holds)
+        for flight_key, flight in self._flights.items():
+            if f"{flight_key[1]}.{flight.attempt}" in holds:
+                flight.claimed = now
+        for deployment, readings in beat.limits.items():
+            self._board.apply(LimitsRead(deployment, readings), now)
+        self._count_slots(beat.pool)
+        return encode(HeartbeatReply(abort=tuple(name for name in self._aborts if name in holds)))
+
+    async def watch(self) -> None:
+        """For ever: notice workers that fell silent and attempts nobody holds."""
+        while True:
+            await asyncio.sleep(LOOK)
+            now = self._clock.monotonic()
+            silent = [who for who, seen in self._workers.items() if now - seen.at > self._settings.beat_missed]
+            for who in silent:
+                del self._workers[who]
+                self._term.telemetry.emit("worker.silent", WARNING, pool=who[0], worker=who[1])
+                self._count_slots(who[0])
+            try:
+                await self._find_lost()
+            except BusError as error:
+                self._term.telemetry.emit("lifeline.look_failed", INFO, error=type(error).__name__)
+
+    async def _find_lost(self) -> None:
+        now = self._clock.monotonic()
+        missed = self._settings.beat_missed
+        suspects = [(key, flight) for key, flight in self._flights.items() if now - flight.claimed > missed]
+        delivered: dict[str, int] = {}
+        for key, flight in suspects:
+            pool = pool_of(flight.deployment)
+            if pool not in delivered:
+                delivered[pool] = await self._delivered(pool)
+            if self._flights.get(key) is not flight:
+                continue
+            if flight.seq <= delivered[pool]:
+                self._lost(key, flight, FailureKind.WORKER_LOST, "its worker fell silent")
+            elif now - flight.since > self._settings.grant_valid + NEVER_FETCHED:
+                self._lost(key, flight, FailureKind.GRANT_EXPIRED, f"no worker of pool {pool} fetched it")
+
+    async def _delivered(self, pool: str) -> int:
+        if pool not in self._pullers:
+            self._pullers[pool] = await self._bus.pull(self._stream, pool)
+        return (await self._pullers[pool].state()).delivered_seq
+
+    def _lost(self, key: JobKey, flight: Flight, kind: FailureKind, message: str) -> None:
+        project, job = key
+        self._term.telemetry.emit("attempt.lost", WARNING, job_id=job, attempt=flight.attempt, kind=str(kind))
+        now = self._clock.monotonic()
+        seconds = now - flight.since
+        provider, _, model = flight.deployment.partition("/")
+        failure = Failure(kind=kind, message=message, deployment=flight.deployment, provider=provider)
+        record = AttemptRecord(
+            number=flight.attempt,
+            deployment=flight.deployment,
+            provider=provider,
+            model=model,
+            started=self._clock.wall() - seconds,
+            seconds=seconds,
+            failure=failure,
+            usage=Usage(reported=False),
+        )
+        self.forget(project, job)
+        self._term.background.start(self._bus.delete(self._stream, flight.seq))
+        called = kind is FailureKind.WORKER_LOST
+        self._board.apply(
+            AttemptEnded(project, job, flight.attempt, flight.deployment, failure, record, called=called), now
+        )
+        self._term.wake.set()
+
+    def _count_slots(self, pool: str) -> None:
+        slots = sum(seen.slots for (name, _), seen in self._workers.items() if name == pool and not seen.draining)
+        if self._slots.get(pool) != slots:
+            self._slots[pool] = slots
+            self._board.apply(PoolSeen(pool, slots), self._clock.monotonic())
+            self._term.wake.set()

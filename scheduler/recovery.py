@@ -1,0 +1,89 @@
+"""The state at the start of a term, read from the streams so that nothing negative is believed of a stale replica."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from job_contracts import subjects
+from job_contracts.attempts import Assignment
+from job_contracts.codec import ContractError, decode
+from runtime.bus.port import BusError, NotFound
+from runtime.telemetry import WARNING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from runtime.bus.port import Bus, Message, Tail
+    from scheduler.term import Term
+
+CATCH_UP = 600.0
+"""Seconds a stream may take to be replayed."""
+
+
+class NotRecovered(BusError):
+    """A stream could not be read up to its barrier: the term cannot begin, the lease is given back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remnant:
+    """A message found in WORK: what it says, and where it lies."""
+
+    assignment: Assignment
+    seq: int
+
+
+async def work_in_flight(term: Term) -> list[Remnant]:
+    """All assignments in WORK, read behind the barrier that the acquiring lease record is; superseded ones are removed."""
+    bus, stream = term.bus, term.stream(subjects.WORK)
+    found: dict[tuple[str, str], Remnant] = {}
+    await _as_new_as_the_term(term, stream)
+    async for stored in stored_work(bus, stream, term.shard):
+        try:
+            order = decode(Assignment, stored.data)
+        except ContractError as error:
+            term.telemetry.emit("recovery.unreadable_work", WARNING, seq=stored.seq, error=str(error))
+            await bus.delete(stream, stored.seq)
+            continue
+        older = found.get((order.project, order.job_id))
+        if older is not None and older.assignment.attempt > order.attempt:
+            await bus.delete(stream, stored.seq)
+            continue
+        if older is not None:
+            await bus.delete(stream, older.seq)
+        found[(order.project, order.job_id)] = Remnant(order, stored.seq)
+    await _as_new_as_the_term(term, stream)
+    return list(found.values())
+
+
+async def stored_work(bus: Bus, stream: str, shard: int) -> AsyncIterator[Message]:
+    """Every assignment that lies in WORK, in order, read one by one (a work queue cannot be tailed)."""
+    seq = 1
+    while True:
+        try:
+            stored = await bus.next(stream, seq, f"{subjects.PREFIX}.work.{shard}.>")
+        except NotFound:
+            return
+        yield stored
+        seq = stored.seq + 1
+
+
+async def behind_barrier(term: Term, stream: str, tail: Tail) -> None:
+    """Wait until ``tail`` has read everything that was stored before now. Raises NotRecovered when it takes too long.
+
+    The barrier is a message of our own: once the tail has passed it, whatever it did not show is not there (R4).
+    """
+    subject = f"{subjects.barrier(stream, term.shard)}.{term.lease.epoch}"
+    name = stream if stream in {subjects.RES, subjects.CTL} else term.stream(stream)
+    seq = (await term.bus.append(subject, b"")).seq
+    if not await tail.caught_up(seq, timeout=CATCH_UP):
+        message = f"{name} could not be read up to sequence {seq} in {CATCH_UP:g} s"
+        raise NotRecovered(message)
+    await term.bus.delete(name, seq)
+
+
+async def _as_new_as_the_term(term: Term, stream: str) -> None:
+    state = await term.bus.stream_state(stream)
+    if state.last_seq < term.lease.epoch:
+        message = f"{stream}: the answering node is older than this term"
+        raise NotRecovered(message)

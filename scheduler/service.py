@@ -1,0 +1,92 @@
+"""Waits for the lease of its shard and leads, again and again; hands over at once when it is told to stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runtime.bus.port import BusError
+from runtime.service import Duty
+from runtime.telemetry import INFO, WARNING
+from scheduler.leading import Leading
+from scheduler.leadership import Lease
+from scheduler.policy.board import Board
+from scheduler.policy.rules import rules_from
+from scheduler.term import new_term
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from catalogue.rows import ProviderRow
+    from runtime.bus.port import Bus
+    from runtime.clock import Clock
+    from runtime.settings import Config
+    from runtime.telemetry import Telemetry
+
+
+class Scheduler(Duty):
+    """The scheduler's main duty: candidate, then leader, then candidate again."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        clock: Clock,
+        telemetry: Telemetry,
+        config: Config,
+        catalogue: Mapping[str, ProviderRow],
+        *,
+        owner: str,
+        version: str,
+    ) -> None:
+        super().__init__("scheduler", telemetry, grace=10.0)
+        self._bus = bus
+        self._clock = clock
+        self._config = config
+        self._rules = rules_from(config, catalogue)
+        self._owner = owner
+        self._version = version
+        self.leading: Leading | None = None
+        self.board: Board | None = None
+
+    @property
+    def ready(self) -> str | None:
+        """``None`` when this process leads or stands by, else what is missing."""
+        if not self._bus.connected:
+            return "not connected to the broker"
+        if self.leading is not None and not self.leading.recovered:
+            return "recovering"
+        return None
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is dispatching."""
+        return self.leading is not None and self.leading.recovered
+
+    async def run(self) -> None:
+        """Until the process is to end."""
+        scheduling = self._config.scheduler
+        while not self.stopping.is_set():
+            lease = Lease(
+                self._bus,
+                self._clock,
+                self.telemetry,
+                shard=scheduling.shard,
+                owner=self._owner,
+                lease=scheduling.lease,
+            )
+            predecessor = await lease.acquire(self.stopping)
+            if predecessor is None:
+                return
+            self.telemetry.emit("lease.acquired", INFO, epoch=lease.epoch, silence=round(predecessor.silence, 2))
+            self.board = Board(self._rules, now=self._clock.monotonic())
+            term = new_term(self._bus, self._clock, self.telemetry, self._config, lease, self.board)
+            self.leading = Leading(term, self._version)
+            try:
+                await self.leading.run(predecessor, self.stopping)
+            except BusError as error:
+                self.telemetry.emit("term.failed", WARNING, error=type(error).__name__, why=str(error))
+                await self.pause(0.5)
+            finally:
+                leading, self.leading = self.leading, None
+                await leading.close()
+                await lease.resign()
+            self.telemetry.emit("term.ended", INFO)

@@ -1,0 +1,70 @@
+"""What the rooms of one period of leading share: connection, clock, rules, and the state in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from job_contracts import subjects
+from scheduler.background import Background
+from scheduler.bodies import Bodies
+from scheduler.submissions import Submissions
+
+if TYPE_CHECKING:
+    from runtime.bus.port import Bus
+    from runtime.clock import Clock
+    from runtime.settings import Config
+    from runtime.telemetry import Telemetry
+    from scheduler.leadership import Lease
+    from scheduler.policy.board import Board
+
+
+@dataclass(slots=True)
+class Term:
+    """One period of leading one shard; all of it is forgotten when the lease is lost."""
+
+    bus: Bus
+    clock: Clock
+    telemetry: Telemetry
+    config: Config
+    lease: Lease
+    board: Board
+    bodies: Bodies
+    background: Background
+    submissions: Submissions = field(default_factory=Submissions)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by whoever learns something that may permit a decision."""
+
+    @property
+    def shard(self) -> int:
+        """The shard that is led."""
+        return self.config.scheduler.shard
+
+    def stream(self, name: str) -> str:
+        """The name of this shard's stream of that kind."""
+        return subjects.stream_name(name, self.shard)
+
+    def republish(self, project: str, job: str) -> None:
+        """Show a finished job's record again to whoever waits for it."""
+        self.background.start(self._republish(project, job))
+
+    async def _republish(self, project: str, job: str) -> None:
+        record = await self.bus.last(subjects.RES, subjects.result(project, job))
+        await self.bus.publish(subjects.live_result(project, job), record.data)
+
+
+def new_term(
+    bus: Bus, clock: Clock, telemetry: Telemetry, config: Config, lease: Lease, board: Board
+) -> Term:
+    """A term with nothing in it yet."""
+    return Term(
+        bus=bus,
+        clock=clock,
+        telemetry=telemetry,
+        config=config,
+        lease=lease,
+        board=board,
+        bodies=Bodies(bus, config.scheduler.shard),
+        background=Background(telemetry),
+    )
