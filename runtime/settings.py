@@ -111,7 +111,10 @@ class Switching(Section):
 
 
 class Breaker(Section):
-    """When a deployment is left alone: ``failures`` in a row open it for ``open_for`` seconds, doubled up to ``max_open``."""
+    """When a deployment is left alone.
+
+    ``failures`` in a row open the breaker for ``open_for`` seconds, doubled each time up to ``max_open``.
+    """
 
     failures: Annotated[int, Field(gt=0)] = 5
     open_for: Annotated[float, Field(gt=0)] = 5.0
@@ -239,8 +242,8 @@ class Config(Section):
             for deployment in route.deployments:
                 provider = deployment.partition("/")[0]
                 if provider not in self.providers:
-                    known = ", ".join(sorted(self.providers))
-                    message = f"routes.{name}.deployments: {deployment!r}: there is no provider {provider!r} (there are: {known})"
+                    known = f"there is no provider {provider!r} (there are: {', '.join(sorted(self.providers))})"
+                    message = f"routes.{name}.deployments: {deployment!r}: {known}"
                     raise ValueError(message)
         for name, project in self.projects.items():
             for asked in project.routes or ():

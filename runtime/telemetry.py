@@ -161,7 +161,7 @@ def level(name: str, on: str, help: str, *labels: str, value: str, series: int =
 
 
 class Metrics:
-    """The process's Prometheus registry: one process, one scrape target; names start ``penstock_``, series are bounded."""
+    """The process's Prometheus registry, one scrape target: names start ``penstock_``, series are bounded."""
 
     def __init__(self, process: str) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]

@@ -68,7 +68,7 @@ def test_a_file_is_loaded_from_its_path(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_one_clear_problem(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="absent.yaml.*expected a readable YAML file, found No such file"):
+    with pytest.raises(ConfigError, match=r"absent\.yaml.*expected a readable YAML file, found No such file"):
         load(tmp_path / "absent.yaml")
 
 
