@@ -31,9 +31,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
     service = Service("scheduler", telemetry)
     try:
         await bus.ensure(assets(config), create=config.nats.manage == "create")
-        scheduler = Scheduler(
-            bus, clock, telemetry, config, providers(), owner=owner, version=version("penstock")
-        )
+        scheduler = Scheduler(bus, clock, telemetry, config, providers(), owner=owner, version=version("penstock"))
         health = Health(telemetry, metrics, host=arguments.health_host, port=arguments.health_port)
         health.check("scheduler", lambda: scheduler.ready)
         gauges(metrics, scheduler)

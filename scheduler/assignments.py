@@ -1,4 +1,4 @@
-"""What a worker is sent for a ``Dispatch``: the assignment as JSON, with the submitted body as its last member, unread."""
+"""What a worker is sent for a ``Dispatch``: the assignment as JSON, the submitted body its last member, as it was."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runtime.bus.port import Outgoing
 
 if TYPE_CHECKING:
     from job_contracts.attempts import Adaptation
-        from runtime.settings import Config, Route
+    from runtime.settings import Config, Route
     from scheduler.policy.decisions import Dispatch
     from scheduler.submissions import Entry
 

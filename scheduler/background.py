@@ -38,4 +38,6 @@ class Background:
             try:
                 await errand
             except Exception as error:  # noqa: BLE001 - the top of an errand: its failure must not end the term
-                self._telemetry.emit("errand.failed", WARNING, errand=errand.__qualname__, error=type(error).__name__)
+                self._telemetry.emit(
+                    "errand.failed", WARNING, errand=getattr(errand, "__qualname__", ""), error=type(error).__name__
+                )

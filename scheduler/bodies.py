@@ -1,4 +1,4 @@
-"""Job bodies at hand: what the tail brought is kept while it is likely to be dispatched soon, the rest is read on demand."""
+"""Job bodies at hand: what the tail brought is kept for a dispatch soon to come, the rest is read on demand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decisions become durable: collects what the policy decides, checks it once more, and stores it with the lease renewal."""
+"""Decisions become durable: collects what the policy decides, checks it once more, stores it with the lease renewal."""
 
 from __future__ import annotations
 
@@ -224,7 +224,9 @@ class Dispatcher:
         if body is not None:
             return body
         body = await self._bodies.read(dispatch.seq)
-        problem = ContractError("the submission is no longer there") if body is None else body_problem(body, dispatch.job)
+        problem = (
+            ContractError("the submission is no longer there") if body is None else body_problem(body, dispatch.job)
+        )
         if problem is not None:
             self._invalid(dispatch, problem)
             return GONE

@@ -127,7 +127,6 @@ class Endings:
             else:
                 return
 
-
     async def _body(self, seq: int) -> bytes:
         for pause in _pauses():
             try:

@@ -1,26 +1,29 @@
 """Who leads a shard: the lease record in the WORK stream, and the fence that every dispatch carries.
 
-Protocol (rules R1-R5 of ``docs/decisions/0002-fenced-leader.md``). The record is one message on ``lease(shard)``. Every
-write of the leader is that record alone, or an atomic batch whose first message it is, expecting the record's previous
-sequence; so the broker refuses whatever a deposed leader sends. An unknown outcome is resolved by a probe under the same
-fence, never by a read: a read may miss what is still about to be stored.
+Protocol (rules R1-R5 of ``docs/decisions/0002-fenced-leader.md``). The record is one message on ``lease(shard)``.
+Every write of the leader is that record alone, or an atomic batch whose first message it is, expecting the record's
+previous sequence; so the broker refuses whatever a deposed leader sends. An unknown outcome is resolved by a probe
+under the same fence, never by a read: a read may miss what is still about to be stored.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from secrets import token_hex
 from typing import TYPE_CHECKING
+
+from pydantic import Field
 
 from job_contracts import subjects
 from job_contracts.codec import ContractError, Wire, decode, encode
 from runtime.bus.port import (
     BusError,
     NotFound,
-    Outgoing,
     OutcomeUnknown,
+    Outgoing,
     StreamFull,
     TooLarge,
     Undecided,
@@ -30,7 +33,7 @@ from runtime.bus.port import (
 from runtime.telemetry import INFO, WARNING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from runtime.bus.port import Bus
     from runtime.clock import Clock
@@ -56,7 +59,7 @@ class LeaseRecord(Wire):
     epoch: int
     bid: str
     """Id of the write, never used twice."""
-    levels: dict[str, dict[str, float]] = {}
+    levels: Mapping[str, Mapping[str, float]] = Field(default_factory=dict)
     """Bucket levels by limit domain after this write's grants."""
     settled: int = 0
     """RES sequence up to which every settled job's submission is known to be removed."""

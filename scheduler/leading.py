@@ -1,9 +1,9 @@
-"""One period of leading from its recovery to its end: builds the rooms, replays the streams, runs until the lease is lost."""
+"""One period of leading: builds the rooms, replays the streams, runs until the lease is lost."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from job_contracts import subjects
 from runtime.telemetry import INFO
@@ -15,11 +15,13 @@ from scheduler.leadership import Verdict
 from scheduler.lifeline import Lifeline
 from scheduler.outcomes import Outcomes
 from scheduler.policy.facts import InFlight
-from scheduler.recovery import CATCH_UP, NotRecovered, behind_barrier, work_in_flight
 from scheduler.reconciler import Reconciler
+from scheduler.recovery import CATCH_UP, NotRecovered, behind_barrier, work_in_flight
 from scheduler.settling import Settling
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from runtime.bus.port import Subscription, Tail
     from scheduler.leadership import Predecessor
     from scheduler.recovery import Remnant
@@ -168,7 +170,8 @@ class Leading:
             self.lifeline.dispatched(order.project, order.job_id, order.attempt, order.deployment, remnant.seq)
 
 
-async def _end(tasks: set[asyncio.Task[None]] | set[asyncio.Task[Tail]] | set[asyncio.Task[object]]) -> None:
+async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    tasks = tuple(tasks)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -96,6 +96,9 @@ class Outcomes:
         if entry is not None:
             entry.outcome_seq = seq
         self._lifeline.ended(outcome.project, outcome.job_id, outcome.record.number)
+        self._term.telemetry.emit(
+            "attempt.ended", deployment=outcome.record.deployment, kind=outcome.failure.kind.value
+        )
         if outcome.limits:
             self._board.apply(LimitsRead(outcome.record.deployment, outcome.limits), now)
         self._board.apply(

@@ -34,7 +34,7 @@ class Remnant:
 
 
 async def work_in_flight(term: Term) -> list[Remnant]:
-    """All assignments in WORK, read behind the barrier that the acquiring lease record is; superseded ones are removed."""
+    """All assignments in WORK, read behind the barrier that the acquiring record is; superseded ones are removed."""
     bus, stream = term.bus, term.stream(subjects.WORK)
     found: dict[tuple[str, str], Remnant] = {}
     await _as_new_as_the_term(term, stream)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from runtime.bus.port import BusError
 from runtime.service import Duty
 from runtime.telemetry import INFO, WARNING
-from scheduler.leading import Leading
 from scheduler.leadership import Lease
+from scheduler.leading import Leading
 from scheduler.policy.board import Board
 from scheduler.policy.rules import rules_from
-from scheduler.term import new_term
+from scheduler.term import Term
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +78,7 @@ class Scheduler(Duty):
                 return
             self.telemetry.emit("lease.acquired", INFO, epoch=lease.epoch, silence=round(predecessor.silence, 2))
             self.board = Board(self._rules, now=self._clock.monotonic())
-            term = new_term(self._bus, self._clock, self.telemetry, self._config, lease, self.board)
+            term = Term(self._bus, self._clock, self.telemetry, self._config, lease, self.board)
             self.leading = Leading(term, self._version)
             try:
                 await self.leading.run(predecessor, self.stopping)

@@ -60,6 +60,7 @@ class Settling:
             self._outcomes.append(entry.outcome_seq)
         if settlement is not None:
             self._board.apply(self._fact(project, job, settlement), now)
+            self._term.telemetry.emit("job.settled", state=settlement.state.value)
             self._term.wake.set()
 
     async def sweep(self) -> None:

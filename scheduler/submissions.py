@@ -1,4 +1,4 @@
-"""The submissions a term knows: what an assignment needs of each, and which of them may be removed from their stream."""
+"""The submissions a term knows: what an assignment needs of each, and which may be removed from their stream."""
 
 from __future__ import annotations
 

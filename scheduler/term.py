@@ -30,11 +30,16 @@ class Term:
     config: Config
     lease: Lease
     board: Board
-    bodies: Bodies
-    background: Background
+    bodies: Bodies = field(init=False)
+    background: Background = field(init=False)
     submissions: Submissions = field(default_factory=Submissions)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by whoever learns something that may permit a decision."""
+
+    def __post_init__(self) -> None:
+        """The rest starts empty."""
+        self.bodies = Bodies(self.bus, self.shard)
+        self.background = Background(self.telemetry)
 
     @property
     def shard(self) -> int:
@@ -52,19 +57,3 @@ class Term:
     async def _republish(self, project: str, job: str) -> None:
         record = await self.bus.last(subjects.RES, subjects.result(project, job))
         await self.bus.publish(subjects.live_result(project, job), record.data)
-
-
-def new_term(
-    bus: Bus, clock: Clock, telemetry: Telemetry, config: Config, lease: Lease, board: Board
-) -> Term:
-    """A term with nothing in it yet."""
-    return Term(
-        bus=bus,
-        clock=clock,
-        telemetry=telemetry,
-        config=config,
-        lease=lease,
-        board=board,
-        bodies=Bodies(bus, config.scheduler.shard),
-        background=Background(telemetry),
-    )

@@ -1,0 +1,45 @@
+"""What the scheduler measures, read from its events and its board."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runtime.telemetry import count, measure
+
+if TYPE_CHECKING:
+    from runtime.telemetry import Metrics
+    from scheduler.service import Scheduler
+
+BATCH = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
+
+INSTRUMENTS = (
+    count("dispatches", "dispatch.stored", "Attempts given to a pool", value="jobs"),
+    measure("dispatch_seconds", "dispatch.stored", "Time to store one batch", value="seconds", buckets=BATCH),
+    count("dispatches_not_stored", "dispatch.not_stored", "Attempts whose batch was refused", "verdict", value="jobs"),
+    count("jobs_completed", "job.settled", "Jobs with a result", "state"),
+    count("attempts_failed", "attempt.ended", "Attempts that ended without a result", "deployment", "kind"),
+    count("attempts_lost", "attempt.lost", "Attempts lost with a worker or a delivery", "kind"),
+    count("repairs", "reconciler.repaired", "Remnants of lost messages that were removed", value="remnants"),
+    count("leases_lost", "lease.lost", "Terms ended by another leader"),
+    count("terms", "term.began", "Terms begun"),
+    count("unreadable_messages", "intake.unreadable", "Submissions set aside as unreadable"),
+    count("workers_silent", "worker.silent", "Workers that stopped beating", "pool"),
+)
+
+
+def gauges(metrics: Metrics, scheduler: Scheduler) -> None:
+    """Figures that are read from the board when the process is scraped."""
+
+    def flights() -> float:
+        return len(scheduler.leading.lifeline.flights) if scheduler.leading else 0
+
+    def queued() -> float:
+        return scheduler.board.counts().queued if scheduler.board else 0
+
+    def oldest() -> float:
+        return scheduler.board.counts().oldest_age if scheduler.board else 0
+
+    metrics.gauge("leader", "1 while this process dispatches", lambda: float(scheduler.leads))
+    metrics.gauge("jobs_queued", "Jobs waiting", queued)
+    metrics.gauge("jobs_in_flight", "Attempts given to workers and not ended", flights)
+    metrics.gauge("job_oldest_age_seconds", "Age of the oldest waiting job", oldest)
