@@ -10,9 +10,9 @@ from importlib.metadata import version
 
 from catalogue.load import providers
 from runtime import command
-from runtime.bus import BusSettings, connect
-from runtime.bus.manifest import assets
+from runtime.bus import connect
 from runtime.clock import SystemClock
+from runtime.connection import bus_settings, declared
 from runtime.health import Health
 from runtime.service import Service
 from runtime.settings import Config
@@ -27,10 +27,10 @@ async def serve(config: Config, arguments: Namespace) -> int:
     write_logs(telemetry, "scheduler", sys.stdout.write)
     metrics.listen(telemetry, INSTRUMENTS)
     owner = arguments.name or f"{socket.gethostname()}-{os.getpid()}"
-    bus = await connect(BusSettings.of(config.nats, name=f"scheduler {owner}"))
+    bus = await connect(bus_settings(config.nats, name=f"scheduler {owner}"))
     service = Service("scheduler", telemetry)
     try:
-        await bus.ensure(assets(config), create=config.nats.manage == "create")
+        await bus.ensure(declared(config), create=config.nats.manage == "create")
         scheduler = Scheduler(bus, clock, telemetry, config, providers(), owner=owner, version=version("penstock"))
         health = Health(telemetry, metrics, host=arguments.health_host, port=arguments.health_port)
         health.check("scheduler", lambda: scheduler.ready)

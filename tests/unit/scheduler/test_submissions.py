@@ -1,0 +1,96 @@
+"""The bookkeeping of finished submissions: nothing needed is removed, and the cursor never runs ahead of removals."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from scheduler.submissions import REMEMBER, Entry, Submissions
+
+
+def entry(seq: int) -> Entry:
+    return Entry(seq, token="t", body_hash="h", submitted=0.0, deadline=None, stream=False, blob=None, unsure=False)
+
+
+class Removal(RuleBasedStateMachine):
+    """A stream of submissions beside a plain set of what is stored, driven in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.submissions = Submissions()
+        self.stored: set[int] = set()
+        self.running: dict[tuple[str, str], int] = {}
+        self.results: dict[int, int] = {}
+        """RES sequence -> SUBMIT sequence."""
+        self.top = 0
+        self.now = 0.0
+
+    @rule(gap=st.integers(1, 3))
+    def a_job_is_submitted(self, gap: int) -> None:
+        self.top += gap
+        key = ("p", f"a-{self.top}")
+        self.stored.add(self.top)
+        self.running[key] = self.top
+        self.submissions.add(key, entry(self.top))
+
+    @rule()
+    def a_useless_message_is_read(self) -> None:
+        self.top += 1
+        self.stored.add(self.top)
+        self.submissions.skip(self.top, self.now)
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def a_job_is_settled(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(self.running)))
+        result = len(self.results) + 1
+        self.results[result] = self.running.pop(key)
+        self.submissions.settle(key, result, self.now)
+
+    @rule(confirmed=st.booleans())
+    def the_settled_prefix_is_purged(self, confirmed: bool) -> None:
+        below = self.submissions.removable_below()
+        if below and confirmed:
+            assert not {seq for seq in self.running.values() if seq < below}, "an unfinished job would be removed"
+            self.stored = {seq for seq in self.stored if seq >= below}
+            self.submissions.purged(below)
+
+    @rule(wait=st.floats(0, 5))
+    def stragglers_are_deleted(self, wait: float) -> None:
+        self.now += wait
+        for seq in self.submissions.stragglers(self.now, older=2.0, most=3):
+            assert seq not in self.running.values()
+            self.stored.discard(seq)
+            self.submissions.deleted(seq)
+
+    @invariant()
+    def the_cursor_never_passes_a_result_whose_submission_is_stored(self) -> None:
+        cursor = self.submissions.settled_cursor()
+        assert all(seq not in self.stored for result, seq in self.results.items() if result <= cursor)
+
+    @invariant()
+    def every_running_job_is_still_known(self) -> None:
+        assert set(self.submissions.entries) == set(self.running)
+
+    def teardown(self) -> None:
+        for key, seq in sorted(self.running.items()):
+            self.results[len(self.results) + 1] = seq
+            self.submissions.settle(key, len(self.results), self.now)
+        below = self.submissions.removable_below()
+        if below:
+            self.submissions.purged(below)
+        assert self.submissions.settled_cursor() == len(self.results), "all is removed, yet the cursor lags for ever"
+
+
+TestRemoval = Removal.TestCase
+
+
+def test_a_settled_job_is_remembered_as_long_as_a_producer_may_retry_and_then_forgotten() -> None:
+    submissions = Submissions()
+    submissions.settle(("p", "a-1"), 1, 0.0)
+    assert submissions.finished(("p", "a-1"))
+    submissions.settle(("p", "a-2"), 2, REMEMBER - 1)
+    assert submissions.finished(("p", "a-1"))
+    submissions.settle(("p", "a-3"), 3, REMEMBER + 1)
+    assert not submissions.finished(("p", "a-1"))
+    assert submissions.finished(("p", "a-3"))
