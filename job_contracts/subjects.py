@@ -136,9 +136,10 @@ def result(project: str, job_id: str) -> str:
     return f"{PREFIX}.res.{project}.{_job_tokens(job_id)}"
 
 
-def result_blob(project: str, job_id: str, index: int) -> str:
-    """Chunk ``index`` of a result that is too large for one message."""
-    return f"{PREFIX}.blob.{project}.{_job_tokens(job_id)}.{index}"
+def result_blob(project: str, job_id: str, index: int, digest: str = "") -> str:
+    """Chunk ``index`` of a result that is too large for one message; the ``digest`` of the whole keeps attempts apart."""
+    name = f"{digest[:16]}-{index}" if digest else str(index)
+    return f"{PREFIX}.blob.{project}.{_job_tokens(job_id)}.{name}"
 
 
 def outcome(shard: int, project: str, job_id: str) -> str:

@@ -20,7 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
+
+from job_contracts.jobs import BlobRef
+
+Family: TypeAlias = Literal["job", "result"]
+"""Whose blob: a job's body, written by its producer, or a result, written by a worker."""
 
 
 class BusError(Exception):
@@ -147,12 +152,15 @@ class Puller(Protocol):
     async def fetch(self, limit: int, *, expires: float) -> Sequence[Delivery]:
         """Up to ``limit`` messages, as soon as one is there; empty after ``expires`` seconds without any.
 
-        Never raises for an election, a lost connection or a deleted consumer: it waits, repairs and returns what it has.
+        Never raises for an election, a lost connection or a deleted consumer: it waits, repairs, returns what it has.
+        What a cancelled fetch had received already is returned by the next one, or by ``close``.
         """
         ...
 
     async def state(self) -> ConsumerState: ...
-    async def close(self) -> None: ...
+    async def close(self) -> Sequence[Delivery]:
+        """Withdraw what was asked for; returns what had been received and was not fetched."""
+        ...
 
 
 class Subscription(Protocol):
@@ -208,7 +216,8 @@ class Bus(Protocol):
         self, subject: str, responder: Responder, *, queue: str = "", inbox: Callable[[Message], str] | None = None
     ) -> Subscription:
         """Answer requests; with ``inbox``, a request whose reply subject does not start with ``inbox(request)`` is
-        dropped, so a requester cannot make us publish elsewhere."""
+        dropped, so a requester cannot make us publish elsewhere.
+        """
         ...
 
     # -- streams: durable
@@ -264,12 +273,22 @@ class Bus(Protocol):
         ...
 
     # -- blobs: payloads over the message limit
-    async def put_blob(self, key: str, data: bytes) -> None: ...
-    async def get_blob(self, key: str) -> bytes: ...
-    async def delete_blob(self, key: str) -> None: ...
+    async def put_blob(self, key: str, data: bytes, *, of: Family = "result") -> BlobRef:
+        """Store ``data`` under ``key`` (``<project>.<job id>``); the reference says what ``get_blob`` must find.
+
+        Storing the same bytes again changes nothing. Raises TooLarge over the bound, else as ``append`` does.
+        """
+        ...
+
+    async def get_blob(self, key: str, ref: BlobRef, *, of: Family = "result") -> bytes:
+        """The bytes, if they are what ``ref`` says (BusError if not). Raises NotFound if a part is gone."""
+        ...
+
+    async def delete_blob(self, key: str, *, of: Family = "result") -> None: ...
 
     # -- assets
     async def ensure(self, assets: Sequence[Mapping[str, object]], *, create: bool = True) -> Sequence[str]:
         """Create what is missing and update what differs (``create=False``: only report); returns the drift, one line
-        each. Shapes are the broker's own JSON, see ``runtime.bus.manifest``."""
+        each. Shapes are the broker's own JSON, see ``runtime.bus.manifest``.
+        """
         ...

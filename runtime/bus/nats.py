@@ -1,0 +1,330 @@
+"""The bus over NATS JetStream: one wrapper that carries the rules by which its answers may be trusted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from base64 import b64decode
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+from nats.aio.msg import Msg
+
+from job_contracts.jobs import BlobRef
+from runtime.bus import blobs
+from runtime.bus.assets import Applier
+from runtime.bus.link import NO_RESPONDERS, Link, Listening, silent, status
+from runtime.bus.port import (
+    Ack,
+    BusError,
+    Family,
+    Handler,
+    Message,
+    NotFound,
+    OutcomeUnknown,
+    Outgoing,
+    Responder,
+    StreamState,
+    Unreachable,
+)
+from runtime.bus.pulling import NatsPuller
+from runtime.bus.replies import DELETED_ALREADY, ack, api
+from runtime.bus.settings import BusSettings
+from runtime.bus.tailing import NatsTail
+
+log = logging.getLogger(__name__)
+
+H_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+H_TTL = "Nats-TTL"
+H_BATCH, H_BATCH_SEQ, H_BATCH_COMMIT = "Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit"
+MAX_BATCH = 1_000
+_DIRECT_SUBJECT, _DIRECT_SEQ = "Nats-Subject", "Nats-Sequence"
+
+
+class NatsBus:
+    """See ``port.Bus``. Made by ``runtime.bus.connect``."""
+
+    def __init__(self, settings: BusSettings, on_event: Callable[[str, str], None]) -> None:
+        self.settings = settings
+        self._link = Link(settings, on_event)
+        self._places = asyncio.Semaphore(settings.in_flight)
+        self._no_direct: set[str] = set()
+        self._responding: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> NatsBus:
+        """Connect. Raises Unreachable if no broker answers."""
+        await self._link.open()
+        return self
+
+    @property
+    def connected(self) -> bool:
+        return self._link.connected
+
+    @property
+    def max_payload(self) -> int:
+        return self._link.max_payload
+
+    async def close(self) -> None:
+        for task in tuple(self._responding):
+            task.cancel()
+        await asyncio.gather(*self._responding, return_exceptions=True)
+        await self._link.close()
+
+    # -- core: at most once
+
+    async def publish(self, subject: str, data: bytes, *, headers: Mapping[str, str] | None = None) -> None:
+        await self._link.send(subject, data, "", headers)
+
+    async def request(self, subject: str, data: bytes, *, timeout: float) -> Message:
+        answer = await self._link.ask(subject, data, timeout=timeout)
+        if answer is None:
+            raise silent(subject, timeout)
+        if status(answer) == NO_RESPONDERS:
+            raise Unreachable(f"{subject}: nobody listens")
+        return Message(answer.subject, answer.data, answer.headers)
+
+    async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> Listening:
+        def hear(message: Msg) -> None:
+            handler(Message(message.subject, message.data, message.headers, 0, message.reply))
+
+        return await self._link.listen(subject, hear, queue=queue)
+
+    async def respond(
+        self, subject: str, responder: Responder, *, queue: str = "", inbox: Callable[[Message], str] | None = None
+    ) -> Listening:
+        def hear(message: Msg) -> None:
+            request = Message(message.subject, message.data, message.headers, 0, message.reply)
+            if not request.reply or (inbox is not None and not request.reply.startswith(inbox(request))):
+                log.info("bus.request_dropped", extra={"subject": request.subject, "reason": "reply subject"})
+            elif len(self._responding) >= self.settings.responders:
+                log.warning("bus.request_dropped", extra={"subject": request.subject, "reason": "too many at once"})
+            else:
+                task = asyncio.get_running_loop().create_task(self._respond(responder, request))
+                self._responding.add(task)
+                task.add_done_callback(self._responding.discard)
+
+        return await self._link.listen(subject, hear, queue=queue)
+
+    async def _respond(self, responder: Responder, request: Message) -> None:
+        try:
+            await self._link.send(request.reply, await responder(request))
+        except BusError as error:
+            log.info("bus.answer_lost", extra={"subject": request.subject, "error": str(error)})
+        except Exception:  # the top of this task: a responder's bug is reported, its requester runs into the timeout
+            log.exception("bus.responder", extra={"subject": request.subject})
+
+    # -- streams: writing
+
+    async def append(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        headers: Mapping[str, str] | None = None,
+        expect_last: int | None = None,
+        ttl: int | None = None,
+        timeout: float | None = None,
+    ) -> Ack:
+        if expect_last is not None or ttl is not None:
+            headers = _control(headers, expect_last, ttl)
+        within = timeout or self.settings.publish_timeout
+        async with self._place(subject, within):
+            answer = await self._link.ask(subject, data, timeout=within, headers=headers)
+        return _stored(answer, subject, within)
+
+    async def append_batch(self, messages: Sequence[Outgoing], *, timeout: float | None = None) -> Ack:
+        size = len(messages)
+        if not 2 <= size <= MAX_BATCH:
+            raise ValueError(f"a batch holds 2 to {MAX_BATCH} messages, not {size}")
+        within = timeout or self.settings.publish_timeout
+        link, batch, last = self._link, uuid4().hex, messages[-1]
+        wired: list[tuple[Outgoing, dict[str, str]]] = []
+        for place, message in enumerate(messages, 1):
+            headers = {H_BATCH: batch, H_BATCH_SEQ: str(place), **(message.headers or {})}
+            if place == size:
+                headers[H_BATCH_COMMIT] = "1"
+            link.check(message.subject, message.data, headers)
+            wired.append((message, headers))
+        async with self._place(last.subject, within):
+            for message, headers in wired[:-1]:
+                await link.send(message.subject, message.data, "", headers)
+            answer = await link.ask(last.subject, last.data, timeout=within, headers=wired[-1][1])
+        return _stored(answer, last.subject, within)
+
+    @contextlib.asynccontextmanager
+    async def _place(self, subject: str, within: float) -> AsyncIterator[None]:
+        """One of the places for writes in flight. Raises Unreachable when none became free in time."""
+        places = self._places
+        if places.locked():
+            try:
+                async with asyncio.timeout(within):
+                    await places.acquire()
+            except TimeoutError as error:
+                raise Unreachable(f"{subject}: {self.settings.in_flight} writes are in flight already") from error
+        else:
+            await places.acquire()
+        try:
+            yield
+        finally:
+            places.release()
+
+    # -- streams: reading
+
+    async def tail(
+        self, stream: str, handler: Handler, *, subjects: Sequence[str] = (), start: int = 1, headers_only: bool = False
+    ) -> NatsTail:
+        async def left(first: int, last: int) -> bool:
+            return await self._any_left(stream, subjects or (">",), first, last)
+
+        tail = NatsTail(
+            self._link, stream, handler, subjects=subjects, start=start, headers_only=headers_only, left=left
+        )
+        return await tail.start()
+
+    async def _any_left(self, stream: str, subjects: Sequence[str], first: int, last: int) -> bool:
+        if (await self.stream_state(stream)).last_seq < last:
+            return True  # this node has not heard of it yet: its word about what lies before counts for nothing
+        for subject in subjects:
+            try:
+                if (await self.next(stream, first, subject)).seq <= last:
+                    return True
+            except NotFound:
+                continue
+        return False
+
+    async def pull(self, stream: str, durable: str) -> NatsPuller:
+        return await NatsPuller(self._link, stream, durable).start()
+
+    async def last(self, stream: str, subject: str) -> Message:
+        return await self._read(stream, {"last_by_subj": subject})
+
+    async def get(self, stream: str, seq: int) -> Message:
+        found = await self._direct(stream, {"seq": seq})
+        return found if found is not None else await self._read(stream, {"seq": seq})
+
+    async def next(self, stream: str, seq: int, subject: str) -> Message:
+        return await self._read(stream, {"seq": seq, "next_by_subj": subject})
+
+    async def get_direct(self, stream: str, subject: str) -> Message:
+        found = await self._direct(stream, {"last_by_subj": subject})
+        if found is None:
+            raise NotFound(f"{stream}: no message on {subject} here", code=10037)
+        return found
+
+    async def _direct(self, stream: str, query: Mapping[str, object]) -> Message | None:
+        """From any replica; None if this one has it not, or the stream does not offer it."""
+        if stream in self._no_direct:
+            return None
+        subject, within = f"$JS.API.DIRECT.GET.{stream}", self.settings.api_timeout
+        answer = await self._link.ask(subject, json.dumps(query).encode(), timeout=within)
+        if answer is None:
+            raise silent(subject, within)
+        headers = answer.headers or {}
+        seq = headers.get(_DIRECT_SEQ)
+        if seq is None:
+            if status(answer) == NO_RESPONDERS:
+                await self._learn_direct(stream)
+            return None
+        return Message(headers[_DIRECT_SUBJECT], answer.data, headers, int(seq))
+
+    async def _learn_direct(self, stream: str) -> None:
+        info = await self.call(f"STREAM.INFO.{stream}", {})
+        if not info["config"].get("allow_direct"):
+            self._no_direct.add(stream)
+
+    async def _read(self, stream: str, query: Mapping[str, object]) -> Message:
+        answer = await self.call(f"STREAM.MSG.GET.{stream}", query)
+        stored = answer["message"]
+        return Message(
+            stored["subject"],
+            b64decode(stored.get("data") or ""),
+            _headers(b64decode(stored["hdrs"])) if stored.get("hdrs") else None,
+            stored["seq"],
+        )
+
+    async def stream_state(self, stream: str, *, subjects: str = "") -> StreamState:
+        query: dict[str, object] = {"subjects_filter": subjects} if subjects else {}
+        info = await self.call(f"STREAM.INFO.{stream}", query)
+        found: dict[str, int] = dict(info["state"].get("subjects") or {})
+        while subjects and len(found) < info.get("total", 0):
+            page = await self.call(f"STREAM.INFO.{stream}", {**query, "offset": len(found)})
+            more = page["state"].get("subjects") or {}
+            if not more or page["state"]["last_seq"] < info["state"]["last_seq"]:
+                raise OutcomeUnknown(f"{stream}: its subjects could not be listed to the end; ask again")
+            found.update(more)
+        state, config = info["state"], info["config"]
+        return StreamState(
+            name=stream,
+            messages=state["messages"],
+            bytes=state["bytes"],
+            first_seq=state["first_seq"],
+            last_seq=state["last_seq"],
+            max_messages=config.get("max_msgs", -1),
+            max_bytes=config.get("max_bytes", -1),
+            subjects=found if subjects else None,
+        )
+
+    async def delete(self, stream: str, seq: int) -> bool:
+        try:
+            await self.call(f"STREAM.MSG.DELETE.{stream}", {"seq": seq, "no_erase": True})
+        except BusError as error:
+            if error.code in DELETED_ALREADY:
+                return False
+            raise
+        return True
+
+    async def purge(self, stream: str, *, below: int, subjects: str = "") -> int:
+        query: dict[str, object] = {"seq": below, **({"filter": subjects} if subjects else {})}
+        return int((await self.call(f"STREAM.PURGE.{stream}", query))["purged"])
+
+    # -- blobs
+
+    async def put_blob(self, key: str, data: bytes, *, of: Family = "result") -> BlobRef:
+        return await blobs.put(self, key, data, of=of, chunk=self.settings.chunk, limit=self.settings.max_blob)
+
+    async def get_blob(self, key: str, ref: BlobRef, *, of: Family = "result") -> bytes:
+        return await blobs.get(self, key, ref, of=of, limit=self.settings.max_blob)
+
+    async def delete_blob(self, key: str, *, of: Family = "result") -> None:
+        await blobs.delete(self, key, of=of)
+
+    # -- assets
+
+    async def ensure(self, assets: Sequence[Mapping[str, object]], *, create: bool = True) -> Sequence[str]:
+        return await Applier(self.call).ensure(assets, create=create)
+
+    async def call(self, operation: str, body: Mapping[str, object]) -> dict[str, Any]:
+        """One call of the broker's API (``operation`` without its prefix). Raises as ``append`` does."""
+        subject, within = f"$JS.API.{operation}", self.settings.api_timeout
+        answer = await self._link.ask(subject, json.dumps(body).encode() if body else b"", timeout=within)
+        if answer is None:
+            raise silent(subject, within)
+        if status(answer):
+            raise OutcomeUnknown(f"{subject}: nobody answers for JetStream at the moment")
+        return api(answer.data, subject)
+
+
+def _stored(answer: Msg | None, subject: str, within: float) -> Ack:
+    if answer is None:
+        raise silent(subject, within)
+    if not answer.data:
+        raise OutcomeUnknown(f"{subject}: no stream with a leader takes it at the moment")
+    return ack(answer.data, subject)
+
+
+def _control(headers: Mapping[str, str] | None, expect_last: int | None, ttl: int | None) -> dict[str, str]:
+    control = dict(headers) if headers else {}
+    if expect_last is not None:
+        control[H_EXPECTED] = str(expect_last)
+    if ttl is not None:
+        control[H_TTL] = str(ttl)
+    return control
+
+
+def _headers(raw: bytes) -> dict[str, str]:
+    lines = raw.decode("utf-8", "replace").split("\r\n")[1:]
+    pairs = (line.partition(":") for line in lines if line)
+    return {name: value.strip() for name, _, value in pairs}
