@@ -54,11 +54,12 @@ MARGIN = 2.0
 class LeaseRecord(Wire):
     """What the lease message says; ``epoch`` 0 means: this very message began the term."""
 
-    owner: str | None
     instance: str
     epoch: int
     bid: str
     """Id of the write, never used twice."""
+    owner: str | None = None
+    """``None``: handed over, whoever comes may lead."""
     levels: Mapping[str, Mapping[str, float]] = Field(default_factory=dict)
     """Bucket levels by limit domain after this write's grants."""
     settled: int = 0
