@@ -80,5 +80,15 @@ class LogFile:
         return self._open()
 
 
+def end_of(path: Path, lines: int = 15) -> str:
+    """The last lines of a file that somebody else writes; empty if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - lines * _LONGEST_LINE))
+            return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-lines:])
+    except OSError:
+        return ""
+
+
 def _private(name: str, flags: int) -> int:
     return os.open(name, flags, PRIVATE_FILE)

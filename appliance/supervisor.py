@@ -11,7 +11,7 @@ from pathlib import Path
 
 from appliance.errors import StartFailed
 from appliance.leash import Leash
-from appliance.output import LogFile
+from appliance.output import LogFile, end_of
 
 _CHUNK = 65_536
 
@@ -40,14 +40,16 @@ class Patience:
 class Spec:
     """A process to keep running.
 
-    ``wave``: those of a lower one are ready before it starts, and are stopped after it. ``grace``: seconds it has for
-    its drain before it is killed.
+    ``wave``: those of a lower one are ready before it starts. ``stops``: those of a lower one have ended before it is
+    asked to. ``grace``: seconds it has for its drain before it is killed. ``own_log``: a file that it writes by itself.
     """
 
     name: str
     argv: tuple[str, ...]
     ready: Callable[[], Awaitable[bool]]
     wave: int = 0
+    stops: int = 0
+    own_log: Path | None = None
     grace: float = 30.0
     env: Mapping[str, str] | None = None
     cwd: Path = field(default_factory=Path.cwd)
@@ -173,7 +175,8 @@ class Child:
                 return
             pause = self._patience.pause(failures)
             self.restarts += 1
-            self._say(Died(self.spec.name, pid, why, failures, self.restarts, pause, self._log.tail(), self._log.path))
+            log, tail = self._last_words()
+            self._say(Died(self.spec.name, pid, why, failures, self.restarts, pause, tail, log))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
         self._settle(StartFailed(f"{self.spec.name} was stopped before it was ready"))
@@ -181,9 +184,17 @@ class Child:
     def _given_up(self, failures: int, why: str) -> bool:
         if self._was_ready is None or self._was_ready.done() or failures < self._patience.tries:
             return False
-        text = f"{self.spec.name} {why}, {failures} times in a row, and was never ready; the end of {self._log.path}:"
-        self._settle(StartFailed(f"{text}\n{_indented(self._log.tail())}"))
+        log, tail = self._last_words()
+        text = f"{self.spec.name} {why}, {failures} times in a row, and was never ready; the end of {log}:"
+        self._settle(StartFailed(f"{text}\n{indented(tail)}"))
         return True
+
+    def _last_words(self) -> tuple[Path, str]:
+        """The file that says most about its end, and the end of that file."""
+        own, said = self.spec.own_log, self._log.tail()
+        if own is None or said:
+            return self._log.path, said
+        return own, end_of(own)
 
     def _settle(self, error: StartFailed | None) -> None:
         if self._was_ready is None or self._was_ready.done():
@@ -248,7 +259,8 @@ def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None
         process.send_signal(number)
 
 
-def _indented(text: str) -> str:
+def indented(text: str) -> str:
+    """A log's lines, marked as such."""
     return "\n".join(f"  | {line}" for line in text.splitlines())
 
 
@@ -289,14 +301,14 @@ class Supervisor:
         Raises:
             StartFailed: a process was not ready; what had started is still to be stopped.
         """
-        for wave in self._waves():
+        for wave in self._in_order(lambda spec: spec.wave):
             async with _together() as group:
                 for child in wave:
                     group.create_task(child.start())
 
     async def stop(self) -> None:
-        """Stop every wave once the one after it has ended."""
-        for wave in reversed(self._waves()):
+        """Stop everything, in the order that the specs give."""
+        for wave in self._in_order(lambda spec: spec.stops):
             await asyncio.gather(*(child.stop() for child in wave))
         self._leash.close()
 
@@ -305,9 +317,9 @@ class Supervisor:
         for child in self.children.values():
             child.kill()
 
-    def _waves(self) -> list[list[Child]]:
-        numbers = sorted({child.spec.wave for child in self.children.values()})
-        return [[child for child in self.children.values() if child.spec.wave == number] for number in numbers]
+    def _in_order(self, number: Callable[[Spec], int]) -> list[list[Child]]:
+        numbers = sorted({number(child.spec) for child in self.children.values()})
+        return [[child for child in self.children.values() if number(child.spec) == one] for one in numbers]
 
 
 @contextlib.asynccontextmanager

@@ -1,4 +1,4 @@
-"""The supervisor, with small real processes: started in waves, restarted whatever killed them, stopped in reverse."""
+"""The supervisor, with small real processes: started in waves, restarted whatever killed them, stopped in order."""
 
 from __future__ import annotations
 
@@ -40,12 +40,14 @@ while True:
 """
 
 
-def spec(folder: Path, name: str, behaviour: str = "well", *, wave: int = 0, grace: float = 20.0) -> Spec:
+def spec(
+    folder: Path, name: str, behaviour: str = "well", *, wave: int = 0, stops: int = 0, grace: float = 20.0
+) -> Spec:
     async def ready() -> bool:
         return (folder / f"{name}.ready").exists()
 
     argv = (sys.executable, "-I", "-S", "-c", CHILD, str(folder), name, behaviour)
-    return Spec(name, argv, ready, wave=wave, grace=grace)
+    return Spec(name, argv, ready, wave=wave, stops=stops, grace=grace)
 
 
 @asynccontextmanager
@@ -65,8 +67,12 @@ def diary(folder: Path) -> list[str]:
     return (folder / "diary").read_text().splitlines()
 
 
-async def test_waves_start_in_order_and_stop_in_reverse(tmp_path: Path) -> None:
-    specs = spec(tmp_path, "broker"), spec(tmp_path, "scheduler", wave=1), spec(tmp_path, "worker", wave=2)
+async def test_processes_start_in_waves_and_stop_in_the_order_that_they_were_given(tmp_path: Path) -> None:
+    specs = (
+        spec(tmp_path, "broker", stops=2),
+        spec(tmp_path, "scheduler", wave=1, stops=1),
+        spec(tmp_path, "worker", wave=2),
+    )
     async with supervised(tmp_path, *reversed(specs)) as (supervisor, happened):
         await supervisor.start()
         assert [one.name for one in happened] == ["broker", "scheduler", "worker"]
@@ -168,10 +174,11 @@ async def test_a_stop_during_the_start_leaves_nothing_running(tmp_path: Path) ->
 
 async def test_a_mirror_hears_what_children_print(tmp_path: Path) -> None:
     heard: list[tuple[str, bytes]] = []
+    happened: list[Happening] = []
     supervisor = Supervisor(
         [spec(tmp_path, "one")],
         tmp_path,
-        say=[].append,
+        say=happened.append,
         patience=QUICK,
         mirror=lambda name, data: heard.append((name, data)),
     )

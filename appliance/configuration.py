@@ -1,0 +1,170 @@
+"""What the services and the simulator are told: the operator's file, or the built-in one, with addresses filled in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from appliance.errors import WrongUse
+from catalogue.load import providers as catalogue_rows
+from job_contracts import subjects
+from job_contracts.codec import ContractError
+from runtime.config import ConfigError, load, parse
+from runtime.settings import Config
+
+SERVICE_USER = "service"
+
+BUILT_IN = """\
+# Made by `appliance up --simulate` where no --config was given: three simulated providers, three routes over them.
+providers:
+  openai: {key: simulated}
+  anthropic: {key: simulated}
+  gemini: {key: simulated}
+routes:
+  fast: {deployments: [openai/gpt-5-mini, anthropic/claude-haiku-4-5, gemini/gemini-2.5-flash]}
+  smart: {deployments: [anthropic/claude-sonnet-4-5, openai/gpt-5, gemini/gemini-2.5-pro]}
+  cheap: {deployments: [gemini/gemini-2.5-flash, openai/gpt-5-mini, anthropic/claude-haiku-4-5]}
+projects:
+  demo: {}
+"""
+
+NOTHING_TO_RUN = """\
+There is no configuration, so there is no provider to call. Either:
+  python -m appliance up --simulate                 with simulated providers: no key, no internet
+  python -m appliance up --config penstock.yaml     with your own (examples/penstock.yaml is one to start from)\
+"""
+
+_SIMULATED_AS = {"openai_chat": "openai", "anthropic": "anthropic", "gemini": "gemini"}
+"""What the simulator calls a dialect."""
+
+_SIMULATED_NAME = re.compile(r"^[a-z][a-z0-9_-]{0,31}$")
+_FILE_REFERENCE = re.compile(r"\$\$\{|\$\{file:([^}]*)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """The operator's wishes: the file's plain values (references unresolved), checked, and the folder they refer to."""
+
+    raw: dict[str, Any]
+    config: Config
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """A provider that the simulator plays: its name here and there, its dialect there, the path its address ends in."""
+
+    provider: str
+    name: str
+    dialect: str
+    path: str
+
+
+def operator(file: Path | None, *, simulate: bool) -> Operator:
+    """Read the operator's file, or the built-in one.
+
+    Raises:
+        WrongUse: the file is wrong (with file, line and expected form), or there is none and nothing is simulated.
+    """
+    if file is None and not simulate:
+        raise WrongUse(NOTHING_TO_RUN)
+    try:
+        if file is None:
+            return Operator(yaml.safe_load(BUILT_IN), parse(BUILT_IN, name="built-in configuration"), Path())
+        config = load(file)
+        return Operator(yaml.safe_load(file.read_text(encoding="utf-8")), config, file.parent.resolve())
+    except ConfigError as error:
+        raise WrongUse(f"the configuration cannot be used:\n{error}") from error
+
+
+def projects_of(file: Path) -> tuple[str, ...]:
+    """The projects that a configuration names, without resolving or checking anything else in it.
+
+    Raises:
+        WrongUse: it cannot be read, or a project has a name that none can have.
+    """
+    try:
+        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise WrongUse(f"the configuration cannot be used: {file}: {error}") from error
+    named = raw.get("projects", {"default": {}}) if isinstance(raw, dict) else None
+    if not isinstance(named, dict) or not named:
+        raise WrongUse(f"{file}: projects: expected a mapping with at least one project")
+    try:
+        return tuple(subjects.check_token(str(name), "project") for name in named)
+    except ContractError as error:
+        raise WrongUse(f"{file}: projects: {error}") from error
+
+
+def simulated(config: Config) -> tuple[Simulated, ...]:
+    """The providers that the simulator is to play: those to which the configuration gives no address of their own.
+
+    Raises:
+        WrongUse: one of them is not in the catalogue, so that nobody knows how it speaks.
+    """
+    rows = catalogue_rows()
+    played: list[Simulated] = []
+    for name, provider in config.providers.items():
+        if provider.base_url is not None:
+            continue
+        row = rows.get(provider.catalogue or name)
+        if row is None:
+            raise WrongUse(f"providers.{name}: the catalogue does not know it; give its dialect and base_url")
+        there = name if _SIMULATED_NAME.match(name) else f"provider-{len(played) + 1}"
+        played.append(Simulated(name, there, _SIMULATED_AS[row.dialect], urlsplit(row.base_url).path.rstrip("/")))
+    return tuple(played)
+
+
+def simulator_settings(
+    played: tuple[Simulated, ...], *, port: int, ports: Mapping[str, int], more: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The simulator's configuration; ``ports`` and ``more`` (further settings) by the provider's name here."""
+    providers = [
+        {"name": one.name, "dialect": one.dialect, "port": ports[one.provider], **more.get(one.provider, {})}
+        for one in played
+    ]
+    return {"port": port, "providers": providers} if providers else {"port": port}
+
+
+def effective(
+    wishes: Operator,
+    *,
+    nats_url: str,
+    password_file: Path,
+    base_urls: Mapping[str, str],
+    over: Mapping[str, Any] | None = None,
+) -> str:
+    """The YAML that the services read: the operator's, the broker's address and the simulator's filled in.
+
+    References to variables stay as they are: each process resolves them itself. Those to files become absolute.
+    ``over`` replaces whole top-level sections, and single members of ``providers`` and ``scheduler``.
+    """
+    raw = _anchored(wishes.raw, wishes.folder)
+    for name, value in (over or {}).items():
+        raw[name] = {**(raw.get(name) or {}), **value} if name in {"providers", "scheduler"} else value
+    for name, url in base_urls.items():
+        raw["providers"][name] = {**(raw["providers"][name] or {}), "base_url": url}
+    password = f"${{file:{password_file}}}"
+    raw["nats"] = {**(raw.get("nats") or {}), "url": nats_url, "user": SERVICE_USER, "password": password}
+    return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
+
+
+def _anchored(value: Any, folder: Path) -> Any:
+    """The same values with every reference to a relative file made absolute."""
+    if isinstance(value, dict):
+        return {name: _anchored(one, folder) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_anchored(one, folder) for one in value]
+    if isinstance(value, str):
+        return _FILE_REFERENCE.sub(lambda found: _absolute(found, folder), value)
+    return value
+
+
+def _absolute(found: re.Match[str], folder: Path) -> str:
+    return found.group() if found.group(1) is None else f"${{file:{folder / found.group(1)}}}"

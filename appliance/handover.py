@@ -1,0 +1,54 @@
+"""Keys and users for a broker that the appliance does not run: compose, or a server of your own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from appliance import configuration
+from appliance.errors import WrongUse
+from appliance.keys import Keys, keys_of
+from appliance.places import Places, write_private
+from appliance.users import as_include, users_of
+
+USERS = "users.conf"
+
+
+def write(config: Path | None, folder: Path) -> str:
+    """Make ``users.conf``, ``service.password`` and ``keys.json`` in ``folder``; what exists is kept.
+
+    The configuration may name the very password that is being made: its projects are all that is read of it. Returns
+    what to tell the person; the admin key is in it once, at the first time.
+
+    Raises:
+        WrongUse: there is no configuration, it is wrong, or the folder cannot be written.
+    """
+    if config is None:
+        raise WrongUse("say with --config which configuration names the projects")
+    projects = configuration.projects_of(config)
+    places = Places(folder)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        keys = keys_of(places.keys, projects)
+        write_private(places.service_password, keys.service_password.get_secret_value() + "\n")
+        write_private(folder / USERS, as_include(users_of(keys, projects)))
+    except OSError as error:
+        raise WrongUse(f"{folder} cannot be written ({error.strerror}): give --dir a place of your own") from error
+    return _told(keys, folder)
+
+
+def show(folder: Path) -> str:
+    """The projects' keys in ``folder``, one a line. Raises WrongUse if there are none."""
+    places = Places(folder)
+    if not places.keys.exists():
+        raise WrongUse(f"there are no keys in {folder} yet: `python -m appliance keys --config FILE --dir {folder}`")
+    keys = keys_of(places.keys, ())
+    return "\n".join(f"{project:<20} {key.get_secret_value()}" for project, key in keys.projects.items())
+
+
+def _told(keys: Keys, folder: Path) -> str:
+    lines = [
+        f"keys and users are in {folder}; `python -m appliance keys --show --dir {folder}` prints the projects' keys"
+    ]
+    if keys.admin is not None:
+        lines.append(f"admin key, shown this once (only its hash is kept): {keys.admin.get_secret_value()}")
+    return "\n".join(lines)
