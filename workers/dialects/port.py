@@ -7,6 +7,7 @@ plain answers share the path: ``feed`` bytes as they come, then ``finish``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -20,10 +21,14 @@ if TYPE_CHECKING:
     from job_contracts.results import Loss
     from job_contracts.stream import Delta
 
+MAX_ANSWER = 64 * 1024 * 1024
+"""Default bound of one answer in bytes."""
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Whom a request is for: the provider's row, the model's row (facts about its family), and the model name to send."""
+    """Whom a request is for: the provider's row, the model's row (its name is what is sent)."""
 
     provider: ProviderRow
     model: ModelRow
@@ -38,6 +43,8 @@ class Encoded:
     headers: Mapping[str, str]
     body: bytes
     losses: tuple[Loss, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Tool names as they were sent -> as the conversation has them, where they differ. To be given to the decoder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,8 @@ class Decoded:
     finish_reason: FinishReason
     finish_raw: str | None
     usage: Usage
+    """Where it was not reported (``usage.reported`` is false), only ``output`` is estimated; ``tokens.estimate`` of the
+    conversation is the input."""
     model: str | None = None
     cost: Decimal | None = None
     """US dollars where the provider states them."""
@@ -85,7 +94,10 @@ class Decoder(Protocol):
         ...
 
     def finish(self) -> Decoded | Failure:
-        """The body has ended (cleanly or not): the answer if its end was seen, else what was wrong."""
+        """The body has ended (cleanly or not): the answer if its end was seen, else what was wrong.
+
+        To be asked after a reset or a stall as well: an answer whose end had come before is whole.
+        """
         ...
 
 
@@ -98,8 +110,15 @@ class Dialect(Protocol):
         """The request. Whatever is dropped, renamed, clamped, merged or rewritten is in ``losses``."""
         ...
 
-    def decoder(self, target: Target, *, content_type: str, max_bytes: int = 64 * 1024 * 1024) -> Decoder:
-        """A reader for one 2xx answer of the given content type."""
+    def decoder(
+        self,
+        target: Target,
+        *,
+        content_type: str,
+        max_bytes: int = MAX_ANSWER,
+        names: Mapping[str, str] = NO_NAMES,
+    ) -> Decoder:
+        """A reader for one 2xx answer of the given content type; ``names`` are those of the ``Encoded`` request."""
         ...
 
     def failure(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Failure:

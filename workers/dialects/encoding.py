@@ -1,0 +1,277 @@
+"""What the encoders share: losses, names and ids in the form a target takes, efforts, images, turns put in order."""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json
+
+from job_contracts.chat import (
+    AssistantTurn,
+    ImagePart,
+    NamedTool,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    ToolTurn,
+)
+from job_contracts.results import Loss
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from catalogue.quirks import Quirks, Refusable
+    from job_contracts.chat import Conversation, Settings, Turn
+    from job_contracts.results import LossKind
+
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""Reasoning efforts in rising order."""
+
+BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768, "max": 65536}
+"""Thinking tokens for an effort, where a target counts tokens (the figures of Gemini's OpenAI-compatible endpoint)."""
+
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_WORD = re.compile(r"[A-Za-z0-9_-]+")
+_NO_WORD = re.compile(r"[^A-Za-z0-9_-]")
+
+
+class Losses(list[Loss]):
+    """What could not be carried over as it was, in the order it was met."""
+
+    def add(self, kind: LossKind, field: str, detail: str) -> None:
+        """Note one."""
+        self.append(Loss(kind=kind, field=field, detail=detail))
+
+
+def refuses(quirks: Quirks, settings: Settings) -> frozenset[Refusable]:
+    """The settings this target refuses for this conversation."""
+    if quirks.effort_refuses and settings.reasoning_effort not in {None, "none"}:
+        return frozenset((*quirks.refuses, *quirks.effort_refuses))
+    return frozenset(quirks.refuses)
+
+
+class Wanted:
+    """The settings to be sent, read one by one: what the target refuses is dropped on the way, with a loss."""
+
+    __slots__ = ("_refused", "losses", "quirks", "settings")
+
+    def __init__(self, settings: Settings, quirks: Quirks, losses: Losses) -> None:
+        self.settings = settings
+        self.quirks = quirks
+        self.losses = losses
+        self._refused = refuses(quirks, settings) if quirks.refuses or quirks.effort_refuses else frozenset()
+
+    def refused(self, name: Refusable, *, field: str = "") -> bool:
+        """Whether the target refuses it; if so the loss is noted."""
+        if name in self._refused:
+            self.losses.add("dropped", field or f"settings.{name}", "the model does not take it")
+            return True
+        return False
+
+    def get(self, name: Refusable) -> Any:
+        """The setting, ``None`` if unset or refused."""
+        value = getattr(self.settings, name)
+        return None if value is None or (self._refused and self.refused(name)) else value
+
+    def unknown(self, *names: Refusable) -> None:
+        """Settings this wire format has no word for."""
+        for name in names:
+            if getattr(self.settings, name) is not None:
+                self.losses.add("dropped", f"settings.{name}", "the wire format has no word for it")
+
+    def temperature(self) -> float | None:
+        """Clamped to the target's range."""
+        value: float | None = self.get("temperature")
+        if value is not None and value > self.quirks.temperature_max:
+            self.losses.add("clamped", "settings.temperature", f"{value} to {self.quirks.temperature_max}")
+            return self.quirks.temperature_max
+        return value
+
+    def stop(self) -> list[str]:
+        """Cut to what the target takes."""
+        stop = list(self.settings.stop)
+        if not stop or (self._refused and self.refused("stop")):
+            return []
+        if len(stop) > self.quirks.stop_max:
+            self.losses.add("clamped", "settings.stop", f"{len(stop)} sequences to the first {self.quirks.stop_max}")
+        return stop[: self.quirks.stop_max]
+
+    def effort(self) -> str | None:
+        """The nearest effort the target knows, the higher of two equally near."""
+        wanted: str | None = self.get("reasoning_effort")
+        known = self.quirks.efforts
+        if wanted is None or not known or wanted in known:
+            return wanted
+        place = EFFORTS.index(wanted)
+        nearest = min(known, key=lambda effort: (abs(EFFORTS.index(effort) - place), -EFFORTS.index(effort)))
+        self.losses.add("clamped", "settings.reasoning_effort", f"{wanted} to {nearest}")
+        return nearest
+
+    def tool_choice(self, conversation: Conversation) -> str | NamedTool | None:
+        """``None`` too where there are no tools to choose from: every target refuses that."""
+        choice: str | NamedTool | None = self.get("tool_choice")
+        if choice is not None and not conversation.tools:
+            if choice == "auto":
+                self.losses.add("dropped", "settings.tool_choice", "there are no tools to choose from")
+            return None
+        return choice
+
+
+class Names:
+    """Tool names in the form a target takes, and the way back."""
+
+    __slots__ = ("_sent", "back")
+
+    def __init__(self, conversation: Conversation, quirks: Quirks, losses: Losses) -> None:
+        self._sent: dict[str, str] = {}
+        self.back: dict[str, str] = {}
+        if quirks.tool_names == "any" and quirks.tool_name_max >= 128:
+            return
+        names = [tool.name for tool in conversation.tools]
+        names += [part.name for turn in conversation.messages for part in _calls(turn)]
+        taken = set(names)
+        for name in dict.fromkeys(names):
+            fitting = _fit(name, quirks.tool_name_max, taken, loose=quirks.tool_names == "any")
+            if fitting != name:
+                taken.add(fitting)
+                self._sent[name] = fitting
+                self.back[fitting] = name
+                losses.add("renamed", "tools", f"{name!r} is sent as {fitting!r}")
+
+    def sent(self, name: str) -> str:
+        """The name as the target gets it."""
+        return self._sent.get(name, name)
+
+
+class Ids:
+    """Tool call ids in the form a target takes; the same id in a call and in its result stays the same."""
+
+    __slots__ = ("_sent",)
+
+    def __init__(self, conversation: Conversation, quirks: Quirks, losses: Losses) -> None:
+        self._sent: dict[str, str] = {}
+        ids = [part.id for turn in conversation.messages for part in _calls(turn)]
+        ids += [turn.tool_call_id for turn in conversation.messages if isinstance(turn, ToolTurn)]
+        if not ids:
+            return
+        taken = set(ids)
+        for given in dict.fromkeys(ids):
+            if quirks.tool_ids == "alnum9":
+                fitting = _nine(given)
+            else:
+                fitting = _fit(given, quirks.tool_id_max, taken, loose=quirks.tool_ids == "any")
+            if fitting != given:
+                taken.add(fitting)
+                self._sent[given] = fitting
+                losses.add("renamed", "tool_call_id", f"{given[:80]!r} is sent as {fitting!r}")
+
+    def sent(self, id: str) -> str:
+        """The id as the target gets it."""
+        return self._sent.get(id, id)
+
+
+def in_order(conversation: Conversation, losses: Losses) -> Iterable[tuple[int, Turn]]:
+    """The turns with their places; results of tools come directly after the turn that called, as every target wants."""
+    turns = conversation.messages
+    if not any(isinstance(turn, ToolTurn) for turn in turns):
+        return enumerate(turns)
+    ordered: list[tuple[int, Turn]] = []
+    results: int | None = None  # where the next result of the last assistant's calls belongs
+    for at, turn in enumerate(turns):
+        if isinstance(turn, ToolTurn) and results is not None:
+            if results < len(ordered):
+                losses.add("rewritten", f"messages[{at}]", "the result is moved up to the call it answers")
+            ordered.insert(results, (at, turn))
+            results += 1
+            continue
+        ordered.append((at, turn))
+        if isinstance(turn, AssistantTurn):
+            results = len(ordered)
+    return ordered
+
+
+def _calls(turn: Turn) -> Iterable[ToolCallPart]:
+    if not isinstance(turn, AssistantTurn) or isinstance(turn.content, str):
+        return ()
+    return (part for part in turn.content if isinstance(part, ToolCallPart))
+
+
+def _fit(name: str, most: int, taken: set[str], *, loose: bool) -> str:
+    if 0 < len(name) <= most and (loose or _WORD.fullmatch(name)):
+        return name
+    plain = name if loose else _NO_WORD.sub("_", name)
+    if 0 < len(plain) <= most and plain not in taken:
+        return plain
+    # Cut or clashing: the beginning for people, a digest of the whole to keep it apart.
+    return f"{plain[: most - 9]}_{blake2b(name.encode('utf-8', 'replace'), digest_size=4).hexdigest()}"
+
+
+def _nine(id: str) -> str:
+    if len(id) == 9 and id.isascii() and id.isalnum():
+        return id
+    number = int.from_bytes(blake2b(id.encode("utf-8", "replace"), digest_size=8).digest(), "big")
+    letters = []
+    for _ in range(9):
+        number, place = divmod(number, 62)
+        letters.append(_ALPHABET[place])
+    return "".join(letters)
+
+
+def fits(part: ReasoningPart | ToolCallPart, family: str) -> bool:
+    """Whether the part's signature may go to an endpoint of this family."""
+    return bool(family) and part.origin == family
+
+
+def text_of(content: str | tuple[TextPart | ImagePart, ...]) -> str:
+    """The text of a content, parts joined."""
+    if isinstance(content, str):
+        return content
+    return "".join(part.text for part in content if isinstance(part, TextPart))
+
+
+def data_url(part: ImagePart) -> str:
+    """An image as one address: its own, or a ``data:`` URL (RFC 2397)."""
+    return part.url if part.url is not None else f"data:{part.media_type};base64,{part.data}"
+
+
+def split_data_url(url: str) -> tuple[str, str] | None:
+    """Media type and base64 data of a ``data:`` URL, ``None`` for any other."""
+    if not url.startswith("data:"):
+        return None
+    head, comma, data = url[5:].partition(",")
+    if not comma or not head.endswith(";base64"):
+        return None
+    return head.removesuffix(";base64").partition(";")[0] or "image/png", data
+
+
+def image_data(part: ImagePart) -> tuple[str, str] | None:
+    """Media type and base64 data of an image that came with its data, in whichever form."""
+    if part.data is not None:
+        return part.media_type or "image/png", part.data
+    return split_data_url(part.url or "")
+
+
+def kept_images(
+    parts: tuple[TextPart | ImagePart, ...], wanted: Wanted, field: str
+) -> tuple[TextPart | ImagePart, ...]:
+    """The parts without the images, where the target takes none."""
+    if any(isinstance(part, ImagePart) for part in parts) and wanted.refused("images", field=field):
+        return tuple(part for part in parts if isinstance(part, TextPart))
+    return parts
+
+
+def objects(arguments: str, losses: Losses, field: str) -> dict[str, Any]:
+    """Arguments of a call as an object, for targets that take no text; other text goes under ``arguments``."""
+    text = arguments.strip()
+    if not text:
+        return {}
+    try:
+        value = from_json(text)
+    except ValueError:
+        value = text
+    if isinstance(value, dict):
+        return value
+    losses.add("rewritten", field, "the arguments are no JSON object: they are sent under the key 'arguments'")
+    return {"arguments": value}
