@@ -30,6 +30,7 @@ routes:
   fast: {deployments: [openai/gpt-5-mini, anthropic/claude-haiku-4-5, gemini/gemini-2.5-flash]}
   smart: {deployments: [anthropic/claude-sonnet-4-5, openai/gpt-5, gemini/gemini-2.5-pro]}
   cheap: {deployments: [gemini/gemini-2.5-flash, openai/gpt-5-mini, anthropic/claude-haiku-4-5]}
+  precise: {deployments: [openai/gpt-4.1-mini, gemini/gemini-2.5-flash]}
 projects:
   demo: {}
 """

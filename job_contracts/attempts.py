@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from job_contracts.chat import Usage
+from pydantic import Field, model_validator
+
 from job_contracts.codec import VERSION, Version, Wire
 from job_contracts.failures import Failure
 from job_contracts.jobs import BlobRef, Job
@@ -70,6 +71,13 @@ class Assignment(Wire):
     job: Job | None = None
     """Exactly one of ``job`` and ``blob`` is there."""
 
+    @model_validator(mode="after")
+    def _one_body(self) -> Assignment:
+        if (self.job is None) == (self.blob is None):
+            message = "job: there must be either job or blob, not both or neither"
+            raise ValueError(message)
+        return self
+
     @property
     def attempt_id(self) -> str:
         """Unique name of this attempt."""
@@ -117,25 +125,20 @@ class Heartbeat(Wire):
     attempts: tuple[str, ...] = ()
     """Ids of all attempts it has fetched and not yet answered for."""
     draining: bool = False
-    limits: dict[str, tuple[LimitReading, ...]] = {}
+    limits: dict[str, tuple[LimitReading, ...]] = Field(default_factory=dict)
     """By deployment."""
 
 
 class HeartbeatReply(Wire):
     """What the leader wants a worker to know: attempts it should stop."""
 
+    version: Version = VERSION
     abort: tuple[str, ...] = ()
 
 
 class Abort(Wire):
     """Stop these attempts now."""
 
+    version: Version = VERSION
     attempts: tuple[str, ...]
     reason: str = "cancelled"
-
-
-class Spent(Wire):
-    """Tokens an aborted or failed attempt has cost, for the books."""
-
-    attempt: str
-    usage: Usage

@@ -1,25 +1,32 @@
 """How every message becomes bytes and back: frozen models, JSON, versioned by ``major.minor``.
 
 A reader accepts every minor version of its own major version and ignores fields it does not know, so a newer writer may
-add fields; another major version is refused with a clear error. Times are UTC seconds since the epoch as JSON numbers,
-money is a decimal string in US dollars.
+add fields that have a default (and kinds of failure); anything else is another major version, which is refused with a
+clear error. Times are UTC seconds since the epoch as JSON numbers, money is a decimal string in US dollars.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar
+from typing import Annotated, ClassVar, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from job_contracts.problems import dotted, problem
+
+__all__ = ["VERSION", "ContractError", "Version", "Wire", "check", "decode", "dotted", "encode"]
 
 VERSION = "1.0"
 """The version this code writes."""
 
+_MAJOR = VERSION.partition(".")[0]
+
 
 class ContractError(ValueError):
-    """A message does not have the form its contract asks for; ``field`` is its dotted path, ``remedy`` says what to do."""
+    """A message does not have the form its contract asks for.
+
+    ``field`` is the dotted path of what is wrong (empty: the whole message), ``remedy`` says what to do about it.
+    """
 
     def __init__(self, message: str, *, field: str = "", remedy: str = "") -> None:
         super().__init__(message)
@@ -39,26 +46,42 @@ W = TypeVar("W", bound=Wire)
 
 
 def _same_major(version: str) -> str:
-    if version.split(".", 1)[0] != VERSION.split(".", 1)[0]:
-        message = f"message version {version!r} is not readable here (this side speaks {VERSION}); upgrade this side"
-        raise ValueError(message)
-    return version
+    if version == VERSION:
+        return version
+    major, _, minor = version.partition(".")
+    if major == _MAJOR and minor.isdecimal():
+        return version
+    raise PydanticCustomError(
+        "other_version",
+        "message version {theirs} cannot be read here: this side reads {major}.x",
+        {"theirs": repr(version[:20]), "major": _MAJOR},
+    )
 
 
-Version = Annotated[str, AfterValidator(_same_major)]
+Version = Annotated[
+    str, AfterValidator(_same_major), WithJsonSchema({"type": "string", "pattern": rf"^{_MAJOR}\.[0-9]+$"})
+]
 
 
 def encode(message: Wire) -> bytes:
-    """JSON bytes of a message; fields that are ``None`` are left out."""
-    return message.__pydantic_serializer__.to_json(message, exclude_none=True)
+    """JSON bytes of a message; fields that are ``None`` are left out. Raises ContractError for what JSON cannot hold.
+
+    That is possible only inside fields of any type, such as a tool's parameters.
+    """
+    try:
+        return message.__pydantic_serializer__.to_json(message, exclude_none=True)
+    except ValueError as error:
+        name = type(message).__name__
+        raise ContractError(f"{name}: {error}", remedy="use values that JSON in UTF-8 can hold") from error
 
 
 def decode(kind: type[W], data: bytes | str) -> W:
     """Read a message of ``kind``. Raises ContractError naming the first offending field and what it should be."""
     try:
-        return kind.__pydantic_validator__.validate_json(data)  # type: ignore[return-value]
+        message: W = kind.__pydantic_validator__.validate_json(data)
     except ValidationError as error:
-        raise explain(kind.__name__, error) from error
+        raise _refusal(kind, error) from error
+    return message
 
 
 def check(kind: type[W], values: object, *, strict_names: bool = False) -> W:
@@ -69,32 +92,10 @@ def check(kind: type[W], values: object, *, strict_names: bool = False) -> W:
     try:
         return kind.model_validate(values, extra="forbid" if strict_names else None)
     except ValidationError as error:
-        raise explain(kind.__name__, error) from error
+        raise _refusal(kind, error) from error
 
 
-def explain(what: str, error: ValidationError) -> ContractError:
-    """One readable sentence out of pydantic's report: the field that is wrong, why, and how many more there are."""
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    first = problems[0]
-    field = dotted(first["loc"])
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    message = f"{what}: {field or 'the whole value'}: {first['msg']}{more}"
-    return ContractError(message, field=field, remedy=_remedy(first["type"], field))
-
-
-def dotted(location: Sequence[str | int]) -> str:
-    """``("messages", 0, "role")`` as ``messages[0].role``."""
-    path = ""
-    for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    return path
-
-
-def _remedy(kind: str, field: str) -> str:
-    if kind == "missing":
-        return f"add {field}"
-    if kind == "extra_forbidden":
-        return f"remove {field}, or check its spelling"
-    if kind == "json_invalid":
-        return "send one valid JSON document in UTF-8"
-    return f"correct {field}" if field else "correct the value"
+def _refusal(kind: type[BaseModel], error: ValidationError) -> ContractError:
+    found = problem(kind, error)
+    message = f"{kind.__name__}: {found.field or 'the whole message'}: {found.message}"
+    return ContractError(message, field=found.field, remedy=found.remedy)

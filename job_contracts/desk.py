@@ -18,7 +18,7 @@ MAX_ASKED = 500
 
 
 class Hello(Wire):
-    """``hello``: what this project may do, so that a producer refuses bad input before it is sent. Asked with ``{}``."""
+    """Answer to ``hello`` (asked with ``{}``): what a project may do; so bad input is refused before it is sent."""
 
     version: Version = VERSION
     project: str
@@ -80,7 +80,7 @@ class AskBlob(Wire):
 
     version: Version = VERSION
     job: str
-    index: int
+    index: Annotated[int, Field(ge=0)]
 
 
 class Refusal(Wire):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal
 
+from pydantic import Field
+
 from job_contracts.chat import Usage
 from job_contracts.codec import VERSION, Version, Wire
-from job_contracts.failures import FailureKind
+from job_contracts.failures import ReadKind
 
 Reason = Literal["user", "failed", "cancelled", "hedged", "shadow", "verify"]
 
@@ -29,10 +31,10 @@ class AttemptFact(Wire):
     cost: Decimal | None = None
     """US dollars as the provider stated them."""
     reason: Reason
-    failure: FailureKind | None = None
+    failure: ReadKind | None = None
     won: bool
     """Whether its result became the job's visible one; an attempt that cost and did not win is waste."""
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = Field(default_factory=dict)
 
 
 class Facts(Wire):
@@ -58,6 +60,6 @@ class DeadLetter(Wire):
     stream: str = ""
     seq: int = 0
     attempts: int = 0
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = Field(default_factory=dict)
     body: str = ""
     """The message as it was, base64, so it can be replayed; empty when it is still in its stream."""

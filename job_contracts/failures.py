@@ -6,8 +6,13 @@ as an attempt) is read from ``PERMITS``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Annotated
+
+from pydantic import BeforeValidator
 
 from job_contracts.codec import Wire
 
@@ -17,42 +22,77 @@ class FailureKind(StrEnum):
 
     # the provider said so
     RATE_LIMIT = "rate_limit"
+    """The provider turned the call away because a limit per time was reached."""
     QUOTA_EXHAUSTED = "quota_exhausted"
+    """The credential has no money or no quota left."""
     OVERLOADED = "overloaded"
+    """The provider has no capacity just now (503, 529)."""
     SERVER_ERROR = "server_error"
+    """The provider failed for a reason of its own (5xx)."""
     AUTH = "auth"
+    """The provider does not accept the credential (401)."""
     PERMISSION = "permission"
+    """The credential may not use this deployment (403)."""
     MODEL_NOT_FOUND = "model_not_found"
+    """The provider does not know the model, or no longer has it."""
     CONTEXT_OVERFLOW = "context_overflow"
+    """The conversation does not fit into the model's context window."""
     REQUEST_EXCEEDS_LIMIT = "request_exceeds_limit"
+    """The request alone is larger than the provider accepts or than a whole limit allows."""
     CONTENT_POLICY = "content_policy"
+    """The provider declined the content."""
     UNSUPPORTED_PARAM = "unsupported_param"
+    """The model cannot do something the job asks for."""
     BAD_REQUEST = "bad_request"
+    """The provider holds the request to be wrong for another reason (400)."""
     MODEL_OUTPUT_INVALID = "model_output_invalid"
+    """The model produced something its provider could not make an answer of."""
     # the connection or the answer broke
     CONNECT = "connect"
+    """No connection came about: refused, unreachable, name unknown, TLS failed, or too slow."""
     RESET = "reset"
+    """The connection broke before the answer began."""
     FIRST_TOKEN_TIMEOUT = "first_token_timeout"
+    """No first token came in time."""
     STALLED = "stalled"
+    """Tokens came and then stopped for too long."""
     TOTAL_TIMEOUT = "total_timeout"
+    """The whole answer took too long."""
     STREAM_TRUNCATED = "stream_truncated"
+    """The answer ended before its terminator."""
     MALFORMED_RESPONSE = "malformed_response"
+    """The answer is not in the form the dialect defines."""
     RESPONSE_TOO_LARGE = "response_too_large"
+    """The answer is larger than a worker accepts."""
     # our own side
     WORKER_LOST = "worker_lost"
+    """The worker fell silent with the attempt in its hands."""
     HANDED_BACK = "handed_back"
+    """A worker that was ending gave the attempt back."""
     GRANT_EXPIRED = "grant_expired"
+    """The permission to call ran out before a worker began."""
     CANCELLED = "cancelled"
+    """The producer asked to stop."""
     EXPIRED = "expired"
+    """The job's deadline passed."""
     POISON = "poison"
+    """Too many workers were lost with the job in their hands."""
     INVALID_JOB = "invalid_job"
+    """The submission does not have the form its contract asks for."""
     UNKNOWN_ROUTE = "unknown_route"
+    """There is no route of that name."""
     FORBIDDEN = "forbidden"
+    """The project may not do this: its routes and lanes, or the project itself."""
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
+    """The idempotency key was used before, for another body."""
     QUEUE_FULL = "queue_full"
+    """The project, or the queue, holds as many jobs as it may."""
     NO_DEPLOYMENT = "no_deployment"
+    """No deployment of the route can serve the job at all."""
     RETRIES_EXHAUSTED = "retries_exhausted"
+    """The job has used up the attempts, or the project the retries, that are allowed."""
     INTERNAL = "internal"
+    """Something in the gateway went wrong; also how a kind that is not known here yet is read."""
 
 
 class Action(StrEnum):
@@ -70,6 +110,7 @@ class Bench(StrEnum):
     """What it says about the place where it happened."""
 
     NO = "no"
+    """Nothing."""
     BUCKET = "bucket"
     """Close the limit domain's buckets until the provider's reset."""
     BREAKER = "breaker"
@@ -82,10 +123,15 @@ class Scope(StrEnum):
     """How far a failure reaches."""
 
     REQUEST = "request"
+    """This job alone."""
     MODEL = "model"
+    """The model at this provider."""
     DEPLOYMENT = "deployment"
+    """The model under this credential."""
     CREDENTIAL = "credential"
+    """Everything that is called with this credential."""
     PROVIDER = "provider"
+    """The provider's endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +149,7 @@ _SWITCH_BREAKER = Permits(Action.SWITCH, counts=True, bench=Bench.BREAKER, scope
 _REPORT = Permits(Action.REPORT, counts=True)
 _REQUEUE = Permits(Action.WAIT, counts=False)
 
-PERMITS: dict[FailureKind, Permits] = {
+_TABLE = {
     _K.RATE_LIMIT: Permits(Action.WAIT, counts=False, bench=Bench.BUCKET, scope=Scope.DEPLOYMENT),
     _K.QUOTA_EXHAUSTED: Permits(Action.SWITCH, counts=True, bench=Bench.QUARANTINE, scope=Scope.CREDENTIAL),
     _K.OVERLOADED: _SWITCH_BREAKER,
@@ -140,12 +186,23 @@ PERMITS: dict[FailureKind, Permits] = {
     _K.RETRIES_EXHAUSTED: _REPORT,
     _K.INTERNAL: _REPORT,
 }
+PERMITS: Mapping[FailureKind, Permits] = MappingProxyType(_TABLE)
+"""The one table of what follows from a failure; it has a row for every kind."""
+
+
+def _known(kind: object) -> object:
+    """A kind that a newer minor version has added reads as ``internal``: the one that permits nothing but a report."""
+    return FailureKind.INTERNAL if isinstance(kind, str) and kind not in _NAMES else kind
+
+
+_NAMES = frozenset(kind.value for kind in FailureKind)
+ReadKind = Annotated[FailureKind, BeforeValidator(_known)]
 
 
 class Failure(Wire):
     """One failure as a value: its kind, a sentence for people, and what to do about it."""
 
-    kind: FailureKind
+    kind: ReadKind
     message: str
     field: str | None = None
     """Dotted path of the offending input, where there is one."""

@@ -17,13 +17,17 @@ LANES: tuple[Lane, ...] = ("rt", "std", "batch", "bg")
 
 MAX_TAGS = 16
 
+MOST_TOKENS = 1_000_000_000
+"""No count of tokens is larger; arithmetic over what producers claim stays finite."""
+
 
 class BlobRef(Wire):
     """Where the bytes lie when they were too large for one message: ``chunks`` messages, ``size`` bytes in all."""
 
-    chunks: int
-    size: int
-    sha256: str
+    chunks: Annotated[int, Field(ge=1)]
+    size: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Of all bytes together, in hexadecimal."""
 
 
 class Job(Wire):
@@ -45,14 +49,14 @@ class Job(Wire):
     idempotency_key: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     session: Annotated[str, Field(max_length=256)] | None = None
     max_cost: Annotated[Decimal, Field(ge=0)] | None = None
-    tags: Annotated[dict[str, str], Field(max_length=MAX_TAGS)] = {}
+    tags: Annotated[dict[str, str], Field(max_length=MAX_TAGS, default_factory=dict)]
     stream: bool = False
     """Whether tokens are wanted while they come."""
 
     @model_validator(mode="after")
     def _times_agree(self) -> Job:
         if self.deadline is not None and self.not_before is not None and self.deadline <= self.not_before:
-            message = "deadline must be later than not_before"
+            message = "deadline: must be later than not_before"
             raise ValueError(message)
         return self
 
@@ -79,9 +83,9 @@ class Ticket(Wire):
     token: str
     """Random per submission; a cancel must carry it, so it never hits a later job of the same id."""
     body_hash: str
-    input_estimate: Annotated[int, Field(ge=0)]
+    input_estimate: Annotated[int, Field(ge=0, le=MOST_TOKENS)]
     """The producer's count of prompt tokens; corrected by what providers report."""
-    max_output: int | None = None
+    max_output: Annotated[int, Field(gt=0, le=MOST_TOKENS)] | None = None
     stream: bool = False
     session: str | None = None
     max_cost: Decimal | None = None
@@ -118,7 +122,8 @@ class JobStatus(Wire):
     job: str
     state: JobState
     route: str
-    lane: Lane
+    lane: Lane | None = None
+    """``None`` where only the result is left, which does not tell it."""
     token: str
     body_hash: str
     submitted: float

@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal
 
+from pydantic import Field
+
 from job_contracts.chat import Answer, FinishReason, Usage
 from job_contracts.codec import VERSION, Version, Wire
 from job_contracts.failures import Failure
@@ -48,6 +50,7 @@ class Times(Wire):
 class Settlement(Wire):
     """What the scheduler needs of a result without its body; travels as the header ``Penstock-Settlement``."""
 
+    version: Version = VERSION
     state: JobState
     token: str
     body_hash: str
@@ -86,6 +89,6 @@ class Result(Wire):
     attempts: tuple[AttemptRecord, ...] = ()
     failure: Failure | None = None
     times: Times
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = Field(default_factory=dict)
     blob: BlobRef | None = None
     """Set where the answer was too large for one message: the full record lies there."""

@@ -35,8 +35,8 @@ H_SETTLEMENT = "Penstock-Settlement"
 """On RES: what the scheduler needs to settle without the body (results.Settlement)."""
 H_TRACE = "traceparent"
 
-_TOKEN = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
-_JOB = re.compile(r"^[A-Za-z0-9_]{1,32}-[A-Za-z0-9_]{1,32}$")
+_TOKEN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
+_JOB = re.compile(r"[A-Za-z0-9_]{1,32}-[A-Za-z0-9_]{1,32}")
 KEYED_STEM = "key"
 
 
@@ -47,23 +47,28 @@ def stream_name(stream: str, shard: int = 0) -> str:
 
 def check_token(token: str, what: str) -> str:
     """``token`` if it may stand in a subject. Raises ContractError otherwise."""
-    if not _TOKEN.match(token):
-        message = f"{what} {token!r} may hold only letters, digits, _ and -, at most 64 of them"
+    if _TOKEN.fullmatch(token) is None:
+        message = f"{what} {token!r} may hold only letters, digits, _ and -, at most 64 of them, the first not a -"
         raise ContractError(message, field=what, remedy=f"choose another {what}")
     return token
 
 
 def check_job_id(job_id: str) -> str:
     """``job_id`` if it is one (``stem-leaf``). Raises ContractError otherwise."""
-    if not _JOB.match(job_id):
+    if _JOB.fullmatch(job_id) is None:
         message = f"{job_id!r} is not a job id (two groups of letters, digits and _ joined by one dash)"
         raise ContractError(message, field="job", remedy="use the id that submit returned")
     return job_id
 
 
 def keyed_job_id(idempotency_key: str) -> str:
-    """The job id of an idempotency key: the same key always names the same job of a project."""
-    return f"{KEYED_STEM}-{sha256(idempotency_key.encode()).hexdigest()[:32]}"
+    """The job id of an idempotency key: the same key always names the same job of a project. Raises ContractError."""
+    try:
+        key = idempotency_key.encode()
+    except UnicodeEncodeError as error:
+        message = "the idempotency key is not text that can be written as UTF-8"
+        raise ContractError(message, field="idempotency_key", remedy="choose a key without lone surrogates") from error
+    return f"{KEYED_STEM}-{sha256(key).hexdigest()[:32]}"
 
 
 def _job_tokens(job_id: str) -> str:
@@ -137,7 +142,7 @@ def result(project: str, job_id: str) -> str:
 
 
 def result_blob(project: str, job_id: str, index: int, digest: str = "") -> str:
-    """Chunk ``index`` of a result that is too large for one message; the ``digest`` of the whole keeps attempts apart."""
+    """Chunk ``index`` of a result too large for one message; the ``digest`` of the whole keeps attempts apart."""
     name = f"{digest[:16]}-{index}" if digest else str(index)
     return f"{PREFIX}.blob.{project}.{_job_tokens(job_id)}.{name}"
 

@@ -11,18 +11,15 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
 from job_contracts import subjects
 from job_contracts.chat import Conversation, ImagePart, JsonSchemaFormat
-from job_contracts.codec import dotted, encode
+from job_contracts.codec import ContractError, check, encode
 from job_contracts.jobs import BlobRef, Job, Need, Ticket, body_hash
 from producer_sdk.errors import InvalidRequest
 from producer_sdk.estimates import input_tokens
@@ -73,13 +70,8 @@ def prepare(
     deadline = _moment(of_job.pop("deadline", None), now, "deadline")
     not_before = _moment(of_job.pop("not_before", None), now, "not_before")
     _check_times(deadline, not_before, now)
-    key = of_job.get("idempotency_key")
-    if key is not None and not isinstance(key, str):
-        raise InvalidRequest(
-            "idempotency_key: expected a string", field="idempotency_key", remedy="make idempotency_key a string"
-        )
-    values = {
-        "id": subjects.keyed_job_id(key) if key else new_id,
+    values: dict[str, Any] = {
+        "id": _job_id(of_job.get("idempotency_key"), new_id),
         "route": model,
         "conversation": {
             "messages": turns(messages),
@@ -88,8 +80,7 @@ def prepare(
         },
     }
     values.update(of_job)
-    job = _validated(values)
-    body = encode(job)
+    job, body = _job_and_body(values)
     ticket = Ticket(
         route=job.route,
         lane=job.lane,
@@ -106,7 +97,27 @@ def prepare(
         max_cost=job.max_cost,
         needs=needs(job.conversation),
     )
-    return Request(job.id, body, ticket, keyed=key is not None)
+    return Request(job.id, body, ticket, keyed=job.idempotency_key is not None)
+
+
+def _job_id(key: object, new_id: str) -> str:
+    if key is None:
+        return new_id
+    if not isinstance(key, str) or not key:
+        message = "idempotency_key: expected a string of at least one character"
+        raise InvalidRequest(message, field="idempotency_key", remedy="make idempotency_key a string")
+    try:
+        return subjects.keyed_job_id(key)
+    except ContractError as error:
+        raise as_written(error) from error
+
+
+def _job_and_body(values: dict[str, Any]) -> tuple[Job, bytes]:
+    try:
+        job = check(Job, values, strict_names=True)
+        return job, encode(job)
+    except ContractError as error:
+        raise as_written(error) from error
 
 
 def needs(conversation: Conversation) -> tuple[Need, ...]:
@@ -216,54 +227,18 @@ def _money(amount: object, field: str) -> Decimal:
         ) from error
 
 
-def _validated(values: dict[str, Any]) -> Job:
-    try:
-        return Job.model_validate(values, extra="forbid")
-    except ValidationError as error:
-        raise explained(error, values) from error
-
-
+_PREFIXES = ("conversation.settings.", "conversation.")
 _NAMES = {"route": "model"}
-_NAMED_IN_TEXT = re.compile(r"^(?:Value error, )?(?:settings\.)?(?:([a-z_]+): )?(.*)$", re.DOTALL)
-"""A validator that looks at several fields at once names the one it means in its message."""
 
 
-def explained(error: ValidationError, values: Mapping[str, Any]) -> InvalidRequest:
-    """Pydantic's report on ``values`` as one error that names the field as its author wrote it.
-
-    Of the reports on the members of a union the one that got furthest is about the member that was meant.
-    """
-    reports = error.errors(include_url=False, include_context=False, include_input=False)
-    paths = [_real_path(report["loc"], values, missing=report["type"] == "missing") for report in reports]
-    at = max(range(len(reports)), key=lambda index: (len(paths[index]), -index))
-    kind, path, said = reports[at]["type"], paths[at], reports[at]["msg"]
-    if path[:1] == ("conversation",):
-        path = path[2:] if path[1:2] == ("settings",) else path[1:]
-    field = dotted([_NAMES.get(str(path[0]), path[0]), *path[1:]]) if path else ""
-    if kind == "value_error" and (match := _NAMED_IN_TEXT.match(said)):
-        field, said = field or match[1] or "", match[2]
-    message = f"{field}: {said}" if field else said
-    remedy = {"missing": f"add {field}", "extra_forbidden": "remove it, or check its spelling"}.get(
-        kind, f"correct {field}" if field else "correct the request"
-    )
-    return InvalidRequest(message, field=field or None, remedy=remedy)
-
-
-def _real_path(location: tuple[str | int, ...], values: object, *, missing: bool) -> tuple[str | int, ...]:
-    """Pydantic's location without the names of union members it tried, which exist in no request."""
-    path: list[str | int] = []
-    here = values
-    for at, part in enumerate(location):
-        if isinstance(part, int):
-            if isinstance(here, (list, tuple)) and part < len(here):
-                here = here[part]
-                path.append(part)
-        elif isinstance(here, Mapping) and part in here:
-            here = here[part]
-            path.append(part)
-        elif isinstance(here, BaseModel) and part in type(here).model_fields:
-            here = getattr(here, part)
-            path.append(part)
-        elif missing and at == len(location) - 1:
-            path.append(part)
-    return tuple(path)
+def as_written(error: ContractError) -> InvalidRequest:
+    """A contract's complaint about a job as one about the request: fields under the names their author knows."""
+    field = error.field
+    plain = next((field.removeprefix(prefix) for prefix in _PREFIXES if field.startswith(prefix)), field)
+    plain = _NAMES.get(plain, plain)
+    message = str(error).removeprefix("Job: ")
+    remedy = error.remedy
+    if field and plain != field:
+        message = message.replace(field, plain, 1)
+        remedy = remedy.replace(field, plain, 1)
+    return InvalidRequest(message, field=plain or None, remedy=remedy or None)

@@ -25,7 +25,7 @@ import uvloop
 
 from runtime.telemetry import ERROR, INFO, WARNING, Telemetry
 
-__all__ = ["Duty", "Service", "Startable", "run"]
+__all__ = ["Duty", "Service", "Startable", "place_of", "run"]
 
 
 class Startable(Protocol):
@@ -107,7 +107,7 @@ class Duty:
                 await self.run()
             except Exception as error:  # noqa: BLE001 - the top of the duty's loop
                 failures = failures + 1 if loop.time() - begun < self._steady else 1
-                where = _place(error)
+                where = place_of(error)
                 self.telemetry.emit("duty.failed", ERROR, duty=self.name, error=type(error).__name__, at=where)
                 if failures >= self._give_up:
                     if self.broken is not None and not self.broken.done():
@@ -118,7 +118,7 @@ class Duty:
                 return
 
 
-def _place(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """File and line where an exception was raised: enough to find it, nothing of its content."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
@@ -211,7 +211,7 @@ class Service:
                 await duty.stop()
             except Exception as error:  # noqa: BLE001 - the others must still be stopped
                 name = type(duty).__name__
-                self.telemetry.emit("duty.stop_failed", ERROR, duty=name, error=type(error).__name__, at=_place(error))
+                self.telemetry.emit("duty.stop_failed", ERROR, duty=name, error=type(error).__name__, at=place_of(error))
                 self._status = 1
 
     def _take_signals(self) -> None:

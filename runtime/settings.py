@@ -6,11 +6,12 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from typing_extensions import TypedDict
 
 from job_contracts.attempts import Adaptation, Timeouts
 from job_contracts.jobs import LANES, Lane
 
-Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$")]
 
 
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)$")
@@ -40,7 +41,22 @@ def _times(value: Any) -> Any:
     return {name: seconds(given) if name in known else given for name, given in named.items()}
 
 
-RouteTimeouts = Annotated[Timeouts, BeforeValidator(_times)]
+WrittenTime = Annotated[str, Field(pattern=_DURATION.pattern)] | Annotated[float, Field(gt=0)]
+
+
+class WrittenTimes(TypedDict, total=False):
+    """Timeouts as people write them, for the JSON Schema: in seconds, or with a unit (``500ms``, ``8s``, ``2m``)."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # pydantic's way to configure a TypedDict
+
+    connect: WrittenTime
+    ttft: WrittenTime
+    first_token: WrittenTime
+    stall: WrittenTime
+    total: WrittenTime
+
+
+RouteTimeouts = Annotated[Timeouts, BeforeValidator(_times, json_schema_input_type=WrittenTimes)]
 
 
 class Section(BaseModel):

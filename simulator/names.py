@@ -63,6 +63,8 @@ def parse_name(full: str) -> ModelName:
         if not equals or option not in (*_NUMBERS, *_FAULT_OPTIONS):
             raise BadSuffix(f"`{SEPARATOR}{suffix}` of the model's name is no option the simulator knows")
         options[option] = value
+    for option in options.keys() & _NUMBERS.keys():
+        _number(options, option)
     return ModelName(
         full=full,
         base=base,
@@ -113,6 +115,9 @@ def _whole(options: dict[str, str], option: str) -> int | None:
 
 def _fault(options: dict[str, str]) -> Fault | None:
     if "fault" not in options:
+        stray = [option for option in ("p", "times", "after") if option in options]
+        if stray:
+            raise BadSuffix(f"`{stray[0]}` of the model's name says how often a fault strikes, but there is no fault")
         return None
     probability = _number(options, "p")
     try:

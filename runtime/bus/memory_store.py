@@ -34,10 +34,8 @@ _WILDCARD = re.compile(r"\{\{wildcard\((\d+)\)\}\}")
 
 @lru_cache(maxsize=4_096)
 def _pattern(pattern: str) -> re.Pattern[str]:
-    parts = []
-    for token in pattern.split("."):
-        parts.append(r"(.+)" if token == ">" else r"([^.]+)" if token == "*" else re.escape(token))
-    return re.compile(r"\.".join(parts))
+    special = {">": r"(.+)", "*": r"([^.]+)"}
+    return re.compile(r"\.".join(special.get(token) or re.escape(token) for token in pattern.split(".")))
 
 
 def matches(pattern: str, subject: str) -> bool:
@@ -46,7 +44,7 @@ def matches(pattern: str, subject: str) -> bool:
 
 
 def transformed(rule: Mapping[str, Any], subject: str) -> str | None:
-    """The subject that a rule (``src``, ``dest`` with ``{{wildcard(n)}}``) makes of this one, None if it does not apply."""
+    """What a rule (``src``, ``dest`` with ``{{wildcard(n)}}``) makes of a subject, None if it does not apply."""
     found = _pattern(rule["src"]).fullmatch(subject)
     if found is None:
         return None
@@ -75,7 +73,7 @@ class Stored:
 
 @dataclass(slots=True)
 class Consumer:
-    """A durable pull consumer that delivers each message once (``max_deliver`` 1); ``pending`` maps seq to a deadline."""
+    """A durable pull consumer that delivers each message once; ``pending`` maps a sequence to its deadline."""
 
     config: dict[str, Any]
     delivered: int = 0
@@ -262,8 +260,10 @@ class MemoryStream:
     def after(self, seq: int, filters: Sequence[str]) -> Iterator[Stored]:
         """Messages at or after a sequence whose subject passes one of the filters."""
         self._expire()
-        for one, stored in list(self.messages.items()):
-            if one >= seq and any(matches(pattern, stored.subject) for pattern in filters):
+        first = next(iter(self.messages), self.last_seq + 1)
+        for one in range(max(seq, first), self.last_seq + 1):
+            stored = self.messages.get(one)
+            if stored is not None and any(matches(pattern, stored.subject) for pattern in filters):
                 yield stored
 
     def state(self, subjects: str) -> StreamState:

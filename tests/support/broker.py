@@ -5,7 +5,8 @@ Import the fixtures where they are needed: ``from tests.support.broker import br
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,12 @@ _names = count(1)
 
 
 @pytest.fixture(scope="session")
-async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Broker]:
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """Shared by the whole session: name streams and subjects with ``unique()``, and never stop it."""
     server = Broker(BrokerConfig(sync="default"), tmp_path_factory.mktemp("broker"))
-    await server.start()
+    asyncio.run(server.start())
     yield server
-    await server.stop()
+    asyncio.run(server.stop())
 
 
 @pytest.fixture

@@ -111,13 +111,14 @@ class MessageReader(Reader):
 
     def _tell(self, usage: Any) -> None:
         """Usage comes at the start and again, cumulative, at the end: what is said later stands."""
-        if not usage:
-            return
-        told = self._told
-        told.update({key: value for key, value in usage.items() if value is not None})
+        if usage:
+            self.told_usage = self._told
+            self._told.update({key: value for key, value in usage.items() if value is not None})
+
+    def _read_usage(self, told: Any) -> Usage:
         read, wrote = count(told.get("cache_read_input_tokens")), count(told.get("cache_creation_input_tokens"))
         details = told.get("output_tokens_details") or {}
-        self.usage = Usage(
+        return Usage(
             input=count(told.get("input_tokens")) + read + wrote,  # told without what came from or went to the cache
             output=count(told.get("output_tokens")),
             cache_read=read,

@@ -167,8 +167,7 @@ SIGNS: tuple[Sign, ...] = (
     Sign(
         _K.MODEL_NOT_FOUND,
         codes=_codes(
-            "model_not_found deploymentnotfound invalid_model model_decommissioned model_not_available "
-            "notfounderror"
+            "model_not_found deploymentnotfound invalid_model model_decommissioned model_not_available notfounderror"
         ),
         phrases=(
             "model identifier is invalid",

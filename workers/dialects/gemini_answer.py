@@ -51,7 +51,7 @@ class ContentReader(Reader):
             self.fail_as_told(chunk)
             return
         if usage := chunk.get("usageMetadata"):
-            self._read_usage(usage)
+            self.told_usage = usage
         if not self.draft.id and (response := chunk.get("responseId")):
             self.draft.id = str(response)
         if self.model is None and (model := chunk.get("modelVersion")):
@@ -61,7 +61,7 @@ class ContentReader(Reader):
             self._candidate(candidates[0])
         elif reason := (chunk.get("promptFeedback") or {}).get("blockReason"):
             self.fail(_K.CONTENT_POLICY, f"the prompt was blocked: {reason}", code=str(reason))
-        elif name == "document" and self.usage is None:
+        elif name == "document" and not self.told_usage:
             self.fail(_K.MALFORMED_RESPONSE, "the answer has no candidates")
 
     def _candidate(self, candidate: Any) -> None:
@@ -116,12 +116,12 @@ class ContentReader(Reader):
     def _before_end(self) -> None:
         self._close_growing()
 
-    def _read_usage(self, usage: Any) -> None:
-        thoughts = count(usage.get("thoughtsTokenCount"))
-        self.usage = Usage(
-            input=count(usage.get("promptTokenCount")) + count(usage.get("toolUsePromptTokenCount")),
-            output=count(usage.get("candidatesTokenCount")) + thoughts,
-            cache_read=count(usage.get("cachedContentTokenCount")),
+    def _read_usage(self, told: Any) -> Usage:
+        thoughts = count(told.get("thoughtsTokenCount"))
+        return Usage(
+            input=count(told.get("promptTokenCount")) + count(told.get("toolUsePromptTokenCount")),
+            output=count(told.get("candidatesTokenCount")) + thoughts,
+            cache_read=count(told.get("cachedContentTokenCount")),
             reasoning=thoughts,
         )
 

@@ -71,7 +71,7 @@ class ChatReader(Reader):
         if usage is None and "x_groq" in chunk:
             usage = (chunk["x_groq"] or {}).get("usage")
         if usage:
-            self._read_usage(usage)
+            self.told_usage = usage
         if self.model is None and (model := chunk.get("model")):
             self.model = str(model)
 
@@ -158,24 +158,39 @@ class ChatReader(Reader):
             return ("place", draft.calls, at)
         return self._last_call
 
-    def _read_usage(self, usage: Any) -> None:
-        prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
-        read = usage.get("prompt_tokens_details") or {}
-        wrote = usage.get("completion_tokens_details") or {}
-        cached = next((n for n in (count(read.get("cached_tokens")), *_cached(usage)) if n), 0)
-        reasoning = count(wrote.get("reasoning_tokens")) or count(usage.get("reasoning_tokens"))
-        total = count(usage.get("total_tokens"))
+    def _read_usage(self, told: Any) -> Usage:
+        prompt, completion = count(told.get("prompt_tokens")), count(told.get("completion_tokens"))
+        read = told.get("prompt_tokens_details") or {}
+        wrote = told.get("completion_tokens_details") or {}
+        cached = next((n for n in (count(read.get("cached_tokens")), *_cached(told)) if n), 0)
+        reasoning = count(wrote.get("reasoning_tokens")) or count(told.get("reasoning_tokens"))
+        total = count(told.get("total_tokens"))
         # Some leave reasoning out of the completion: visible where the total has it, or where it is the larger number.
         if reasoning and (reasoning > completion or total == prompt + completion + reasoning):
             completion += reasoning
-        self.usage = Usage(
+        return Usage(
             input=prompt,
             output=completion,
             cache_read=cached,
-            cache_write=count(read.get("cache_write_tokens")) or count(usage.get("cache_creation_input_tokens")),
+            cache_write=count(read.get("cache_write_tokens")) or count(told.get("cache_creation_input_tokens")),
             reasoning=reasoning,
         )
-        self.cost = _cost(usage)
+
+    def _read_cost(self, told: Any) -> Decimal | None:
+        """``cost``, ``cost.total_cost``, or ticks of 1e-10 dollars."""
+        cost = told.get("cost")
+        if isinstance(cost, dict):
+            cost = cost.get("total_cost")
+        ticks = told.get("cost_in_usd_ticks")
+        if cost is None and isinstance(ticks, int):
+            return Decimal(ticks).scaleb(-10)
+        if isinstance(cost, bool) or not isinstance(cost, int | float | str):
+            return None
+        try:
+            amount = Decimal(str(cost))
+        except ArithmeticError:
+            return None
+        return amount if amount.is_finite() and amount >= 0 else None
 
 
 def _cached(usage: Any) -> tuple[int, int, int]:
@@ -184,23 +199,6 @@ def _cached(usage: Any) -> tuple[int, int, int]:
         count(usage.get("cached_tokens")),
         count(usage.get("num_cached_tokens")),
     )
-
-
-def _cost(usage: Any) -> Decimal | None:
-    """US dollars where they are stated: ``cost``, ``cost.total_cost``, or ticks of 1e-10 dollars."""
-    cost = usage.get("cost")
-    if isinstance(cost, dict):
-        cost = cost.get("total_cost")
-    ticks = usage.get("cost_in_usd_ticks")
-    if cost is None and isinstance(ticks, int):
-        return Decimal(ticks).scaleb(-10)
-    if isinstance(cost, bool) or not isinstance(cost, int | float | str):
-        return None
-    try:
-        amount = Decimal(str(cost))
-    except ArithmeticError:
-        return None
-    return amount if amount.is_finite() and amount >= 0 else None
 
 
 def _logprob(token: Any) -> TokenLogprob:

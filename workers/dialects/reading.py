@@ -52,8 +52,8 @@ class Reader(ABC):
         self.draft = Draft(origin=target.model.family or None, names=names)
         self.model: str | None = None
         self.finish_raw: str | None = None
-        self.usage: Usage | None = None
-        self.cost: Decimal | None = None
+        self.told_usage: Any = None
+        """The provider's account of usage as it came: read once, at the end."""
         self.done = False
         """``[DONE]``, or the end of a whole document, was seen."""
         self._provider = target.provider.name
@@ -73,6 +73,14 @@ class Reader(ABC):
     @abstractmethod
     def _chunk(self, name: str, chunk: Any) -> None:
         """Take in one event of a stream, or the one document of a plain answer (``name`` is then ``document``)."""
+
+    @abstractmethod
+    def _read_usage(self, told: Any) -> Usage:
+        """The provider's account in our kinds."""
+
+    def _read_cost(self, told: Any) -> Decimal | None:
+        """US dollars where the account states them."""
+        return None
 
     def _ended(self) -> bool:
         """Whether the end of the answer was seen."""
@@ -226,7 +234,7 @@ class Reader(ABC):
             finish_raw=raw,
             usage=self._usage(),
             model=self.model,
-            cost=self.cost,
+            cost=self._read_cost(self.told_usage) if isinstance(self.told_usage, dict) else None,
         )
 
     def _unended(self) -> Failure:
@@ -254,8 +262,11 @@ class Reader(ABC):
         return word
 
     def _usage(self) -> Usage:
-        if self.usage is not None:
-            return self.usage
+        if self.told_usage:
+            try:
+                return self._read_usage(self.told_usage)
+            except WRONG_SHAPE:
+                pass  # an account nobody can read is none
         return Usage(output=of_characters(self.draft.characters), reported=False)
 
 

@@ -46,6 +46,8 @@ class Events:
             data = b"".join(self._held)
             self._held, self._held_size = [], 0
         if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n")
+        if b"\r" in data:  # alone, or the first half of a pair that was cut
             lines = data.splitlines(keepends=True)
             last = b"" if lines[-1][-1] in b"\r\n" else lines.pop()
             self._skip_newline = not last and lines[-1][-1] == 0x0D
