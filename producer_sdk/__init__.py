@@ -11,8 +11,8 @@
 Its rooms: ``producer`` the facade and ``sync`` its blocking twin · ``handle`` a submitted job · ``streams`` its events,
 put in order by ``splice`` · ``batch`` many at once, with a ``checkpoint`` · ``request`` (with ``messages``,
 ``generation``, ``estimates``) what is sent, checked first · ``exchange`` jobs out and results home, with ``replies``
-and ``desk`` · ``transport`` the seam to the broker, ``nats_transport`` and its ``outbox`` · ``errors`` one tree, made at
-``border`` alone · ``testing`` a gateway in memory for your tests · ``cli`` the command ``penstock``.
+and ``desk`` · ``transport`` the seam to the broker, ``nats_transport`` and its ``outbox`` · ``errors`` one tree, made
+at ``border`` alone · ``testing`` a gateway in memory for your tests · ``cli`` the command ``penstock``.
 
 Names are loaded when they are first used, so that importing this package costs next to nothing.
 """

@@ -1,0 +1,395 @@
+"""One producer's connection at work: jobs out, their ends home, whatever happens to the connection in between."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from job_contracts import subjects
+from job_contracts.codec import ContractError, decode, encode
+from job_contracts.desk import MAX_ASKED, Hello
+from job_contracts.jobs import BlobRef, Cancel, JobStatus
+from job_contracts.results import Result
+from job_contracts.subjects import H_TICKET
+from producer_sdk.desk import Desk
+from producer_sdk.errors import (
+    Closed,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    PenstockError,
+    TooLarge,
+    UnknownRoute,
+    Unreachable,
+)
+from producer_sdk.replies import FIRST_SILENCE, LONGEST_SILENCE, Replies, Watch, conflict
+from producer_sdk.request import Request, did_you_mean
+from producer_sdk.transport import Transport
+
+_log = logging.getLogger("producer_sdk")
+
+CHUNK = 256 * 1024
+"""Bytes of one piece of a body that goes as a blob."""
+UPLOADS = 8
+"""Pieces under way at once."""
+MAX_MESSAGE = 480 * 1024
+"""Bytes of a body in one message where the desk has not said (the stream takes 512 KiB with headers)."""
+MAX_BODY = 32 * 1024 * 1024
+"""Bytes of a body where the desk has not said."""
+HEADER_ROOM = 8 * 1024
+"""Bytes of a message kept free for its headers."""
+LOOK = 0.25
+"""Seconds between two looks for jobs that have been silent for too long."""
+ASK_AGAIN = 1.0
+"""Seconds until the desk is asked again when it did not answer."""
+SETTLING = (0.0, 0.02, 0.05, 0.15, 0.4, 0.8)
+"""Pauses before the looks after a job that the desk may not have indexed yet."""
+CLOSING = 2.0
+"""Seconds a close waits for cancels that are under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for what, in seconds."""
+
+    connect: float = 5.0
+    submit: float = 30.0
+    """For the broker to confirm that a job is stored."""
+    desk: float = 5.0
+    """For an answer of the desk."""
+
+
+class Exchange:
+    """Everything between the facade and the transport. Lives on one event loop, in one process."""
+
+    def __init__(
+        self, transport: Transport, stem: str, patience: Patience, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.transport = transport
+        self.stem = stem
+        self.patience = patience
+        self.clock = clock
+        self.desk = Desk(transport, timeout=patience.desk)
+        self.replies = Replies(transport.project, on_interruption=self._stir, on_blob=self._fetch_later)
+        self._listening: dict[str, Watch] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._stirred = asyncio.Event()
+        self._sweeper: asyncio.Task[None] | None = None
+        self._process = os.getpid()
+        self._closed = False
+
+    # -- life
+
+    async def open(self) -> None:
+        """Connect. Raises Unreachable or Forbidden."""
+        await self.transport.open(self.stem, self.replies, timeout=self.patience.connect)
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep_for_ever())
+
+    async def close(self) -> None:
+        """Let cancels that are under way go out, then disconnect. Whoever still waits gets Closed."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSING)
+        leftover = [*self._tasks, *([self._sweeper] if self._sweeper else [])]
+        for task in leftover:
+            task.cancel()
+        self.desk.close()
+        for watch in list(self.replies.attended):
+            watch.fail(Closed("the producer was closed while somebody waited for the job", job=watch.job))
+        await self.transport.close()
+        if leftover:
+            await asyncio.wait(leftover, timeout=CLOSING)
+
+    def check_usable(self) -> None:
+        """Raise Closed after ``close``, or in a process that was forked from the one that connected."""
+        if self._closed:
+            raise Closed("the producer is closed", remedy="make a new one")
+        if self._process != os.getpid():
+            raise Closed("the producer was opened in another process", remedy="make one after the fork")
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run something in the background; ``close`` waits for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- out
+
+    def watch(self, request: Request) -> Watch:
+        """Begin to listen for a job that is about to be submitted."""
+        ticket = request.ticket
+        return self.replies.watch(request.job, token=ticket.token, body_hash=ticket.body_hash, keyed=request.keyed)
+
+    async def submit(self, request: Request, watch: Watch) -> None:
+        """Return when the job is durable; a job that exists already under the same key is taken up instead."""
+        self.check_usable()
+        hello = await self.desk.hello()
+        if hello is not None:
+            await self._check(request, hello)
+        if request.keyed:
+            await self.listen(watch)
+        request = await self._sized(request, hello)
+        project = self.transport.project
+        try:
+            await self.transport.store(
+                subjects.submit(project, request.job),
+                request.body,
+                {H_TICKET: request.header},
+                timeout=self.patience.submit,
+            )
+        except PenstockError as error:
+            error.job = error.job or request.job
+            raise
+        if request.keyed:
+            await self._adopt(watch)
+
+    async def _check(self, request: Request, hello: Hello) -> None:
+        ticket = request.ticket
+        if ticket.route not in hello.routes:
+            fresh = await self.desk.hello_anew(older_than=1.0)
+            if fresh is not None and ticket.route not in fresh.routes:
+                remedy = did_you_mean(ticket.route, fresh.routes)
+                raise UnknownRoute(f"model: there is no route {ticket.route!r} here", field="model", remedy=remedy)
+        if ticket.lane not in hello.lanes:
+            allowed = ", ".join(hello.lanes)
+            message = f"lane: project {hello.project!r} may not use {ticket.lane!r}"
+            raise Forbidden(message, field="lane", remedy=f"use one of: {allowed}")
+
+    async def _sized(self, request: Request, hello: Hello | None) -> Request:
+        """The request as it fits the broker: large bodies are stored as blobs first."""
+        size = len(request.body)
+        most = hello.max_body if hello is not None else MAX_BODY
+        if size > most:
+            message = f"messages: the request is {size} bytes, and at most {most} are taken"
+            raise TooLarge(message, field="messages", remedy="shorten it, or give images by URL")
+        in_one = min(hello.max_message if hello is not None else MAX_MESSAGE, self.transport.max_payload - HEADER_ROOM)
+        if size + len(request.header) <= in_one:
+            return request
+        return request.as_blob(await self._upload(request))
+
+    async def _upload(self, request: Request) -> BlobRef:
+        body, project = request.body, self.transport.project
+        pieces = [body[start : start + CHUNK] for start in range(0, len(body), CHUNK)]
+        gate = asyncio.Semaphore(UPLOADS)
+
+        async def put(index: int, piece: bytes) -> None:
+            async with gate:
+                subject = subjects.blob(project, request.job, index)
+                await self.transport.store(subject, piece, timeout=self.patience.submit)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for index, piece in enumerate(pieces):
+                    group.create_task(put(index, piece))
+        except* PenstockError as errors:
+            raise errors.exceptions[0] from errors
+        return BlobRef(chunks=len(pieces), size=len(body), sha256=sha256(body).hexdigest())
+
+    async def _adopt(self, watch: Watch) -> None:
+        """After a keyed submission: find out whose job it is now. Without an answer it is taken for ours."""
+        try:
+            found = await self.find(watch.job)
+        except Unreachable:
+            return
+        if watch.error is not None:
+            raise watch.error
+        if isinstance(found, JobStatus):
+            if found.body_hash != watch.body_hash:
+                raise conflict(watch.job)
+            watch.token = found.token
+
+    async def cancel(self, watch: Watch, reason: str) -> None:
+        """Record the wish that the job should not be worked on any further. Raises NotFound for an unknown job."""
+        self.check_usable()
+        if watch.done:
+            return
+        if watch.token is None:
+            found = await self.find(watch.job)
+            if found is None:
+                raise unknown(watch.job)
+            if not isinstance(found, JobStatus):
+                return
+            watch.token = found.token
+        wish = Cancel(job=watch.job, token=watch.token, reason=reason)
+        subject = subjects.cancel(self.transport.project, watch.job)
+        await self.transport.store(subject, encode(wish), timeout=self.patience.submit)
+
+    def abandon(self, watch: Watch, reason: str) -> None:
+        """Nobody waits for the job any more: cancel it in the background, unless its key lets somebody come back."""
+        if not watch.done and not watch.keyed and not self._closed:
+            self.spawn(self._cancel_quietly(watch, reason))
+
+    async def _cancel_quietly(self, watch: Watch, reason: str) -> None:
+        try:
+            await self.cancel(watch, reason)
+        except PenstockError as error:
+            _log.debug("cancelling %s: %s", watch.job, error)
+
+    # -- home
+
+    async def listen(self, watch: Watch) -> None:
+        """Hear of a job whose id does not begin with our stem."""
+        if watch.job in self._listening or watch.job.startswith(f"{self.stem}-"):
+            return
+        self._listening[watch.job] = watch
+        await self.transport.listen(subjects.live_job(self.transport.project, watch.job))
+
+    async def result(self, watch: Watch, timeout: float | None) -> Result:
+        """Wait for a job's end. Raises Timeout after ``timeout`` seconds; the job goes on."""
+        if not watch.done:
+            await self.listen(watch)
+            if watch.missed != self.replies.interruptions:
+                await self.ask_for(watch)
+        return await watch.wait(timeout)
+
+    async def ask_for(self, watch: Watch) -> None:
+        """Somebody begins to wait for a job of before: it may have ended unheard, so the desk is asked for its result.
+
+        If the desk is away the sweeper asks again.
+        """
+        watch.missed = self.replies.interruptions
+        watch.pause = FIRST_SILENCE
+        try:
+            await self._ask_results([watch])
+        except Unreachable:
+            watch.due = 0.0
+
+    async def find(self, job: str) -> JobStatus | Result | None:
+        """Where a job is: its status, its result, or ``None`` if the desk knows nothing of it after several looks."""
+        watch = self.replies.watch(job)
+        for pause in SETTLING:
+            if pause:
+                await asyncio.sleep(pause)
+            if watch.result is not None:
+                return watch.result
+            found = await self.desk.look_up(job)
+            if isinstance(found, JobStatus):
+                return found
+            if found is not None and (result := await self.fetch(job)) is not None:
+                return result
+        return None
+
+    async def fetch(self, job: str) -> Result | None:
+        """A job's result from the desk, and told to whoever waits for it; ``None`` if there is none."""
+        watch = self.replies.watch(job)
+        if not watch.done:
+            await self._ask_results([watch])
+            await self._blobs_of(watch)
+        if watch.error is not None:
+            raise watch.error
+        return watch.result
+
+    async def _blobs_of(self, watch: Watch) -> None:
+        fetching = [task for task in self._tasks if task.get_name() == f"blob {watch.job}"]
+        if fetching:
+            await asyncio.wait(fetching)
+
+    def _fetch_later(self, watch: Watch, result: Result) -> None:
+        if any(task.get_name() == f"blob {watch.job}" for task in self._tasks):
+            return
+        task = asyncio.get_running_loop().create_task(self._fetch_blob(watch, result), name=f"blob {watch.job}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _fetch_blob(self, watch: Watch, result: Result) -> None:
+        """The full record of a large result. If that fails, the next look of the sweeper tries again."""
+        ref = result.blob
+        if ref is None:
+            return
+        try:
+            pieces = [await self.desk.blob(watch.job, index) for index in range(ref.chunks)]
+        except PenstockError as error:
+            _log.debug("fetching the result of %s: %s", watch.job, error)
+            return
+        data = b"".join(pieces)
+        if sha256(data).hexdigest() != ref.sha256:
+            watch.fail(PenstockError(f"the stored result of {watch.job} is damaged", job=watch.job))
+            return
+        try:
+            watch.settle(decode(Result, data))
+        except ContractError as error:
+            watch.fail(PenstockError(f"the result of {watch.job} is unreadable: {error}", job=watch.job))
+
+    # -- what was missed
+
+    def _stir(self) -> None:
+        self._stirred.set()
+
+    async def _sweep_for_ever(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            timer = loop.call_later(LOOK, self._stirred.set)
+            await self._stirred.wait()
+            timer.cancel()
+            self._stirred.clear()
+            try:
+                await self._sweep(loop.time())
+            except Exception:  # noqa: BLE001 - the top of a loop that must not end
+                _log.exception("asking after silent jobs")
+
+    async def _sweep(self, now: float) -> None:
+        for job, watch in list(self._listening.items()):
+            if watch.done or watch not in self.replies.attended:
+                await self._unlisten(job, watch)
+        due = [watch for watch in self.replies.attended if watch.due <= now and not watch.done]
+        for start in range(0, len(due), MAX_ASKED):
+            part = due[start : start + MAX_ASKED]
+            for watch in part:
+                watch.due = now + watch.pause
+                watch.pause = min(watch.pause * 2, LONGEST_SILENCE)
+            try:
+                await self._ask_results(part)
+            except PenstockError as error:
+                _log.debug("asking after silent jobs: %s", error)
+                for watch in part:
+                    watch.due = now + ASK_AGAIN
+            for watch in part:
+                for reader in watch.readers:
+                    reader.stir()
+
+    async def _unlisten(self, job: str, watch: Watch) -> None:
+        del self._listening[job]
+        # From here on messages pass unheard: whoever waits again must ask.
+        watch.missed = -1
+        await self.transport.ignore(subjects.live_job(self.transport.project, job))
+
+    async def _ask_results(self, watches: list[Watch]) -> None:
+        asked = {watch.job: watch for watch in watches}
+        while asked:
+            answer = await self.desk.results(tuple(asked))
+            for record in answer.records:
+                try:
+                    result = decode(Result, record)
+                except ContractError as error:
+                    _log.warning("an unreadable result: %s", error)
+                    continue
+                watch = asked.pop(result.job, None)
+                if watch is not None:
+                    self.replies.result(watch, result)
+            if not answer.more or not answer.records:
+                return
+
+
+def unknown(job: str) -> NotFound:
+    """The error for a job that the desk does not know."""
+    return NotFound(
+        f"there is no job {job!r}",
+        job=job,
+        remedy="check the id; a result is kept for a day unless configured otherwise",
+    )
+
+
+def checked_job(job: str) -> str:
+    """``job`` if it can be a job id. Raises InvalidRequest."""
+    try:
+        return subjects.check_job_id(job)
+    except ContractError as error:
+        raise InvalidRequest(str(error), field=error.field, remedy=error.remedy) from error

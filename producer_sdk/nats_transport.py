@@ -1,0 +1,295 @@
+"""The seam over NATS: the only room of the SDK that knows nats-py, which is imported when a connection opens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from job_contracts import subjects
+from producer_sdk.errors import Closed, Forbidden, PenstockError, TooLarge, Unreachable
+from producer_sdk.outbox import Outbox
+
+if TYPE_CHECKING:
+    import ssl
+
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+
+    from producer_sdk.transport import Listener
+
+_log = logging.getLogger("producer_sdk")
+
+HEADER_FRAME = 14
+"""Bytes of ``NATS/1.0`` and the line ends around a header block; each header adds its own text and four bytes."""
+PING_EVERY, PINGS_LOST = 4, 2
+"""Seconds between pings and how many may go unanswered: a dead connection is noticed within twelve seconds."""
+REBUILD_FIRST, REBUILD_LONGEST = 0.25, 5.0
+"""Seconds between tries to connect anew after nats-py has closed its client for good."""
+
+_FORBIDDEN_PUBLISH = re.compile(r"permissions violation for publish to \"([^\"]+)\"", re.IGNORECASE)
+_NO_ACCESS = ("authorization violation", "authentication expired", "authentication timeout", "authentication revoked")
+
+
+class NatsTransport:
+    """One NATS connection as ``project`` with ``password`` (the whole key; ``None`` for a broker without accounts).
+
+    ``url`` is one URL or several of one cluster. It reconnects for ever; after a reconnect every unanswered message is
+    sent again and the listener is told. ``window`` bounds the unanswered messages.
+    """
+
+    def __init__(
+        self,
+        url: str | Sequence[str],
+        project: str,
+        password: str | None = None,
+        *,
+        name: str = "penstock-producer",
+        tls: ssl.SSLContext | None = None,
+        window: int = 2_048,
+    ) -> None:
+        self._servers = [url] if isinstance(url, str) else list(url)
+        self._project = project
+        self._password = password
+        self._name = name
+        self._tls = tls
+        self._window = window
+        self._client: Client | None = None
+        self._outbox: Outbox | None = None
+        self._listener: Listener | None = None
+        self._subjects: dict[str, Subscription | None] = {}
+        self._inbox = ""
+        self._closing = False
+        self._refused: asyncio.Event | None = None
+        self._last_error: BaseException | None = None
+        self._rebuilding: asyncio.Task[None] | None = None
+
+    @property
+    def project(self) -> str:
+        """The project, which is the broker's user name as well."""
+        return self._project
+
+    @property
+    def max_payload(self) -> int:
+        """What the broker said at the connect; its usual limit before that."""
+        return self._client.max_payload if self._client is not None else 1024 * 1024
+
+    # -- life
+
+    async def open(self, stem: str, listener: Listener, *, timeout: float) -> None:
+        """Connect and subscribe; see ``Transport.open``."""
+        if self._closing:
+            raise Closed("this transport was closed")
+        self._listener = listener
+        self._inbox = f"{subjects.inbox_prefix(self._project)}.{secrets.token_hex(8)}"
+        self._outbox = Outbox(self._send, self._inbox, window=self._window)
+        self._refused = asyncio.Event()
+        self._subjects[subjects.live(self._project, stem)] = None
+        await self._connect(timeout)
+
+    async def close(self) -> None:
+        """Disconnect; see ``Transport.close``."""
+        self._closing = True
+        if self._rebuilding is not None:
+            self._rebuilding.cancel()
+        if self._outbox is not None:
+            self._outbox.close()
+        client, self._client = self._client, None
+        if client is not None and not client.is_closed:
+            await _shut(client)
+
+    async def _connect(self, timeout: float) -> None:
+        from nats.aio.client import Client  # noqa: PLC0415 - a fifth of a second that `import producer_sdk` need not take
+
+        refused = self._refused
+        if refused is None:
+            raise Closed("this transport was not opened")
+        refused.clear()
+        client = Client()
+        connecting = asyncio.ensure_future(
+            client.connect(
+                servers=self._servers,
+                user=self._project if self._password else None,
+                password=self._password or None,
+                name=self._name,
+                inbox_prefix=subjects.inbox_prefix(self._project),
+                tls=self._tls,
+                connect_timeout=2,
+                reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds; the library only adds and sleeps
+                max_reconnect_attempts=-1,
+                ping_interval=PING_EVERY,
+                max_outstanding_pings=PINGS_LOST,
+                error_cb=self._on_error,
+                reconnected_cb=self._on_reconnected,
+                closed_cb=self._on_closed,
+            )
+        )
+        refusing = asyncio.ensure_future(refused.wait())
+        try:
+            await asyncio.wait({connecting, refusing}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                raise self._no_access() if refused.is_set() else self._no_connection(timeout)
+            connecting.result()
+            self._client = client
+            await client.subscribe(f"{self._inbox}.*", cb=self._on_answer)
+            for subject in list(self._subjects):
+                self._subjects[subject] = await client.subscribe(subject, cb=self._on_live)
+        except BaseException:
+            self._client = None
+            if not connecting.done():
+                connecting.cancel()
+                await asyncio.wait({connecting}, timeout=1.0)
+            await _shut(client)
+            raise
+        finally:
+            refusing.cancel()
+
+    def _no_access(self) -> Forbidden:
+        who = f"as project {self._project!r}" if self._password else "without a key"
+        remedy = "check PENSTOCK_KEY or the key argument" if self._password else "give a key"
+        return Forbidden(f"the broker at {self._where()} does not accept us {who}", field="key", remedy=remedy)
+
+    def _no_connection(self, timeout: float) -> Unreachable:
+        why = f" ({self._last_error})" if self._last_error and str(self._last_error) else ""
+        message = f"no connection to {self._where()} within {timeout:g} s{why}"
+        return Unreachable(message, remedy="check PENSTOCK_URL or the url argument, and that the broker runs")
+
+    def _where(self) -> str:
+        return ", ".join(re.sub(r"//[^@/]*@", "//", server) for server in self._servers)
+
+    # -- sending
+
+    async def store(
+        self, subject: str, data: bytes, headers: Mapping[str, str] | None = None, *, timeout: float
+    ) -> bool:
+        """Store durably; see ``Transport.store``."""
+        size = len(data)
+        if headers:
+            size += HEADER_FRAME + sum(len(name) + len(value.encode()) + 4 for name, value in headers.items())
+        if size > self.max_payload:
+            # The server would close the connection, and nats-py would stay closed.
+            raise TooLarge(f"a message of {size} bytes is over the broker's limit of {self.max_payload}")
+        return await self._open_outbox().store(subject, data, headers, timeout=timeout)
+
+    async def ask(self, subject: str, data: bytes, *, timeout: float) -> bytes:
+        """Ask a service; see ``Transport.ask``."""
+        return await self._open_outbox().ask(subject, data, timeout=timeout)
+
+    def _open_outbox(self) -> Outbox:
+        if self._outbox is None:
+            raise Closed("this transport was not opened")
+        return self._outbox
+
+    async def _send(self, subject: str, data: bytes, reply: str, headers: Mapping[str, str] | None) -> bool:
+        client = self._client
+        if client is None or not client.is_connected:
+            return False
+        from nats.errors import Error  # noqa: PLC0415 - loaded with the client
+
+        try:
+            await client.publish(subject, data, reply=reply, headers=headers)  # type: ignore[arg-type]
+        except (Error, OSError) as error:
+            self._last_error = error
+            return False
+        return True
+
+    # -- listening
+
+    async def listen(self, subject: str) -> None:
+        """Subscribe; see ``Transport.listen``."""
+        if subject in self._subjects:
+            return
+        self._subjects[subject] = None
+        client = self._client
+        if client is not None and not client.is_closed:
+            self._subjects[subject] = await client.subscribe(subject, cb=self._on_live)
+
+    async def ignore(self, subject: str) -> None:
+        """Unsubscribe; see ``Transport.ignore``."""
+        from nats.errors import Error  # noqa: PLC0415 - loaded with the client
+
+        subscription = self._subjects.pop(subject, None)
+        if subscription is not None:
+            try:
+                await subscription.unsubscribe()
+            except Error as error:
+                _log.debug("unsubscribing from %s: %s", subject, error)
+
+    async def _on_live(self, message: Msg) -> None:
+        if self._listener is not None:
+            self._listener.heard(message.subject, message.data)
+
+    async def _on_answer(self, message: Msg) -> None:
+        if self._outbox is not None:
+            self._outbox.answered(message.subject, message.data, message.headers)
+
+    # -- what happens to the connection
+
+    async def _on_error(self, error: Exception) -> None:
+        from nats.errors import SlowConsumerError  # noqa: PLC0415 - loaded with the client
+
+        self._last_error = error
+        text = str(error)
+        if isinstance(error, SlowConsumerError):
+            self._tell_restored()
+        elif match := _FORBIDDEN_PUBLISH.search(text):
+            if self._outbox is not None:
+                self._outbox.forbid(match[1])
+        elif any(words in text.lower() for words in _NO_ACCESS):
+            self._refuse()
+        else:
+            _log.debug("broker: %s", error)
+
+    def _refuse(self) -> None:
+        if self._refused is not None:
+            self._refused.set()
+        if self._outbox is not None and self._client is not None:
+            self._outbox.refuse(self._no_access())
+
+    async def _on_reconnected(self) -> None:
+        if self._outbox is not None:
+            self._outbox.restored()
+        self._tell_restored()
+
+    def _tell_restored(self) -> None:
+        if self._listener is not None:
+            self._listener.restored()
+
+    async def _on_closed(self) -> None:
+        if self._closing or self._client is None:
+            return
+        error = self._client.last_error
+        if error is not None and any(words in str(error).lower() for words in _NO_ACCESS):
+            self._refuse()
+        if self._rebuilding is None or self._rebuilding.done():
+            self._rebuilding = asyncio.get_running_loop().create_task(self._rebuild())
+
+    async def _rebuild(self) -> None:
+        """nats-py has given its client up (revoked access, a protocol error): make another, for as long as it takes."""
+        pause = REBUILD_FIRST
+        while not self._closing:
+            self._subjects = dict.fromkeys(self._subjects)
+            try:
+                await self._connect(REBUILD_LONGEST)
+            except PenstockError as error:
+                _log.warning("no connection to the broker: %s", error)
+                if isinstance(error, Forbidden) and self._outbox is not None:
+                    self._outbox.refuse(error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, REBUILD_LONGEST)
+            else:
+                await self._on_reconnected()
+                return
+
+
+async def _shut(client: Any) -> None:
+    """Close a client without ever failing or hanging over it."""
+    try:
+        async with asyncio.timeout(2.0):
+            await client.close()
+    except Exception as error:  # noqa: BLE001 - the end of a connection: there is nobody left to tell
+        _log.debug("closing the connection: %s", error)

@@ -1,0 +1,303 @@
+"""The facade: everything a program does with Penstock, from one object."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+
+from job_contracts import subjects
+from job_contracts.codec import ContractError
+from producer_sdk.answers import Answered
+from producer_sdk.batch import Item, Progress, mapped
+from producer_sdk.border import answered, malformed
+from producer_sdk.errors import Closed, InvalidRequest
+from producer_sdk.exchange import Exchange, Patience, checked_job
+from producer_sdk.handle import JobHandle
+from producer_sdk.options import Messages, Options, Tools
+from producer_sdk.parsing import asked_for, read_as
+from producer_sdk.replies import Reader, Watch
+from producer_sdk.request import Request, prepare
+from producer_sdk.streams import JobStream
+from producer_sdk.transport import Transport
+
+if TYPE_CHECKING:
+    import ssl
+
+T = TypeVar("T")
+
+DEFAULT_URL = "nats://127.0.0.1:4222"
+DEFAULT_PROJECT = "default"
+DEFAULT_TIMEOUT = 600.0
+KEY_PREFIX = "psk_"
+
+
+class Producer:
+    """Submits jobs of one project and brings their answers home. One per program is enough, on one event loop.
+
+    ``url`` and ``key`` default to the environment's ``PENSTOCK_URL`` and ``PENSTOCK_KEY``. A key is
+    ``psk_<project>_<secret>``; without one the broker must be open, and ``project`` says for whom to speak.
+
+    In seconds: ``timeout`` bounds every wait for an answer, ``submit_timeout`` the wait until a job is durable,
+    ``connect_timeout`` that for the connection and ``desk_timeout`` that for a question to the gateway. With
+    ``cancel_abandoned`` a job is cancelled when its ``complete`` is cancelled or its ``stream`` left early, unless it
+    has an idempotency key, by which somebody may come back.
+    ``window`` bounds the messages that are sent and not confirmed.
+
+    It connects at ``async with``, or at the first call. Every method may raise Unreachable, Forbidden and Closed.
+    """
+
+    def __init__(
+        self,
+        url: str | Sequence[str] | None = None,
+        key: str | None = None,
+        *,
+        project: str | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        connect_timeout: float = 5.0,
+        submit_timeout: float = 30.0,
+        desk_timeout: float = 5.0,
+        cancel_abandoned: bool = True,
+        window: int = 2_048,
+        tls: ssl.SSLContext | None = None,
+        name: str = "penstock-producer",
+        clock: Callable[[], float] = time.time,
+        transport: Transport | None = None,
+    ) -> None:
+        self.timeout = timeout
+        """Seconds a call waits for an answer unless it says otherwise; ``None`` waits for ever."""
+        self._cancel_abandoned = cancel_abandoned
+        self._clock = clock
+        self._patience = Patience(connect=connect_timeout, submit=submit_timeout, desk=desk_timeout)
+        self._stem = secrets.token_hex(8)
+        if transport is None:
+            # The SDK is configured by arguments; these two variables are the only ones it reads, and only if asked to.
+            url = url if url is not None else os.environ.get("PENSTOCK_URL", DEFAULT_URL)  # noqa: TID251
+            key = key if key is not None else os.environ.get("PENSTOCK_KEY")  # noqa: TID251
+            transport = _over_nats(url, key, project, tls=tls, name=name, window=window)
+        self._transport = transport
+        self._exchange: Exchange | None = None
+        self._opening: asyncio.Future[Exchange] | None = None
+        self._closed = False
+
+    @property
+    def project(self) -> str:
+        """The project this producer speaks for."""
+        return self._transport.project
+
+    # -- life
+
+    async def __aenter__(self) -> Self:
+        await self._ready()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Disconnect. Jobs go on; whoever still waits for one here gets Closed. Safe to call twice."""
+        self._closed = True
+        if self._exchange is not None:
+            await self._exchange.close()
+        else:
+            await self._transport.close()
+
+    async def _ready(self) -> Exchange:
+        if self._exchange is not None:
+            return self._exchange
+        if self._closed:
+            raise Closed("the producer is closed", remedy="make a new one")
+        opening = self._opening
+        if opening is None or opening.done():
+            opening = self._opening = asyncio.ensure_future(self._open())
+        return await asyncio.shield(opening)
+
+    async def _open(self) -> Exchange:
+        exchange = Exchange(self._transport, self._stem, self._patience, clock=self._clock)
+        await exchange.open()
+        self._exchange = exchange
+        return exchange
+
+    # -- jobs
+
+    async def complete(
+        self,
+        *,
+        model: str,
+        messages: Messages,
+        tools: Tools = (),
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> Answered:
+        """Submit a job and wait for its answer.
+
+        ``model`` is a route of the gateway's configuration; ``options`` are generation settings and job options (see
+        ``Options``). Raises InvalidRequest, Refused, JobFailed, or Timeout after ``timeout`` seconds (the producer's
+        own if ``None``): then the job goes on, and ``attach(error.job)`` takes it up again.
+        """
+        request = self._prepare(model, messages, tools, options, stream=False)
+        exchange = self._exchange or await self._ready()
+        watch = exchange.watch(request)
+        try:
+            await exchange.submit(request, watch)
+            return answered(await exchange.result(watch, self.timeout if timeout is None else timeout))
+        except asyncio.CancelledError:
+            self._abandon(exchange, watch, "its producer stopped waiting")
+            raise
+
+    def stream(
+        self,
+        *,
+        model: str,
+        messages: Messages,
+        tools: Tools = (),
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> JobStream:
+        """Submit a job and iterate over its events while they come; ``.result`` of the stream is the answer in the end.
+
+        Raises InvalidRequest here; the job is submitted when the iteration begins. ``timeout`` bounds the whole stream.
+        """
+        request = self._prepare(model, messages, tools, options, stream=True)
+
+        async def begin(reader: Reader) -> tuple[Exchange, Watch]:
+            exchange = await self._ready()
+            watch = exchange.watch(request)
+            watch.readers.append(reader)
+            try:
+                await exchange.submit(request, watch)
+            except BaseException as error:
+                watch.readers.remove(reader)
+                if isinstance(error, asyncio.CancelledError):
+                    self._abandon(exchange, watch, "its producer stopped waiting")
+                raise
+            return exchange, watch
+
+        patience = self.timeout if timeout is None else timeout
+        fresh = not request.keyed
+        return JobStream(begin, job=request.job, timeout=patience, owned=self._cancel_abandoned, fresh=fresh)
+
+    async def submit(
+        self, *, model: str, messages: Messages, tools: Tools = (), stream: bool = False, **options: Unpack[Options]
+    ) -> JobHandle:
+        """Submit a job and return as soon as it is durable; from then on it ends in exactly one result.
+
+        ``stream``: whether tokens are wanted while they come, for ``handle.stream()``. Raises InvalidRequest, Refused,
+        Unreachable (``maybe_stored`` tells whether it may have been accepted).
+        """
+        request = self._prepare(model, messages, tools, options, stream=stream)
+        exchange = self._exchange or await self._ready()
+        watch = exchange.watch(request)
+        await exchange.submit(request, watch)
+        return JobHandle(self, request.job, watch)
+
+    def attach(self, job: str) -> JobHandle:
+        """Take up a job by its id, wherever it was submitted. Asks nothing yet: an unknown id shows at first use."""
+        return JobHandle(self, checked_job(job))
+
+    async def parse(
+        self,
+        type_: type[T],
+        *,
+        model: str,
+        messages: Messages,
+        tools: Tools = (),
+        timeout: float | None = None,
+        strict: bool | None = None,
+        **options: Unpack[Options],
+    ) -> T:
+        """Ask for an answer of a type (a pydantic model, or anything pydantic can validate) and return it, validated.
+
+        ``strict`` asks providers that can to hold the model to the schema. Raises InvalidAnswer with the text if the
+        answer does not fit, and everything ``complete`` raises.
+        """
+        adapter, wanted = asked_for(type_, strict=strict)
+        options["response_format"] = wanted
+        answer = await self.complete(model=model, messages=messages, tools=tools, timeout=timeout, **options)
+        return read_as(adapter, answer)
+
+    def map(
+        self,
+        requests: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
+        *,
+        concurrency: int = 64,
+        ordered: bool = False,
+        checkpoint: str | Path | None = None,
+        max_cost: Decimal | float | str | None = None,
+        progress: bool | Callable[[Progress], None] = False,
+        timeout: float | None = None,
+    ) -> AsyncIterator[Item]:
+        """Complete many requests, each a dict of ``complete``'s arguments; yields an ``Item`` for each, errors too.
+
+        ``concurrency`` bounds the jobs under way; ``ordered`` keeps the order of the requests (else: as they end).
+        ``checkpoint`` names a SQLite file: run again with the same file, what is finished is read from it and what was
+        under way is taken up, nothing runs twice. ``max_cost`` (US dollars) stops submitting once the known costs reach
+        it; the remaining items carry InvalidRequest. ``progress``: a line on standard error, or a function.
+        """
+        return mapped(
+            self,
+            requests,
+            concurrency=concurrency,
+            ordered=ordered,
+            checkpoint=checkpoint,
+            max_cost=max_cost,
+            progress=progress,
+            timeout=timeout,
+        )
+
+    # -- inside
+
+    def _prepare(
+        self, model: str, messages: Messages, tools: Tools, options: Mapping[str, Any], *, stream: bool
+    ) -> Request:
+        bits = secrets.token_hex(16)
+        return prepare(
+            model,
+            messages,
+            tools,
+            options,
+            stream=stream,
+            new_id=f"{self._stem}-{bits[:16]}",
+            token=bits[16:],
+            now=self._clock(),
+        )
+
+    def _abandon(self, exchange: Exchange, watch: Watch, reason: str) -> None:
+        if self._cancel_abandoned:
+            exchange.abandon(watch, reason)
+
+
+def _over_nats(
+    url: str | Sequence[str],
+    key: str | None,
+    project: str | None,
+    *,
+    tls: ssl.SSLContext | None,
+    name: str,
+    window: int,
+) -> Transport:
+    from producer_sdk.nats_transport import NatsTransport  # noqa: PLC0415 - a producer over another transport needs none
+
+    return NatsTransport(url, project_of(key, project), key or None, tls=tls, name=name, window=window)
+
+
+def project_of(key: str | None, project: str | None) -> str:
+    """The project a key belongs to, or the one that is named. Raises InvalidRequest if they disagree."""
+    if key:
+        named, _, secret = key.removeprefix(KEY_PREFIX).rpartition("_")
+        if not key.startswith(KEY_PREFIX) or not named or not secret:
+            message = f"key: it does not look like {KEY_PREFIX}<project>_<secret>"
+            raise InvalidRequest(message, field="key", remedy="use the key as it was handed out")
+        if project is not None and project != named:
+            message = f"project: the key belongs to {named!r}, not to {project!r}"
+            raise InvalidRequest(message, field="project", remedy="leave project out, or use a key of that project")
+        project = named
+    try:
+        return subjects.check_token(project or DEFAULT_PROJECT, "project")
+    except ContractError as error:
+        raise malformed(error) from error

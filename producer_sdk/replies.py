@@ -1,0 +1,274 @@
+"""What comes back, told to whoever waits for it: one table from subjects to jobs, one look-up a message, no tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from job_contracts import subjects
+from job_contracts.codec import ContractError, decode
+from job_contracts.jobs import Lane
+from job_contracts.results import Result
+from job_contracts.stream import Chunk, StreamEvent
+from producer_sdk.errors import IdempotencyConflict, PenstockError, Timeout
+from producer_sdk.splice import Splice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FIRST_SILENCE, LONGEST_SILENCE = 5.0, 60.0
+"""Seconds without a word of a job that somebody waits for until the desk is asked; doubled up to the longest."""
+MOST_UNREAD = 8_192
+"""Events a slow reader may leave unread; later chunks are dropped and fetched from the service when it catches up."""
+
+
+class Reader:
+    """One listener to a job's stream: events that wait to be read, and what must be fetched."""
+
+    __slots__ = ("error", "events", "lagging", "result", "splice", "stirred", "waiting")
+
+    def __init__(self) -> None:
+        self.splice = Splice()
+        self.events: deque[StreamEvent] = deque()
+        self.lagging = False
+        """Chunks were dropped because the reader is slow."""
+        self.stirred = False
+        """Something may have been missed: look at the store."""
+        self.result: Result | None = None
+        self.error: PenstockError | None = None
+        self.waiting: asyncio.Future[None] | None = None
+
+    def take(self, chunk: Chunk) -> None:
+        """A chunk came."""
+        if len(self.events) >= MOST_UNREAD:
+            self.lagging = True
+            return
+        self.events.extend(self.splice.take(chunk))
+        self.wake()
+
+    def end(self, result: Result) -> None:
+        """The result came."""
+        self.result = result
+        self.events.extend(self.splice.end(result))
+        self.wake()
+
+    def fail(self, error: PenstockError) -> None:
+        """There will be no result."""
+        self.error = error
+        self.wake()
+
+    def stir(self) -> None:
+        """Something may have been missed."""
+        self.stirred = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the reading coroutine look again."""
+        if self.waiting is not None and not self.waiting.done():
+            self.waiting.set_result(None)
+
+    @property
+    def must_fetch(self) -> bool:
+        """Whether the store should be asked for chunks now."""
+        return self.result is None and (self.stirred or self.splice.missing or (self.lagging and not self.events))
+
+
+class Watch:
+    """One job as this producer follows it. It lives as long as somebody holds it."""
+
+    __slots__ = (
+        "__weakref__",
+        "_attended",
+        "body_hash",
+        "due",
+        "error",
+        "job",
+        "keyed",
+        "lane",
+        "missed",
+        "pause",
+        "readers",
+        "result",
+        "token",
+        "waiters",
+    )
+
+    def __init__(
+        self, job: str, attended: set[Watch], *, token: str | None, body_hash: str | None, keyed: bool, missed: int
+    ) -> None:
+        self.job = job
+        self.token = token
+        """The submission's token; ``None`` until the desk has told it."""
+        self.body_hash = body_hash
+        self.lane: Lane | None = None
+        self.keyed = keyed
+        self.result: Result | None = None
+        self.error: PenstockError | None = None
+        self.waiters: list[asyncio.Future[Result]] = []
+        self.readers: list[Reader] = []
+        self.due = 0.0
+        """Loop time at which the desk is asked for the result."""
+        self.pause = FIRST_SILENCE
+        self.missed = missed
+        """State of ``Replies.interruptions`` when this watch was last up to date."""
+        self._attended = attended
+
+    @property
+    def done(self) -> bool:
+        """Whether the job's end is known."""
+        return self.result is not None or self.error is not None
+
+    async def wait(self, timeout: float | None) -> Result:
+        """The job's result. Raises Timeout (the job goes on), or what went wrong with reading it."""
+        if self.result is not None:
+            return self.result
+        if self.error is not None:
+            raise self.error
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+        timer = loop.call_later(timeout, self._give_up, future, timeout) if timeout is not None else None
+        self.waiters.append(future)
+        self.attend(loop.time())
+        try:
+            return await future
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self.waiters.remove(future)
+            self.leave()
+
+    def _give_up(self, future: asyncio.Future[Result], timeout: float) -> None:
+        if not future.done():
+            message = f"job {self.job} has no result after {timeout:g} s; it goes on"
+            future.set_exception(Timeout(message, remedy="attach to it later, or wait longer", job=self.job))
+
+    def attend(self, now: float) -> None:
+        """Somebody waits: ask the desk after a silence."""
+        if self not in self._attended:
+            self.due = now + self.pause
+            self._attended.add(self)
+
+    def leave(self) -> None:
+        """Nobody waits any more."""
+        if not self.waiters and not self.readers:
+            self._attended.discard(self)
+
+    def settle(self, result: Result) -> None:
+        """The result came; the first one counts."""
+        if self.done:
+            return
+        if self.keyed and self.body_hash and result.body_hash and result.body_hash != self.body_hash:
+            self.fail(conflict(self.job))
+            return
+        self.result = result
+        if self.token is None:
+            self.token = result.token
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(result)
+        for reader in self.readers:
+            reader.end(result)
+
+    def fail(self, error: PenstockError) -> None:
+        """There will be no result that could be read."""
+        if self.done:
+            return
+        self.error = error
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+        for reader in self.readers:
+            reader.fail(error)
+
+
+def conflict(job: str) -> IdempotencyConflict:
+    """The error for a key that was used for another request."""
+    return IdempotencyConflict(
+        "this idempotency key belongs to another request, which is untouched",
+        field="idempotency_key",
+        remedy="use another key, or repeat the request exactly as it was",
+        job=job,
+    )
+
+
+class Replies:
+    """The table of watches; a ``transport.Listener``."""
+
+    def __init__(
+        self, project: str, *, on_interruption: Callable[[], None], on_blob: Callable[[Watch, Result], None]
+    ) -> None:
+        self._project = project
+        self._watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
+        self._on_interruption = on_interruption
+        self._on_blob = on_blob
+        self.attended: set[Watch] = set()
+        """Watches somebody waits for."""
+        self.interruptions = 0
+
+    def watch(self, job: str, *, token: str | None = None, body_hash: str | None = None, keyed: bool = False) -> Watch:
+        """The watch of a job; the one that exists already if somebody holds it."""
+        place = subjects.live_job(self._project, job)[:-2]
+        found = self._watches.get(place)
+        if found is None:
+            found = Watch(job, self.attended, token=token, body_hash=body_hash, keyed=keyed, missed=self.interruptions)
+            self._watches[place] = found
+        return found
+
+    def watched(self, job: str) -> Watch | None:
+        """The watch of a job, if somebody holds one."""
+        return self._watches.get(subjects.live_job(self._project, job)[:-2])
+
+    # -- the transport's listener
+
+    def heard(self, subject: str, data: bytes) -> None:
+        """A token chunk or a result."""
+        place, _, kind = subject.rpartition(".")
+        watch = self._watches.get(place)
+        if watch is None:
+            return
+        if kind == "res":
+            self.record(watch, data)
+        elif watch.readers:
+            self._chunk(watch, data)
+
+    def restored(self) -> None:
+        """Something may have been missed: whatever somebody waits for is asked for now."""
+        self.interruptions += 1
+        for watch in self.attended:
+            watch.due = 0.0
+            for reader in watch.readers:
+                reader.stir()
+        self._on_interruption()
+
+    # -- reading
+
+    def record(self, watch: Watch, data: bytes | str) -> None:
+        """A result's record."""
+        if watch.done:
+            return
+        try:
+            result = decode(Result, data)
+        except ContractError as error:
+            watch.fail(PenstockError(f"the result of {watch.job} is unreadable: {error}", job=watch.job))
+            return
+        self.result(watch, result)
+
+    def result(self, watch: Watch, result: Result) -> None:
+        """A result; if it only says where the full one lies, that is fetched."""
+        if result.blob is not None and result.answer is None:
+            self._on_blob(watch, result)
+        else:
+            watch.settle(result)
+
+    def _chunk(self, watch: Watch, data: bytes) -> None:
+        try:
+            chunk = decode(Chunk, data)
+        except ContractError:
+            # The result says it all the same; a reader only loses immediacy.
+            return
+        watch.pause = FIRST_SILENCE
+        watch.due = asyncio.get_running_loop().time() + FIRST_SILENCE
+        for reader in watch.readers:
+            reader.take(chunk)

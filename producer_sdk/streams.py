@@ -1,0 +1,204 @@
+"""A job's stream as a program reads it: an async iterator of typed events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TYPE_CHECKING, Self
+
+from job_contracts.jobs import JobStatus
+from job_contracts.stream import Queued, StreamEvent
+from producer_sdk.border import answered
+from producer_sdk.errors import NotFound, PenstockError, Timeout
+from producer_sdk.exchange import Exchange, unknown
+from producer_sdk.replies import Reader, Watch
+
+if TYPE_CHECKING:
+    from producer_sdk.answers import Answered
+
+FIRST_FORECAST, LONGEST_FORECAST = 0.5, 10.0
+"""Seconds without a token until the desk is asked for position and ETA; then longer each time up to the longest."""
+FILLS = 3
+"""Times the store is asked for the same gap before the tokens count as lost."""
+FILL_PAUSE = 0.1
+"""Seconds between two of these times."""
+
+Begin = Callable[[Reader], Awaitable[tuple[Exchange, Watch]]]
+"""Submits the job (or finds it), with the reader listening from the beginning, and says how to follow it."""
+
+
+class JobStream:
+    """The events of one job, in order, each once; several may read the same job.
+
+    ``Queued`` comes first (again while the job waits and its forecast changes), ``Finished`` last. After ``Finished``
+    of a job that did not succeed the iteration raises its error, so a truncated answer is never taken for a whole one.
+    Leaving the loop early closes the stream; ``aclose`` (or ``async with``) does it at once.
+    """
+
+    def __init__(self, begin: Begin, *, job: str, timeout: float | None, owned: bool, fresh: bool) -> None:
+        self.job = job
+        """The job's id."""
+        self._reader = Reader()
+        self._events = _follow(begin, self._reader, timeout, owned=owned, fresh=fresh)
+
+    def __aiter__(self) -> JobStream:
+        return self
+
+    async def __anext__(self) -> StreamEvent:
+        return await anext(self._events)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop reading. The job of ``Producer.stream`` is cancelled if it has not ended; others go on."""
+        await self._events.aclose()
+
+    @property
+    def result(self) -> Answered:
+        """The answer, once the stream has ended. Raises the job's error if it failed, LookupError before the end."""
+        if self._reader.result is None:
+            raise NotFound("the stream has not ended yet", remedy="read it to its end first", job=self.job)
+        return answered(self._reader.result)
+
+    async def text(self) -> str:
+        """Read to the end and return the whole text."""
+        async for _ in self:
+            pass
+        return self.result.text
+
+
+async def _follow(
+    begin: Begin, reader: Reader, timeout: float | None, *, owned: bool, fresh: bool
+) -> AsyncGenerator[StreamEvent, None]:
+    """``owned``: closing early cancels the job. ``fresh``: it was submitted just now, so nothing was missed yet."""
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + timeout if timeout is not None else None
+    exchange, watch = await begin(reader)
+    following = _Following(exchange, watch, reader, ends)
+    completed = False
+    try:
+        await following.start(fresh=fresh)
+        yield Queued(job=watch.job)
+        while True:
+            while reader.events:
+                event = reader.events.popleft()
+                yield event
+            if reader.error is not None:
+                raise reader.error
+            if reader.result is not None:
+                completed = True
+                break
+            forecast = await following.more()
+            if forecast is not None:
+                yield forecast
+        answered(reader.result)
+    except Timeout:
+        completed = True
+        raise
+    finally:
+        if reader in watch.readers:
+            watch.readers.remove(reader)
+        watch.leave()
+        if owned and not completed:
+            exchange.abandon(watch, "nobody reads its stream any more")
+
+
+class _Following:
+    """What a stream does while there is nothing to tell: wait, fetch what is missing, ask how long it may take."""
+
+    def __init__(self, exchange: Exchange, watch: Watch, reader: Reader, ends: float | None) -> None:
+        self._exchange = exchange
+        self._watch = watch
+        self._reader = reader
+        self._ends = ends
+        self._loop = asyncio.get_running_loop()
+        self._forecast_at = self._loop.time() + FIRST_FORECAST
+        self._forecast_pause = FIRST_FORECAST
+        self._forecast: tuple[int | None, float | None] = (None, None)
+        self._fills = 0
+        self._fill_at = 0.0
+
+    async def start(self, *, fresh: bool) -> None:
+        """Take part in what comes; for a job of before, fetch what has come already."""
+        if self._reader not in self._watch.readers:
+            self._watch.readers.append(self._reader)
+        self._watch.attend(self._loop.time())
+        if self._watch.result is not None:
+            self._reader.end(self._watch.result)
+        elif self._watch.error is not None:
+            self._reader.fail(self._watch.error)
+        elif not fresh:
+            await self._exchange.listen(self._watch)
+            await self._exchange.ask_for(self._watch)
+            self._reader.stirred = True
+
+    async def more(self) -> Queued | None:
+        """Return when the reader may have something new; a forecast if that is what is new."""
+        now = self._loop.time()
+        if self._ends is not None and now >= self._ends:
+            message = f"the stream of job {self._watch.job} has not ended in time; the job goes on"
+            raise Timeout(message, job=self._watch.job, remedy="attach to it later, or wait longer")
+        if self._reader.must_fetch and now >= self._fill_at:
+            await self._fill()
+            return None
+        waits_for_start = self._reader.splice.position == (0, 0)
+        if waits_for_start and now >= self._forecast_at:
+            return await self._ask_forecast()
+        until = [moment for moment in (self._ends, self._forecast_at if waits_for_start else None) if moment]
+        if self._reader.must_fetch:
+            until.append(self._fill_at)
+        await self._wait(min(until) if until else None)
+        return None
+
+    async def _wait(self, until: float | None) -> None:
+        waiting = self._reader.waiting = self._loop.create_future()
+        timer = self._loop.call_at(until, self._reader.wake) if until is not None else None
+        try:
+            await waiting
+        finally:
+            self._reader.waiting = None
+            if timer is not None:
+                timer.cancel()
+
+    async def _fill(self) -> None:
+        reader, splice = self._reader, self._reader.splice
+        reader.stirred = reader.lagging = False
+        before = splice.position
+        try:
+            while True:
+                generation, sequence = splice.position
+                answer = await self._exchange.desk.chunks(self._watch.job, generation, sequence)
+                complete = not answer.more or not answer.chunks
+                reader.events.extend(splice.fill(answer.chunks, complete=complete and self._fills + 1 >= FILLS))
+                if complete or reader.result is not None:
+                    break
+        except PenstockError:
+            # The desk is away: the sweeper stirs again, and the result says everything in the end.
+            self._fill_at = self._loop.time() + 1.0
+            return
+        self._fills = 0 if splice.position != before or not splice.missing else self._fills + 1
+        self._fill_at = self._loop.time() + FILL_PAUSE if splice.missing else 0.0
+
+    async def _ask_forecast(self) -> Queued | None:
+        self._forecast_pause = min(self._forecast_pause * 2, LONGEST_FORECAST)
+        self._forecast_at = self._loop.time() + self._forecast_pause
+        try:
+            found = await self._exchange.desk.look_up(self._watch.job)
+        except PenstockError:
+            return None
+        if not isinstance(found, JobStatus) or self._reader.events or (found.position, found.eta) == self._forecast:
+            return None
+        self._forecast = (found.position, found.eta)
+        return Queued(job=self._watch.job, position=found.position, eta=found.eta)
+
+
+async def found(exchange: Exchange, watch: Watch) -> tuple[Exchange, Watch]:
+    """How to follow a job of before. Raises NotFound if the desk does not know it."""
+    exchange.check_usable()
+    if not watch.done and await exchange.find(watch.job) is None:
+        raise unknown(watch.job)
+    return exchange, watch
