@@ -49,7 +49,8 @@ demo: $(STAMP) ## jobs over three simulated providers, an outage, a limit held; 
 up: $(STAMP) ## everything on this machine, with simulated providers, until Ctrl-C
 	@$(BIN)/python -m appliance up --simulate
 
-fix: $(STAMP) ## let ruff repair and format what it can
+fix: $(STAMP) ## write generated files anew, let ruff repair and format what it can
+	@$(BIN)/python -m tests.support.generated
 	@$(BIN)/ruff check --fix . || true
 	@$(BIN)/ruff format .
 

@@ -49,7 +49,7 @@ class Job(Wire):
     idempotency_key: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     session: Annotated[str, Field(max_length=256)] | None = None
     max_cost: Annotated[Decimal, Field(ge=0)] | None = None
-    tags: Annotated[dict[str, str], Field(max_length=MAX_TAGS, default_factory=dict)]
+    tags: Annotated[dict[str, str], Field(max_length=MAX_TAGS)] = Field(default_factory=dict)
     stream: bool = False
     """Whether tokens are wanted while they come."""
 

@@ -1,0 +1,51 @@
+"""The messages that travel on their own, by the name of their JSON Schema (``schema/<name>.json``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from job_contracts.attempts import Abort, Assignment, Heartbeat, HeartbeatReply, Outcome
+from job_contracts.codec import Wire
+from job_contracts.desk import AskBlob, AskChunks, AskJobs, Chunks, Hello, Refusal, Results, Statuses
+from job_contracts.facts import DeadLetter, Facts
+from job_contracts.jobs import Cancel, Job, JobStatus, Ticket
+from job_contracts.results import Result, Settlement
+from job_contracts.stream import Chunk
+
+MESSAGES: Mapping[str, type[Wire]] = MappingProxyType(
+    {
+        "job": Job,
+        "ticket": Ticket,
+        "cancel": Cancel,
+        "job_status": JobStatus,
+        "result": Result,
+        "settlement": Settlement,
+        "assignment": Assignment,
+        "outcome": Outcome,
+        "heartbeat": Heartbeat,
+        "heartbeat_reply": HeartbeatReply,
+        "abort": Abort,
+        "chunk": Chunk,
+        "facts": Facts,
+        "dead_letter": DeadLetter,
+        "hello": Hello,
+        "ask_jobs": AskJobs,
+        "statuses": Statuses,
+        "results": Results,
+        "ask_chunks": AskChunks,
+        "chunks": Chunks,
+        "ask_blob": AskBlob,
+        "refusal": Refusal,
+    }
+)
+
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schema(name: str) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of what a reader of that message accepts. Raises KeyError."""
+    found = MESSAGES[name].model_json_schema(mode="validation")
+    return {"$schema": DRAFT, **found}
