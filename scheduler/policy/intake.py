@@ -1,0 +1,81 @@
+"""What is refused at once, before anything is spent: each refusal names the field and the remedy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from job_contracts.failures import Failure, FailureKind
+from scheduler.policy.routes.candidates import rejection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from scheduler.policy.facts import Submitted
+    from scheduler.policy.rules import ProjectRule, Rules
+    from scheduler.policy.turns import Route
+
+NAMED = 12
+"""Routes or reasons listed in a message at most."""
+
+
+def refusal(
+    fact: Submitted, project: ProjectRule | None, route: Route | None, rules: Rules, queued: int
+) -> Failure | None:
+    """Why a job cannot be accepted, ``None`` if it can. ``queued`` is what its project has unfinished besides."""
+    if project is None:
+        return Failure(
+            kind=FailureKind.FORBIDDEN,
+            message=f"there is no project {fact.project!r}",
+            field="project",
+            remedy="ask the operator to add the project to the configuration",
+        )
+    if route is None:
+        return Failure(
+            kind=FailureKind.UNKNOWN_ROUTE,
+            message=f"there is no route {fact.route!r}",
+            field="route",
+            remedy=f"use one of: {_listed(_routes(project, rules))}",
+        )
+    if project.routes is not None and fact.route not in project.routes:
+        return Failure(
+            kind=FailureKind.FORBIDDEN,
+            message=f"project {fact.project!r} may not use route {fact.route!r}",
+            field="route",
+            remedy=f"use one of: {_listed(_routes(project, rules))}; or ask the operator for this one",
+        )
+    if fact.lane not in project.lanes:
+        return Failure(
+            kind=FailureKind.FORBIDDEN,
+            message=f"project {fact.project!r} may not use lane {fact.lane!r}",
+            field="lane",
+            remedy=f"use one of: {_listed(project.lanes)}",
+        )
+    if queued >= project.max_queued:
+        return Failure(
+            kind=FailureKind.QUEUE_FULL,
+            message=f"project {fact.project!r} already has {queued} unfinished jobs, as many as it may have",
+            field="project",
+            remedy="submit again when some have finished, or ask the operator for a larger max_queued",
+        )
+    return None
+
+
+def impossible(fact: Submitted, route: Route) -> Failure:
+    """No deployment of the route can ever serve the job."""
+    reasons = [f"{rule.name}: {rejection(rule, fact.needs, fact.input_estimate)}" for rule in route.rules]
+    return Failure(
+        kind=FailureKind.NO_DEPLOYMENT,
+        message=f"no deployment of route {route.name!r} can serve this job: {_listed(reasons, '; ')}",
+        field="route",
+        remedy="use a route whose models can do this, or shorten the conversation",
+    )
+
+
+def _routes(project: ProjectRule, rules: Rules) -> list[str]:
+    return sorted(rules.routes if project.routes is None else project.routes)
+
+
+def _listed(names: Iterable[str], between: str = ", ") -> str:
+    every = list(names)
+    more = f"{between}and {len(every) - NAMED} more" if len(every) > NAMED else ""
+    return between.join(every[:NAMED]) + more

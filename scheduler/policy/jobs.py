@@ -1,0 +1,178 @@
+"""What is known of one job, as small as a million of them must be, and of its attempts once it has any."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from job_contracts.failures import Action, FailureKind
+from scheduler.policy.fairness import LANE_INDEX
+
+if TYPE_CHECKING:
+    from job_contracts.failures import Failure
+    from job_contracts.results import AttemptRecord
+    from scheduler.policy.facts import Submitted
+    from scheduler.policy.tenants import Tenant
+    from scheduler.policy.turns import Deployment, Flow, Route
+
+QUEUED: Final = 0
+"""In a flow, waiting for its turn."""
+PARKED: Final = 1
+"""Not eligible before a time."""
+FLYING: Final = 2
+"""An attempt is under way, or about to be stored."""
+ENDING: Final = 3
+"""Its ``Finish`` is decided; the result record is awaited."""
+GONE: Final = 4
+"""Settled and forgotten; what still points here is to be skipped."""
+
+
+class Held:
+    """What one attempt has reserved, released exactly once, whatever becomes of it."""
+
+    __slots__ = ("attempt", "deployment", "granted_at", "input", "output", "pending", "probe")
+
+    def __init__(
+        self,
+        attempt: int,
+        deployment: Deployment,
+        tokens: tuple[int, int],
+        granted_at: float,
+        *,
+        probe: bool,
+        pending: bool,
+    ) -> None:
+        self.attempt = attempt
+        self.deployment = deployment
+        self.input, self.output = tokens
+        self.granted_at = granted_at
+        self.probe = probe
+        self.pending = pending
+        """Taken but not yet known to be stored."""
+
+
+class Story:
+    """A job's attempts so far. Masks have one bit for each deployment of the job's route."""
+
+    __slots__ = (
+        "abort_asked",
+        "attempt",
+        "barred",
+        "cancel",
+        "counted",
+        "deaths",
+        "due",
+        "held",
+        "history",
+        "last",
+        "last_deployment",
+        "owes",
+        "patience",
+        "returns",
+        "tried",
+        "waits",
+    )
+
+    def __init__(self) -> None:
+        self.attempt = 0
+        """Number of the newest attempt."""
+        self.counted = 0
+        """Attempts that count against the route's ``max_attempts``."""
+        self.deaths = 0
+        """Workers lost with it."""
+        self.tried = 0
+        """Where it has failed in this round; left alone while there is another place."""
+        self.barred = 0
+        """Where it can never succeed."""
+        self.returns = 0
+        """Times it had to go back to a place where it had failed."""
+        self.waits = 0
+        """Times in a row it came back without having been called."""
+        self.patience = 0
+        """Times it had to wait for its project's retry budget."""
+        self.owes = False
+        """Whether its next attempt must first be paid from that budget."""
+        self.due = 0.0
+        """When it may be tried again."""
+        self.held: Held | None = None
+        self.history: tuple[AttemptRecord, ...] = ()
+        self.last: Failure | None = None
+        self.last_deployment: str | None = None
+        self.cancel: str | None = None
+        """Why it is to be cancelled, if it is."""
+        self.abort_asked = False
+
+    def recall(self, history: tuple[AttemptRecord, ...], route: Route | str) -> None:
+        """Rebuild what attempts before a takeover have taught, from their records."""
+        if len(history) <= len(self.history):
+            return
+        self.history = history
+        failures = [(record.deployment, record.failure) for record in history if record.failure is not None]
+        self.counted = sum(1 for _, failure in failures if failure.permits.counts)
+        self.deaths = sum(1 for _, failure in failures if failure.kind is FailureKind.WORKER_LOST)
+        if not failures:
+            return
+        self.last_deployment, self.last = failures[-1]
+        for name, failure in failures if not isinstance(route, str) else ():
+            place = route.index(name)
+            if place is not None and failure.permits.action is Action.SWITCH:
+                self.tried |= 1 << place
+        if not isinstance(route, str) and self.tried == route.everywhere:
+            self.tried = 0
+
+
+class Job:
+    """One job from its submission to its settlement."""
+
+    __slots__ = (
+        "body_hash",
+        "deadline",
+        "estimate",
+        "flow",
+        "id",
+        "lane",
+        "max_output",
+        "needs",
+        "not_before",
+        "priority",
+        "route",
+        "seq",
+        "state",
+        "story",
+        "submitted",
+        "tenant",
+        "token",
+    )
+
+    def __init__(self, fact: Submitted, tenant: Tenant, route: Route | None, deadline: float) -> None:
+        self.tenant = tenant
+        self.id = fact.job
+        self.seq = fact.seq
+        self.route: Route | str = fact.route if route is None else route
+        self.lane = LANE_INDEX[fact.lane]
+        self.priority = fact.priority
+        self.submitted = fact.submitted
+        self.estimate = fact.input_estimate
+        self.token = fact.token
+        self.body_hash = fact.body_hash
+        self.max_output = fact.max_output
+        self.needs = fact.needs
+        self.not_before = fact.not_before
+        self.deadline = deadline
+        self.state = QUEUED
+        self.flow: Flow | None = None
+        self.story: Story | None = None
+
+    def __lt__(self, other: Job) -> bool:
+        """Between jobs of equal rank any fixed order will do."""
+        return (self.tenant.name, self.id) < (other.tenant.name, other.id)
+
+    @property
+    def route_name(self) -> str:
+        """The name its producer asked for."""
+        return self.route if isinstance(self.route, str) else self.route.name
+
+    def told(self) -> Story:
+        """Its story, begun if there was none."""
+        if self.story is None:
+            self.story = Story()
+        return self.story

@@ -1,0 +1,59 @@
+"""The hard constraints: which deployments of a route can serve a job at all, and why the others cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from job_contracts.jobs import Need
+    from scheduler.policy.rules import DeploymentRule
+
+SLACK = 1.25
+"""A producer's count may be a quarter too high: a job is kept from a deployment only when it surely does not fit."""
+
+
+@dataclass(slots=True, frozen=True)
+class Candidate:
+    """What a strategy may look at. ``index`` is the deployment's place in its route."""
+
+    index: int
+    rule: DeploymentRule
+    in_flight: int = 0
+    seconds: float | None = None
+    """Average duration of its attempts, ``None`` before the first."""
+
+
+Strategy = Callable[[Sequence[Candidate]], Sequence[Candidate]]
+"""Puts candidates into the order in which they are to be tried; it drops and adds none."""
+
+
+def rejection(rule: DeploymentRule, needs: Sequence[Need], input_estimate: int) -> str | None:
+    """Why this deployment can never serve such a job, ``None`` if it can. What is not known is no reason."""
+    if rule.capabilities is not None:
+        missing = [need for need in needs if need not in rule.capabilities]
+        if missing:
+            return f"cannot do {', '.join(missing)}"
+    if rule.window is not None and input_estimate > rule.window * SLACK:
+        return f"its context window of {rule.window} tokens is too small for about {input_estimate}"
+    return None
+
+
+def smaller_windows(rules: Sequence[DeploymentRule], failed: int, input_estimate: int) -> int:
+    """Mask of the deployments that are no better than ``failed``, where the conversation did not fit.
+
+    Only a window that is known and larger helps; where the failed one is unknown, it must be larger than the estimate.
+    """
+    too_small = rules[failed].window
+    least = input_estimate if too_small is None else too_small
+    mask = 0
+    for index, rule in enumerate(rules):
+        if index == failed or rule.window is None or rule.window <= least:
+            mask |= 1 << index
+    return mask
+
+
+def same_domain(rules: Sequence[DeploymentRule], failed: int) -> int:
+    """Mask of the deployments that share the limits of ``failed``."""
+    return sum(1 << index for index, rule in enumerate(rules) if rule.domain == rules[failed].domain)

@@ -1,0 +1,202 @@
+"""What the operator allows and the catalogue knows, resolved once into frozen tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Literal
+
+from job_contracts.jobs import LANES, Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from catalogue.rows import ProviderRow
+    from scheduler.policy.configured import Configured, LimitsLike, ProviderLike
+
+Unit = Literal["requests", "input_tokens", "output_tokens", "tokens"]
+
+
+@dataclass(slots=True, frozen=True)
+class Limit:
+    """One metered quantity: never more than ``amount`` of ``unit`` in any ``window`` seconds.
+
+    ``burst`` is the share of it that may be used at once; ``skew`` the seconds by which a call may arrive late.
+    """
+
+    unit: Unit
+    amount: float
+    window: float = 60.0
+    burst: float = 0.02
+    skew: float = 1.0
+
+
+@dataclass(slots=True, frozen=True)
+class DomainRule:
+    """What one provider meters together."""
+
+    name: str
+    provider: str
+    limits: tuple[Limit, ...] = ()
+    concurrency: int | None = None
+    burst: float = 0.02
+    skew: float = 1.0
+
+
+@dataclass(slots=True, frozen=True)
+class DeploymentRule:
+    """One model at one provider; ``None`` where the catalogue does not know."""
+
+    name: str
+    provider: str
+    domain: str
+    window: int | None = None
+    """Tokens of its context window."""
+    capabilities: frozenset[str] | None = None
+    cached_input_counts: bool = True
+
+
+@dataclass(slots=True, frozen=True)
+class RouteRule:
+    """A name that jobs ask for, and where it may be served, best first."""
+
+    name: str
+    deployments: tuple[str, ...]
+    strategy: str = "ordered"
+    max_attempts: int = 5
+    expected_output: int = 256
+
+
+@dataclass(slots=True, frozen=True)
+class ProjectRule:
+    """A tenant; ``routes`` of ``None`` means all."""
+
+    name: str
+    routes: frozenset[str] | None = None
+    lanes: tuple[Lane, ...] = LANES
+    weight: float = 1.0
+    max_queued: int = 200_000
+    max_in_flight: int | None = None
+    retry_share: float = 0.2
+
+
+@dataclass(slots=True, frozen=True)
+class Bench:
+    """How long something is left alone: first ``open_for`` seconds, doubled each time up to ``max_open``."""
+
+    failures: int
+    open_for: float
+    max_open: float
+
+
+@dataclass(slots=True, frozen=True)
+class Pace:
+    """Bounds of waiting that no operator needs to set."""
+
+    backoff: float = 0.25
+    """Seconds before the first repetition at the same place; doubled each time up to ``max_backoff``."""
+    max_backoff: float = 10.0
+    max_retry_after: float = 3_600.0
+    """Seconds; a provider that asks for more patience than that is believed only so far."""
+    limited: float = 0.25
+    """Seconds a limited domain is closed when the provider does not say for how long; doubled up to ``max_limited``."""
+    max_limited: float = 60.0
+    budget_waits: int = 8
+    """Times a job may wait for its project's retry budget before it is given up."""
+    early_cancels: int = 500_000
+    """Cancels remembered that came before their job."""
+    early_cancel_for: float = 3_600.0
+    """Seconds they are remembered: as long as the stream of cancels keeps them."""
+
+
+@dataclass(slots=True, frozen=True)
+class Rules:
+    """Everything the policy is told before the first fact."""
+
+    domains: Mapping[str, DomainRule]
+    deployments: Mapping[str, DeploymentRule]
+    routes: Mapping[str, RouteRule]
+    projects: Mapping[str, ProjectRule]
+    pools: Mapping[str, int | None] = field(default_factory=dict)
+    """By provider: calls at once that the operator allows, ``None`` for as many as there are workers' slots."""
+    shares: Mapping[Lane, float] = field(default_factory=lambda: {"rt": 0.6, "std": 0.25, "batch": 0.1, "bg": 0.05})
+    breaker: Bench = Bench(failures=5, open_for=5.0, max_open=120.0)
+    quarantine: Bench = Bench(failures=1, open_for=30.0, max_open=900.0)
+    max_worker_deaths: int = 2
+    default_deadline: float = 86_400.0
+    pace: Pace = Pace()
+
+
+def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rules:
+    """The rules of a checked configuration; ``catalogue`` has a row for every known provider, by name."""
+    domains: dict[str, DomainRule] = {}
+    deployments: dict[str, DeploymentRule] = {}
+    for name, provider in config.providers.items():
+        domains[name] = _domain(name, name, provider.limits)
+        for own, domain in provider.domains.items():
+            domains[f"{name}:{own}"] = _domain(f"{name}:{own}", name, domain.limits)
+    for route in config.routes.values():
+        for deployment in route.deployments:
+            name = deployment.partition("/")[0]
+            provider = config.providers[name]
+            deployments[deployment] = _deployment(deployment, provider, catalogue.get(provider.catalogue or name))
+    scheduler = config.scheduler
+    return Rules(
+        domains=domains,
+        deployments=deployments,
+        routes={
+            name: RouteRule(name, route.deployments, route.strategy, route.max_attempts, route.expected_output)
+            for name, route in config.routes.items()
+        },
+        projects={
+            name: ProjectRule(
+                name=name,
+                routes=None if project.routes is None else frozenset(project.routes),
+                lanes=project.lanes,
+                weight=project.weight,
+                max_queued=project.max_queued,
+                max_in_flight=project.max_in_flight,
+                retry_share=project.retry_share,
+            )
+            for name, project in config.projects.items()
+        },
+        pools={name: provider.concurrency for name, provider in config.providers.items()},
+        shares={lane: scheduler.lanes[lane].share if lane in scheduler.lanes else 0.01 for lane in LANES},
+        breaker=Bench(scheduler.breaker.failures, scheduler.breaker.open_for, scheduler.breaker.max_open),
+        max_worker_deaths=scheduler.max_worker_deaths,
+        default_deadline=scheduler.default_deadline,
+    )
+
+
+def _domain(name: str, provider: str, limits: LimitsLike) -> DomainRule:
+    metered: tuple[tuple[Unit, float | None], ...] = (
+        ("requests", limits.rpm),
+        ("input_tokens", limits.input_tpm),
+        ("output_tokens", limits.output_tpm),
+        ("tokens", limits.tpm),
+    )
+    # The settings say "per minute"; the window says over which stretch the provider enforces it.
+    known = tuple(
+        Limit(unit, amount * limits.window / 60.0, limits.window, limits.burst, limits.skew)
+        for unit, amount in metered
+        if amount is not None
+    )
+    return DomainRule(name, provider, known, limits.concurrency, limits.burst, limits.skew)
+
+
+def _deployment(name: str, provider: ProviderLike, row: ProviderRow | None) -> DeploymentRule:
+    pool, _, model = name.partition("/")
+    own = [key for key, domain in provider.domains.items() if any(fnmatchcase(model, glob) for glob in domain.models)]
+    domain = f"{pool}:{own[0]}" if own else pool
+    if row is None:
+        return DeploymentRule(name, pool, domain)
+    facts = row.model(model)
+    known = "capabilities" in facts.model_fields_set
+    return DeploymentRule(
+        name,
+        pool,
+        domain,
+        window=facts.context_window,
+        capabilities=frozenset(facts.capabilities) if known else None,
+        cached_input_counts=row.cached_input_counts,
+    )

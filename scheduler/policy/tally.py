@@ -1,0 +1,57 @@
+"""Numbers for operators: what waits, what runs, what is left alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from job_contracts.jobs import LANES
+
+if TYPE_CHECKING:
+    from scheduler.policy.world import World
+
+
+@dataclass(slots=True, frozen=True)
+class Counts:
+    """A moment's numbers. ``pool`` is the one a queued job would go to first."""
+
+    queued: dict[tuple[str, str], int]
+    """By lane and pool."""
+    unfinished: dict[str, int]
+    """By project: everything that has no result yet."""
+    in_flight: dict[str, int]
+    """By deployment."""
+    oldest: dict[str, float]
+    """By lane: seconds since the submission of the job that is first in a flow and was submitted earliest."""
+    benched: dict[str, str]
+    """Deployments that are left alone, and why."""
+    reserved: dict[str, tuple[int, int, int]]
+    """By limit domain: attempts, input and output tokens reserved."""
+
+
+def count(world: World, now: float) -> Counts:
+    """The numbers at ``now``; looks at flows, not at jobs."""
+    queued: dict[tuple[str, str], int] = {}
+    oldest: dict[str, float] = {}
+    for route in world.routes.values():
+        for group in route.groups:
+            place = (*group.first, *group.then)[0]
+            pool = route.deployments[place].rule.provider
+            for flow in group.flows:
+                head = flow.queue.head()
+                if head is None:
+                    continue
+                lane = LANES[flow.lane]
+                queued[(lane, pool)] = queued.get((lane, pool), 0) + flow.queue.count
+                oldest[lane] = max(oldest.get(lane, 0.0), now - head.submitted)
+    return Counts(
+        queued=queued,
+        unfinished={tenant.name: len(tenant.jobs) for tenant in world.tenants.values() if tenant.jobs},
+        in_flight={deployment.name: deployment.flying for deployment in world.deployments.values()},
+        oldest=oldest,
+        benched={d.name: d.breaker.why for d in world.deployments.values() if not d.breaker.closed},
+        reserved={
+            name: (gate.domain.slots.used, gate.domain.reserved_input, gate.domain.reserved_output)
+            for name, gate in world.gates.items()
+        },
+    )

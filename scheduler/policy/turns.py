@@ -1,0 +1,292 @@
+"""Who is next: jobs in flows, flows in rings, rings at the gates of limit domains, so that what cannot go is never visited.
+
+A ``Group`` is all jobs that may go to the same deployments in the same order. A ``Flow`` is one project's jobs of one group
+in one lane. At each limit domain a group can reach there is one ``Ring`` a lane: its flows by the project's virtual time.
+A ``Gate`` picks: among the rings whose first usable deployment lies in its domain, the lane whose turn it is, in it the
+project that is farthest behind, of that the first job. If the domain lacks tokens for exactly this job, the gate waits for
+them: whoever comes later cannot slip past, so a large request gets its turn, and what the group can have elsewhere it takes.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush, heapreplace
+from typing import TYPE_CHECKING
+
+from job_contracts.jobs import LANES
+from scheduler.policy.breakers import Breaker
+from scheduler.policy.estimates import Average
+from scheduler.policy.fairness import Shares
+from scheduler.policy.queues import Queue
+from scheduler.policy.routes import STRATEGIES
+from scheduler.policy.routes.candidates import Candidate, rejection
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from job_contracts.jobs import Need
+    from scheduler.policy.domains import Domain
+    from scheduler.policy.fairness import Account
+    from scheduler.policy.rules import DeploymentRule, RouteRule, Rules
+    from scheduler.policy.tenants import Tenant
+
+
+class Moment:
+    """One instant of deciding. ``version`` changes whenever what is usable may have changed."""
+
+    __slots__ = ("now", "version")
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.version = 0
+
+
+class Deployment:
+    """One model at one provider: its breaker, its gate, its load."""
+
+    __slots__ = ("breaker", "flying", "gate", "name", "rule", "seconds")
+
+    def __init__(self, rule: DeploymentRule, gate: Gate, rules: Rules) -> None:
+        self.rule = rule
+        self.name = rule.name
+        self.gate = gate
+        self.breaker = Breaker(rules.breaker, rules.quarantine)
+        self.flying = 0
+        self.seconds = Average()
+
+    def usable(self, now: float) -> bool:
+        """Whether it would take a job now, if there are tokens."""
+        return self.gate.ready and self.breaker.allows(now)
+
+
+class Route:
+    """A name that jobs ask for: its deployments and the groups its jobs fall into."""
+
+    __slots__ = ("_groups", "_moment", "deployments", "name", "rule", "rules")
+
+    def __init__(self, rule: RouteRule, deployments: Sequence[Deployment], moment: Moment) -> None:
+        self.rule = rule
+        self.name = rule.name
+        self.deployments = tuple(deployments)
+        self.rules = tuple(deployment.rule for deployment in deployments)
+        self._moment = moment
+        self._groups: dict[tuple[int, int], Group] = {}
+
+    def barred(self, needs: Sequence[Need], input_estimate: int) -> int:
+        """Mask of the deployments that can never serve such a job."""
+        mask = 0
+        for index, rule in enumerate(self.rules):
+            if rejection(rule, needs, input_estimate) is not None:
+                mask |= 1 << index
+        return mask
+
+    def index(self, deployment: str) -> int | None:
+        """The place of a deployment in this route."""
+        for index, own in enumerate(self.deployments):
+            if own.name == deployment:
+                return index
+        return None
+
+    @property
+    def everywhere(self) -> int:
+        """Mask of all its deployments."""
+        return (1 << len(self.deployments)) - 1
+
+    def group(self, barred: int, tried: int) -> Group:
+        """The group of jobs that must not go to ``barred``, and to ``tried`` only when there is nowhere else."""
+        group = self._groups.get((barred, tried))
+        if group is None:
+            group = self._groups[(barred, tried)] = Group(self, barred, tried, self._moment)
+        return group
+
+    @property
+    def groups(self) -> Sequence[Group]:
+        """All groups so far, in the order they came up."""
+        return tuple(self._groups.values())
+
+
+class Group:
+    """Jobs of one route that may go to the same deployments; ``first`` before ``then``."""
+
+    __slots__ = ("_choice", "_flows", "_moment", "_version", "first", "gates", "queued", "rings", "route", "then")
+
+    def __init__(self, route: Route, barred: int, tried: int, moment: Moment) -> None:
+        self.route = route
+        self._moment = moment
+        allowed = [index for index in range(len(route.deployments)) if not barred >> index & 1]
+        self.first = [index for index in allowed if not tried >> index & 1]
+        self.then = [index for index in allowed if tried >> index & 1]
+        self.queued = [0] * len(LANES)
+        self._flows: dict[tuple[int, str], Flow] = {}
+        gates: dict[str, Gate] = {
+            route.deployments[index].gate.domain.name: route.deployments[index].gate for index in allowed
+        }
+        self.gates = tuple(gates.values())
+        self.rings = [
+            [Ring(self, 1 << place, lane, place) for lane in range(len(LANES))] for place in range(len(gates))
+        ]
+        for gate, rings in zip(self.gates, self.rings, strict=True):
+            gate.rings.extend(rings)
+        self._version = -1
+        self._choice: Deployment | None = None
+
+    def choice(self) -> Deployment | None:
+        """The deployment its next job would go to now, ``None`` if there is none."""
+        if self._version != self._moment.version:
+            self._version = self._moment.version
+            self._choice = self._choose(self._moment.now)
+        return self._choice
+
+    def _choose(self, now: float) -> Deployment | None:
+        deployments = self.route.deployments
+        all_benched = True
+        for index in self._in_order(self.first):
+            deployment = deployments[index]
+            if deployment.usable(now):
+                return deployment
+            all_benched = all_benched and not deployment.breaker.allows(now)
+        if all_benched:
+            for index in self._in_order(self.then):
+                if deployments[index].usable(now):
+                    return deployments[index]
+        return None
+
+    def _in_order(self, indexes: Sequence[int]) -> Sequence[int]:
+        if len(indexes) < 2 or self.route.rule.strategy == "ordered":
+            return indexes
+        deployments = self.route.deployments
+        candidates = [
+            Candidate(
+                index,
+                deployments[index].rule,
+                deployments[index].flying,
+                deployments[index].seconds.value if deployments[index].seconds.count else None,
+            )
+            for index in indexes
+        ]
+        return [candidate.index for candidate in STRATEGIES[self.route.rule.strategy](candidates)]
+
+    def flow(self, lane: int, tenant: Tenant) -> Flow:
+        """The flow of one project in one lane."""
+        flow = self._flows.get((lane, tenant.name))
+        if flow is None:
+            accounts = tuple(gate.shares.account(lane, tenant.name, tenant.weight) for gate in self.gates)
+            flow = self._flows[(lane, tenant.name)] = Flow(self, lane, tenant, accounts, len(self._flows))
+        return flow
+
+    @property
+    def flows(self) -> Sequence[Flow]:
+        """All flows so far, in the order they came up."""
+        return tuple(self._flows.values())
+
+
+class Flow:
+    """One project's jobs of one group in one lane."""
+
+    __slots__ = ("accounts", "group", "lane", "present", "queue", "serial", "tenant")
+
+    def __init__(self, group: Group, lane: int, tenant: Tenant, accounts: Sequence[Account], serial: int) -> None:
+        self.group = group
+        self.lane = lane
+        self.tenant = tenant
+        self.accounts = accounts
+        """One at each domain of the group, in its order."""
+        self.serial = serial
+        self.queue = Queue(self)
+        self.present = 0
+        """Mask of the rings it stands in."""
+
+    def enter(self) -> None:
+        """It has work again: start at the present, and stand in the ring of every domain its group can reach."""
+        for place, rings in enumerate(self.group.rings):
+            self.group.gates[place].shares.arrive(self.lane, self.accounts[place])
+            if not self.present >> place & 1:
+                rings[self.lane].add(self)
+
+
+class Ring:
+    """The flows of one group and lane at one domain, farthest behind first. Entries may be stale: they correct themselves."""
+
+    __slots__ = ("_bit", "_heap", "group", "lane", "place")
+
+    def __init__(self, group: Group, bit: int, lane: int, place: int) -> None:
+        self.group = group
+        self.lane = lane
+        self.place = place
+        self._bit = bit
+        self._heap: list[tuple[float, int, Flow]] = []
+
+    def add(self, flow: Flow) -> None:
+        """A flow has work."""
+        flow.present |= self._bit
+        heappush(self._heap, (flow.accounts[self.place].time, flow.serial, flow))
+
+    def first(self) -> Flow | None:
+        """The flow that is farthest behind and may have another attempt, ``None`` if there is none."""
+        heap, place = self._heap, self.place
+        while heap:
+            time, serial, flow = heap[0]
+            current = flow.accounts[place].time
+            if flow.queue.count == 0:
+                self._drop(flow)
+            elif flow.tenant.full:
+                self._drop(flow)
+                flow.tenant.paused[flow] = None
+            elif current > time:
+                heapreplace(heap, (current, serial, flow))
+            else:
+                return flow
+        return None
+
+    def _drop(self, flow: Flow) -> None:
+        heappop(self._heap)
+        flow.present &= ~self._bit
+
+
+class Turn:
+    """What a gate has picked: whose turn it is, and which lanes had work when it was."""
+
+    __slots__ = ("account", "deployment", "flow", "waiting")
+
+    def __init__(self, flow: Flow, account: Account, deployment: Deployment, waiting: Sequence[int]) -> None:
+        self.flow = flow
+        self.account = account
+        self.deployment = deployment
+        self.waiting = waiting
+
+
+class Gate:
+    """One limit domain and everybody who waits for it."""
+
+    __slots__ = ("domain", "ready", "rings", "shares", "short")
+
+    def __init__(self, domain: Domain, shares: Shares) -> None:
+        self.domain = domain
+        self.shares = shares
+        self.rings: list[Ring] = []
+        self.ready = False
+        """Whether it may still be asked in this round of deciding."""
+        self.short: tuple[int, int] | None = None
+        """Input and output tokens of the request that it has no room for yet."""
+
+    def pick(self) -> Turn | None:
+        """Whose turn it is, ``None`` if nobody waits who would come here."""
+        best: list[tuple[Flow, Account, Deployment] | None] = [None] * len(LANES)
+        for ring in self.rings:
+            group, lane = ring.group, ring.lane
+            if not group.queued[lane]:
+                continue
+            deployment = group.choice()
+            if deployment is None or deployment.gate is not self:
+                continue
+            flow = ring.first()
+            if flow is None:
+                continue
+            account = flow.accounts[ring.place]
+            rival = best[lane]
+            if rival is None or account.time < rival[1].time:
+                best[lane] = (flow, account, deployment)
+        waiting = [lane for lane, found in enumerate(best) if found is not None]
+        if not waiting:
+            return None
+        chosen = best[waiting[0] if len(waiting) == 1 else self.shares.next_lane(waiting)]
+        return None if chosen is None else Turn(*chosen, waiting)

@@ -1,0 +1,58 @@
+"""Everything the rules name, as running state: pools, domains, gates, deployments, routes, projects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scheduler.policy.domains import Domain
+from scheduler.policy.estimates import Estimates
+from scheduler.policy.fairness import Shares
+from scheduler.policy.pools import Pool
+from scheduler.policy.tenants import Tenant
+from scheduler.policy.turns import Deployment, Gate, Moment, Route
+
+if TYPE_CHECKING:
+    from scheduler.policy.jobs import Job
+    from scheduler.policy.rules import Rules
+
+
+class World:
+    """Built once from the rules; the board and its rooms change it."""
+
+    __slots__ = ("deployments", "estimates", "gates", "moment", "pools", "routes", "rules", "tenants")
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.moment = Moment()
+        self.estimates = Estimates(rules.routes)
+        providers = {rule.provider: None for rule in rules.domains.values()}
+        self.pools = {name: Pool(name, rules.pools.get(name)) for name in providers}
+        self.gates = {
+            name: Gate(Domain(rule, self.pools[rule.provider], rules.pace), Shares(rules.shares))
+            for name, rule in rules.domains.items()
+        }
+        self.deployments = {
+            name: Deployment(rule, self.gates[rule.domain], rules) for name, rule in rules.deployments.items()
+        }
+        self.routes = {
+            name: Route(rule, [self.deployments[each] for each in rule.deployments], self.moment)
+            for name, rule in rules.routes.items()
+        }
+        self.tenants = {name: Tenant(name, rule) for name, rule in rules.projects.items()}
+
+    def tenant(self, project: str) -> Tenant:
+        """The project's state; one the rules do not name gets an empty one, so that its jobs can be refused."""
+        found = self.tenants.get(project)
+        if found is None:
+            found = self.tenants[project] = Tenant(project, None)
+        return found
+
+    def job(self, project: str, job: str) -> Job | None:
+        """The job, if it is known."""
+        tenant = self.tenants.get(project)
+        return None if tenant is None else tenant.jobs.get(job)
+
+    def siblings(self, deployment: Deployment) -> list[Deployment]:
+        """All deployments of the same provider, that one among them."""
+        provider = deployment.rule.provider
+        return [each for each in self.deployments.values() if each.rule.provider == provider]
