@@ -1,0 +1,1 @@
+"""Measurements: each script prints a table, none of them is a test."""
