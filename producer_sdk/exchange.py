@@ -126,7 +126,11 @@ class Exchange:
     def watch(self, request: Request) -> Watch:
         """Begin to listen for a job that is about to be submitted."""
         ticket = request.ticket
-        return self.replies.watch(request.job, token=ticket.token, body_hash=ticket.body_hash, keyed=request.keyed)
+        watch = self.replies.watch(
+            request.job, token=ticket.token, body_hash=ticket.body_hash, keyed=request.keyed
+        )
+        watch.lane = ticket.lane
+        return watch
 
     async def submit(self, request: Request, watch: Watch) -> None:
         """Return when the job is durable; a job that exists already under the same key is taken up instead."""

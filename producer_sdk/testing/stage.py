@@ -1,0 +1,359 @@
+"""Where the jobs of one project are played: what a scheduler and its workers would do, on timers of the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Literal, Protocol
+
+from job_contracts.codec import ContractError, Wire, decode, encode
+from job_contracts.desk import AskBlob, AskChunks, AskJobs, Chunks, Hello, Refusal, Results, Statuses
+from job_contracts.failures import Failure, FailureKind
+from job_contracts.jobs import LANES, BlobRef, Cancel, Job, JobState, JobStatus, Lane, Ticket
+from job_contracts.results import AttemptRecord, Result, Times
+from job_contracts.stream import Chunk, Delta, StartDelta
+from producer_sdk.testing.script import Reply, echo
+
+MAX_MESSAGE = 480 * 1024
+MAX_BODY = 4 * 1024 * 1024
+PIECE = 256 * 1024
+MOST_CHUNKS = 500
+MOST_RECORDS = 700 * 1024
+
+Script = Callable[[Job], Reply]
+
+
+class Publish(Protocol):
+    """Tells live listeners: ``tok`` a chunk, ``res`` the result."""
+
+    def __call__(self, kind: Literal["tok", "res"], job: str, data: bytes, /) -> None: ...
+
+
+@dataclass(slots=True)
+class Received:
+    """A job as it arrived, and what has become of it."""
+
+    job: Job
+    ticket: Ticket
+    state: JobState = JobState.QUEUED
+    cancelled: Cancel | None = None
+    chunks: list[Chunk] = field(default_factory=list)
+    timer: asyncio.TimerHandle | None = None
+    expiry: asyncio.TimerHandle | None = None
+    attempts: list[AttemptRecord] = field(default_factory=list)
+
+
+class Stage:
+    """All jobs of one project. ``publish`` is called on the event loop of whoever submitted the job."""
+
+    def __init__(
+        self,
+        project: str,
+        publish: Publish,
+        *,
+        clock: Callable[[], float],
+        routes: tuple[str, ...] | None = None,
+        lanes: tuple[Lane, ...] = LANES,
+        max_message: int = MAX_MESSAGE,
+        max_body: int = MAX_BODY,
+    ) -> None:
+        self.project = project
+        self.script: deque[Reply] = deque()
+        self.otherwise: Script = echo
+        self.received: list[Received] = []
+        self.held = False
+        """Jobs stay queued while this is set; see ``release``."""
+        self.questions: list[str] = []
+        """Operations the desk was asked for, in order."""
+        self._publish = publish
+        self._clock = clock
+        self._routes = routes
+        self._lanes = lanes
+        self._max_message = max_message
+        self._max_body = max_body
+        self._open: dict[str, Received] = {}
+        self._records: dict[str, bytes] = {}
+        self._bodies: dict[tuple[str, int], bytes] = {}
+        self._large: dict[str, bytes] = {}
+        self._chunks: dict[str, list[Chunk]] = {}
+
+    # -- what arrives
+
+    def submitted(self, job_id: str, body: bytes, header: str | None) -> bool:
+        """A submission; False if one of that id waits already. One of a finished job is taken and forgotten."""
+        if job_id in self._open:
+            return False
+        if job_id in self._records:
+            return True
+        try:
+            ticket = decode(Ticket, header or "")
+            job = decode(Job, self._assembled(job_id, ticket.blob) if ticket.blob is not None else body)
+        except ContractError as error:
+            self._reject(job_id, error)
+            return True
+        received = self._open[job_id] = Received(job, ticket)
+        self._chunks[job_id] = received.chunks
+        self.received.append(received)
+        loop = asyncio.get_running_loop()
+        if ticket.deadline is not None:
+            received.expiry = loop.call_later(max(0.0, ticket.deadline - self._clock()), self._expire, received)
+        if self.held:
+            received.state = JobState.HELD
+        else:
+            wait = max(0.0, (ticket.not_before or 0.0) - self._clock())
+            received.timer = loop.call_later(wait, self._play, received)
+        return True
+
+    def piece(self, job_id: str, index: int, data: bytes) -> bool:
+        """A piece of a large body; False if it is there."""
+        if (job_id, index) in self._bodies:
+            return False
+        self._bodies[job_id, index] = data
+        return True
+
+    def cancelled(self, cancel: Cancel) -> None:
+        """A cancel; it counts only with the submission's own token."""
+        received = self._open.get(cancel.job)
+        if received is not None and received.ticket.token == cancel.token:
+            received.cancelled = cancel
+            self._finish(received, JobState.CANCELLED, _failure(FailureKind.CANCELLED, cancel.reason), None)
+
+    def release(self) -> None:
+        """Let held jobs go on."""
+        self.held = False
+        for received in list(self._open.values()):
+            if received.state is JobState.HELD:
+                self._play(received)
+
+    def forget_tokens(self) -> None:
+        """The store of tokens loses everything, as it may: it is bounded and in memory."""
+        for chunks in self._chunks.values():
+            chunks.clear()
+
+    def close(self) -> None:
+        """Stop all timers."""
+        for received in self._open.values():
+            _stop(received)
+
+    # -- the desk
+
+    def asked(self, operation: str, question: bytes) -> bytes | None:
+        """The desk's answer; ``None`` if it keeps silent."""
+        self.questions.append(operation)
+        try:
+            match operation:
+                case "hello":
+                    return self._hello()
+                case "status":
+                    return encode(self._statuses(decode(AskJobs, question)))
+                case "results":
+                    return encode(self._results(decode(AskJobs, question)))
+                case "chunks":
+                    return encode(self._stream_after(decode(AskChunks, question)))
+                case "blob":
+                    asked = decode(AskBlob, question)
+                    return self._large[asked.job][asked.index * PIECE :][:PIECE]
+                case _:
+                    return _refusal(FailureKind.BAD_REQUEST, f"unknown operation {operation!r}")
+        except ContractError as error:
+            return _refusal(FailureKind.BAD_REQUEST, str(error))
+        except KeyError:
+            return _refusal(FailureKind.BAD_REQUEST, "there is no such thing")
+
+    def _hello(self) -> bytes | None:
+        if self._routes is None:
+            return None
+        return encode(
+            Hello(
+                project=self.project,
+                routes=self._routes,
+                lanes=self._lanes,
+                max_message=self._max_message,
+                max_body=self._max_body,
+                server="fake",
+            )
+        )
+
+    def _statuses(self, asked: AskJobs) -> Statuses:
+        waiting = [received for received in self._open.values() if not received.attempts]
+        found: list[JobStatus] = []
+        for job in asked.jobs:
+            if (received := self._open.get(job)) is not None:
+                ticket = received.ticket
+                queued = received.state in (JobState.QUEUED, JobState.HELD)
+                found.append(
+                    JobStatus(
+                        job=job,
+                        state=received.state,
+                        route=ticket.route,
+                        lane=ticket.lane,
+                        token=ticket.token,
+                        body_hash=ticket.body_hash,
+                        submitted=ticket.submitted,
+                        attempts=len(received.attempts),
+                        position=waiting.index(received) if queued else None,
+                        waiting_for="the script" if queued else None,
+                        deadline=ticket.deadline,
+                    )
+                )
+        return Statuses(statuses=tuple(found), finished=tuple(job for job in asked.jobs if job in self._records))
+
+    def _results(self, asked: AskJobs) -> Results:
+        records: list[str] = []
+        room = MOST_RECORDS
+        for job in asked.jobs:
+            record = self._records.get(job)
+            if record is None:
+                continue
+            room -= len(record)
+            if room < 0 and records:
+                return Results(records=tuple(records), more=True)
+            records.append(record.decode())
+        return Results(records=tuple(records))
+
+    def _stream_after(self, asked: AskChunks) -> Chunks:
+        after = (asked.generation, asked.sequence)
+        found = [chunk for chunk in self._chunks.get(asked.job, []) if (chunk.generation, chunk.sequence) > after]
+        return Chunks(chunks=tuple(found[:MOST_CHUNKS]), more=len(found) > MOST_CHUNKS)
+
+    # -- the play
+
+    def _play(self, received: Received) -> None:
+        received.state = JobState.DISPATCHED
+        reply = self.script.popleft() if self.script else self.otherwise(received.job)
+        self._attempt(received, reply, 0)
+
+    def _attempt(self, received: Received, reply: Reply, index: int) -> None:
+        attempt = reply.attempts[index]
+        before = reply.attempts[index - 1] if index else None
+        start = StartDelta(
+            deployment=f"{attempt.provider}/{attempt.model}",
+            provider=attempt.provider,
+            model=attempt.model,
+            switched_from=f"{before.provider}/{before.model}" if before is not None else None,
+            reason=before.failure.kind.value if before is not None and before.failure is not None else None,
+        )
+        deltas: deque[Delta] = deque([start, *attempt.deltas(received.job)])
+        after = asyncio.get_running_loop().call_later
+        received.timer = after(attempt.delay, self._step, received, reply, index, deltas)
+
+    def _step(self, received: Received, reply: Reply, index: int, deltas: deque[Delta]) -> None:
+        attempt = reply.attempts[index]
+        received.state = JobState.STREAMING
+        while deltas:
+            delta = deltas.popleft()
+            if received.ticket.stream:
+                self._say(received, index + 1, delta)
+            if deltas and attempt.pace:
+                after = asyncio.get_running_loop().call_later
+                received.timer = after(attempt.pace, self._step, received, reply, index, deltas)
+                return
+        if not attempt.ends:
+            return
+        received.attempts.append(
+            AttemptRecord(
+                number=index + 1,
+                deployment=f"{attempt.provider}/{attempt.model}",
+                provider=attempt.provider,
+                model=attempt.model,
+                started=self._clock(),
+                seconds=0.0,
+                failure=attempt.failure,
+                usage=attempt.used(received.job),
+            )
+        )
+        if index + 1 < len(reply.attempts):
+            self._attempt(received, reply, index + 1)
+        else:
+            self._finish(received, reply.state, reply.failure, reply)
+
+    def _say(self, received: Received, generation: int, delta: Delta) -> None:
+        last = received.chunks[-1] if received.chunks else None
+        sequence = last.sequence + 1 if last is not None and last.generation == generation else 1
+        chunk = Chunk(generation=generation, sequence=sequence, deltas=(delta,))
+        received.chunks.append(chunk)
+        self._publish("tok", received.job.id, encode(chunk))
+
+    def _expire(self, received: Received) -> None:
+        self._finish(received, JobState.EXPIRED, _failure(FailureKind.EXPIRED, "the deadline passed"), None)
+
+    def _finish(self, received: Received, state: JobState, failure: Failure | None, reply: Reply | None) -> None:
+        job, ticket = received.job, received.ticket
+        if self._open.pop(job.id, None) is None:
+            return
+        _stop(received)
+        received.state = state
+        succeeded = reply if reply is not None and state is JobState.SUCCEEDED else None
+        result = Result(
+            job=job.id,
+            project=self.project,
+            state=state,
+            route=ticket.route,
+            token=ticket.token,
+            body_hash=ticket.body_hash,
+            nonce=secrets.token_hex(8),
+            answer=succeeded.answer if succeeded else None,
+            finish_reason=succeeded.reason if succeeded else None,
+            usage=succeeded.used(job) if succeeded else received.attempts[-1].usage if received.attempts else _USED,
+            cost=reply.cost if reply is not None else None,
+            provider=reply.provider if reply is not None else None,
+            model=reply.model if reply is not None else None,
+            deployment=f"{reply.provider}/{reply.model}" if reply is not None else None,
+            attempts=tuple(received.attempts),
+            failure=failure,
+            times=Times(submitted=ticket.submitted, finished=self._clock()),
+            tags=job.tags,
+        )
+        self._record(job.id, result)
+
+    def _reject(self, job_id: str, error: ContractError) -> None:
+        now = self._clock()
+        result = Result(
+            job=job_id,
+            project=self.project,
+            state=JobState.FAILED,
+            route="",
+            token="",
+            body_hash="",
+            nonce=secrets.token_hex(8),
+            failure=Failure(kind=FailureKind.INVALID_JOB, message=str(error), field=error.field, remedy=error.remedy),
+            times=Times(submitted=now, finished=now),
+        )
+        self._record(job_id, result)
+
+    def _record(self, job_id: str, result: Result) -> None:
+        data = encode(result)
+        if len(data) > self._max_message:
+            self._large[job_id] = data
+            ref = BlobRef(chunks=-(-len(data) // PIECE), size=len(data), sha256=sha256(data).hexdigest())
+            data = encode(result.model_copy(update={"answer": None, "blob": ref}))
+        self._records[job_id] = data
+        self._publish("res", job_id, data)
+
+    def _assembled(self, job_id: str, ref: BlobRef) -> bytes:
+        data = b"".join(self._bodies.get((job_id, index), b"") for index in range(ref.chunks))
+        if sha256(data).hexdigest() != ref.sha256:
+            raise ContractError("the stored body is not the one that was announced", remedy="submit it again")
+        return data
+
+
+_USED = AttemptRecord.model_fields["usage"].default
+
+
+def _failure(kind: FailureKind, message: str) -> Failure:
+    return Failure(kind=kind, message=message)
+
+
+def _refusal(kind: FailureKind, message: str) -> bytes:
+    refusal: Wire = Refusal(refused=_failure(kind, message))
+    return encode(refusal)
+
+
+def _stop(received: Received) -> None:
+    for timer in (received.timer, received.expiry):
+        if timer is not None:
+            timer.cancel()
