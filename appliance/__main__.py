@@ -40,7 +40,7 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from appliance.demo import demo  # noqa: PLC0415 - as above
+    from appliance.demo.tour import demo  # noqa: PLC0415 - as above
 
     return asyncio.run(demo(options.keep))
 

@@ -1,0 +1,113 @@
+"""What the tour prints: events as they happen, a line of progress where there is a terminal, tables in the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+WIDEST = 108
+EVERY = 5.0
+"""Seconds between two lines of progress where there is no terminal to redraw."""
+
+
+class Screen:
+    """Prints to standard output; without a terminal the same words without colours and without redrawing."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._began = time.monotonic()
+        self._bar: Progress | None = None
+        self._last_line = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self._began
+
+    def title(self, words: str) -> None:
+        """The headline of a part."""
+        self._console.print()
+        self._console.print(Text(words, style="bold"))
+
+    def say(self, words: str, *, style: str = "") -> None:
+        """A line of what happens, with the time."""
+        self._print(Text.assemble((f"{self.seconds:5.1f} s  ", "dim"), (words, style)))
+
+    def plain(self, words: str, *, style: str = "") -> None:
+        """A line as it is."""
+        self._print(Text(words, style=style))
+
+    def piece(self, words: str, *, style: str = "") -> None:
+        """A piece of a text that goes on."""
+        self._console.print(Text(words, style=style), end="")
+        self._console.file.flush()
+
+    def table(self, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
+        """A table, its first ``left`` columns aligned to the left, the others to the right."""
+        table = Table(
+            title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 3, 0, 0)
+        )
+        for index, heading in enumerate(headings):
+            table.add_column(heading, justify="left" if index < left else "right", header_style="dim", no_wrap=True)
+        for row in rows:
+            table.add_row(*row)
+        self._console.print()
+        self._console.print(table, width=min(WIDEST, max(self._console.width, 80)))
+
+    @contextmanager
+    def progress(self, total: int) -> Iterator[Counting]:
+        """A bar at the bottom while other lines are printed above it."""
+        bar = Progress(
+            TextColumn("       "),
+            BarColumn(bar_width=36),
+            _Figures(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._bar = bar
+        try:
+            with bar:
+                yield Counting(self, bar, bar.add_task("", total=total, in_flight=0, moved=0))
+        finally:
+            self._bar = None
+
+    def count(self, done: int, total: int, in_flight: int, moved: int) -> None:
+        """The same as a line, now and then, where nothing can be redrawn."""
+        if self._console.is_terminal or (self.seconds - self._last_line < EVERY and done != total):
+            return
+        self._last_line = self.seconds
+        self.say(_figures(done, total, in_flight, moved))
+
+    def _print(self, text: Text) -> None:
+        (self._bar.console if self._bar is not None else self._console).print(text)
+
+
+class Counting:
+    """The bar in a program's hands."""
+
+    def __init__(self, screen: Screen, bar: Progress, task: int) -> None:
+        self._screen, self._bar, self._task = screen, bar, task
+
+    def at(self, done: int, total: int, in_flight: int, moved: int) -> None:
+        """How far it is."""
+        self._bar.update(self._task, completed=done, in_flight=in_flight, moved=moved)  # type: ignore[arg-type]
+        self._screen.count(done, total, in_flight, moved)
+
+
+class _Figures(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        fields = task.fields
+        return Text(
+            _figures(int(task.completed), int(task.total or 0), fields["in_flight"], fields["moved"]), style="cyan"
+        )
+
+
+def _figures(done: int, total: int, in_flight: int, moved: int) -> str:
+    return f"{done} of {total} jobs done, {in_flight} under way, {moved} needed a second attempt"

@@ -1,0 +1,48 @@
+"""The scene of the tour: how fast the simulated providers are, which limit is tight, which routes there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+LIMITED, FAILING, LOSING = "gemini", "openai", "anthropic"
+"""The provider with the tight limit, the one that goes down, and the one whose worker is killed."""
+
+LIMIT, WINDOW = 40, 10.0
+"""Requests in any so many seconds that the limited provider answers; one more and it answers 429."""
+
+STORY = "story"
+STORY_TOKENS, STORY_PACE = 110, 40
+
+SIMULATED: dict[str, dict[str, Any]] = {
+    "openai": {
+        "pace": {"ttft": 0.22, "tokens_per_second": 160, "jitter": 0.5},
+        "answer": {"shortest": 20, "longest": 90},
+    },
+    "anthropic": {
+        "pace": {"ttft": 0.35, "tokens_per_second": 110, "jitter": 0.5},
+        "answer": {"shortest": 20, "longest": 110},
+    },
+    "gemini": {
+        "pace": {"ttft": 0.15, "tokens_per_second": 220, "jitter": 0.5},
+        "answer": {"shortest": 20, "longest": 80},
+        # One window for all of its models together, looking back exactly so many seconds: the strictest kind there is.
+        "limits": {"requests": LIMIT, "period": WINDOW, "window": "sliding"},
+        "models": {"gemini-2.5-flash": {"group": "all"}, "gemini-2.5-pro": {"group": "all"}},
+    },
+}
+
+OVER: dict[str, Any] = {
+    "providers": {LIMITED: {"key": "simulated", "limits": {"rpm": LIMIT * 60 / WINDOW, "window": WINDOW}}},
+    "routes": {
+        "fast": {"deployments": ["openai/gpt-5-mini", "anthropic/claude-haiku-4-5", "gemini/gemini-2.5-flash"]},
+        "smart": {"deployments": ["anthropic/claude-sonnet-4-5", "openai/gpt-5", "gemini/gemini-2.5-pro"]},
+        # Only the limited provider: these jobs wait for its limit, where a proxy would hand out 429.
+        "cheap": {"deployments": ["gemini/gemini-2.5-flash"]},
+        "precise": {"deployments": ["openai/gpt-4.1-mini", "gemini/gemini-2.5-flash"]},
+        STORY: {"deployments": [f"anthropic/claude-haiku-4-5+tokens={STORY_TOKENS}+tps={STORY_PACE}+ttft=0.3"]},
+    },
+    # A worker that is killed is missed after three seconds instead of ten: the tour is short.
+    "scheduler": {"beat_missed": 3.0, "breaker": {"failures": 3, "open_for": 1.0, "max_open": 4.0}},
+    "workers": {"beat_every": 0.5},
+}
+"""What the tour's configuration has that the built-in one has not."""

@@ -1,0 +1,103 @@
+"""The figures of the tour, for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from appliance.demo.screen import Screen
+from appliance.demo.stage import Billed
+from appliance.demo.staging import LIMITED
+from appliance.demo.verdict import Evidence, Spread, failures, moved, spread
+
+
+def show(screen: Screen, seen: Evidence) -> None:
+    """Jobs by route, providers, failures made good, and what was promised."""
+    _routes(screen, seen)
+    _providers(screen, seen)
+    _made_good(screen, seen)
+    _promises(screen, seen)
+
+
+def _routes(screen: Screen, seen: Evidence) -> None:
+    rows = []
+    for route in sorted({story.prompt.route for story in seen.stories}):
+        stories = [story for story in seen.stories if story.prompt.route == route]
+        first = [story.first_token for story in stories if story.first_token is not None]
+        rows.append([route, str(len(stories)), *_cells(spread(s.seconds for s in stories)), _cells(spread(first))[0]])
+    everything = spread(story.seconds for story in seen.stories)
+    first = [story.first_token for story in seen.stories if story.first_token is not None]
+    rows.append(["all", str(len(seen.stories)), *_cells(everything), _cells(spread(first))[0]])
+    heads = ("route", "jobs", "p50", "p90", "p99", "first token p50")
+    screen.table("Seconds from submission to result", heads, rows)
+    screen.plain(f"{LIMITED} alone serves route cheap, so its jobs wait for that limit.", style="dim")
+
+
+def _cells(found: Spread | None) -> list[str]:
+    return ["-"] * 3 if found is None else [f"{value:.2f} s" for value in (found.p50, found.p90, found.p99)]
+
+
+def _providers(screen: Screen, seen: Evidence) -> None:
+    answered = [result.provider for result in seen.succeeded]
+    failed = failures(seen.results)
+    rows = []
+    for name in sorted({*seen.billed, *(one for one in answered if one)}):
+        billed = seen.billed.get(name)
+        use = seen.uses.get(name)
+        rows.append(
+            [
+                name,
+                str(answered.count(name)),
+                str(sum(count for (provider, _), count in failed.items() if provider == name)),
+                *_tokens(billed),
+                "none" if use is None else f"{use.most} of {use.limit}",
+                "0" if use is None else str(use.refused),
+            ]
+        )
+    heads = (
+        "provider",
+        "jobs answered",
+        "attempts failed",
+        "tokens in",
+        "tokens out",
+        "billed",
+        "fullest window",
+        "429",
+    )
+    screen.table("Providers, by their own meters", heads, rows)
+
+
+def _tokens(billed: Billed | None) -> list[str]:
+    if billed is None:
+        return ["0", "0", "$0"]
+    return [f"{billed.input:,}", f"{billed.output:,}", f"${billed.cost:.4f}"]
+
+
+def _made_good(screen: Screen, seen: Evidence) -> None:
+    rows = [
+        [provider, kind.value.replace("_", " "), str(count)]
+        for (provider, kind), count in failures(seen.results).most_common()
+    ]
+    if rows:
+        screen.table("Attempts that failed and were made good", ("provider", "what happened", "attempts"), rows, left=2)
+
+
+def _promises(screen: Screen, seen: Evidence) -> None:
+    accepted = 1 + sum(1 for story in seen.stories if story.job)
+    use = seen.uses.get(LIMITED)
+    lines = [
+        ("accepted jobs", f"{accepted}"),
+        ("results in the stream", f"{sum(seen.stored.values())} of {len(seen.stored)} jobs: exactly one each"),
+        ("succeeded", f"{len(seen.succeeded)}"),
+        ("moved to another provider", f"{moved(seen.results)}"),
+        ("answers 429", f"{seen.rate_limited}" + (f", at {use.most / use.limit:.0%} of the limit" if use else "")),
+        ("paid for twice", f"{seen.answered_twice}, of {seen.interrupted} in flight at the killed worker"),
+        ("processes restarted", _restarts(seen.restarts.items())),
+        ("took", f"{seen.seconds:.0f} s"),
+    ]
+    screen.title("In one look")
+    for name, value in lines:
+        screen.plain(f"  {name:<27}{value}")
+
+
+def _restarts(restarts: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{name} {count}x" for name, count in restarts if count) or "none"
