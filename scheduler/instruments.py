@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.telemetry import count, measure
+from runtime.telemetry import count, level, measure
 
 if TYPE_CHECKING:
     from runtime.telemetry import Metrics
@@ -23,23 +23,21 @@ INSTRUMENTS = (
     count("leases_lost", "lease.lost", "Terms ended by another leader"),
     count("terms", "term.began", "Terms begun"),
     count("unreadable_messages", "intake.unreadable", "Submissions set aside as unreadable"),
+    level("job_queue_depth", "queue.counted", "Jobs waiting", "lane", "pool", value="value"),
+    level("job_oldest_age_seconds", "queue.aged", "Age of the oldest waiting job", "lane", value="value"),
+    level("pool_inflight", "flights.counted", "Attempts holding a reservation", "deployment", value="value"),
+    level("deployment_benched", "deployment.benched", "1 while it is left alone", "deployment", value="value"),
+    level("limiter_available", "limit.read", "What a limit has left", "domain", "unit", value="value"),
+    level("pool_slots", "pool.counted", "Calls the live workers of a pool take at once", "pool", value="value"),
     count("workers_silent", "worker.silent", "Workers that stopped beating", "pool"),
 )
 
 
 def gauges(metrics: Metrics, scheduler: Scheduler) -> None:
-    """Figures that are read from the board when the process is scraped."""
+    """Figures that are read when the process is scraped."""
 
     def flights() -> float:
-        return len(scheduler.leading.lifeline.flights) if scheduler.leading else 0
-
-    def queued() -> float:
-        return scheduler.board.counts().queued if scheduler.board else 0
-
-    def oldest() -> float:
-        return scheduler.board.counts().oldest_age if scheduler.board else 0
+        return float(len(scheduler.leading.lifeline.flights)) if scheduler.leading else 0.0
 
     metrics.gauge("leader", "1 while this process dispatches", lambda: float(scheduler.leads))
-    metrics.gauge("jobs_queued", "Jobs waiting", queued)
     metrics.gauge("jobs_in_flight", "Attempts given to workers and not ended", flights)
-    metrics.gauge("job_oldest_age_seconds", "Age of the oldest waiting job", oldest)

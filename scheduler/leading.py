@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from job_contracts import subjects
 from runtime.telemetry import INFO
+from scheduler.census import Census
 from scheduler.desk import Desk
 from scheduler.dispatcher import Dispatcher
 from scheduler.endings import Endings
@@ -64,6 +65,7 @@ class Leading:
             asyncio.create_task(self._settling.sweep(), name="settling"),
             asyncio.create_task(self.lifeline.watch(), name="lifeline"),
             asyncio.create_task(Reconciler(term, self.lifeline).run(), name="reconciler"),
+            asyncio.create_task(Census(term, self.lifeline).run(), name="census"),
         ]
         asked = asyncio.create_task(stopping.wait(), name="stopping")
         try:

@@ -1,0 +1,313 @@
+"""A scheduler with a scripted pool around it, on any bus: for tests of what the leader does with jobs and outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from catalogue.rows import ProviderRow
+from job_contracts import subjects
+from job_contracts.attempts import Assignment, Heartbeat, HeartbeatReply, Outcome
+from job_contracts.chat import Answer, Conversation, FinishReason, TextPart, Usage, UserTurn
+from job_contracts.codec import decode, encode
+from job_contracts.desk import AskJobs, Results, Statuses
+from job_contracts.failures import Failure, FailureKind
+from job_contracts.jobs import Cancel, Job, JobState, JobStatus, Ticket, body_hash
+from job_contracts.results import AttemptRecord, Result, Settlement, Times
+from runtime.bus.port import AlreadyStored, Bus, BusError, Delivery, NotFound, WrongSequence
+from runtime.clock import Clock, SystemClock
+from runtime.connection import declared
+from runtime.settings import Config
+from runtime.telemetry import Event, Telemetry
+from scheduler.service import Scheduler
+from tests.support.eventually import eventually
+
+Answering = Callable[[Assignment], "Failure | str | None"]
+"""What a scripted worker makes of an assignment: a text, a failure, or ``None`` to hold it and never answer."""
+
+
+def config(**over: Any) -> Config:
+    """Two providers, one ordered route over both, one project; quick times."""
+    values: dict[str, Any] = {
+        "providers": {
+            "alpha": {"dialect": "openai_chat", "base_url": "http://127.0.0.1:1", "key": "k"},
+            "beta": {"dialect": "openai_chat", "base_url": "http://127.0.0.1:1", "key": "k"},
+        },
+        "routes": {"fast": {"deployments": ["alpha/m", "beta/m"]}},
+        "projects": {"demo": {}},
+        "scheduler": {"lease": 2.5, "renew": 0.5, "beat_missed": 1.0, "grant_valid": 1.0, "reconcile_every": 0.3},
+    }
+    for section, changed in over.items():
+        values[section] = {**values.get(section, {}), **changed}
+    return Config.model_validate(values)
+
+
+CATALOGUE = {
+    name: ProviderRow(name=name, dialect="openai_chat", base_url="http://127.0.0.1:1") for name in ("alpha", "beta")
+}
+
+
+@dataclass
+class Pool:
+    """A worker without a provider: pulls, beats, and answers as it is told."""
+
+    bus: Bus
+    name: str
+    answering: Answering
+    slots: int = 64
+    worker: str = "w1"
+    seen: list[Assignment] = field(default_factory=list)
+    held: dict[str, Delivery] = field(default_factory=dict)
+    aborted: set[str] = field(default_factory=set)
+    beating: bool = True
+    acking: bool = True
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def start(self) -> Pool:
+        """Beat and pull."""
+        self._tasks = {asyncio.create_task(self._pull()), asyncio.create_task(self._beat())}
+        return self
+
+    async def die(self) -> None:
+        """Stop at once, as if killed: no outcome, no acknowledgement."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _beat(self) -> None:
+        while True:
+            if self.beating:
+                beat = Heartbeat(pool=self.name, worker=self.worker, slots=self.slots, attempts=tuple(self.held))
+                try:
+                    answer = await self.bus.request(
+                        subjects.heartbeat(self.name, self.worker), encode(beat), timeout=1.0
+                    )
+                except BusError:
+                    pass
+                else:
+                    for attempt in decode(HeartbeatReply, answer.data).abort:
+                        await self._abort(attempt)
+            await asyncio.sleep(0.1)
+
+    async def _abort(self, attempt: str) -> None:
+        if attempt in self.held and attempt not in self.aborted:
+            self.aborted.add(attempt)
+            order = next(order for order in self.seen if order.attempt_id == attempt)
+            await self.fail(order, Failure(kind=FailureKind.CANCELLED, message="stopped"))
+
+    async def _pull(self) -> None:
+        puller = await self.bus.pull(subjects.stream_name(subjects.WORK, 0), self.name)
+        try:
+            while True:
+                for delivery in await puller.fetch(self.slots, expires=1.0):
+                    order = decode(Assignment, delivery.message.data)
+                    self.seen.append(order)
+                    self.held[order.attempt_id] = delivery
+                    answer = self.answering(order)
+                    if isinstance(answer, Failure):
+                        await self.fail(order, answer)
+                    elif answer is not None:
+                        await self.succeed(order, answer)
+        finally:
+            await puller.close()
+
+    def record(self, order: Assignment, failure: Failure | None = None) -> AttemptRecord:
+        """The attempt's line in the job's story."""
+        return AttemptRecord(
+            number=order.attempt,
+            deployment=order.deployment,
+            provider=order.provider,
+            model=order.model,
+            started=order.grant.granted,
+            seconds=0.01,
+            failure=failure,
+            usage=Usage(input=10, output=5),
+        )
+
+    async def succeed(self, order: Assignment, text: str) -> bool:
+        """Write the result; False if somebody else's stands already."""
+        record = self.record(order)
+        result = Result(
+            job=order.job_id,
+            project=order.project,
+            state=JobState.SUCCEEDED,
+            route=order.route,
+            token=order.token,
+            body_hash=order.body_hash,
+            nonce=order.attempt_id,
+            answer=Answer(parts=(TextPart(text=text),)),
+            finish_reason=FinishReason.STOP,
+            usage=record.usage,
+            deployment=order.deployment,
+            attempts=(*order.history, record),
+            times=Times(submitted=order.submitted, finished=order.submitted),
+        )
+        settlement = Settlement(
+            state=JobState.SUCCEEDED,
+            token=order.token,
+            body_hash=order.body_hash,
+            attempt=order.attempt,
+            deployment=order.deployment,
+            usage=record.usage,
+        )
+        won = True
+        try:
+            headers = {subjects.H_SETTLEMENT: encode(settlement).decode()}
+            subject = subjects.result(order.project, order.job_id)
+            await self.bus.append(subject, encode(result), headers=headers, expect_last=0)
+        except WrongSequence:
+            won = False
+        await self._done(order)
+        return won
+
+    async def fail(self, order: Assignment, failure: Failure) -> None:
+        """Report an outcome."""
+        outcome = Outcome(
+            job_id=order.job_id,
+            project=order.project,
+            token=order.token,
+            body_hash=order.body_hash,
+            pool=self.name,
+            worker=self.worker,
+            record=self.record(order, failure),
+            history=order.history,
+            failure=failure,
+        )
+        await self.bus.append(subjects.outcome(0, order.project, order.job_id), encode(outcome))
+        await self._done(order)
+
+    async def _done(self, order: Assignment) -> None:
+        delivery = self.held.pop(order.attempt_id, None)
+        if delivery is not None and self.acking:
+            await delivery.ack()
+
+
+def _from_deployment(order: Assignment) -> Failure | str | None:
+    return f"from {order.deployment}"
+
+
+@dataclass
+class World:
+    """A bus with its streams, a scheduler, pools, and what tests ask of them."""
+
+    bus: Bus
+    config: Config
+    clock: Clock
+    scheduler: Scheduler
+    telemetry: Telemetry
+    events: dict[str, list[Event]]
+    pools: list[Pool] = field(default_factory=list)
+
+    async def pool(self, name: str, answering: Answering = _from_deployment, **over: Any) -> Pool:
+        """Start a scripted worker of a pool."""
+        pool = await Pool(self.bus, name, answering, **over).start()
+        self.pools.append(pool)
+        return pool
+
+    async def submit(self, job: str, *, project: str = "demo", body: bytes | None = None, **ticket: Any) -> Ticket:
+        """Publish a job as a producer would; keyword arguments go into its ticket."""
+        data = body if body is not None else self.body(job)
+        made = Ticket(
+            **{
+                "route": "fast",
+                "submitted": self.clock.wall(),
+                "token": f"token-{job}",
+                "body_hash": body_hash(data),
+                "input_estimate": 20,
+                **ticket,
+            }
+        )
+        headers = {subjects.H_TICKET: encode(made).decode()}
+        await self.bus.append(subjects.submit(project, job), data, headers=headers)
+        return made
+
+    async def submit_again(self, job: str, **ticket: Any) -> bool:
+        """Publish the same id again; False if the broker still holds the first."""
+        try:
+            await self.submit(job, **ticket)
+        except AlreadyStored:
+            return False
+        return True
+
+    @staticmethod
+    def body(job: str) -> bytes:
+        """A small job."""
+        conversation = Conversation(messages=(UserTurn(role="user", content="hello"),))
+        return encode(Job(id=job, route="fast", conversation=conversation))
+
+    async def cancel(self, job: str, token: str, *, project: str = "demo") -> None:
+        """Ask to stop a job."""
+        await self.bus.append(subjects.cancel(project, job), encode(Cancel(job=job, token=token)))
+
+    async def result(self, job: str, *, project: str = "demo", within: float = 8.0) -> Result:
+        """Wait for the job's record."""
+
+        async def there() -> Result | None:
+            try:
+                return decode(Result, (await self.bus.last(subjects.RES, subjects.result(project, job))).data)
+            except NotFound:
+                return None
+
+        found = await eventually(there, within=within, says=f"no result of {job}")
+        assert isinstance(found, Result)
+        return found
+
+    async def ask(self, operation: str, *jobs: str, project: str = "demo") -> Statuses | Results:
+        """Ask the desk."""
+        answer = await self.bus.request(subjects.api(project, operation), encode(AskJobs(jobs=jobs)), timeout=2.0)
+        if operation == "status":
+            return decode(Statuses, answer.data)
+        return decode(Results, answer.data)
+
+    def status(self, job: str, *, project: str = "demo") -> JobStatus | None:
+        """What the leader's policy says of a job, asked directly."""
+        board = self.scheduler.board
+        assert board is not None
+        told = board.status(project, job, self.clock.monotonic())
+        return told  # type: ignore[return-value]  # the fields tests look at have the same names
+
+    async def messages(self, stream: str) -> int:
+        """Messages in a stream."""
+        return (await self.bus.stream_state(stream)).messages
+
+    async def settled(self) -> None:
+        """Wait until nothing of any job is left in SUBMIT, OUT and WORK (the lease apart)."""
+
+        async def empty() -> bool:
+            names = [subjects.stream_name(name, 0) for name in (subjects.SUBMIT, subjects.OUT)]
+            left = [await self.messages(name) for name in names]
+            return not any(left) and await self.messages(subjects.stream_name(subjects.WORK, 0)) <= 1
+
+        await eventually(empty, within=8.0, says="something of a finished job was left behind")
+
+
+@asynccontextmanager
+async def world(bus: Bus, **over: Any) -> AsyncIterator[World]:
+    """A scheduler that leads, on a bus whose streams are made first."""
+    made = config(**over)
+    await bus.ensure(declared(made))
+    async with scheduler_on(bus, made) as running:
+        yield running
+
+
+@asynccontextmanager
+async def scheduler_on(bus: Bus, made: Config, *, owner: str = "s1", wait: bool = True) -> AsyncIterator[World]:
+    """One more scheduler on streams that exist already."""
+    telemetry, events = Telemetry(), defaultdict[str, list[Event]](list)
+    telemetry.subscribe(lambda event: events[event.name].append(event), lowest=0)
+    clock = SystemClock()
+    scheduler = Scheduler(bus, clock, telemetry, made, CATALOGUE, owner=owner, version="test")
+    running = World(bus, made, clock, scheduler, telemetry, events)
+    await scheduler.start()
+    try:
+        if wait:
+            await eventually(lambda: scheduler.leads, within=8.0, says="the scheduler does not lead")
+        yield running
+    finally:
+        for pool in running.pools:
+            await pool.die()
+        await scheduler.stop()
