@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
+from runtime.bus.port import Unreachable
 from runtime.config import ConfigError, load
 from runtime.service import run
 from runtime.settings import Config
 
-__all__ = ["BAD_CONFIG", "main", "parser"]
+__all__ = ["BAD_CONFIG", "NO_BROKER", "Unusable", "main", "parser", "shown"]
 
 BAD_CONFIG = 78
 """Exit status for a configuration that cannot be used (``EX_CONFIG`` of sysexits)."""
+
+
+NO_BROKER = 69
+"""Exit status when the broker does not answer at the start (``EX_UNAVAILABLE``); the supervisor tries again."""
+
+
+class Unusable(Exception):
+    """The configuration is well-formed, but this process cannot be set up from it; the text says why."""
 
 
 def parser(process: str, description: str) -> argparse.ArgumentParser:
@@ -28,16 +37,35 @@ def parser(process: str, description: str) -> argparse.ArgumentParser:
     return made
 
 
-def main(arguments: argparse.Namespace, serve: Callable[[Config, argparse.Namespace], Awaitable[int]]) -> int:
+def main(
+    arguments: argparse.Namespace,
+    serve: Callable[[Config, argparse.Namespace], Awaitable[int]],
+    *,
+    credentials_of: Collection[str] = (),
+) -> int:
     """Load the configuration and run the service; a bad configuration is told on stderr and ends with status 78.
 
-    ``serve`` gets the configuration (``--nats`` already applied) and the arguments, and returns the exit status.
+    ``serve`` gets the configuration (``--nats`` already applied) and the arguments, and returns the exit status. Only
+    the providers in ``credentials_of`` have their keys in it: a process holds no credential it does not use.
     """
     try:
-        config = load(arguments.config)
+        config = load(arguments.config, credentials_of=credentials_of)
     except ConfigError as error:
         sys.stderr.write(f"the configuration cannot be used:\n{error}\n")
         return BAD_CONFIG
     if arguments.nats:
         config = config.model_copy(update={"nats": config.nats.model_copy(update={"url": arguments.nats})})
-    return run(lambda: serve(config, arguments))
+    try:
+        return run(lambda: serve(config, arguments))
+    except Unusable as error:
+        sys.stderr.write(f"the configuration cannot be used:\n{error}\n")
+        return BAD_CONFIG
+    except Unreachable as error:
+        sys.stderr.write(f"the broker at {shown(config.nats.url)} cannot be reached: {error}\n")
+        return NO_BROKER
+
+
+def shown(url: str) -> str:
+    """An address without the user and password it may hold."""
+    scheme, found, rest = url.rpartition("://")
+    return f"{scheme}{found}{rest.rpartition('@')[2]}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -59,8 +59,14 @@ class ConfigError(Exception):
         self.problems = problems
 
 
-def load(path: Path, *, environ: Mapping[str, str] | None = None) -> Config:
-    """Read, fill in and validate the file at ``path``. Raises ConfigError."""
+def load(
+    path: Path, *, environ: Mapping[str, str] | None = None, credentials_of: Collection[str] | None = None
+) -> Config:
+    """Read, fill in and validate the file at ``path``. Raises ConfigError.
+
+    ``credentials_of``: the providers whose ``key`` is wanted; the keys of all others are not even looked up and come
+    out empty. ``None`` means every provider's.
+    """
     try:
         size = path.stat().st_size
         if size > MAX_FILE:
@@ -71,19 +77,24 @@ def load(path: Path, *, environ: Mapping[str, str] | None = None) -> Config:
         raise ConfigError((Problem(str(path), "", found, "a readable YAML file"),)) from error
     except UnicodeDecodeError as error:
         raise ConfigError((Problem(str(path), "", f"byte {error.start} is not UTF-8", "UTF-8 text"),)) from error
-    return parse(text, name=str(path), folder=path.parent, environ=environ)
+    return parse(text, name=str(path), folder=path.parent, environ=environ, credentials_of=credentials_of)
 
 
 def parse(
-    text: str, *, name: str = "configuration", folder: Path | None = None, environ: Mapping[str, str] | None = None
+    text: str,
+    *,
+    name: str = "configuration",
+    folder: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    credentials_of: Collection[str] | None = None,
 ) -> Config:
     """The same for text; ``name`` stands for the file in messages. Raises ConfigError."""
     variables = os.environ if environ is None else environ  # noqa: TID251 - here the environment enters, and only here
-    return _parse(text, name, Config, _Filler(variables, folder or Path()))
+    document = _Document(name, _Filler(variables, folder or Path()).fill, credentials_of)
+    return _read(text, name, Config, document)
 
 
-def _parse(text: str, name: str, kind: type[M], filler: _Filler) -> M:
-    document = _Document(name, filler.fill)
+def _read(text: str, name: str, kind: type[M], document: _Document) -> M:
     try:
         values = document.read(text)
     except yaml.MarkedYAMLError as error:
@@ -156,6 +167,7 @@ class _Document:
 
     name: str
     fill: Callable[[str], str]
+    credentials_of: Collection[str] | None
     places: dict[Path_, yaml.Mark] = field(default_factory=dict)
     keys: dict[Path_, yaml.Mark] = field(default_factory=dict)
     filled: set[Path_] = field(default_factory=set)
@@ -180,9 +192,15 @@ class _Document:
             return self._mapping(loader, node, path, (*above, node))
         if isinstance(node, yaml.SequenceNode):
             return [self._value(loader, part, (*path, i), (*above, node)) for i, part in enumerate(node.value)]
+        if self._is_unwanted_key(path):
+            return ""
         if isinstance(node.value, str) and "${" in node.value:
             return self._filled(node, path)
         return loader.construct_object(node)
+
+    def _is_unwanted_key(self, path: Path_) -> bool:
+        of_a_provider = len(path) == 3 and path[0] == "providers" and path[2] == "key"
+        return of_a_provider and self.credentials_of is not None and path[1] not in self.credentials_of
 
     def _mapping(
         self, loader: yaml.SafeLoader, node: yaml.MappingNode, path: Path_, above: tuple[yaml.Node, ...]

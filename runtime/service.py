@@ -211,7 +211,9 @@ class Service:
                 await duty.stop()
             except Exception as error:  # noqa: BLE001 - the others must still be stopped
                 name = type(duty).__name__
-                self.telemetry.emit("duty.stop_failed", ERROR, duty=name, error=type(error).__name__, at=place_of(error))
+                self.telemetry.emit(
+                    "duty.stop_failed", ERROR, duty=name, error=type(error).__name__, at=place_of(error)
+                )
                 self._status = 1
 
     def _take_signals(self) -> None:

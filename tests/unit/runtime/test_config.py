@@ -216,3 +216,19 @@ def test_a_time_that_is_none_is_refused(wrong: str) -> None:
 def test_a_time_given_twice_is_refused() -> None:
     text = MINIMAL.replace("[openai/gpt-5-mini]", "[openai/m], timeouts: {ttft: 1s, first_token: 2s}")
     assert "both" in the_problem(text).expected
+
+
+def test_a_process_holds_no_credential_it_does_not_ask_for() -> None:
+    text = """\
+providers:
+  a: {key: "${A_KEY}"}
+  b: {key: "${B_KEY}"}
+  c: {key: literal}
+routes: {fast: {deployments: [a/m, b/m]}}
+"""
+    providers = parse(text, environ={"A_KEY": "mine"}, credentials_of={"a"}).providers
+    assert {name: provider.key.get_secret_value() for name, provider in providers.items()} == {
+        "a": "mine",
+        "b": "",
+        "c": "",
+    }

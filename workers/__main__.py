@@ -1,0 +1,77 @@
+"""``python -m workers --pool NAME --config FILE``: wires a worker's process together."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import socket
+import sys
+from argparse import Namespace
+
+from catalogue.load import providers
+from runtime import command
+from runtime.bus import BusSettings, connect
+from runtime.bus.manifest import assets
+from runtime.clock import SystemClock
+from runtime.health import Health
+from runtime.service import Service
+from runtime.settings import Config
+from runtime.telemetry import INFO, WARNING, Metrics, Telemetry, write_logs
+from workers.assembly import assemble
+from workers.dialects import DIALECTS
+from workers.instruments import INSTRUMENTS, gauges
+
+END = 30.0
+"""Seconds beyond the drain in which everything must have stopped."""
+
+
+def worker_id(name: str | None) -> str:
+    """A name in subjects and outcomes that no other process has, nor this one after a restart."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "-", name or f"{socket.gethostname()}-{os.getpid()}")
+    return f"{plain[:50]}-{secrets.token_hex(4)}"
+
+
+async def serve(config: Config, arguments: Namespace) -> int:
+    """Run one worker until it is told to stop; returns the exit status."""
+    telemetry, metrics = Telemetry(), Metrics("workers")
+    write_logs(telemetry, f"workers {arguments.pool}", sys.stdout.write)
+    metrics.listen(telemetry, INSTRUMENTS)
+    worker = worker_id(arguments.name)
+
+    def of_bus(kind: str, detail: str) -> None:
+        telemetry.emit(f"bus.{kind}", INFO if kind == "connected" else WARNING, detail=detail)
+
+    name = f"worker {arguments.pool} {worker}"
+    bus = await connect(BusSettings.of(config.nats, name=name), on_event=of_bus)
+    service = Service("workers", telemetry, drain=config.workers.drain + END)
+    try:
+        await bus.ensure(assets(config), create=config.nats.manage == "create")
+        try:
+            made = assemble(
+                config,
+                pool=arguments.pool,
+                worker=worker,
+                bus=bus,
+                clock=SystemClock(),
+                telemetry=telemetry,
+                catalogue=providers(),
+                dialects=DIALECTS,
+            )
+        except ValueError as error:
+            raise command.Unusable(str(error)) from error
+        health = Health(telemetry, metrics, host=arguments.health_host, port=arguments.health_port)
+        health.check("broker", lambda: None if bus.connected else "not connected")
+        health.check("pool", lambda: "draining" if made.pool.draining else None)
+        gauges(metrics, made.pool, made.books, made.streams)
+        service.add(health, *made.duties)
+        return await service.run()
+    finally:
+        await bus.close()
+
+
+if __name__ == "__main__":
+    parser = command.parser("workers", "Calls one provider: takes its assignments, streams tokens, stores results.")
+    parser.add_argument("--pool", required=True, metavar="NAME", help="the provider of the configuration to serve")
+    given = parser.parse_args()
+    sys.exit(command.main(given, serve, credentials_of={given.pool}))

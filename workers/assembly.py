@@ -1,0 +1,117 @@
+"""Puts a worker together from its parts: used by ``__main__``, by tests and by benchmarks alike."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpx
+
+from catalogue.rows import ProviderRow
+from runtime.bus.port import Bus
+from runtime.clock import Clock
+from runtime.service import Startable
+from runtime.settings import Config
+from runtime.telemetry import Telemetry
+from workers.auth import credentials
+from workers.books import Books
+from workers.dialects.port import Dialect
+from workers.endpoint import Endpoint, row_of
+from workers.heartbeats import Heartbeats
+from workers.http import Upstream
+from workers.pool import Pool
+from workers.reporting import Reporter
+from workers.smoothing import Smoothing
+from workers.streaming import Streams
+from workers.transport import AiohttpTransport
+
+__all__ = ["Worker", "WrongPool", "assemble"]
+
+
+class WrongPool(ValueError):
+    """The pool that was asked for is no provider of the configuration, or its provider cannot be called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker's duties, in the order they are started."""
+
+    streams: Streams
+    books: Books
+    heartbeats: Heartbeats
+    pool: Pool
+    upstream: Upstream
+
+    @property
+    def duties(self) -> tuple[Startable, ...]:
+        """Start in this order; the pool stops first, the books after everything that could still cost."""
+        return _Way(self.upstream), self.streams, self.books, self.heartbeats, self.pool
+
+
+class _Way:
+    """The connections to the provider as something that is closed at the end."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+
+    async def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        await self._upstream.close()
+
+
+def assemble(
+    config: Config,
+    *,
+    pool: str,
+    worker: str,
+    bus: Bus,
+    clock: Clock,
+    telemetry: Telemetry,
+    catalogue: Mapping[str, ProviderRow],
+    dialects: Mapping[str, Dialect],
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> Worker:
+    """A worker of ``pool``; of the configuration's credentials it takes its own provider's.
+
+    Raises WrongPool, or a ValueError of ``endpoint`` or ``auth``, if the provider is not known or cannot be called.
+    """
+    provider = config.providers.get(pool)
+    if provider is None:
+        message = f"there is no provider {pool!r} in the configuration (there are: {', '.join(config.providers)})"
+        raise WrongPool(message)
+    settings, shard = config.workers, config.scheduler.shard
+    row = row_of(pool, provider, catalogue)
+    upstream = Upstream(
+        transport or AiohttpTransport(keep_alive=settings.keep_alive),
+        row,
+        credentials(row, provider.key),
+        max_bytes=settings.max_response,
+    )
+    streams = Streams(bus, telemetry, coalesce=settings.coalesce, enough=settings.coalesce_bytes)
+    endpoint = Endpoint(
+        row=row,
+        dialect=dialects[row.dialect],
+        upstream=upstream,
+        smoothing=Smoothing(provider, enabled=settings.smoothing),
+        streams=streams,
+        clock=clock,
+        telemetry=telemetry,
+    )
+    books = Books(bus, telemetry, pool=pool, worker=worker, batch=settings.facts, linger=settings.facts_linger)
+    reporter = Reporter(bus, clock, telemetry, shard=shard, persist=settings.persist, sleep=asyncio.sleep)
+    working = Pool(
+        bus,
+        endpoint,
+        reporter,
+        books,
+        pool=pool,
+        worker=worker,
+        slots=provider.slots,
+        shard=shard,
+        settings=settings,
+    )
+    heartbeats = Heartbeats(bus, telemetry, working, pool=pool, worker=worker, every=settings.beat_every)
+    return Worker(streams=streams, books=books, heartbeats=heartbeats, pool=working, upstream=upstream)

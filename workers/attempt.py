@@ -1,0 +1,306 @@
+"""One attempt: adapt, encode, send, decode, tell the tokens; in every case it comes to one ``Ending``.
+
+What is waited for: the connection (``connect``), then for a streamed answer the first token (``first_token``), then
+any further bytes (``stall``); ``total``, or the job's deadline if that is sooner, bounds everything. A plain answer
+comes in one piece when it is done: ``first_token`` has no meaning for it, ``stall`` counts once its body has begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from job_contracts.attempts import Assignment, LimitReading
+from job_contracts.chat import Conversation, Usage
+from job_contracts.failures import Failure, FailureKind
+from job_contracts.jobs import Job
+from job_contracts.results import Loss
+from job_contracts.stream import EndDelta, StartDelta
+from runtime.service import place_of
+from runtime.telemetry import ERROR
+from workers.adapting import adapted
+from workers.dialects.port import Decoded, Decoder, Encoded, Target
+from workers.endpoint import Endpoint
+from workers.http import CallFailed, Reply
+from workers.records import Ending, known_usage, partial_usage, placed
+from workers.streaming import TokenStream
+from workers.watch import Watch
+
+__all__ = ["Attempt"]
+
+T = TypeVar("T")
+
+MAX_ERROR_BODY = 256 * 1024
+"""Bytes read of an answer that only describes an error."""
+ERROR_PATIENCE = 5.0
+"""Seconds for the body of such an answer."""
+
+_WORDS = {
+    FailureKind.FIRST_TOKEN_TIMEOUT: "no first token within {seconds:g} s",
+    FailureKind.STALLED: "nothing came for {seconds:g} s in the middle of the answer",
+    FailureKind.TOTAL_TIMEOUT: "the answer was not complete within {seconds:g} s",
+    FailureKind.EXPIRED: "the job's deadline passed during the attempt",
+    FailureKind.CANCELLED: "cancelled during the attempt",
+    FailureKind.HANDED_BACK: "the worker was stopped during the attempt",
+}
+_BEFORE = {
+    FailureKind.EXPIRED: "the job's deadline had passed before the attempt",
+    FailureKind.GRANT_EXPIRED: "the grant was too old to be used",
+    FailureKind.CANCELLED: "cancelled before the attempt",
+    FailureKind.HANDED_BACK: "the worker was stopped before the attempt",
+}
+
+
+class _Stopped(Exception):
+    """The attempt ends here, for a reason of our own."""
+
+    def __init__(self, kind: FailureKind) -> None:
+        super().__init__(kind.value)
+        self.kind = kind
+
+
+class Attempt:
+    """One assignment on its way to an ending."""
+
+    __slots__ = (
+        "_calling",
+        "_decoder",
+        "_endpoint",
+        "_error_body",
+        "_first_token",
+        "_losses",
+        "_reason",
+        "_started",
+        "_started_wall",
+        "_stream",
+        "assignment",
+        "called",
+        "id",
+        "reply",
+        "target",
+    )
+
+    def __init__(self, endpoint: Endpoint, assignment: Assignment) -> None:
+        self.assignment = assignment
+        self.id = assignment.attempt_id
+        self.target: Target | None = None
+        self.reply: Reply | None = None
+        self._endpoint = endpoint
+        self._started, self._started_wall = endpoint.clock.monotonic(), endpoint.clock.wall()
+        self._reason: FailureKind | None = None
+        self._calling: asyncio.Task[Any] | None = None
+        self.called = False
+        self._first_token: float | None = None
+        self._losses: tuple[Loss, ...] = ()
+        self._decoder: Decoder | None = None
+        self._stream: TokenStream | None = None
+        self._error_body = bytearray()
+
+    def interrupt(self, kind: FailureKind) -> None:
+        """Stop the attempt (``CANCELLED``, ``HANDED_BACK``): a running call is closed, a waiting one never starts.
+
+        After the answer is complete it has no effect, nor has a second interrupt.
+        """
+        if self._reason is None:
+            self._reason = kind
+            if self._calling is not None:
+                self._calling.cancel()
+
+    async def run(self, job: Job) -> Ending:
+        """Make the attempt. Raises nothing but CancelledError; a bug becomes the failure ``INTERNAL``."""
+        try:
+            try:
+                return await self._run(job.conversation)
+            except CallFailed as broken:
+                return self.failed(broken.failure)
+            except _Stopped as stopped:
+                return self.failed(self._own_words(stopped.kind))
+        except Exception as error:  # noqa: BLE001 - the top of the attempt: a bug ends one attempt, not the pool
+            return self.broken(error)
+        finally:
+            if self._stream is not None:
+                self._stream.abandon()
+
+    def failed(self, failure: Failure) -> Ending:
+        """The ending for a failure, with what is known of its cost."""
+        partial = self._decoder.partial if self._decoder is not None else None
+        produced = self._first_token is not None or (partial is not None and partial.produced)
+        usage = Usage()
+        if self.called and failure.kind is not FailureKind.CONNECT and not self._was_error_answer:
+            usage = partial_usage(partial, self.assignment.grant.input_tokens)
+        limits: tuple[LimitReading, ...] = ()
+        if self.reply is not None and self.target is not None:
+            limits = self._endpoint.dialect.limits(self.target, self.reply.headers)
+        placed_failure = placed(failure, self.assignment, produced=produced)
+        return self._ending(failure=placed_failure, usage=usage, limits=limits)
+
+    def broken(self, error: Exception) -> Ending:
+        """The ending for a bug of ours: its type and place are told, its text may hold content."""
+        where = place_of(error)
+        self._endpoint.telemetry.emit("attempt.broken", ERROR, attempt=self.id, error=type(error).__name__, at=where)
+        words = f"the worker failed unexpectedly ({type(error).__name__})"
+        failure = placed(Failure(kind=FailureKind.INTERNAL, message=words), self.assignment, produced=False)
+        usage = partial_usage(None, self.assignment.grant.input_tokens) if self.called else Usage()
+        return self._ending(failure=failure, usage=usage)
+
+    async def close(self) -> None:
+        """Give the connection back; called after the result is stored, by when the answer's very end has come too."""
+        if self.reply is not None:
+            try:
+                await self.reply.close()
+            except Exception as error:  # noqa: BLE001 - whatever a transport does here, the attempt has ended
+                self._endpoint.telemetry.emit("attempt.close_failed", ERROR, error=type(error).__name__)
+
+    # -- the steps
+
+    async def _run(self, conversation: Conversation) -> Ending:
+        endpoint, assignment = self._endpoint, self.assignment
+        self._check()
+        conversation, losses = adapted(conversation, assignment.adaptation)
+        target = self.target = endpoint.target(assignment.model, stream=assignment.stream)
+        encoded = endpoint.dialect.encode(conversation, target)
+        self._losses = losses + encoded.losses
+        await self._interruptible(endpoint.smoothing.turn(assignment.grant.domain, assignment.model))
+        self._check()
+        self._started, self._started_wall = endpoint.clock.monotonic(), endpoint.clock.wall()
+        decoded = await self._call(encoded, target)
+        usage = known_usage(decoded, conversation)
+        if self._stream is not None:
+            await self._stream.end(EndDelta(finish_reason=decoded.finish_reason, usage=usage))
+        return self._ending(decoded=decoded, usage=usage)
+
+    def _check(self) -> None:
+        """Whether the attempt may (still) be made."""
+        assignment, now = self.assignment, self._endpoint.clock.wall()
+        if self._reason is not None:
+            raise _Stopped(self._reason)
+        if assignment.deadline is not None and now >= assignment.deadline:
+            raise _Stopped(FailureKind.EXPIRED)
+        if now - assignment.grant.granted > assignment.grant.valid_for:
+            raise _Stopped(FailureKind.GRANT_EXPIRED)
+
+    async def _call(self, encoded: Encoded, target: Target) -> Decoded:
+        total, kind = self.assignment.timeouts.total, FailureKind.TOTAL_TIMEOUT
+        if self.assignment.deadline is not None:
+            left = self.assignment.deadline - self._endpoint.clock.wall()
+            if left < total:
+                total, kind = left, FailureKind.EXPIRED
+        watch = Watch(asyncio.get_running_loop(), self.interrupt, total=total, kind=kind)
+        try:
+            return await self._interruptible(self._exchange(encoded, target, watch))
+        except (CallFailed, _Stopped):
+            if self._reason in (FailureKind.CANCELLED, FailureKind.HANDED_BACK):
+                raise
+            if self._was_error_answer:  # only its description was cut short
+                raise CallFailed(self._error(target)) from None
+            # An answer whose end had come before the connection broke is whole.
+            whole = self._decoder.finish() if self._decoder is not None and self._decoder.complete else None
+            if isinstance(whole, Decoded):
+                return whole
+            raise
+        finally:
+            watch.stop()
+
+    async def _exchange(self, encoded: Encoded, target: Target, watch: Watch) -> Decoded:
+        endpoint, timeouts, streamed = self._endpoint, self.assignment.timeouts, self.assignment.stream
+        if streamed:
+            watch.expect(FailureKind.FIRST_TOKEN_TIMEOUT, timeouts.first_token)
+        self.called = True
+        reply = self.reply = await endpoint.upstream.send(encoded, attempt_id=self.id, connect=timeouts.connect)
+        if self._was_error_answer:
+            watch.expect(FailureKind.STALLED, ERROR_PATIENCE)
+            while len(self._error_body) < MAX_ERROR_BODY and (data := await reply.read()):
+                self._error_body += data
+            raise CallFailed(self._error(target))
+        decoder = endpoint.dialect.decoder(
+            target, content_type=reply.content_type, max_bytes=endpoint.upstream.max_bytes, names=encoded.names
+        )
+        self._decoder = decoder
+        stream = self._begin_stream() if streamed and decoder.failure is None else None
+        while decoder.failure is None and not decoder.complete and (data := await reply.read()):
+            deltas = decoder.feed(data)
+            if stream is not None and deltas:
+                if self._first_token is None:
+                    self._first_token = endpoint.clock.monotonic() - self._started
+                await stream.add(deltas)
+            if self._first_token is not None or (not streamed and not data.isspace()):
+                watch.expect(FailureKind.STALLED, timeouts.stall)
+        finished = decoder.finish()
+        if isinstance(finished, Failure):
+            raise CallFailed(finished)
+        return finished
+
+    def _begin_stream(self) -> TokenStream:
+        assignment = self.assignment
+        stream = self._stream = self._endpoint.streams.open(assignment.project, assignment.job_id, assignment.attempt)
+        stream.start(
+            StartDelta(
+                deployment=assignment.deployment,
+                provider=assignment.provider,
+                model=assignment.model,
+                switched_from=assignment.switched_from,
+                reason=assignment.switch_reason,
+            )
+        )
+        return stream
+
+    @property
+    def _was_error_answer(self) -> bool:
+        return self.reply is not None and not 200 <= self.reply.status < 300
+
+    def _error(self, target: Target) -> Failure:
+        """What an answer with another status than 2xx says, as far as its description came."""
+        reply = self.reply
+        assert reply is not None  # noqa: S101 - an error answer is an answer
+        if 300 <= reply.status < 400:
+            words = f"the provider answered with a redirect ({reply.status}), which is never followed"
+            kind, remedy = FailureKind.MALFORMED_RESPONSE, "correct the provider's base_url"
+            return Failure(kind=kind, message=words, remedy=remedy, status=reply.status)
+        body = bytes(self._error_body[:MAX_ERROR_BODY])
+        return self._endpoint.dialect.failure(target, reply.status, reply.headers, body)
+
+    async def _interruptible(self, step: Coroutine[Any, Any, T]) -> T:
+        """Await ``step`` such that ``interrupt`` ends it. Raises _Stopped with the interrupt's kind."""
+        task = self._calling = asyncio.current_task()
+        try:
+            return await step
+        except asyncio.CancelledError:
+            if self._reason is None or task is None:
+                raise  # somebody else's: the process ends
+            task.uncancel()
+            raise _Stopped(self._reason) from None
+        finally:
+            self._calling = None
+
+    # -- the ending
+
+    def _own_words(self, kind: FailureKind) -> Failure:
+        timeouts = self.assignment.timeouts
+        seconds = {
+            FailureKind.FIRST_TOKEN_TIMEOUT: timeouts.first_token,
+            FailureKind.STALLED: timeouts.stall,
+            FailureKind.TOTAL_TIMEOUT: timeouts.total,
+        }.get(kind, 0.0)
+        words = (_WORDS if self.called else _BEFORE).get(kind, kind.value)
+        return Failure(kind=kind, message=words.format(seconds=seconds))
+
+    def _ending(
+        self,
+        *,
+        usage: Usage,
+        decoded: Decoded | None = None,
+        failure: Failure | None = None,
+        limits: tuple[LimitReading, ...] = (),
+    ) -> Ending:
+        return Ending(
+            started=self._started_wall,
+            seconds=self._endpoint.clock.monotonic() - self._started,
+            decoded=decoded,
+            failure=failure,
+            called=self.called,
+            first_token=self._first_token,
+            usage=usage,
+            losses=self._losses,
+            limits=limits,
+        )

@@ -1,0 +1,278 @@
+"""A pool's worker: takes as many assignments as it has free slots, makes the attempts, answers for each of them.
+
+An assignment in hand ends in exactly one of: a result (ours or another's), an outcome, a dead letter; then its cost
+goes to the books, which acknowledge it. What is fetched starts at once: the scheduler's grant is already running out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+
+from job_contracts import subjects
+from job_contracts.attempts import Assignment, LimitReading
+from job_contracts.failures import Failure, FailureKind
+from job_contracts.jobs import Job
+from runtime.bus.port import Bus, BusError, Delivery, NotFound, OutcomeUnknown, Puller, Unreachable
+from runtime.service import Duty, place_of
+from runtime.settings import Workers
+from runtime.telemetry import ERROR, INFO, WARNING
+from workers.attempt import Attempt
+from workers.books import Books
+from workers.dialects.port import Target
+from workers.endpoint import Endpoint
+from workers.http import Reply
+from workers.intake import InvalidJob, Readable, Unreadable, dead_letter, outcome_of_unreadable, read, read_job
+from workers.records import Ending, fact_of, outcome_of, result_of, settlement_of
+from workers.reporting import Reporter, Stored
+
+__all__ = ["Pool"]
+
+FETCH_EXPIRES = 5.0
+"""Seconds a request for work stays open at the broker."""
+GATHER = 0.002
+"""Seconds to wait for more free slots when there are few: a request for each single slot would cost more."""
+_FEW = 8
+_MAX_ABORTED = 10_000
+HAND_BACK_WITHIN = 8.0
+"""Seconds to report what was handed back."""
+_BLOB_TRIES = 3
+
+
+class Pool(Duty):
+    """The duty that works. ``worker`` is this process's name in heartbeats and outcomes."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        endpoint: Endpoint,
+        reporter: Reporter,
+        books: Books,
+        *,
+        pool: str,
+        worker: str,
+        slots: int,
+        shard: int,
+        settings: Workers,
+    ) -> None:
+        # Its end takes the drain, then a moment to hand back and report the rest.
+        super().__init__("pool", endpoint.telemetry, grace=settings.drain + 10.0)
+        self.slots = slots
+        self.running = 0
+        self._bus, self._endpoint, self._reporter, self._books = bus, endpoint, reporter, books
+        self._pool, self._worker = pool, worker
+        self._work = subjects.stream_name(subjects.WORK, shard)
+        self._settings = settings
+        self._puller: Puller | None = None
+        self._in_hand: dict[str, Attempt] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._aborted: OrderedDict[str, None] = OrderedDict()
+        self._answers: dict[str, tuple[Target, Reply]] = {}
+        self._freed = asyncio.Event()
+
+    # -- what heartbeats tell
+
+    @property
+    def draining(self) -> bool:
+        return self.stopping.is_set()
+
+    def attempts(self) -> tuple[str, ...]:
+        """Ids of all attempts in hand."""
+        return tuple(self._in_hand)
+
+    def readings(self) -> dict[str, tuple[LimitReading, ...]]:
+        """What the newest answer of each deployment said of its limits. Forgets them."""
+        answers, self._answers = self._answers, {}
+        found: dict[str, tuple[LimitReading, ...]] = {}
+        for deployment, (target, reply) in answers.items():
+            readings = self._endpoint.dialect.limits(target, reply.headers)
+            if readings:
+                found[deployment] = readings
+        return found
+
+    def abort(self, attempts: tuple[str, ...]) -> None:
+        """Stop these attempts; those that are still on their way here will not start."""
+        for attempt_id in attempts:
+            attempt = self._in_hand.get(attempt_id)
+            if attempt is not None:
+                attempt.interrupt(FailureKind.CANCELLED)
+            else:
+                self._aborted[attempt_id] = None
+                if len(self._aborted) > _MAX_ABORTED:
+                    self._aborted.popitem(last=False)
+
+    # -- taking work
+
+    async def opened(self) -> None:
+        """Bind to the pool's consumer. Raises BusError if there is none."""
+        self._puller = await self._bus.pull(self._work, self._pool)
+        self.telemetry.emit("pool.started", INFO, pool=self._pool, worker=self._worker, slots=self.slots)
+
+    async def run(self) -> None:
+        """Fetch and start until told to stop, then finish or hand back."""
+        puller = self._puller
+        assert puller is not None  # noqa: S101 - opened before
+        while not self.stopping.is_set():
+            free = await self._free()
+            if free:
+                for delivery in await puller.fetch(free, expires=FETCH_EXPIRES):
+                    self._begin(delivery)
+        await self._drain()
+
+    async def stop(self) -> None:
+        """Take no more; let calls finish within the drain; hand back what did not start, and then the rest."""
+        if not self.stopping.is_set():
+            self.stopping.set()
+            self._freed.set()
+            if self._puller is not None:
+                for delivery in await self._puller.close():
+                    self._begin(delivery)
+            for attempt in tuple(self._in_hand.values()):
+                if not attempt.called:
+                    attempt.interrupt(FailureKind.HANDED_BACK)
+        await super().stop()
+
+    async def _free(self) -> int:
+        """Slots to reserve for the next fetch; 0 if something has to come first."""
+        if self._books.unsettled >= self._settings.unsettled:
+            await self.pause(0.05)
+            return 0
+        free = self.slots - self.running
+        if free <= 0:
+            self._freed.clear()
+            await self._freed.wait()
+        elif free < min(_FEW, self.slots // 4):
+            await asyncio.sleep(GATHER)
+            free = self.slots - self.running
+        return max(free, 0) if not self.stopping.is_set() else 0
+
+    def _begin(self, delivery: Delivery) -> None:
+        self.running += 1
+        task = asyncio.create_task(self._answer_for(delivery))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self.running -= 1
+        self._freed.set()
+
+    async def _drain(self) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._settings.drain)
+        for attempt in tuple(self._in_hand.values()):
+            attempt.interrupt(FailureKind.HANDED_BACK)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=HAND_BACK_WITHIN)
+        if self._tasks:
+            self.telemetry.emit("pool.left_behind", WARNING, attempts=len(self._tasks))
+
+    # -- one assignment
+
+    async def _answer_for(self, delivery: Delivery) -> None:
+        try:
+            found = read(delivery.message, self._pool)
+            if isinstance(found, Unreadable):
+                await self._set_aside(delivery, found)
+            else:
+                await self._attempt(delivery, found)
+        except Exception as error:  # noqa: BLE001 - the top of the task: not acknowledged, so the leader misses it
+            self.telemetry.emit("pool.failed", ERROR, error=type(error).__name__, at=place_of(error))
+
+    async def _set_aside(self, delivery: Delivery, found: Unreadable) -> None:
+        now = self._endpoint.clock.wall()
+        self.telemetry.emit("pool.unreadable", ERROR, project=found.project, job=found.job, seq=delivery.message.seq)
+        await self._reporter.dead_letter(dead_letter(delivery.message, found, stream=self._work, at=now))
+        outcome = outcome_of_unreadable(found, pool=self._pool, worker=self._worker, at=now)
+        if outcome is not None:
+            await self._reporter.outcome(outcome)
+        self._books.enter(delivery, None)
+
+    async def _attempt(self, delivery: Delivery, found: Readable | InvalidJob) -> None:
+        attempt = Attempt(self._endpoint, found.assignment)
+        if attempt.id in self._in_hand:  # whoever has it answers for it
+            self.telemetry.emit("pool.twice", WARNING, attempt=attempt.id)
+            self._books.enter(delivery, None)
+            return
+        self._in_hand[attempt.id] = attempt
+        if attempt.id in self._aborted:
+            attempt.interrupt(FailureKind.CANCELLED)
+        elif self.stopping.is_set():
+            attempt.interrupt(FailureKind.HANDED_BACK)
+        try:
+            job = found.failure if isinstance(found, InvalidJob) else await self._job(found.assignment)
+            ending = attempt.failed(job) if isinstance(job, Failure) else await attempt.run(job)
+            tags = {} if isinstance(job, Failure) else job.tags
+            try:
+                await self._report(delivery, found.assignment, ending, tags)
+            except Exception as error:  # noqa: BLE001 - an answer that cannot be written is still an outcome
+                await self._report(delivery, found.assignment, attempt.broken(error), tags)
+        finally:
+            del self._in_hand[attempt.id]
+            if attempt.reply is not None and attempt.target is not None:
+                self._answers[found.assignment.deployment] = attempt.target, attempt.reply
+            await attempt.close()
+
+    async def _job(self, assignment: Assignment) -> Job | Failure:
+        """The job, from the assignment itself or from the blob where its body lies."""
+        if assignment.job is not None:
+            return assignment.job
+        assert assignment.blob is not None  # noqa: S101 - read() has seen to it
+        pause = 0.1
+        for _ in range(_BLOB_TRIES):
+            try:
+                body = await self._bus.get_blob(f"{assignment.project}.{assignment.job_id}", assignment.blob, of="job")
+            except NotFound:
+                words, remedy = "the job's body is not stored (any more)", "submit the job again"
+                return Failure(kind=FailureKind.INVALID_JOB, message=words, remedy=remedy)
+            except (Unreachable, OutcomeUnknown):
+                await asyncio.sleep(pause)
+                pause *= 2
+            except BusError as error:
+                words = f"the job's body cannot be used ({type(error).__name__})"
+                return Failure(kind=FailureKind.INVALID_JOB, message=words, remedy="submit the job again")
+            else:
+                return read_job(assignment, body)
+        return Failure(kind=FailureKind.HANDED_BACK, message="the job's body could not be fetched from the broker")
+
+    async def _report(self, delivery: Delivery, assignment: Assignment, ending: Ending, tags: dict[str, str]) -> None:
+        if ending.decoded is not None:
+            stored = await self._reporter.result(
+                result_of(
+                    assignment,
+                    ending,
+                    ending.decoded,
+                    nonce=f"{assignment.attempt_id}@{self._worker}",
+                    finished=self._endpoint.clock.wall(),
+                    tags=tags,
+                ),
+                settlement_of(assignment, ending),
+            )
+        else:
+            failure = ending.failure
+            assert failure is not None  # noqa: S101 - an ending without an answer has a failure
+            outcome = outcome_of(assignment, ending, failure, pool=self._pool, worker=self._worker)
+            stored = await self._reporter.outcome(outcome)
+        won = ending.decoded is not None and stored is Stored.OURS
+        fact = fact_of(assignment, ending, won=won, tags=tags) if ending.called else None
+        # Without a stored report nothing is acknowledged: the leader misses the attempt and tries again.
+        self._books.enter(delivery if stored is not Stored.UNKNOWN else None, fact)
+        self._tell(assignment, ending, stored)
+
+    def _tell(self, assignment: Assignment, ending: Ending, stored: Stored) -> None:
+        usage, failure = ending.usage, ending.failure
+        self.telemetry.emit(
+            "attempt.ended",
+            attempt=assignment.attempt_id,
+            project=assignment.project,
+            provider=assignment.provider,
+            model=assignment.model,
+            outcome=failure.kind.value if failure is not None else "succeeded",
+            stored=stored.value,
+            seconds=ending.seconds if ending.called else None,
+            first_token=ending.first_token,
+            input=usage.input,
+            output=usage.output,
+            cache_read=usage.cache_read,
+            reasoning=usage.reasoning,
+        )

@@ -1,0 +1,181 @@
+"""What an attempt's end looks like to everybody else: record, result, settlement, outcome, fact. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from job_contracts.attempts import Assignment, LimitReading, Outcome
+from job_contracts.chat import Conversation, Usage
+from job_contracts.facts import AttemptFact, Reason
+from job_contracts.failures import Failure, FailureKind
+from job_contracts.jobs import BlobRef, JobState
+from job_contracts.results import AttemptRecord, Loss, Result, Settlement, Times
+from workers.dialects import tokens
+from workers.dialects.port import Decoded, Partial
+
+__all__ = [
+    "Ending",
+    "fact_of",
+    "known_usage",
+    "outcome_of",
+    "partial_usage",
+    "pointer_of",
+    "result_of",
+    "settlement_of",
+]
+
+MAX_MESSAGE = 2_000
+"""Characters of a failure's message: providers sometimes answer with a page."""
+MAX_LOSSES = 50
+NOTHING = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ended: an answer or a failure. Times in seconds, ``started`` in UTC."""
+
+    started: float
+    seconds: float
+    decoded: Decoded | None = None
+    failure: Failure | None = None
+    called: bool = True
+    """Whether the provider was called at all."""
+    first_token: float | None = None
+    usage: Usage = NOTHING
+    losses: tuple[Loss, ...] = ()
+    limits: tuple[LimitReading, ...] = ()
+
+    def failed(self, failure: Failure) -> Ending:
+        """The same end, but it is this failure."""
+        return replace(self, decoded=None, failure=failure)
+
+
+def known_usage(decoded: Decoded, conversation: Conversation) -> Usage:
+    """The usage of a complete answer; where the provider told none, the prompt is estimated from its text."""
+    usage = decoded.usage
+    if usage.reported:
+        return usage
+    return usage.model_copy(update={"input": usage.input or tokens.estimate(conversation)})
+
+
+def partial_usage(partial: Partial | None, reserved_input: int) -> Usage:
+    """What an answer that broke has cost: as far as the provider told it, else estimated.
+
+    The prompt is taken as reserved, because the provider had it; the output is counted from its characters.
+    """
+    if partial is None:
+        return Usage(input=reserved_input, reported=False)
+    told = partial.usage
+    output = max(told.output, tokens.of_characters(partial.output_characters))
+    if told.reported and told.input and output == told.output:
+        return told
+    return told.model_copy(update={"input": told.input or reserved_input, "output": output, "reported": False})
+
+
+def record_of(assignment: Assignment, ending: Ending) -> AttemptRecord:
+    """The attempt as the job's story tells it."""
+    return AttemptRecord(
+        number=assignment.attempt,
+        deployment=assignment.deployment,
+        provider=assignment.provider,
+        model=assignment.model,
+        started=ending.started,
+        seconds=ending.seconds,
+        first_token=ending.first_token,
+        failure=ending.failure,
+        usage=ending.usage,
+        losses=ending.losses[:MAX_LOSSES],
+    )
+
+
+def result_of(
+    assignment: Assignment, ending: Ending, decoded: Decoded, *, nonce: str, finished: float, tags: dict[str, str]
+) -> Result:
+    """The job's one terminal record, for an answer."""
+    return Result(
+        job=assignment.job_id,
+        project=assignment.project,
+        state=JobState.SUCCEEDED,
+        route=assignment.route,
+        token=assignment.token,
+        body_hash=assignment.body_hash,
+        nonce=nonce,
+        answer=decoded.answer,
+        finish_reason=decoded.finish_reason,
+        finish_raw=decoded.finish_raw,
+        usage=ending.usage,
+        cost=decoded.cost,
+        provider=assignment.provider,
+        model=decoded.model or assignment.model,
+        deployment=assignment.deployment,
+        attempts=(*assignment.history, record_of(assignment, ending)),
+        times=Times(submitted=assignment.submitted, dispatched=assignment.grant.granted, finished=finished),
+        tags=tags,
+    )
+
+
+def pointer_of(result: Result, blob: BlobRef) -> Result:
+    """The same result without its answer, which lies with the whole record in ``blob``."""
+    return result.model_copy(update={"answer": None, "blob": blob})
+
+
+def settlement_of(assignment: Assignment, ending: Ending) -> Settlement:
+    """What the scheduler reads of a result."""
+    return Settlement(
+        state=JobState.SUCCEEDED,
+        token=assignment.token,
+        body_hash=assignment.body_hash,
+        attempt=assignment.attempt,
+        deployment=assignment.deployment,
+        usage=ending.usage,
+        seconds=ending.seconds,
+        first_token=ending.first_token,
+    )
+
+
+def outcome_of(assignment: Assignment, ending: Ending, failure: Failure, *, pool: str, worker: str) -> Outcome:
+    """What the scheduler decides the next step from."""
+    return Outcome(
+        job_id=assignment.job_id,
+        project=assignment.project,
+        token=assignment.token,
+        body_hash=assignment.body_hash,
+        pool=pool,
+        worker=worker,
+        record=record_of(assignment, ending),
+        failure=failure,
+        limits=ending.limits,
+        called=ending.called,
+    )
+
+
+def placed(failure: Failure, assignment: Assignment, *, produced: bool) -> Failure:
+    """A failure with where it happened, and its message bounded."""
+    message = failure.message if len(failure.message) <= MAX_MESSAGE else f"{failure.message[:MAX_MESSAGE]}…"
+    where = {"provider": assignment.provider, "deployment": assignment.deployment}
+    return failure.model_copy(update={**where, "message": message, "produced": failure.produced or produced})
+
+
+def fact_of(assignment: Assignment, ending: Ending, *, won: bool, tags: dict[str, str]) -> AttemptFact:
+    """What the ledger is told of an attempt that called its provider."""
+    failure = ending.failure
+    reason: Reason = "user"
+    if failure is not None:
+        reason = "cancelled" if failure.kind is FailureKind.CANCELLED else "failed"
+    return AttemptFact(
+        attempt=assignment.attempt_id,
+        project=assignment.project,
+        route=assignment.route,
+        deployment=assignment.deployment,
+        provider=assignment.provider,
+        model=assignment.model,
+        started=ending.started,
+        seconds=ending.seconds,
+        first_token=ending.first_token,
+        usage=ending.usage,
+        cost=ending.decoded.cost if ending.decoded is not None else None,
+        reason=reason,
+        failure=failure.kind if failure is not None else None,
+        won=won,
+        tags=tags,
+    )

@@ -1,0 +1,161 @@
+"""Stores what became of an attempt: the job's one result, an outcome, or a dead letter.
+
+A write whose fate is unknown is read back and repeated until it is known (rules R10 of the fence): a result is
+create-only and carries its writer's nonce, so whoever finds it knows whose it is; an outcome names its attempt.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from enum import Enum
+
+from job_contracts import subjects
+from job_contracts.attempts import Outcome
+from job_contracts.codec import ContractError, decode, encode
+from job_contracts.facts import DeadLetter
+from job_contracts.results import Result, Settlement
+from runtime.bus.port import AlreadyStored, Bus, BusError, NotFound, StreamFull, TooLarge, WrongSequence
+from runtime.clock import Clock
+from runtime.telemetry import ERROR, WARNING, Telemetry
+from workers.records import pointer_of
+
+__all__ = ["Reporter", "Stored"]
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+HEADROOM = 512
+"""Bytes of a message that belong to the protocol."""
+
+
+class Stored(Enum):
+    """What became of a write."""
+
+    OURS = "ours"
+    """It is stored."""
+    THEIRS = "theirs"
+    """Another record was there first; nothing of ours is visible."""
+    UNKNOWN = "unknown"
+    """The broker did not answer in all the time we had."""
+
+
+class Reporter:
+    """Writes one pool's reports. ``persist``: seconds to go on trying; ``sleep`` waits, a test may hold it."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        shard: int,
+        persist: float,
+        sleep: Callable[[float], Awaitable[object]],
+    ) -> None:
+        self._bus, self._clock, self._telemetry = bus, clock, telemetry
+        self._shard, self._persist, self._sleep = shard, persist, sleep
+        self._stream = subjects.stream_name(subjects.OUT, shard)
+
+    async def result(self, result: Result, settlement: Settlement) -> Stored:
+        """Make ``result`` the job's one visible end, unless another record is there already."""
+        headers = {subjects.H_SETTLEMENT: encode(settlement).decode()}
+        data = encode(result)
+        subject = subjects.result(result.project, result.job)
+
+        async def write() -> None:
+            payload = await self._in_blob(result, data) if self._too_large(data, headers) else data
+            try:
+                await self._bus.append(subject, payload, headers=headers, expect_last=0)
+            except TooLarge:
+                pointer = await self._in_blob(result, data)
+                await self._bus.append(subject, pointer, headers=headers, expect_last=0)
+
+        async def look() -> Stored | None:
+            there = await self._bus.last(subjects.RES, subject)
+            return Stored.OURS if _nonce(there.data) == result.nonce else Stored.THEIRS
+
+        return await self._until_known("result", write, look, exclusive=True)
+
+    async def outcome(self, outcome: Outcome) -> Stored:
+        """Tell the leader how an attempt ended that did not write the job's result."""
+        subject = subjects.outcome(self._shard, outcome.project, outcome.job_id)
+        data = encode(outcome)
+
+        async def write() -> None:
+            await self._bus.append(subject, data)
+
+        async def look() -> Stored | None:
+            there = await self._bus.last(self._stream, subject)
+            return Stored.OURS if there.data == data else None
+
+        return await self._until_known("outcome", write, look)
+
+    async def dead_letter(self, letter: DeadLetter) -> Stored:
+        """Set a message aside for a person to look at. May be stored twice if the broker does not answer."""
+        subject = subjects.dead(letter.project, letter.job)
+        data = encode(letter)
+
+        async def write() -> None:
+            await self._bus.append(subject, data)
+
+        async def look() -> Stored | None:
+            return None
+
+        return await self._until_known("dead_letter", write, look)
+
+    async def _until_known(
+        self,
+        what: str,
+        write: Callable[[], Awaitable[None]],
+        look: Callable[[], Awaitable[Stored | None]],
+        *,
+        exclusive: bool = False,
+    ) -> Stored:
+        """Write, and after anything but a clear answer look and write again, until ``persist`` seconds are over.
+
+        ``exclusive``: a refusal of the very first write means that somebody else was there first.
+        """
+        until = self._clock.monotonic() + self._persist
+        pause, first = _FIRST_PAUSE, True
+        while True:
+            try:
+                await write()
+            except BusError as error:
+                if exclusive and first and isinstance(error, WrongSequence | AlreadyStored):
+                    return Stored.THEIRS
+                severity = ERROR if isinstance(error, StreamFull) else WARNING
+                self._telemetry.emit("report.retried", severity, what=what, error=type(error).__name__)
+            else:
+                return Stored.OURS
+            first = False
+            seen: Stored | None = None
+            looked = False
+            while not looked:
+                if self._clock.monotonic() >= until:
+                    self._telemetry.emit("report.given_up", ERROR, what=what)
+                    return Stored.UNKNOWN
+                await self._sleep(pause * random.uniform(0.5, 1.0))
+                pause = min(pause * 2, _LONGEST_PAUSE)
+                try:
+                    seen, looked = await look(), True
+                except NotFound:
+                    looked = True  # as far as a read can know: write again, create-only keeps it single
+                except BusError:
+                    continue
+            if seen is not None:
+                return seen
+
+    def _too_large(self, data: bytes, headers: Mapping[str, str]) -> bool:
+        more = sum(len(name) + len(value.encode()) + 4 for name, value in headers.items())
+        return len(data) + more + HEADROOM > self._bus.max_payload
+
+    async def _in_blob(self, result: Result, data: bytes) -> bytes:
+        """Put the whole record where there is room; returns the record that points there."""
+        blob = await self._bus.put_blob(f"{result.project}.{result.job}", data, of="result")
+        return encode(pointer_of(result, blob))
+
+
+def _nonce(data: bytes) -> str | None:
+    try:
+        return decode(Result, data).nonce
+    except ContractError:
+        return None  # another version's record: not ours
