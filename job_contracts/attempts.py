@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from job_contracts.codec import VERSION, Version, Wire
 from job_contracts.failures import Failure
@@ -69,14 +69,7 @@ class Assignment(Wire):
     """The leader's term that dispatched it."""
     blob: BlobRef | None = None
     job: Job | None = None
-    """Exactly one of ``job`` and ``blob`` is there."""
-
-    @model_validator(mode="after")
-    def _one_body(self) -> Assignment:
-        if (self.job is None) == (self.blob is None):
-            message = "job: there must be either job or blob, not both or neither"
-            raise ValueError(message)
-        return self
+    """Exactly one of ``job`` and ``blob`` is there; the worker sees to it, so that it can name what is wrong."""
 
     @property
     def attempt_id(self) -> str:

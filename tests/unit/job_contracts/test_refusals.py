@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 
-from job_contracts.attempts import Assignment
 from job_contracts.chat import Conversation
 from job_contracts.codec import ContractError, Wire, check, dotted
 from job_contracts.jobs import BlobRef, Job, Ticket
-from tests.support import builders
 
 USER = {"role": "user", "content": "hi"}
 TOOL = {"name": "look"}
@@ -158,17 +156,6 @@ def test_a_value_that_was_sent_is_not_repeated() -> None:
     with pytest.raises(ContractError) as refused:
         check(Conversation, turns(USER | {"content": {"private": "my diary"}}))
     assert "diary" not in str(refused.value)
-
-
-@pytest.mark.parametrize("both", [True, False])
-def test_an_assignment_has_one_body(both: bool) -> None:
-    blob = {"chunks": 1, "size": 1, "sha256": "ab" * 32}
-    values = builders.assignment().model_dump() | {"blob": blob}
-    if not both:
-        values |= {"blob": None, "job": None}
-    with pytest.raises(ContractError, match="either job or blob") as refused:
-        check(Assignment, values)
-    assert refused.value.field == "job"
 
 
 def test_a_location_is_written_as_people_write_it() -> None:
