@@ -91,6 +91,8 @@ class Quirks(BaseModel):
     # -- gemini
     call_ids: bool = False
     """Calls and their results carry ids."""
+    result_images: bool = False
+    """Results of tools may hold images; else they are sent beside the result."""
     call_signature: str = ""
     """Stands in for the signature of a call that another model made, where the model refuses calls without one."""
     schema_field: Literal["responseJsonSchema", "responseSchema"] = "responseJsonSchema"

@@ -286,22 +286,25 @@ class _Contents:
                         self._losses.add("converted", f"messages[{at}].refusal", "the refusal is sent as text")
                         parts += self._text(part.text, at)
                     case ReasoningPart():
-                        parts += self._reasoning(part, at)
+                        self._reasoning(part, at, parts)
                     case ToolCallPart():
                         parts.append(self._call(part, at, stand_in))
                         stand_in = ""  # only the first of parallel calls bears one
         if parts:
             self._contents.append({"role": "model", "parts": parts})
 
-    def _reasoning(self, part: ReasoningPart, at: int) -> list[dict[str, Any]]:
+    def _reasoning(self, part: ReasoningPart, at: int, parts: list[dict[str, Any]]) -> None:
+        """A thought with its signature, or a signature alone: that of the text before it, as the model gave it."""
         if fits(part, self._family) and part.signature:
-            sent: dict[str, Any] = {"text": part.text, "thoughtSignature": part.signature}
             if part.text:
-                sent["thought"] = True
-            return [sent]
+                parts.append({"text": part.text, "thought": True, "thoughtSignature": part.signature})
+            elif parts and parts[-1].keys() == {"text"}:
+                parts[-1]["thoughtSignature"] = part.signature
+            else:
+                parts.append({"text": "", "thoughtSignature": part.signature})
+            return
         if part.text or part.signature or part.redacted:
             self._losses.add("dropped", f"messages[{at}].reasoning", "it has no signature of this model's family")
-        return []
 
     def _call(self, part: ToolCallPart, at: int, stand_in: str) -> dict[str, Any]:
         name = self._names.sent(part.name)
@@ -326,20 +329,29 @@ class _Contents:
         response: dict[str, Any] = {"name": name, "response": self._response(turn, at)}
         if self._quirks.call_ids:
             response["id"] = self._ids.sent(turn.tool_call_id)
+        images = self._images(turn, at)
+        if images and self._quirks.result_images:
+            response["parts"], images = images, []
         # Results stay together at the front, pictures that belong to them follow.
         place = sum("functionResponse" in part for part in parts)
         parts.insert(place, {"functionResponse": response})
-        if not isinstance(turn.content, str):
-            content = kept_images(turn.content, self._wanted, f"messages[{at}].content")
-            images = [self._image(part, at) for part in content if isinstance(part, ImagePart)]
-            if images:
-                self._losses.add("converted", f"messages[{at}].content", "images of a result follow beside it")
-                parts += images
+        if images:
+            self._losses.add("converted", f"messages[{at}].content", "images of a result follow beside it")
+            parts += images
+
+    def _images(self, turn: ToolTurn, at: int) -> list[dict[str, Any]]:
+        if isinstance(turn.content, str):
+            return []
+        content = kept_images(turn.content, self._wanted, f"messages[{at}].content")
+        return [self._image(part, at) for part in content if isinstance(part, ImagePart)]
 
     def _response(self, turn: ToolTurn, at: int) -> dict[str, Any]:
         """An object as it is; any other text under the documented keys ``output`` and ``error``."""
         text = text_of(turn.content)
-        if not isinstance(turn.content, str) and sum(isinstance(part, TextPart) for part in turn.content) > 1:
+        texts = 1 if isinstance(turn.content, str) else sum(isinstance(part, TextPart) for part in turn.content)
+        if not texts and turn.content and not turn.is_error:
+            return {}
+        if texts > 1:
             self._losses.add("merged", f"messages[{at}].content", "text parts of a result are joined")
         if not turn.is_error and text.lstrip()[:1] == "{":
             try:

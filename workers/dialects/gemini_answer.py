@@ -71,13 +71,15 @@ class ContentReader(Reader):
                 self._part(part)
         if reason := candidate.get("finishReason"):
             self.finish_raw = str(reason)
+            self._close_growing()
         if found := candidate.get("logprobsResult"):
             self._read_logprobs(found)
 
     def _part(self, part: Any) -> None:
         draft = self.draft
         signature = part.get("thoughtSignature")
-        if call := part.get("functionCall"):
+        call = part.get("functionCall")
+        if call is not None:  # an empty one closes a call that came in pieces
             self._call(call, signature)
             return
         text = part.get("text")
@@ -112,9 +114,6 @@ class ContentReader(Reader):
         if self._growing is not None:
             self.draft.arguments(self._calls, to_json(self._growing).decode())
             self._growing = None
-
-    def _before_end(self) -> None:
-        self._close_growing()
 
     def _read_usage(self, told: Any) -> Usage:
         thoughts = count(told.get("thoughtsTokenCount"))

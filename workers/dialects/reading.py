@@ -86,9 +86,6 @@ class Reader(ABC):
         """Whether the end of the answer was seen."""
         return bool(self.finish_raw)
 
-    def _before_end(self) -> None:  # noqa: B027 -- most dialects have nothing to add
-        """Last touches of a dialect before an ended answer is put together."""
-
     # -- the port
 
     def feed(self, data: bytes) -> Sequence[Delta]:
@@ -220,7 +217,6 @@ class Reader(ABC):
         if not self._ended():
             return self._unended()
         try:
-            self._before_end()
             answer = self.draft.answer()
         except WRONG_SHAPE:
             return self._failed(FailureKind.MALFORMED_RESPONSE, "the answer's parts do not fit together")
