@@ -101,7 +101,15 @@ def assemble(
         telemetry=telemetry,
     )
     books = Books(bus, telemetry, pool=pool, worker=worker, batch=settings.facts, linger=settings.facts_linger)
-    reporter = Reporter(bus, clock, telemetry, shard=shard, persist=settings.persist, sleep=asyncio.sleep)
+    reporter = Reporter(
+        bus,
+        clock,
+        telemetry,
+        shard=shard,
+        persist=settings.persist,
+        sleep=asyncio.sleep,
+        ttl=config.nats.result_ttl,
+    )
     working = Pool(
         bus,
         endpoint,

@@ -39,7 +39,10 @@ class Stored(Enum):
 
 
 class Reporter:
-    """Writes one pool's reports. ``persist``: seconds to go on trying; ``sleep`` waits, a test may hold it."""
+    """Writes one pool's reports. ``persist``: seconds to go on trying; ``sleep`` waits, a test may hold it.
+
+    ``ttl``: seconds a result is kept, ``None`` for ever.
+    """
 
     def __init__(
         self,
@@ -50,9 +53,11 @@ class Reporter:
         shard: int,
         persist: float,
         sleep: Callable[[float], Awaitable[object]],
+        ttl: int | None = None,
     ) -> None:
         self._bus, self._clock, self._telemetry = bus, clock, telemetry
         self._shard, self._persist, self._sleep = shard, persist, sleep
+        self._ttl = ttl
         self._stream = subjects.stream_name(subjects.OUT, shard)
 
     async def result(self, result: Result, settlement: Settlement) -> Stored:
@@ -64,10 +69,10 @@ class Reporter:
         async def write() -> None:
             payload = await self._in_blob(result, data) if self._too_large(data, headers) else data
             try:
-                await self._bus.append(subject, payload, headers=headers, expect_last=0)
+                await self._bus.append(subject, payload, headers=headers, expect_last=0, ttl=self._ttl)
             except TooLarge:
                 pointer = await self._in_blob(result, data)
-                await self._bus.append(subject, pointer, headers=headers, expect_last=0)
+                await self._bus.append(subject, pointer, headers=headers, expect_last=0, ttl=self._ttl)
 
         async def look() -> Stored | None:
             there = await self._bus.last(subjects.RES, subject)
