@@ -1,0 +1,185 @@
+"""compose.yaml and the Dockerfile: what can be held without a Docker engine, every command run as a plain process."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import stat
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from producer_sdk import Forbidden, Producer
+from tests.support.compose import ROOT, Machine, compose_file
+from tests.support.eventually import eventually
+
+SIMULATED = {"PENSTOCK_CONFIG": "./deploy/penstock.simulated.yaml"}
+ONE_SHOT = "keys"
+
+
+@pytest.fixture
+def compose() -> dict[str, Any]:
+    return compose_file(SIMULATED)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, compose: dict[str, Any]) -> Iterator[Machine]:
+    made = Machine(compose, tmp_path)
+    yield made
+    made.stop()
+
+
+# -- the files
+
+
+def test_every_service_runs_with_the_least_it_needs(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        uid = service["user"].partition(":")[0]
+        assert int(uid) > 0, name
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}, name
+        assert service["logging"]["options"]["max-size"], name
+        assert ("healthcheck" in service) is (name != ONE_SHOT), name
+
+
+def test_ports_are_published_on_the_loopback_alone(compose: dict[str, Any]) -> None:
+    published = [port for service in compose["services"].values() for port in service.get("ports", ())]
+    assert published
+    assert [port for port in published if not port.startswith("127.0.0.1:")] == []
+
+
+def test_no_service_has_a_credential_by_default_and_a_pool_sees_its_own_alone(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        environment = service.get("environment", {})
+        assert not any(environment.values()), f"{name} has a default credential"
+        assert len(environment) == (1 if name.startswith("worker-") else 0), name
+
+
+def test_whatever_is_named_exists(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        for needed, terms in service.get("depends_on", {}).items():
+            waits_for_end = terms["condition"] == "service_completed_successfully"
+            assert needed in compose["services"], name
+            assert waits_for_end is (needed == ONE_SHOT), name
+        for mount in service.get("volumes", ()):
+            source = mount.partition(":")[0]
+            assert (ROOT / source).is_file() if source.startswith(".") else source in compose["volumes"], mount
+
+
+def test_images_are_pinned_by_a_version(compose: dict[str, Any]) -> None:
+    foreign = {
+        service["image"] for service in compose["services"].values() if not service["image"].startswith("penstock:")
+    }
+    assert foreign
+    bases = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    for image in [*foreign, *bases]:
+        assert re.search(r":\d+\.\d+", image), image
+
+
+def test_compose_itself_accepts_the_file() -> None:
+    docker = shutil.which("docker")
+    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("the docker client with its compose plugin is not installed here")
+    checked = subprocess.run(
+        [docker, "compose", "--profile", "simulator", "config", "--quiet"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+def _dockerfile() -> list[tuple[str, str]]:
+    """Instructions and their arguments, continued lines joined."""
+    text = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    lines = re.sub(r"\\\n", " ", text).splitlines()
+    return [(line.split(None, 1)[0], line.split(None, 1)[1]) for line in lines if line.strip()]
+
+
+def test_the_image_copies_what_exists_and_ignores_the_rest() -> None:
+    copied = [
+        word for step, words in _dockerfile() if step == "COPY" and "--from" not in words for word in words.split()[:-1]
+    ]
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert [word for word in copied if not (ROOT / word).exists()] == []
+    assert set(copied) <= sent
+
+
+def test_the_image_holds_every_program_that_compose_runs(compose: dict[str, Any]) -> None:
+    copied = {word for step, words in _dockerfile() if step == "COPY" for word in words.split()}
+    ours = [one["command"] for one in compose["services"].values() if one["command"][0] == "python"]
+    assert {command[2] for command in ours} <= copied
+
+
+def test_the_image_ends_as_a_user_without_rights_and_keeps_no_installer() -> None:
+    steps = _dockerfile()
+    last = max(index for index, (step, _) in enumerate(steps) if step == "FROM")
+    users = [words for step, words in steps[last:] if step == "USER"]
+    assert users == ["65532:65532"]
+    assert not any("pip" in words for step, words in steps[last:] if step == "RUN")
+
+
+def test_the_image_installs_from_the_lock_with_hashes_and_only_groups_that_exist() -> None:
+    installs = [words for step, words in _dockerfile() if step == "RUN" and " install " in words]
+    for command in " && ".join(installs).split("&&"):
+        if "pip" in command and "install" in command and "--no-index" not in command:
+            assert "--require-hashes" in command
+            assert "requirements.lock" in command
+    groups = re.findall(r"--group (\S+)", " ".join(installs))
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        assert set(groups) <= set(tomllib.load(file)["dependency-groups"])
+    assert {"scheduler", "workers", "simulator"} <= set(groups)
+
+
+# -- the commands
+
+
+@pytest.mark.timeout(180)
+async def test_every_command_and_health_check_of_compose_works_as_a_process(machine: Machine) -> None:
+    services = machine.compose["services"]
+    for name in machine.order():
+        process = machine.start(name)
+        if name == ONE_SHOT:
+            assert process.wait(timeout=60) == 0, machine.said(name)
+            continue
+        await eventually(partial(machine.healthy, name), within=60, every=0.1, says=partial(machine.said, name))
+    assert set(machine.running) == set(services)
+
+    project, key = machine.run(ONE_SHOT, "python -m appliance keys --show --dir /keys").split()
+    url = f"nats://127.0.0.1:{machine.ports['broker', '4222']}"
+    async with Producer(url, key=key) as producer:
+        for route in ("fast", "smart", "cheap"):
+            answer = await producer.complete(model=route, messages="What is a penstock?", timeout=30)
+            assert answer.text
+    assert project == "demo"
+
+    private = [path for path in machine.folder.glob("keys/*") if stat.S_IMODE(path.stat().st_mode) != 0o600]
+    assert private == []
+    codes = machine.stop()
+    del codes[ONE_SHOT]
+    assert set(codes.values()) == {0}, codes
+
+
+async def test_a_broker_of_compose_knows_no_key_that_was_not_made_for_it(machine: Machine) -> None:
+    assert machine.start(ONE_SHOT).wait(timeout=60) == 0, machine.said(ONE_SHOT)
+    machine.start("broker")
+    await eventually(partial(machine.healthy, "broker"), within=30, every=0.1, says=partial(machine.said, "broker"))
+    url = f"nats://127.0.0.1:{machine.ports['broker', '4222']}"
+    for key in ("psk_demo_" + "0" * 64, "psk_service_service", None):
+        producer = Producer(url, key=key, project=None if key else "demo", connect_timeout=2)
+        with pytest.raises(Forbidden):
+            await producer.complete(model="fast", messages="hello", timeout=3)
+        await producer.close()
+
+
+def test_a_health_check_of_something_that_is_not_there_fails(machine: Machine) -> None:
+    assert not machine.healthy("scheduler")
+    assert not machine.healthy("broker")
