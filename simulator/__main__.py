@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import uvloop
+from pydantic import ValidationError
 
 from simulator.configuration import BadConfiguration, load
 from simulator.server import Simulator
@@ -74,17 +75,21 @@ def _with_options(settings: Settings, options: argparse.Namespace) -> Settings:
     """The settings with what the command line says instead.
 
     Raises:
-        BadConfiguration: a port for a provider that is not there.
+        BadConfiguration: a port that is none, or for a provider that is not there.
     """
     names = [one.name for one in settings.providers]
     unknown = [name for name in options.ports if name not in names]
     if unknown:
         raise BadConfiguration(f"--ports: no provider is called `{unknown[0]}`; there are {', '.join(names)}")
-    providers = tuple(
-        one.model_copy(update={"port": options.ports.get(one.name, one.port)}) for one in settings.providers
-    )
-    changes = {name: value for name in ("host", "port") if (value := getattr(options, name)) is not None}
-    return settings.model_copy(update={**changes, "providers": providers})
+    changed = settings.model_dump()
+    for one in changed["providers"]:
+        one["port"] = options.ports.get(one["name"], one["port"])
+    changed |= {name: value for name in ("host", "port") if (value := getattr(options, name)) is not None}
+    try:
+        return Settings.model_validate(changed)
+    except ValidationError as error:
+        rows = [f"{'.'.join(map(str, row['loc']))}: {row['msg']}" for row in error.errors()]
+        raise BadConfiguration("\n".join(rows)) from error
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._refuse(501, b'{"error":{"message":"no upgrade is supported"}}')
+            pass  # refused when its header was complete
         except httptools.HttpParserError:
             self._refuse(400, b'{"error":{"message":"this is not HTTP/1.1"}}')
 
@@ -156,6 +156,9 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         if self._headers.get(b"expect", b"").lower() == b"100-continue":
             self.write(_CONTINUE)
+        if self._parser.should_upgrade():
+            # The parser takes what follows for another protocol, the body of this very request included.
+            self._refuse(501, b'{"error":{"message":"no upgrade is supported"}}')
 
     def on_body(self, data: bytes) -> None:
         self._body_bytes += len(data)
