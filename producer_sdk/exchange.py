@@ -28,7 +28,7 @@ from producer_sdk.errors import (
     UnknownRoute,
     Unreachable,
 )
-from producer_sdk.replies import FIRST_SILENCE, LONGEST_SILENCE, Replies, Watch, conflict
+from producer_sdk.replies import EVERYTHING, FIRST_SILENCE, LONGEST_SILENCE, Replies, Watch, conflict
 from producer_sdk.request import Request, did_you_mean
 from producer_sdk.transport import Transport
 
@@ -126,9 +126,7 @@ class Exchange:
     def watch(self, request: Request) -> Watch:
         """Begin to listen for a job that is about to be submitted."""
         ticket = request.ticket
-        watch = self.replies.watch(
-            request.job, token=ticket.token, body_hash=ticket.body_hash, keyed=request.keyed
-        )
+        watch = self.replies.watch(request.job, token=ticket.token, body_hash=ticket.body_hash, keyed=request.keyed)
         watch.lane = ticket.lane
         return watch
 
@@ -362,7 +360,7 @@ class Exchange:
     async def _unlisten(self, job: str, watch: Watch) -> None:
         del self._listening[job]
         # From here on messages pass unheard: whoever waits again must ask.
-        watch.missed = -1
+        watch.missed = EVERYTHING
         await self.transport.ignore(subjects.live_job(self.transport.project, job))
 
     async def _ask_results(self, watches: list[Watch]) -> None:

@@ -23,6 +23,9 @@ FIRST_SILENCE, LONGEST_SILENCE = 5.0, 60.0
 MOST_UNREAD = 8_192
 """Events a slow reader may leave unread; later chunks are dropped and fetched from the service when it catches up."""
 
+EVERYTHING = -1
+"""As the state of interruptions when a watch was last up to date: never."""
+
 
 class Reader:
     """One listener to a job's stream: events that wait to be read, and what must be fetched."""
@@ -212,7 +215,9 @@ class Replies:
         place = subjects.live_job(self._project, job)[:-2]
         found = self._watches.get(place)
         if found is None:
-            found = Watch(job, self.attended, token=token, body_hash=body_hash, keyed=keyed, missed=self.interruptions)
+            # Of a job that was submitted elsewhere everything so far was missed.
+            missed = self.interruptions if token is not None else EVERYTHING
+            found = Watch(job, self.attended, token=token, body_hash=body_hash, keyed=keyed, missed=missed)
             self._watches[place] = found
         return found
 

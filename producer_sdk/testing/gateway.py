@@ -107,9 +107,9 @@ class FakeGateway:
         """Let the held jobs go on."""
         self.stage().release()
 
-    def forget_tokens(self) -> None:
+    def lose_tokens(self) -> None:
         """Lose the stored tokens of all jobs, so that a stream with a gap must do with the result."""
-        self.stage().forget_tokens()
+        self.stage().lose_tokens()
 
     @property
     def jobs(self) -> list[Received]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Literal, Protocol
@@ -42,6 +42,9 @@ class Received:
     state: JobState = JobState.QUEUED
     cancelled: Cancel | None = None
     chunks: list[Chunk] = field(default_factory=list)
+    """What the store of tokens has of it."""
+    told: tuple[int, int] = (0, 0)
+    """Generation and sequence of its last chunk."""
     timer: asyncio.TimerHandle | None = None
     expiry: asyncio.TimerHandle | None = None
     attempts: list[AttemptRecord] = field(default_factory=list)
@@ -71,7 +74,8 @@ class Stage:
         """Operations the desk was asked for, in order."""
         self._publish = publish
         self._clock = clock
-        self._routes = routes
+        self.routes = routes
+        """What ``hello`` names; ``None``: the desk keeps silent about it."""
         self._lanes = lanes
         self._max_message = max_message
         self._max_body = max_body
@@ -80,6 +84,11 @@ class Stage:
         self._bodies: dict[tuple[str, int], bytes] = {}
         self._large: dict[str, bytes] = {}
         self._chunks: dict[str, list[Chunk]] = {}
+
+    @property
+    def finished(self) -> Mapping[str, bytes]:
+        """The results' records by job."""
+        return self._records
 
     # -- what arrives
 
@@ -129,7 +138,7 @@ class Stage:
             if received.state is JobState.HELD:
                 self._play(received)
 
-    def forget_tokens(self) -> None:
+    def lose_tokens(self) -> None:
         """The store of tokens loses everything, as it may: it is bounded and in memory."""
         for chunks in self._chunks.values():
             chunks.clear()
@@ -165,12 +174,12 @@ class Stage:
             return _refusal(FailureKind.BAD_REQUEST, "there is no such thing")
 
     def _hello(self) -> bytes | None:
-        if self._routes is None:
+        if self.routes is None:
             return None
         return encode(
             Hello(
                 project=self.project,
-                routes=self._routes,
+                routes=self.routes,
                 lanes=self._lanes,
                 max_message=self._max_message,
                 max_body=self._max_body,
@@ -272,9 +281,9 @@ class Stage:
             self._finish(received, reply.state, reply.failure, reply)
 
     def _say(self, received: Received, generation: int, delta: Delta) -> None:
-        last = received.chunks[-1] if received.chunks else None
-        sequence = last.sequence + 1 if last is not None and last.generation == generation else 1
-        chunk = Chunk(generation=generation, sequence=sequence, deltas=(delta,))
+        told, sequence = received.told
+        received.told = (generation, sequence + 1 if told == generation else 1)
+        chunk = Chunk(generation=generation, sequence=received.told[1], deltas=(delta,))
         received.chunks.append(chunk)
         self._publish("tok", received.job.id, encode(chunk))
 
