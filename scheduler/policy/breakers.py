@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class Breaker:
     """Closed; or open until a time and then half open, where one probe decides.
 
-    ``failures`` in a row open it. A quarantine (a refused key, an exhausted quota, a model that is gone) opens it at once
-    and for longer. What attempts from before the opening still report is not held against it a second time.
+    ``failures`` in a row open it. A quarantine (a refused key, an exhausted quota, a model that is gone) opens it at
+    once and for longer. What attempts from before the opening still report is not held against it a second time.
     """
 
     __slots__ = ("_bench", "_breaker", "_quarantine", "_row", "_times", "probing", "until", "why")

@@ -1,17 +1,17 @@
 """One metered quantity of a limit domain as a token bucket that no window of the provider can catch overflowing.
 
-The bound. The bucket holds at most ``size`` B and refills with ``rate`` r = (limit - B) / (window + skew), so what is taken
-in any stretch of t seconds is at most B + r*t. A call may reach the provider up to ``skew`` late, so one of the provider's
-windows sees grants out of window + skew seconds of ours: at most B + r * (window + skew) = limit.
+The bound. The bucket holds at most ``size`` B and refills with ``rate`` r = (limit - B) / (window + skew), so what is
+taken in any stretch of t seconds is at most B + r*t. A call may reach the provider up to ``skew`` late, so one of the
+provider's windows sees grants out of window + skew seconds of ours: at most B + r * (window + skew) = limit.
 
 The commit. What was taken but is not yet stored in the broker (``pending``) may be committed at any moment until it is
-acknowledged; until then the level refills only to B - pending (the proof is rule R6 of the fence: every stretch that begins
-at the commit then sees at most B - n + r*t after it).
+acknowledged; until then the level refills only to B - pending, so that every stretch that begins at the commit of n
+still sees at most n + (B - n) + r*t.
 
-Large requests. One that needs more than B makes the bucket grow to fit it, up to half of the limit, and the refill slow down
-accordingly; only what is larger still is admitted from a full bucket into debt. Growing never breaks the bound of a window
-that spans it (the level was below the old B, the rate only falls). Shrinking again would, if the rate rose at once: so the
-rate follows one whole window after the size.
+Large requests. One that needs more than B makes the bucket grow to fit it, up to half of the limit, and the refill slow
+down accordingly; only what is larger still is admitted from a full bucket into debt. Growing never breaks the bound of
+a window that spans it (the level was below the old B, and the rate only falls). Shrinking would, if the rate rose at
+once: so the rate follows one whole window after the size.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ NEVER = float("inf")
 
 
 class Bucket:
-    """Amounts are in the limit's unit, times in seconds of the caller's clock."""
+    """Amounts are in the limit's unit, times in seconds of the caller's clock. Asking (``level_at``, ``wait``) changes
+    nothing, so that what is merely told about a bucket can never change what is decided.
+    """
 
     __slots__ = ("_base", "_calm", "_slow_until", "at", "level", "limit", "pace", "pending", "rate", "size")
 
@@ -45,28 +47,39 @@ class Bucket:
         self.rate = refill(limit, self.size)
         self.level = self.size
 
+    def level_at(self, now: float) -> float:
+        """What could be taken at ``now``."""
+        room = self.size - self.pending
+        if self.level >= room or now <= self.at:
+            return self.level
+        return min(room, self.level + self.rate * self.pace * (now - self.at))
+
+    def wait(self, amount: float, now: float) -> float:
+        """Seconds until ``amount`` could be taken; 0 if now, infinite if only an acknowledgement can change that."""
+        needed = min(amount, self.size)
+        level = self.level_at(now)
+        if level >= needed - TOLERANCE:
+            return 0.0
+        if self.size - self.pending < needed - TOLERANCE:
+            return NEVER
+        return (needed - level) / (self.rate * self.pace)
+
+    def admits(self, amount: float, now: float) -> bool:
+        """Whether ``amount`` may be taken now; grows for a request that is larger than the bucket."""
+        self.refill(now)
+        if amount > self.size:
+            self._grow(amount, now)
+            amount = min(amount, self.size)
+        return self.level >= amount - TOLERANCE
+
     def refill(self, now: float) -> None:
         """Bring the level up to ``now``; a clock that goes back changes nothing."""
         if now <= self.at:
             return
+        self.level = self.level_at(now)
+        self.at = now
         if self.size > self._base or self._slow_until > -NEVER:
             self._shrink(now)
-        room = self.size - self.pending
-        if self.level < room:
-            self.level = min(room, self.level + self.rate * self.pace * (now - self.at))
-        self.at = now
-
-    def wait(self, amount: float, now: float) -> float:
-        """Seconds until ``amount`` could be taken; 0 if now, infinite if only an acknowledgement can change that."""
-        self.refill(now)
-        if amount > self.size:
-            self._grow(amount, now)
-        needed = min(amount, self.size) - TOLERANCE
-        if self.level >= needed:
-            return 0.0
-        if self.size - self.pending < needed:
-            return NEVER
-        return (needed - self.level) / (self.rate * self.pace)
 
     def take(self, amount: float, now: float) -> None:
         """Take what was granted; the level may go below zero for a request larger than the bucket."""
@@ -82,25 +95,19 @@ class Bucket:
     def settle(self, reserved: float, used: float, now: float) -> None:
         """Replace what was reserved by what was used: a refund up to the size, or a debt."""
         self.refill(now)
-        self.level += reserved - used
-        room = self.size - self.pending
-        self.level = min(self.level, room)
+        self.level = min(self.level + reserved - used, self.size - self.pending)
 
     def correct(self, remaining: float, now: float) -> None:
         """The provider says how much is left: believe it if it is less."""
         self.refill(now)
         self.level = min(self.level, remaining)
 
-    def drain(self, now: float) -> None:
-        """Nothing may be taken now."""
-        self.correct(0.0, now)
-
-    def restore(self, level: float, size: float, now: float) -> None:
-        """Start with what is known of an earlier owner."""
+    def restore(self, level: float, size: float, silence: float, now: float) -> None:
+        """Start with the ``level`` and ``size`` an earlier owner left, refilled over ``silence`` seconds."""
         self.at = now
         if size > self.size:
             self._grow(size, now)
-        self.level = min(level, self.size)
+        self.level = min(level + self.rate * max(0.0, silence), self.size)
 
     def relimit(self, limit: Limit, now: float) -> None:
         """The provider enforces another limit than was thought."""
@@ -111,28 +118,34 @@ class Bucket:
         self.rate = refill(limit, self.size)
         self.level = min(self.level, self.size - self.pending)
 
+    @property
+    def grown(self) -> bool:
+        """Whether it is larger than its limit alone would have it."""
+        return self.size > self._base
+
     def _grow(self, amount: float, now: float) -> None:
-        largest = max(self._base, self.limit.amount / 2)
-        size = min(amount, largest)
-        if size >= self.size:
-            self._calm = now + STILL_LARGE * self.limit.window
+        self._calm = now + STILL_LARGE * self.limit.window
+        size = min(amount, max(self._base, self.limit.amount / 2))
         if size > self.size:
             self.size = size
             self.rate = min(self.rate, refill(self.limit, size))
 
     def _shrink(self, now: float) -> None:
-        window = self.limit.window + self.limit.skew
         if self.size > self._base and now >= self._calm:
-            self.size = self._base
-            self._slow_until = now + window
-            self.level = min(self.level, self.size - self.pending)
+            self._calm_down(now)
         if self._slow_until > -NEVER and now >= self._slow_until:
             self._slow_until = -NEVER
             self.rate = refill(self.limit, self.size)
 
+    def _calm_down(self, now: float) -> None:
+        """No large request has come for long: the size falls now, the rate rises one window later."""
+        self.size = self._base
+        self._slow_until = now + self.limit.window + self.limit.skew
+        self.level = min(self.level, self.size - self.pending)
+
 
 def burst(limit: Limit) -> float:
-    """Units a bucket holds: the share that may be used at once, at least one and at most half of the limit (above 2)."""
+    """Units a bucket holds: the share that may be used at once, at least one, at most half of a limit above 2."""
     if limit.amount < 2:
         return 1.0
     return max(1.0, min(limit.amount * limit.burst, limit.amount / 2))

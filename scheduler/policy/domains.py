@@ -11,14 +11,17 @@ from scheduler.policy.pools import Slots
 from scheduler.policy.rules import Limit, Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from job_contracts.attempts import LimitReading
     from scheduler.policy.pools import Pool
     from scheduler.policy.rules import DomainRule, Pace
 
+Tokens = tuple[int, int]
+"""Input and output tokens."""
+
 CUT = 0.75
-"""Factor on the pace after a provider said no although our buckets said yes (or although we know of no limit)."""
+"""Factor on the pace after a provider said no although our buckets said yes (multiplicative decrease)."""
 SLOWEST = 0.1
 RECOVERY = 0.01
 """Share of the full pace that comes back each second (additive increase)."""
@@ -40,6 +43,7 @@ class Domain:
         "_pace",
         "_paced_at",
         "_refused_at",
+        "_reset_at",
         "_since",
         "_strikes",
         "buckets",
@@ -66,9 +70,12 @@ class Domain:
         self._pace = pace
         self._strikes = 0
         self._refused_at = -NEVER
+        self._reset_at = -NEVER
+        """When a limit that was used up is full again, as the provider's headers say."""
         self._paced_at = NEVER
         """Since when the pace has been recovering; infinite while it is full."""
         self._learned = False
+        """Whether the requests bucket is our own guess."""
         self._count = 0.0
         self._counted = -NEVER
         self._since = NEVER
@@ -79,59 +86,58 @@ class Domain:
         """Whether it is worth asking for tokens at all."""
         return now >= self.closed_until and self.slots.free and self.pool.places.free
 
-    def wait(self, input_tokens: int, output_tokens: int, now: float) -> float:
-        """Seconds until every bucket has what this request needs; 0 means now."""
-        longest = 0.0
+    def admits(self, tokens: Tokens, now: float) -> bool:
+        """Whether every bucket has what this request needs, now."""
         if now > self._paced_at:
             self._recover(now)
+        enough = True
         for unit, bucket in self.buckets.items():
-            wait = bucket.wait(_amount(unit, input_tokens, output_tokens), now)
-            longest = max(longest, wait)
-        return longest
+            enough = bucket.admits(_amount(unit, tokens), now) and enough
+        return enough
 
-    def take(self, input_tokens: int, output_tokens: int, now: float) -> None:
-        """Reserve; only after ``wait`` said 0."""
+    def wait(self, tokens: Tokens, now: float) -> float:
+        """Seconds until every bucket has what this request needs."""
+        return max((bucket.wait(_amount(unit, tokens), now) for unit, bucket in self.buckets.items()), default=0.0)
+
+    def take(self, tokens: Tokens, now: float) -> None:
+        """Reserve; only after ``admits``."""
         for unit, bucket in self.buckets.items():
-            bucket.take(_amount(unit, input_tokens, output_tokens), now)
-        self.occupy(input_tokens, output_tokens)
+            bucket.take(_amount(unit, tokens), now)
+        self.occupy(tokens)
         self._count = self._decayed(now) + 1.0
         self._counted = now
         self._since = min(self._since, now)
 
-    def occupy(self, input_tokens: int, output_tokens: int) -> None:
+    def occupy(self, tokens: Tokens) -> None:
         """An attempt runs that was paid for (perhaps by an earlier owner)."""
         self.slots.used += 1
         self.pool.places.used += 1
-        self.reserved_input += input_tokens
-        self.reserved_output += output_tokens
+        self.reserved_input += tokens[0]
+        self.reserved_output += tokens[1]
 
-    def confirm(self, input_tokens: int, output_tokens: int, now: float) -> None:
+    def confirm(self, tokens: Tokens, now: float) -> None:
         """The grant is stored in the broker, or will never be."""
         for unit, bucket in self.buckets.items():
-            bucket.confirm(_amount(unit, input_tokens, output_tokens), now)
+            bucket.confirm(_amount(unit, tokens), now)
 
-    def release(self, reserved: tuple[int, int], used: tuple[int, int], requests: int, now: float) -> None:
-        """The attempt is over: ``requests`` (0 or 1) reached the provider and cost ``used`` input and output tokens."""
-        self.vacate(*reserved)
+    def release(self, reserved: Tokens, used: Tokens, requests: int, now: float) -> None:
+        """The attempt is over: ``requests`` (0 or 1) reached the provider and cost ``used`` tokens."""
+        self.slots.used -= 1
+        self.pool.places.used -= 1
+        self.reserved_input -= reserved[0]
+        self.reserved_output -= reserved[1]
         for unit, bucket in self.buckets.items():
             if unit == "requests":
                 bucket.settle(1, requests, now)
             else:
-                bucket.settle(_amount(unit, *reserved), _amount(unit, *used), now)
-
-    def vacate(self, input_tokens: int, output_tokens: int) -> None:
-        """The attempt no longer runs; its tokens stay spent."""
-        self.slots.used -= 1
-        self.pool.places.used -= 1
-        self.reserved_input -= input_tokens
-        self.reserved_output -= output_tokens
+                bucket.settle(_amount(unit, reserved), _amount(unit, used), now)
 
     # ------------------------------------------------------------------------------------------------------ learning
 
     def refused(self, granted_at: float, retry_after: float | None, now: float) -> None:
-        """The provider answered 429 to a call granted at ``granted_at``: close until it says so, and go slower after.
+        """The provider answered 429 to a call granted at ``granted_at``: close until it says so, go slower after.
 
-        Further refusals of calls that were granted before the closing are the same event, not a second one.
+        Further refusals of calls that were granted before the closing are the same event, not another one.
         """
         if granted_at > self._refused_at:
             self._refused_at = now
@@ -140,9 +146,11 @@ class Domain:
         pause = min(self._pace.limited * 2.0 ** min(self._strikes - 1, 30), self._pace.max_limited)
         if retry_after is not None:
             pause = min(max(retry_after, self._pace.limited), self._pace.max_retry_after)
-        self.close(now + pause, "the provider refused (429)")
+        elif self._reset_at > now:
+            pause = max(pause, min(self._reset_at - now, self._pace.max_limited))
+        self.close(now + pause, "the provider refused a call (429)")
         for bucket in self.buckets.values():
-            bucket.drain(now)
+            bucket.correct(0.0, now)
 
     def served(self) -> None:
         """A call succeeded: the next refusal is the first again."""
@@ -161,31 +169,29 @@ class Domain:
                 known = self.rule.concurrency
                 self.slots.limit = max(1, int(reading.limit if known is None else min(known, reading.limit)))
             return
-        if reading.window > LONG_WINDOW:
-            self._read_long(reading, now)
-            return
-        bucket = self.buckets.get(reading.unit)
-        if reading.limit is not None and reading.limit >= 1:
-            bucket = self._believe(reading.unit, reading.limit, reading.window, now)
-        if bucket is not None and reading.remaining is not None and _same(bucket.limit.window, reading.window):
+        used_up = reading.remaining is not None and reading.remaining <= 0
+        if used_up and reading.reset is not None:
+            self._reset_at = max(self._reset_at, now + reading.reset)
+        bucket = self._bucket_for(reading.unit, reading.limit, reading.window, now)
+        if bucket is not None and reading.remaining is not None:
             bucket.correct(max(0.0, reading.remaining), now)
-        elif bucket is None:
-            self._read_long(reading, now)
+        elif bucket is None and used_up and reading.reset is not None:
+            until = now + min(reading.reset, self._pace.max_retry_after)
+            self.close(until, f"its {reading.unit.replace('_', ' ')} are used up")
 
-    def _read_long(self, reading: LimitReading, now: float) -> None:
-        if reading.remaining is not None and reading.remaining <= 0 and reading.reset is not None:
-            self.close(now + min(reading.reset, self._pace.max_retry_after), f"its {reading.unit} are used up")
-
-    def _believe(self, unit: Unit, amount: float, window: float, now: float) -> Bucket:
+    def _bucket_for(self, unit: Unit, amount: float | None, window: float, now: float) -> Bucket | None:
+        """The bucket a reading is about, its limit corrected; ``None`` where we keep none for such a window."""
         bucket = self.buckets.get(unit)
-        configured = next((limit for limit in self.rule.limits if limit.unit == unit), None)
-        if configured is not None and bucket is not None:
-            if _same(configured.window, window):
-                told = replace(configured, amount=min(configured.amount, amount))
-                if told != bucket.limit:
-                    bucket.relimit(told, now)
+        guessed = self._learned and unit == "requests"
+        if window > LONG_WINDOW or (bucket is not None and not guessed and not _same(bucket.limit.window, window)):
+            return None
+        if amount is None or amount < 1:
             return bucket
-        told = Limit(unit, amount, window, self.rule.burst, self.rule.skew)
+        configured = next((limit for limit in self.rule.limits if limit.unit == unit), None)
+        if configured is not None:
+            told = replace(configured, amount=min(configured.amount, amount))
+        else:
+            told = Limit(unit, amount, window, self.rule.burst, self.rule.skew)
         if bucket is None:
             bucket = self.buckets[unit] = Bucket(told)
             bucket.refill(now)
@@ -200,6 +206,7 @@ class Domain:
         if not self.buckets or self._learned:
             self._learn(now)
         for bucket in self.buckets.values():
+            bucket.refill(now)
             bucket.pace = max(SLOWEST, bucket.pace * CUT)
         self._paced_at = now
 
@@ -228,30 +235,29 @@ class Domain:
         if all(bucket.pace >= ceiling for bucket in self.buckets.values()):
             self._paced_at = NEVER
 
-    # ----------------------------------------------------------------------------------------------------- telling
+    # ------------------------------------------------------------------------------------------------------- telling
 
     def rate(self, now: float) -> float:
         """Dispatches a second, lately."""
         if now <= self._since:
             return 0.0
-        # The average is taken over RATE_OVER seconds, or over the time since the first dispatch while that is shorter.
+        # The average is taken over RATE_OVER seconds, or over the time since the first dispatch while that is less.
         weight = RATE_OVER * (1.0 - exp(-(now - self._since) / RATE_OVER))
         return self._decayed(now) / max(weight, 1.0)
 
-    def capacity(self, input_tokens: float, output_tokens: float) -> float:
+    def capacity(self, tokens: Tokens) -> float:
         """Requests of that size a second its buckets allow for; infinite where nothing limits them."""
         return min(
-            (b.rate * b.pace / max(_amount(u, input_tokens, output_tokens), 1e-9) for u, b in self.buckets.items()),
+            (bucket.rate * bucket.pace / max(_amount(unit, tokens), 1) for unit, bucket in self.buckets.items()),
             default=NEVER,
         )
 
     def levels(self, now: float) -> dict[str, float]:
-        """What a successor must know, as numbers: level and size of each bucket, seconds closed."""
+        """What a successor must know, as numbers: level of each bucket (and its size if grown), seconds closed."""
         told: dict[str, float] = {}
         for unit, bucket in self.buckets.items():
-            bucket.refill(now)
-            told[unit] = bucket.level
-            if bucket.size > bucket.limit.amount * bucket.limit.burst:
+            told[unit] = bucket.level_at(now)
+            if bucket.grown:
                 told[f"{unit}.size"] = bucket.size
         if self.closed_until > now:
             told["closed"] = self.closed_until - now
@@ -260,10 +266,9 @@ class Domain:
     def restore(self, told: Mapping[str, float], silence: float, now: float) -> None:
         """Take over: what an earlier owner left, refilled over the silence; a bucket it did not mention is empty."""
         for unit, bucket in self.buckets.items():
-            level = told.get(unit, 0.0) + bucket.rate * max(0.0, silence)
-            bucket.restore(level, told.get(f"{unit}.size", 0.0), now)
+            bucket.restore(told.get(unit, 0.0), told.get(f"{unit}.size", 0.0), silence, now)
         if told.get("closed", 0.0) > silence:
-            self.close(now + told["closed"] - silence, "the provider refused (429)")
+            self.close(now + told["closed"] - silence, "the provider refused a call (429)")
 
     def _decayed(self, now: float) -> float:
         if self._count == 0.0:
@@ -271,20 +276,15 @@ class Domain:
         return self._count * exp(-max(0.0, now - self._counted) / RATE_OVER)
 
 
-def shortest(domains: Sequence[Domain], input_tokens: int, output_tokens: int, now: float) -> float:
-    """Seconds until the first of them has room."""
-    return min((domain.wait(input_tokens, output_tokens, now) for domain in domains), default=NEVER)
-
-
-def _amount(unit: Unit, input_tokens: float, output_tokens: float) -> float:
+def _amount(unit: Unit, tokens: Tokens) -> int:
     if unit == "requests":
-        return 1.0
+        return 1
     if unit == "input_tokens":
-        return input_tokens
+        return tokens[0]
     if unit == "output_tokens":
-        return output_tokens
-    return input_tokens + output_tokens
+        return tokens[1]
+    return tokens[0] + tokens[1]
 
 
 def _same(mine: float, theirs: float) -> bool:
-    return 0.5 <= mine / theirs <= 2.0 if theirs > 0 else False
+    return theirs > 0 and 0.5 <= mine / theirs <= 2.0

@@ -1,4 +1,4 @@
-"""What a job will cost: learned averages, because a producer's count is a guess and ``max_tokens`` is only a ceiling."""
+"""What a job will cost: learned averages; a producer's count is a guess, and ``max_tokens`` is only a ceiling."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Average:
 
 
 class Estimates:
-    """Output tokens by project and route, metered input in proportion to the producer's count by project and deployment.
+    """Output tokens by project and route; metered input, as a factor on the count, by project and deployment.
 
-    Where a project has not been seen, the average over all projects serves; before that the route's ``expected_output``.
+    Where a project has not been seen, the average over all serves; before that the route's ``expected_output``.
     """
 
     __slots__ = ("_inputs", "_outputs", "_routes")

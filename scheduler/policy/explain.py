@@ -50,14 +50,14 @@ def explain(world: World, job: Job, now: float) -> Explanation:
     deployment: str | None = None
     if job.state == FLYING and story is not None:
         state = JobState.DISPATCHED
-        deployment = None if story.held is None else story.held.deployment.name
+        deployment = story.at
     elif job.state != ENDING:
         waiting, pause = waits_for(world, job, now)
         if pause is not None:
             state = JobState.HELD
         if job.state != PARKED and job.flow is not None:
             position = _position(job, job.flow)
-            eta = _eta(world, job, job.flow, position, pause or 0.0, now)
+            eta = max(pause or 0.0, _queueing(world, job, job.flow, position, now))
         else:
             eta = pause
     return Explanation(
@@ -112,7 +112,7 @@ def obstacle(world: World, job: Job, deployment: Deployment, now: float) -> tupl
         return f"limits of {domain.name} are closed for {pause:.1f} s: {domain.closed_why}", pause
     if not domain.slots.free:
         return f"the concurrency limit of {domain.name} is reached ({domain.slots.limit})", NEVER
-    pause = domain.wait(*cost(world, job, deployment), now)
+    pause = domain.wait(cost(world, job, deployment), now)
     if pause > 0:
         units = " and ".join(unit.replace("_", " ") for unit in domain.buckets)
         return f"the limit of {units} of {domain.name} has room in {pause:.1f} s", pause
@@ -162,13 +162,13 @@ def _position(job: Job, flow: Flow) -> int:
     return mine + int(others)
 
 
-def _eta(world: World, job: Job, flow: Flow, position: int, pause: float, now: float) -> float | None:
-    """The pause of the moment, or the time the queue before it takes at the pace its domains allow or lately had."""
+def _queueing(world: World, job: Job, flow: Flow, position: int, now: float) -> float:
+    """Seconds the queue before it takes at the pace that its domains allow or lately had."""
     tokens = cost(world, job, flow.group.route.deployments[0])
     pace = 0.0
     for gate in flow.group.gates:
-        allowed = gate.domain.capacity(*tokens)
+        allowed = gate.domain.capacity(tokens)
         pace += allowed if allowed != NEVER else gate.domain.rate(now)
     if position == 0:
-        return pause
-    return max(pause, position / pace) if pace > 0 else None
+        return 0.0
+    return position / pace if pace > 0 else NEVER

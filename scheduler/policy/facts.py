@@ -1,4 +1,4 @@
-"""What the policy is told. Times are seconds on one monotonic scale, the caller's ``now``; the caller converts wall clocks."""
+"""What the policy is told. Times are seconds on the caller's monotonic scale of ``now``; it converts wall clocks."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def next_step(case: Case, pace: Pace) -> Requeue | Conclude:
 
 
 def _waiting(case: Case, pace: Pace) -> float:
-    """A closed bucket is a wait of its own; whoever merely came back uncalled goes at once, but not for ever at once."""
+    """A closed bucket is a wait of its own; what came back uncalled goes at once, but not for ever at once."""
     if case.failure.permits.bench is Bench.BUCKET and case.failed is not None:
         return 0.0
     return backoff(case.job, case.waits, pace) if case.waits > 0 else 0.0

@@ -4,13 +4,13 @@ Lanes. Each dispatch of cost c credits every lane that has work with its share o
 the lane with the most credit is next. So over any busy stretch a lane with work gets at least its share. The shares of
 lanes without work go to the first lane that has any, in the order rt, std, batch, bg.
 
-Projects. The round robin by deficit over projects is kept as virtual time (start-time fair queueing): a project's account
-advances by cost / weight when it is served, the one farthest behind is next, and a project that comes back after a pause
-starts at the present instead of collecting what it did not use. It divides like a deficit round robin, and passing over a
-project that cannot be served now costs nothing and loses it nothing.
+Projects. The round robin by deficit over projects is kept as virtual time (start-time fair queueing): a project's
+account advances by cost / weight when it is served, the one farthest behind is next, and a project that comes back
+after a pause starts at the present instead of collecting what it did not use. It divides like a deficit round robin,
+and passing over a project that cannot be served now costs nothing and loses it nothing.
 
-Both are kept per limit domain, because that is what is scarce: what a project gets where nobody waits is not held against
-it where somebody does. The cost is in tokens: the estimate at dispatch, corrected by what the attempt really used.
+Both are kept per limit domain, because that is what is scarce: what a project gets where nobody waits is not held
+against it where somebody does. The cost is in tokens: the estimate at dispatch, corrected by what was really used.
 """
 
 from __future__ import annotations

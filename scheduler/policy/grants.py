@@ -12,33 +12,36 @@ from scheduler.policy.jobs import FLYING, Held, Job
 if TYPE_CHECKING:
     from job_contracts.chat import Usage
     from job_contracts.results import AttemptRecord
-    from scheduler.policy.turns import Deployment, Route, Turn
+    from scheduler.policy.domains import Tokens
+    from scheduler.policy.turns import Deployment, Turn
     from scheduler.policy.world import World
 
 
-def grant(world: World, job: Job, route: Route, turn: Turn, tokens: tuple[int, int], now: float) -> Dispatch:
+def grant(job: Job, turn: Turn, tokens: Tokens, now: float) -> Dispatch:
     """Take the reservation for the job's next attempt; the domain has just said that there is room."""
-    deployment, tenant = turn.deployment, job.tenant
+    deployment, tenant, gate = turn.deployment, job.tenant, turn.deployment.gate
     turn.flow.queue.pop(job)
     turn.flow.group.queued[job.lane] -= 1
-    deployment.gate.domain.take(*tokens, now)
-    deployment.gate.shares.charge(job.lane, turn.account, tokens[0] + tokens[1], turn.waiting)
+    gate.domain.take(tokens, now)
+    gate.shares.charge(job.lane, turn.account, tokens[0] + tokens[1], turn.waiting)
     story = job.told()
     story.attempt += 1
-    probe = deployment.breaker.enter()
-    story.held = Held(story.attempt, deployment, tokens, now, probe=probe, pending=True)
+    story.held = Held(
+        story.attempt, deployment, tokens, turn.account, now, probe=deployment.breaker.enter(), pending=True
+    )
+    story.at = deployment.name
     job.state = FLYING
     deployment.flying += 1
     tenant.flying += 1
     tenant.retries.dispatched(now)
     return Dispatch(
-        job.tenant.name,
+        tenant.name,
         job.id,
         job.seq,
         story.attempt,
-        route.name,
+        job.route_name,
         deployment.name,
-        deployment.gate.domain.name,
+        gate.domain.name,
         tokens[0],
         tokens[1],
         story.history,
@@ -47,10 +50,13 @@ def grant(world: World, job: Job, route: Route, turn: Turn, tokens: tuple[int, i
     )
 
 
-def adopt(job: Job, attempt: int, deployment: Deployment, tokens: tuple[int, int], now: float) -> None:
+def adopt(job: Job, attempt: int, deployment: Deployment, tokens: Tokens, now: float) -> None:
     """An earlier owner granted this attempt: its tokens are in the levels it left, its slot is taken here."""
-    deployment.gate.domain.occupy(*tokens)
-    job.told().held = Held(attempt, deployment, tokens, now, probe=deployment.breaker.enter(), pending=False)
+    gate = deployment.gate
+    gate.domain.occupy(tokens)
+    account = gate.shares.account(job.lane, job.tenant.name, job.tenant.weight)
+    probe = deployment.breaker.enter()
+    job.told().held = Held(attempt, deployment, tokens, account, now, probe=probe, pending=False)
     deployment.flying += 1
     job.tenant.flying += 1
 
@@ -59,19 +65,16 @@ def confirm(held: Held, now: float) -> None:
     """The broker has stored the grant."""
     if held.pending:
         held.pending = False
-        held.deployment.gate.domain.confirm(held.input, held.output, now)
+        held.deployment.gate.domain.confirm(held.tokens, now)
 
 
-def release(job: Job, used: tuple[int, int], requests: int, now: float) -> Held | None:
-    """The job's attempt is over: put what it used in the place of what it had reserved. Returns the reservation."""
-    story = job.story
-    held = None if story is None else story.held
-    if story is None or held is None:
-        return None
-    story.held = None
+def release(job: Job, held: Held, used: Tokens, requests: int, now: float) -> None:
+    """The attempt is over: what it used takes the place of what it had reserved."""
+    job.told().held = None
     confirm(held, now)
-    deployment = held.deployment
-    deployment.gate.domain.release((held.input, held.output), used, requests, now)
+    deployment, tokens = held.deployment, held.tokens
+    deployment.gate.domain.release(tokens, used, requests, now)
+    held.account.carry += used[0] + used[1] - tokens[0] - tokens[1]
     deployment.flying -= 1
     tenant = job.tenant
     tenant.flying -= 1
@@ -79,16 +82,15 @@ def release(job: Job, used: tuple[int, int], requests: int, now: float) -> Held 
         paused, tenant.paused = tenant.paused, {}
         for flow in paused:
             flow.enter()
-    return held
 
 
-def metered(deployment: Deployment, usage: Usage) -> tuple[int, int]:
+def metered(deployment: Deployment, usage: Usage) -> Tokens:
     """Input and output tokens as the provider counts them against its limits."""
     cached = 0 if deployment.rule.cached_input_counts else usage.cache_read
     return max(0, usage.input - cached), usage.output
 
 
-def spent(held: Held, failure: Failure, record: AttemptRecord | None, *, called: bool) -> tuple[int, int]:
+def spent(held: Held, failure: Failure, record: AttemptRecord | None, *, called: bool) -> Tokens:
     """What a failed attempt has cost. Where the provider said nothing, as much as it may have counted."""
     if not called:
         return 0, 0
@@ -96,7 +98,7 @@ def spent(held: Held, failure: Failure, record: AttemptRecord | None, *, called:
         return metered(held.deployment, record.usage)
     if failure.kind in NOTHING_SPENT:
         return 0, 0
-    return held.input, held.output if failure.produced else 0
+    return held.tokens[0], held.tokens[1] if failure.produced else 0
 
 
 def bench(world: World, held: Held, failure: Failure, now: float) -> None:

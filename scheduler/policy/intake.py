@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from scheduler.policy.facts import Submitted
+    from scheduler.policy.jobs import Job
     from scheduler.policy.rules import ProjectRule, Rules
     from scheduler.policy.turns import Route
 
@@ -19,7 +20,7 @@ NAMED = 12
 
 
 def refusal(
-    fact: Submitted, project: ProjectRule | None, route: Route | None, rules: Rules, queued: int
+    fact: Submitted, project: ProjectRule | None, route: Route | None, rules: Rules, *, queued: int
 ) -> Failure | None:
     """Why a job cannot be accepted, ``None`` if it can. ``queued`` is what its project has unfinished besides."""
     if project is None:
@@ -60,9 +61,9 @@ def refusal(
     return None
 
 
-def impossible(fact: Submitted, route: Route) -> Failure:
+def impossible(job: Job, route: Route) -> Failure:
     """No deployment of the route can ever serve the job."""
-    reasons = [f"{rule.name}: {rejection(rule, fact.needs, fact.input_estimate)}" for rule in route.rules]
+    reasons = [f"{rule.name}: {rejection(rule, job.needs, job.estimate)}" for rule in route.rules]
     return Failure(
         kind=FailureKind.NO_DEPLOYMENT,
         message=f"no deployment of route {route.name!r} can serve this job: {_listed(reasons, '; ')}",

@@ -10,7 +10,9 @@ from scheduler.policy.fairness import LANE_INDEX
 if TYPE_CHECKING:
     from job_contracts.failures import Failure
     from job_contracts.results import AttemptRecord
+    from scheduler.policy.domains import Tokens
     from scheduler.policy.facts import Submitted
+    from scheduler.policy.fairness import Account
     from scheduler.policy.tenants import Tenant
     from scheduler.policy.turns import Deployment, Flow, Route
 
@@ -29,13 +31,14 @@ GONE: Final = 4
 class Held:
     """What one attempt has reserved, released exactly once, whatever becomes of it."""
 
-    __slots__ = ("attempt", "deployment", "granted_at", "input", "output", "pending", "probe")
+    __slots__ = ("account", "attempt", "deployment", "granted_at", "pending", "probe", "tokens")
 
     def __init__(
         self,
         attempt: int,
         deployment: Deployment,
-        tokens: tuple[int, int],
+        tokens: Tokens,
+        account: Account,
         granted_at: float,
         *,
         probe: bool,
@@ -43,7 +46,10 @@ class Held:
     ) -> None:
         self.attempt = attempt
         self.deployment = deployment
-        self.input, self.output = tokens
+        self.tokens = tokens
+        """Input and output."""
+        self.account = account
+        """Where its cost was charged."""
         self.granted_at = granted_at
         self.probe = probe
         self.pending = pending
@@ -55,6 +61,7 @@ class Story:
 
     __slots__ = (
         "abort_asked",
+        "at",
         "attempt",
         "barred",
         "cancel",
@@ -93,6 +100,8 @@ class Story:
         """Whether its next attempt must first be paid from that budget."""
         self.due = 0.0
         """When it may be tried again."""
+        self.at: str | None = None
+        """The deployment its newest attempt runs at, while it does."""
         self.held: Held | None = None
         self.history: tuple[AttemptRecord, ...] = ()
         self.last: Failure | None = None

@@ -1,10 +1,11 @@
-"""Who is next: jobs in flows, flows in rings, rings at the gates of limit domains, so that what cannot go is never visited.
+"""Who is next: jobs in flows, flows in rings, rings at the gates of limit domains; what cannot go is never visited.
 
-A ``Group`` is all jobs that may go to the same deployments in the same order. A ``Flow`` is one project's jobs of one group
-in one lane. At each limit domain a group can reach there is one ``Ring`` a lane: its flows by the project's virtual time.
-A ``Gate`` picks: among the rings whose first usable deployment lies in its domain, the lane whose turn it is, in it the
-project that is farthest behind, of that the first job. If the domain lacks tokens for exactly this job, the gate waits for
-them: whoever comes later cannot slip past, so a large request gets its turn, and what the group can have elsewhere it takes.
+A ``Group`` is all jobs that may go to the same deployments in the same order. A ``Flow`` is one project's jobs of one
+group in one lane. At each limit domain a group can reach there is one ``Ring`` a lane: its flows by the project's
+virtual time. A ``Gate`` picks: among the rings whose first usable deployment lies in its domain, the lane whose turn it
+is, in it the project that is farthest behind, of that the first job. If the domain lacks tokens for exactly this job,
+the gate waits for them: whoever comes later cannot slip past, so a large request gets its turn, and a group that may go
+elsewhere goes there meanwhile.
 """
 
 from __future__ import annotations
@@ -57,22 +58,34 @@ class Deployment:
         """Whether it would take a job now, if there are tokens."""
         return self.gate.ready and self.breaker.allows(now)
 
+    def candidate(self, index: int) -> Candidate:
+        """What a strategy may know of it."""
+        return Candidate(index, self.rule, self.flying, self.seconds.value if self.seconds.count else None)
+
+    def benched(self, now: float) -> bool:
+        """Whether waiting for it could take long: its breaker is open, or nobody works there."""
+        return not self.breaker.allows(now) or self.gate.domain.pool.seen == 0
+
 
 class Route:
     """A name that jobs ask for: its deployments and the groups its jobs fall into."""
 
-    __slots__ = ("_groups", "_moment", "deployments", "name", "rule", "rules")
+    __slots__ = ("_fits", "_groups", "_moment", "deployments", "name", "rule", "rules")
 
     def __init__(self, rule: RouteRule, deployments: Sequence[Deployment], moment: Moment) -> None:
         self.rule = rule
         self.name = rule.name
         self.deployments = tuple(deployments)
         self.rules = tuple(deployment.rule for deployment in deployments)
+        windows = [rule.window for rule in self.rules if rule.window is not None]
+        self._fits = min(windows, default=None)
         self._moment = moment
         self._groups: dict[tuple[int, int], Group] = {}
 
     def barred(self, needs: Sequence[Need], input_estimate: int) -> int:
         """Mask of the deployments that can never serve such a job."""
+        if not needs and (self._fits is None or input_estimate <= self._fits):
+            return 0
         mask = 0
         for index, rule in enumerate(self.rules):
             if rejection(rule, needs, input_estimate) is not None:
@@ -107,7 +120,19 @@ class Route:
 class Group:
     """Jobs of one route that may go to the same deployments; ``first`` before ``then``."""
 
-    __slots__ = ("_choice", "_flows", "_moment", "_version", "first", "gates", "queued", "rings", "route", "then")
+    __slots__ = (
+        "_choice",
+        "_flows",
+        "_moment",
+        "_strategy",
+        "_version",
+        "first",
+        "gates",
+        "queued",
+        "rings",
+        "route",
+        "then",
+    )
 
     def __init__(self, route: Route, barred: int, tried: int, moment: Moment) -> None:
         self.route = route
@@ -117,15 +142,15 @@ class Group:
         self.then = [index for index in allowed if tried >> index & 1]
         self.queued = [0] * len(LANES)
         self._flows: dict[tuple[int, str], Flow] = {}
-        gates: dict[str, Gate] = {
-            route.deployments[index].gate.domain.name: route.deployments[index].gate for index in allowed
-        }
-        self.gates = tuple(gates.values())
-        self.rings = [
-            [Ring(self, 1 << place, lane, place) for lane in range(len(LANES))] for place in range(len(gates))
-        ]
+        deployments = [route.deployments[index] for index in allowed]
+        self.gates = tuple({deployment.gate.domain.name: deployment.gate for deployment in deployments}.values())
+        lanes = range(len(LANES))
+        self.rings = [[Ring(self, lane, place) for lane in lanes] for place in range(len(self.gates))]
         for gate, rings in zip(self.gates, self.rings, strict=True):
             gate.rings.extend(rings)
+        self._strategy = STRATEGIES[route.rule.strategy]
+        if self._strategy.fixed:
+            self.first, self.then = self._ranked(self.first), self._ranked(self.then)
         self._version = -1
         self._choice: Deployment | None = None
 
@@ -138,32 +163,21 @@ class Group:
 
     def _choose(self, now: float) -> Deployment | None:
         deployments = self.route.deployments
-        all_benched = True
-        for index in self._in_order(self.first):
+        benched = True
+        for index in self.first if self._strategy.fixed else self._ranked(self.first):
             deployment = deployments[index]
             if deployment.usable(now):
                 return deployment
-            all_benched = all_benched and not deployment.breaker.allows(now)
-        if all_benched:
-            for index in self._in_order(self.then):
+            benched = benched and deployment.benched(now)
+        if benched:
+            for index in self.then if self._strategy.fixed else self._ranked(self.then):
                 if deployments[index].usable(now):
                     return deployments[index]
         return None
 
-    def _in_order(self, indexes: Sequence[int]) -> Sequence[int]:
-        if len(indexes) < 2 or self.route.rule.strategy == "ordered":
-            return indexes
-        deployments = self.route.deployments
-        candidates = [
-            Candidate(
-                index,
-                deployments[index].rule,
-                deployments[index].flying,
-                deployments[index].seconds.value if deployments[index].seconds.count else None,
-            )
-            for index in indexes
-        ]
-        return [candidate.index for candidate in STRATEGIES[self.route.rule.strategy](candidates)]
+    def _ranked(self, indexes: Sequence[int]) -> list[int]:
+        candidates = [self.route.deployments[index].candidate(index) for index in indexes]
+        return [candidate.index for candidate in self._strategy.rank(candidates)]
 
     def flow(self, lane: int, tenant: Tenant) -> Flow:
         """The flow of one project in one lane."""
@@ -204,15 +218,15 @@ class Flow:
 
 
 class Ring:
-    """The flows of one group and lane at one domain, farthest behind first. Entries may be stale: they correct themselves."""
+    """The flows of one group and lane at one domain, farthest behind first. A stale entry is corrected when met."""
 
     __slots__ = ("_bit", "_heap", "group", "lane", "place")
 
-    def __init__(self, group: Group, bit: int, lane: int, place: int) -> None:
+    def __init__(self, group: Group, lane: int, place: int) -> None:
         self.group = group
         self.lane = lane
         self.place = place
-        self._bit = bit
+        self._bit = 1 << place
         self._heap: list[tuple[float, int, Flow]] = []
 
     def add(self, flow: Flow) -> None:

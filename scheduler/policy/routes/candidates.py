@@ -25,8 +25,15 @@ class Candidate:
     """Average duration of its attempts, ``None`` before the first."""
 
 
-Strategy = Callable[[Sequence[Candidate]], Sequence[Candidate]]
-"""Puts candidates into the order in which they are to be tried; it drops and adds none."""
+@dataclass(slots=True, frozen=True)
+class Strategy:
+    """Puts candidates into the order in which they are to be tried; it drops and adds none.
+
+    ``fixed`` if that order never changes while the rules do not: then it is asked only once.
+    """
+
+    rank: Callable[[Sequence[Candidate]], Sequence[Candidate]]
+    fixed: bool = False
 
 
 def rejection(rule: DeploymentRule, needs: Sequence[Need], input_estimate: int) -> str | None:

@@ -1,0 +1,139 @@
+"""What follows when an attempt has ended: its reservation is settled, its place judged, its job sent on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from job_contracts.failures import Action, FailureKind
+from job_contracts.jobs import JobState
+from scheduler.policy import grants
+from scheduler.policy.failover import Case, Conclude, Requeue, next_step
+from scheduler.policy.jobs import ENDING, FLYING, PARKED
+
+if TYPE_CHECKING:
+    from scheduler.policy.backlog import Backlog
+    from scheduler.policy.facts import AttemptEnded, Settled
+    from scheduler.policy.jobs import Held, Job, Story
+    from scheduler.policy.turns import Route
+    from scheduler.policy.world import World
+
+
+class Aftermath:
+    """Ends of attempts, with and without the job's result."""
+
+    __slots__ = ("_backlog", "_world")
+
+    def __init__(self, world: World, backlog: Backlog) -> None:
+        self._world = world
+        self._backlog = backlog
+
+    def ended(self, job: Job, fact: AttemptEnded, now: float) -> None:
+        """An attempt ended without a result. What is older than the job's newest attempt says nothing new."""
+        story = job.told()
+        stale = fact.attempt < story.attempt or (fact.attempt == story.attempt and job.state != FLYING)
+        if stale or job.state == ENDING:
+            return
+        self._backlog.leave(job)
+        held = story.held
+        if held is not None and held.attempt == fact.attempt:
+            used = grants.spent(held, fact.failure, fact.record, called=fact.called)
+            grants.release(job, held, used, 1 if fact.called else 0, now)
+            grants.bench(self._world, held, fact.failure, now)
+        elif held is not None:
+            self._drop(job, held, now)
+        story.attempt = fact.attempt
+        story.last, story.last_deployment = fact.failure, fact.deployment
+        story.at = None
+        story.abort_asked = False
+        if fact.record is not None:
+            story.history = (*story.history, fact.record)
+        if fact.failure.permits.counts:
+            story.counted += 1
+            story.waits = 0
+        if fact.failure.kind is FailureKind.WORKER_LOST:
+            story.deaths += 1
+        job.state = PARKED
+        self._judge(job, story, fact, now)
+
+    def _judge(self, job: Job, story: Story, fact: AttemptEnded, now: float) -> None:
+        """Where the job goes now."""
+        failure, over = fact.failure, job.deadline <= now
+        if story.cancel is not None:
+            self._backlog.cancel(job, story.cancel)
+        elif over and (failure.kind is FailureKind.CANCELLED or failure.permits.action is not Action.REPORT):
+            self._backlog.expire(job, f"the end of attempt {fact.attempt} at {fact.deployment}")
+        elif isinstance(job.route, str):
+            self._backlog.end(job, JobState.FAILED, failure)
+        else:
+            step = next_step(self._case(job, job.route, story, fact, now), self._world.rules.pace)
+            if isinstance(step, Conclude):
+                self._backlog.end(job, step.state, step.failure)
+            else:
+                self._requeue(job, story, step, now)
+
+    def _case(self, job: Job, route: Route, story: Story, fact: AttemptEnded, now: float) -> Case:
+        return Case(
+            job=job.id,
+            failure=fact.failure,
+            route=route.rules,
+            failed=route.index(fact.deployment),
+            input_estimate=job.estimate,
+            counted=story.counted,
+            deaths=story.deaths,
+            tried=story.tried,
+            barred=story.barred | route.barred(job.needs, job.estimate),
+            benched=sum(1 << place for place, each in enumerate(route.deployments) if each.benched(now)),
+            returns=story.returns,
+            waits=story.waits,
+            max_attempts=route.rule.max_attempts,
+            max_deaths=self._world.rules.max_worker_deaths,
+        )
+
+    def _requeue(self, job: Job, story: Story, step: Requeue, now: float) -> None:
+        story.tried, story.barred = step.tried, step.barred
+        counts = story.last is not None and story.last.permits.counts
+        if not counts:
+            story.waits += 1
+        if step.returns:
+            story.returns += 1
+            story.owes = not job.tenant.retries.spend(now)
+        elif counts:
+            job.tenant.retries.note(now)
+        if story.owes:
+            self._backlog.wait_for_budget(job, story, step.delay, now)
+        elif step.delay > 0:
+            self._backlog.park(job, now + step.delay)
+        else:
+            self._backlog.enqueue(job)
+
+    def settled(self, job: Job, fact: Settled, now: float) -> None:
+        """The job's result exists; its newest attempt wrote it, or somebody else did."""
+        held = None if job.story is None else job.story.held
+        if held is not None and held.attempt == fact.attempt:
+            self._learn(job, held, fact, now)
+        elif held is not None:
+            # What this attempt still does is for nothing.
+            self._drop(job, held, now)
+            self._backlog.stop(job, held.attempt, held.deployment.name)
+        self._backlog.forget(job, now)
+
+    def _learn(self, job: Job, held: Held, fact: Settled, now: float) -> None:
+        deployment = held.deployment
+        told = fact.usage.reported or fact.usage.total > 0
+        used = grants.metered(deployment, fact.usage) if told else held.tokens
+        grants.release(job, held, used, 1, now)
+        if fact.state is not JobState.SUCCEEDED:
+            deployment.breaker.left(probe=held.probe)
+            return
+        deployment.breaker.succeeded(probe=held.probe)
+        deployment.gate.domain.served()
+        if fact.seconds > 0:
+            deployment.seconds.see(fact.seconds)
+        if told:
+            self._world.estimates.learn(job.tenant.name, job.route_name, deployment.name, job.estimate, used)
+
+    @staticmethod
+    def _drop(job: Job, held: Held, now: float) -> None:
+        """Nobody will tell what became of this attempt: it may have cost what was reserved."""
+        grants.release(job, held, held.tokens, 1, now)
+        held.deployment.breaker.left(probe=held.probe)

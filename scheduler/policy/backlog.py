@@ -1,0 +1,203 @@
+"""Every job without a result: queued, waiting for a time, under way, or about to end; and what is decided of them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+from job_contracts.failures import Failure, FailureKind
+from job_contracts.jobs import JobState
+from scheduler.policy.decisions import Abort, Finish
+from scheduler.policy.explain import waits_for
+from scheduler.policy.failover import backoff, exhausted
+from scheduler.policy.intake import impossible
+from scheduler.policy.jobs import ENDING, FLYING, GONE, PARKED, QUEUED, Job
+from scheduler.policy.queues import Calendar
+
+if TYPE_CHECKING:
+    from scheduler.policy.facts import CancelAsked
+    from scheduler.policy.jobs import Story
+    from scheduler.policy.world import World
+
+
+class Backlog:
+    """Moves jobs between their states; what it decides on the way is collected until it is asked for."""
+
+    __slots__ = ("_calendar", "_early", "_ending", "_parked", "_pending", "_world")
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._calendar = Calendar()
+        self._parked: list[tuple[float, int, Job]] = []
+        self._pending: list[Abort] = []
+        self._ending: dict[Job, Finish] = {}
+        self._early: OrderedDict[tuple[str, str], tuple[str, str, float]] = OrderedDict()
+
+    # -------------------------------------------------------------------------------------------------------- moving
+
+    def add(self, job: Job) -> None:
+        """A new job; the caller decides where it goes."""
+        job.tenant.jobs[job.id] = job
+        self._calendar.add(job)
+
+    def enqueue(self, job: Job) -> None:
+        """It waits for its turn among the jobs that may go to the same places."""
+        route = job.route
+        if isinstance(route, str):
+            return
+        barred, tried = route.barred(job.needs, job.estimate), 0
+        if job.story is not None:
+            barred, tried = barred | job.story.barred, job.story.tried
+        if barred == route.everywhere:
+            self.end(job, JobState.FAILED, impossible(job, route))
+            return
+        flow = route.group(barred, tried).flow(job.lane, job.tenant)
+        job.flow = flow
+        job.state = QUEUED
+        flow.group.queued[job.lane] += 1
+        flow.queue.push(job)
+        if flow.queue.count == 1:
+            flow.enter()
+
+    def park(self, job: Job, until: float) -> None:
+        """It is not eligible before then. The time says when it joins its queue, never which place it has there."""
+        self.leave(job)
+        job.state = PARKED
+        if job.story is not None:
+            job.story.due = until
+        heappush(self._parked, (until, job.seq, job))
+
+    def wait_for_budget(self, job: Job, story: Story, delay: float, now: float) -> None:
+        """Its project has used up its retries: it waits for more, longer each time, but not for ever."""
+        pace = self._world.rules.pace
+        story.patience += 1
+        if story.patience > pace.budget_waits and story.last is not None:
+            why = f"{story.attempt} attempts, because its project has used up its retries"
+            self.end(job, JobState.FAILED, exhausted(story.last, why))
+            return
+        self.park(job, now + max(delay, 4.0 * backoff(job.id, story.patience, pace)))
+
+    def leave(self, job: Job) -> None:
+        """It does not wait for its turn any more."""
+        if job.state == QUEUED and job.flow is not None:
+            job.state = PARKED
+            job.flow.group.queued[job.lane] -= 1
+            job.flow.queue.leave()
+
+    def forget(self, job: Job, now: float) -> None:
+        """Its result exists."""
+        self.leave(job)
+        job.state = GONE
+        self._ending.pop(job, None)
+        self._calendar.gone(job, now)
+        del job.tenant.jobs[job.id]
+
+    def revive(self, job: Job) -> bool:
+        """It turns out to be under way: take back an end that nobody was told of. False if somebody was."""
+        return job.state != ENDING or self._ending.pop(job, None) is not None
+
+    # -------------------------------------------------------------------------------------------------------- ending
+
+    def end(self, job: Job, state: JobState, failure: Failure) -> None:
+        """Decide the job's end; it stays known until its result record is seen."""
+        self.leave(job)
+        job.state = ENDING
+        story = job.story
+        self._ending[job] = Finish(
+            project=job.tenant.name,
+            job=job.id,
+            seq=job.seq,
+            state=state,
+            failure=failure,
+            history=() if story is None else story.history,
+            route=job.route_name,
+            token=job.token,
+            body_hash=job.body_hash,
+            submitted=job.submitted,
+            attempt=0 if story is None else story.attempt,
+        )
+
+    def cancel(self, job: Job, reason: str) -> None:
+        """It is nowhere under way: it ends as its producer wished."""
+        self.end(job, JobState.CANCELLED, Failure(kind=FailureKind.CANCELLED, message=reason or "cancelled"))
+
+    def expire(self, job: Job, waited_for: str) -> None:
+        """Its deadline has passed."""
+        story = job.story
+        last = "" if story is None or story.last is None else f"; its last attempt ended with {story.last.kind.value}"
+        failure = Failure(
+            kind=FailureKind.EXPIRED,
+            message=f"its deadline passed while it waited for {waited_for}{last}",
+            field="deadline",
+            remedy="give it more time, a lane with a larger share, or a route with more deployments",
+        )
+        self.end(job, JobState.EXPIRED, failure)
+
+    def abort(self, job: Job) -> None:
+        """Whatever is under way of it is to be stopped; said once an attempt."""
+        story = job.told()
+        if not story.abort_asked:
+            story.abort_asked = True
+            self.stop(job, story.attempt, story.at or "")
+
+    def stop(self, job: Job, attempt: int, deployment: str) -> None:
+        """This attempt is to be stopped."""
+        self._pending.append(Abort(job.tenant.name, job.id, attempt, deployment))
+
+    # -------------------------------------------------------------------------------------------------- early cancels
+
+    def remember_cancel(self, fact: CancelAsked, now: float) -> None:
+        """A cancel came before its job (or long after it)."""
+        early, pace = self._early, self._world.rules.pace
+        early[(fact.project, fact.job)] = (fact.token, fact.reason, now)
+        early.move_to_end((fact.project, fact.job))
+        while len(early) > pace.early_cancels or next(iter(early.values()))[2] < now - pace.early_cancel_for:
+            early.popitem(last=False)
+
+    def cancelled_early(self, job: Job) -> str | None:
+        """The reason, if this submission was cancelled before it was known."""
+        if not self._early:
+            return None
+        cancel = self._early.pop((job.tenant.name, job.id), None)
+        return cancel[1] if cancel is not None and cancel[0] == job.token else None
+
+    # ---------------------------------------------------------------------------------------------------------- time
+
+    def wake(self, now: float) -> None:
+        """Jobs whose time has come join their queues; jobs whose time is over end, or are stopped."""
+        while self._parked and self._parked[0][0] <= now:
+            due, _, job = heappop(self._parked)
+            story = job.story
+            if job.state != PARKED or (story is not None and story.due > due):
+                continue
+            if story is not None and story.owes:
+                story.owes = not job.tenant.retries.spend(now)
+                if story.owes:
+                    self.wait_for_budget(job, story, 0.0, now)
+                    continue
+            self.enqueue(job)
+        for job in self._calendar.due(now):
+            if job.state == FLYING:
+                self.abort(job)
+            elif job.state != ENDING:
+                self.expire(job, waits_for(self._world, job, now)[0])
+
+    def next_time(self) -> float | None:
+        """When ``wake`` will have something to do."""
+        deadline = self._calendar.next()
+        if not self._parked:
+            return deadline
+        return self._parked[0][0] if deadline is None else min(deadline, self._parked[0][0])
+
+    @property
+    def decided(self) -> bool:
+        """Whether something is decided that nobody has been told."""
+        return bool(self._ending or self._pending)
+
+    def decisions(self) -> list[Finish | Abort]:
+        """What was decided since the last time, in the order it happened."""
+        told: list[Finish | Abort] = [*self._ending.values(), *self._pending]
+        self._ending.clear()
+        self._pending.clear()
+        return told
