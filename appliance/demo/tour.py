@@ -21,6 +21,7 @@ from appliance.demo.staging import FAILING, LIMIT, LIMITED, LOSING, OVER, SIMULA
 from appliance.demo.traffic import Traffic
 from appliance.demo.verdict import Evidence, Live, broken_promises
 from appliance.errors import ApplianceError
+from appliance.http import NoAnswer
 from appliance.ports import LOOPBACK
 from appliance.running import Running, appliance
 from appliance.supervisor import Died, Happening, Ready
@@ -28,8 +29,9 @@ from appliance.up import listening
 from appliance.words import told
 from job_contracts import subjects
 from job_contracts.stream import Finished, Queued, Started, Switched, Token
-from producer_sdk import Producer
+from producer_sdk import PenstockError, Producer
 from runtime.bus import BusSettings, connect
+from runtime.bus.port import BusError
 
 RATE = 18.0
 """Requests submitted a second."""
@@ -63,13 +65,20 @@ async def demo(keep: Path | None) -> int:
                 await asyncio.wait({touring, asked}, return_when=asyncio.FIRST_COMPLETED)
                 asked.cancel()
                 if touring.done():
-                    seen = touring.result()
+                    seen = _outcome(touring)
                     await running.supervisor.stop()
                     return _conclude(screen, seen)
                 touring.cancel()
                 await asyncio.wait({touring})
                 screen.say("interrupted: everything is being stopped")
                 return 130
+
+
+def _outcome(touring: asyncio.Task[Evidence]) -> Evidence:
+    try:
+        return touring.result()
+    except (PenstockError, BusError, NoAnswer) as error:
+        raise ApplianceError(f"the tour ended early: {error}") from error
 
 
 @contextmanager
