@@ -16,9 +16,13 @@ class Timeouts(Wire):
     """Seconds a worker waits: for the connection, the first token, the next one, and the whole answer."""
 
     connect: float = 5.0
+    """For the connection."""
     first_token: float = 60.0
+    """For the first token of a streamed answer."""
     stall: float = 30.0
+    """For anything further, once the answer has begun."""
     total: float = 600.0
+    """For the whole answer."""
 
 
 class Grant(Wire):

@@ -69,11 +69,15 @@ class Limits(Section):
     """What a provider meters for one limit domain, per minute unless said otherwise; ``None`` means unlimited."""
 
     rpm: Annotated[float, Field(gt=0)] | None = None
+    """Requests."""
     input_tpm: Annotated[float, Field(gt=0)] | None = None
+    """Input tokens."""
     output_tpm: Annotated[float, Field(gt=0)] | None = None
+    """Output tokens."""
     tpm: Annotated[float, Field(gt=0)] | None = None
     """Input and output tokens together, for providers that meter the sum."""
     concurrency: Annotated[int, Field(gt=0)] | None = None
+    """Calls at once."""
     window: Annotated[float, Field(gt=0)] = 60.0
     """Seconds of the provider's window."""
     burst: Annotated[float, Field(gt=0, le=1)] = 0.02
@@ -86,21 +90,30 @@ class Domain(Section):
     """A limit domain of its own inside a provider: the models (globs) that share these limits."""
 
     models: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Globs over model names."""
     limits: Limits
+    """What they share."""
 
 
 class Provider(Section):
     """One authenticated endpoint; a name known to the catalogue needs only its key."""
 
     key: SecretStr = SecretStr("")
+    """The credential. Only this provider's own workers read it."""
     dialect: Literal["openai_chat", "anthropic", "gemini"] | None = None
+    """The wire format, in place of the catalogue's."""
     base_url: str | None = None
+    """The address, in place of the catalogue's."""
     catalogue: str | None = None
     """Name of the catalogue row to start from; default: the provider's own name."""
     hosting: Literal["managed", "self"] = "managed"
+    """For your own record: nothing is decided by it yet."""
     region: str | None = None
+    """For your own record: nothing is decided by it yet."""
     limits: Limits = Limits()
+    """What the provider meters for all models that have no domain of their own."""
     domains: dict[Token, Domain] = {}
+    """Limit domains of their own, by name; a model belongs to the first that matches."""
     concurrency: Annotated[int, Field(gt=0)] | None = None
     """Calls at once over all workers; the same as ``limits.concurrency``."""
     slots: Annotated[int, Field(gt=0, le=10_000)] = 256
@@ -120,6 +133,7 @@ class Switching(Section):
     to: str
     """Glob over ``provider/model``."""
     system: Annotated[dict[Literal["append", "replace"], str], Field(min_length=1, max_length=1)]
+    """Either ``append`` or ``replace``, with the text."""
 
     def adaptation(self) -> Adaptation:
         """The rule as it travels with an assignment."""
@@ -133,18 +147,24 @@ class Breaker(Section):
     """
 
     failures: Annotated[int, Field(gt=0)] = 5
+    """Failures in a row that open it."""
     open_for: Annotated[float, Field(gt=0)] = 5.0
+    """Seconds it stays open the first time."""
     max_open: Annotated[float, Field(gt=0)] = 120.0
+    """Seconds it stays open at most."""
 
 
 class Route(Section):
     """The model name producers ask for, and where it may be served."""
 
     strategy: Literal["ordered"] = "ordered"
+    """Which deployment comes first: as they stand."""
     deployments: Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+/.+$")], ...], Field(min_length=1)]
     """``provider/model``, best first."""
     timeouts: RouteTimeouts = Timeouts()
+    """How long a worker waits for what."""
     on_switch: tuple[Switching, ...] = ()
+    """The first rule that matches a deployment other than the first one is applied."""
     max_attempts: Annotated[int, Field(gt=0, le=50)] = 5
     """Attempts that count (a rate limit does not)."""
     expected_output: Annotated[int, Field(gt=0)] = 256
@@ -155,6 +175,7 @@ class LaneShare(Section):
     """A lane's weight against the other lanes."""
 
     share: Annotated[float, Field(gt=0, le=1)]
+    """Part of every limit that the lane gets at least, while it has work; the shares are taken in proportion."""
 
 
 class Project(Section):
@@ -163,10 +184,13 @@ class Project(Section):
     routes: tuple[str, ...] | None = None
     """Routes it may ask for; ``None`` means all."""
     lanes: tuple[Lane, ...] = LANES
+    """Lanes it may use."""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """Share inside a lane against the other projects."""
     max_queued: Annotated[int, Field(gt=0)] = 200_000
+    """Unfinished jobs it may have; further ones are refused."""
     max_in_flight: Annotated[int, Field(gt=0)] | None = None
+    """Attempts it may have under way; ``None`` means as many as the limits allow."""
     retry_share: Annotated[float, Field(gt=0, le=1)] = 0.2
     """Further attempts may be at most this share of its dispatches (with a floor of 10) before retries are refused."""
 
@@ -175,25 +199,34 @@ class Nats(Section):
     """Where the broker is and how its streams are laid out."""
 
     url: str = "nats://127.0.0.1:4222"
+    """Address of the broker."""
     user: str | None = None
+    """Name by which the services connect."""
     password: SecretStr | None = None
+    """Their password."""
     replicas: Literal[1, 3, 5] = 1
+    """Copies of each stream; more than 1 needs as many brokers."""
     max_queue_bytes: Annotated[int, Field(gt=0)] = 8 * 1024**3
+    """Bytes of queued submissions; then further ones are refused."""
     max_work_messages: Annotated[int, Field(ge=100)] = 20_000
+    """Assignments that may lie with the pools; dispatch stops at 80 %."""
     result_ttl: Annotated[int, Field(ge=60)] = 86_400
     """Seconds a result stays readable and its idempotency key protects."""
     max_body: Annotated[int, Field(gt=0)] = 32 * 1024**2
     """Bytes one job's body may have."""
     manage: Literal["create", "validate"] = "create"
+    """``create`` makes and adapts the streams at the start, ``validate`` only compares them."""
 
 
 class Scheduling(Section):
     """The scheduler's own pace; the defaults suit almost everyone."""
 
     shard: int = 0
+    """The part of the queue it leads; there is one."""
     lease: Annotated[float, Field(gt=1)] = 8.0
     """Seconds of silence after which another replica takes over."""
     renew: Annotated[float, Field(gt=0)] = 2.0
+    """Seconds between two renewals when nothing is dispatched."""
     batch: Annotated[int, Field(ge=1, le=900)] = 200
     """Dispatches in one atomic write at most."""
     linger: Annotated[float, Field(ge=0)] = 0.002
@@ -210,10 +243,13 @@ class Scheduling(Section):
         "batch": LaneShare(share=0.1),
         "bg": LaneShare(share=0.05),
     }
+    """Shares of the lanes."""
     breaker: Breaker = Breaker()
+    """When a deployment is left alone."""
     default_deadline: Annotated[float, Field(gt=0)] = 86_400.0
     """Seconds a job without a deadline may take."""
     reconcile_every: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds between two looks for what a lost message left behind."""
 
 
 class Workers(Section):
@@ -222,6 +258,7 @@ class Workers(Section):
     drain: Annotated[float, Field(ge=0)] = 30.0
     """Seconds a worker that is to end lets its calls finish before it hands them back."""
     beat_every: Annotated[float, Field(gt=0)] = 2.0
+    """Seconds between two heartbeats."""
     coalesce: Annotated[float, Field(gt=0, le=1)] = 0.03
     """Seconds tokens are collected after the first before they are published."""
     coalesce_bytes: Annotated[int, Field(gt=0)] = 1024
@@ -246,11 +283,17 @@ class Config(Section):
     """Everything an operator may say."""
 
     providers: Annotated[dict[Token, Provider], Field(min_length=1)]
+    """By name; the name is also that of the pool."""
     routes: Annotated[dict[str, Route], Field(min_length=1)]
+    """By the model name that producers ask for."""
     projects: dict[Token, Project] = {"default": Project()}
+    """By name; a producer speaks for one of them."""
     nats: Nats = Nats()
+    """The broker."""
     scheduler: Scheduling = Scheduling()
+    """The scheduler's own pace."""
     workers: Workers = Workers()
+    """How every worker process works."""
 
     @model_validator(mode="after")
     def _names_exist(self) -> Config:

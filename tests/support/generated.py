@@ -12,10 +12,12 @@ from pydantic import BaseModel
 from job_contracts import messages
 from runtime.settings import Config
 from tests.support.docstrings import models_in, said_of
+from tests.support.tables import GENERATED, filled
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = "job_contracts/schema"
-CONFIGURATION = "docs/reference/penstock.schema.json"
+REFERENCE = "docs/reference"
+CONFIGURATION = f"{REFERENCE}/penstock.schema.json"
 
 _REFERENCE = {"type": "string", "pattern": r"\$\{"}
 """Wherever a number or a word is asked for, the configuration may refer to a variable or a file."""
@@ -28,6 +30,10 @@ def generated() -> dict[str, str]:
         files[f"{SCHEMAS}/{name}.json"] = _text(_described(messages.schema(name), kind))
     configuration = _described(Config.model_json_schema(mode="validation"), Config)
     files[CONFIGURATION] = _text(_referable({"$schema": messages.DRAFT, **configuration}))
+    for page in sorted((ROOT / REFERENCE).glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        if GENERATED.search(text):
+            files[f"{REFERENCE}/{page.name}"] = filled(text)
     return files
 
 

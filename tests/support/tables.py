@@ -1,0 +1,236 @@
+"""Tables of the reference pages, written from the code that they describe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
+
+import annotated_types
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+import scheduler.instruments
+import workers.instruments
+from job_contracts.attempts import Timeouts
+from job_contracts.failures import PERMITS, Action, Bench, FailureKind, Scope
+from runtime import settings
+from runtime.telemetry import Instrument, Metrics
+from tests.support.docstrings import said_of
+
+SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
+    ("The file", settings.Config, ""),
+    ("`providers.NAME`", settings.Provider, ""),
+    ("`providers.NAME.limits`", settings.Limits, ""),
+    ("`providers.NAME.domains.NAME`", settings.Domain, ""),
+    ("`routes.NAME`", settings.Route, ""),
+    (
+        "`routes.NAME.timeouts`",
+        Timeouts,
+        "Written in seconds or with a unit: `500ms`, `8s`, `2m`, `1h`. `ttft` is short for `first_token`.",
+    ),
+    ("`routes.NAME.on_switch[]`", settings.Switching, ""),
+    ("`projects.NAME`", settings.Project, ""),
+    ("`nats`", settings.Nats, ""),
+    ("`scheduler`", settings.Scheduling, ""),
+    ("`scheduler.lanes.NAME`", settings.LaneShare, ""),
+    ("`scheduler.breaker`", settings.Breaker, ""),
+    ("`workers`", settings.Workers, ""),
+)
+"""Heading, model and a further sentence of every section of the configuration."""
+
+
+def configuration() -> str:
+    """Every key of the configuration: form, default, meaning."""
+    return "\n\n".join(f"### {title}\n\n{_section(kind, more)}" for title, kind, more in SECTIONS)
+
+
+def failures() -> str:
+    """Every kind of failure, what it means, and what it permits."""
+    said = said_of(FailureKind)
+    rows = [
+        (
+            f"`{kind.value}`",
+            _plain(said[kind.name]),
+            PERMITS[kind].action.value,
+            "yes" if PERMITS[kind].counts else "no",
+            "" if PERMITS[kind].bench is Bench.NO else PERMITS[kind].bench.value,
+            "" if PERMITS[kind].scope is Scope.REQUEST else PERMITS[kind].scope.value,
+        )
+        for kind in FailureKind
+    ]
+    return _table(("kind", "what happened", "then", "counts", "bench", "reach"), rows)
+
+
+def words(of: type[Action | Bench | Scope]) -> str:
+    """The words of one column of the failures' table."""
+    return "\n".join(f"- `{member.value}`: {_plain(said_of(of)[member.name])}" for member in of)
+
+
+def metrics() -> str:
+    """Every metric of the services, by process."""
+    told = [
+        ("scheduler", scheduler.instruments.INSTRUMENTS, _gauges_of_the_scheduler()),
+        ("workers", workers.instruments.INSTRUMENTS, _gauges_of_the_workers()),
+    ]
+    return "\n\n".join(
+        f"### {process}\n\n" + _table(("metric", "type", "labels", "what"), [*_instruments(instruments), *gauges])
+        for process, instruments, gauges in told
+    )
+
+
+# -- the configuration
+
+
+def _section(kind: type[BaseModel], more: str) -> str:
+    said = said_of(kind)
+    intro = _plain(_paragraphs(kind.__doc__ or ""))
+    missing = [name for name in kind.model_fields if name not in said]
+    assert not missing, f"{kind.__name__}: say what these are: {', '.join(missing)}"
+    rows = [
+        (f"`{name}`", _form(field), _default(field), _plain(said[name])) for name, field in kind.model_fields.items()
+    ]
+    return f"{intro}{f' {more}' if more else ''}\n\n" + _table(("key", "form", "default", "meaning"), rows)
+
+
+def _paragraphs(docstring: str) -> str:
+    return " ".join(docstring.split())
+
+
+def _plain(text: str) -> str:
+    """Docstrings mark code by two backticks, Markdown by one; a bar would end a table's cell."""
+    return text.replace("``", "`").replace("`None`", "nothing").replace("|", r"\|")
+
+
+def _form(field: FieldInfo) -> str:
+    return _type(field.annotation) + _bounds(field.metadata)
+
+
+def _type(annotation: Any) -> str:
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type(args[0]) + _bounds(args[1:])
+    if origin in {Union, UnionType}:
+        return " or ".join(_type(part) for part in args if part is not NoneType)
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in args)
+    if origin is dict:
+        return f"mapping to {_type(args[1])}"
+    if origin is tuple:
+        return f"list of {_type(args[0])}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "a section"
+    return _SIMPLE[annotation]
+
+
+_SIMPLE = {str: "text", int: "whole number", float: "number", bool: "true or false", SecretStr: "secret text"}
+
+
+def _bounds(metadata: Iterable[Any]) -> str:
+    found: list[str] = []
+    for part in metadata:
+        inner = part.metadata if isinstance(part, FieldInfo) else [part]
+        for bound in inner:
+            match bound:
+                case annotated_types.Gt(gt=value):
+                    found.append(f"> {value}")
+                case annotated_types.Ge(ge=value):
+                    found.append(f"≥ {value}")
+                case annotated_types.Le(le=value):
+                    found.append(f"≤ {value}")
+                case _:
+                    continue
+    return f" ({', '.join(found)})" if found else ""
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    match value:
+        case None | ():
+            return ""
+        case SecretStr():
+            return ""
+        case BaseModel():
+            return "see below"
+        case tuple():
+            return "`[" + ", ".join(map(str, value)) + "]`"
+        case dict() if not value:
+            return ""
+        case dict():
+            return "; ".join(f"`{name}`: {_inside(section)}" for name, section in value.items())
+        case bool():
+            return f"`{str(value).lower()}`"
+        case _:
+            return f"`{value}`"
+
+
+def _inside(section: BaseModel) -> str:
+    told = section.model_dump(exclude_defaults=True)
+    return ", ".join(f"{name} {value}" for name, value in told.items()) or "all defaults"
+
+
+# -- metrics
+
+
+class _Recorder:
+    """Stands where a process's metrics would, and notes what it would read."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, str, str, str]] = []
+
+    def gauge(self, name: str, help: str, read: object) -> None:
+        self.rows.append((f"`penstock_{name}`", "gauge", "", help))
+
+
+def _gauges_of_the_scheduler() -> list[tuple[str, str, str, str]]:
+    recorder = _Recorder()
+    scheduler.instruments.gauges(cast("Metrics", recorder), cast("Any", None))
+    return recorder.rows
+
+
+def _gauges_of_the_workers() -> list[tuple[str, str, str, str]]:
+    class Anything:
+        def __getattr__(self, _: str) -> object:
+            return self
+
+    recorder, anything = _Recorder(), cast("Any", Anything())
+    workers.instruments.gauges(cast("Metrics", recorder), anything, anything, anything)
+    return recorder.rows
+
+
+_KINDS = {"count": "counter", "measure": "histogram", "level": "gauge"}
+
+
+def _instruments(instruments: Iterable[Instrument]) -> Iterator[tuple[str, str, str, str]]:
+    for one in instruments:
+        name = f"penstock_{one.name}" + ("_total" if one.kind == "count" else "")
+        yield f"`{name}`", _KINDS[one.kind], ", ".join(f"`{label}`" for label in one.labels), one.help
+
+
+# -- Markdown
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+GENERATED = re.compile(r"(<!-- generated: (?P<name>[a-z ]+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+"""Where a page wants a table: everything between the two comments is written from the code."""
+
+TABLES = {
+    "configuration": configuration,
+    "failures": failures,
+    "actions": lambda: words(Action),
+    "benches": lambda: words(Bench),
+    "scopes": lambda: words(Scope),
+    "metrics": metrics,
+}
+
+
+def filled(page: str) -> str:
+    """The page with every table in it as the code says it. Raises KeyError for a table there is not."""
+    return GENERATED.sub(lambda found: f"{found[1]}\n{TABLES[found['name']]()}\n{found[3]}", page)
