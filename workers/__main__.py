@@ -11,9 +11,9 @@ from argparse import Namespace
 
 from catalogue.load import providers
 from runtime import command
-from runtime.bus import BusSettings, connect
-from runtime.bus.manifest import assets
+from runtime.bus import connect
 from runtime.clock import SystemClock
+from runtime.connection import bus_settings, declared
 from runtime.health import Health
 from runtime.service import Service
 from runtime.settings import Config
@@ -43,10 +43,10 @@ async def serve(config: Config, arguments: Namespace) -> int:
         telemetry.emit(f"bus.{kind}", INFO if kind == "connected" else WARNING, detail=detail)
 
     name = f"worker {arguments.pool} {worker}"
-    bus = await connect(BusSettings.of(config.nats, name=name), on_event=of_bus)
+    bus = await connect(bus_settings(config.nats, name=name), on_event=of_bus)
     service = Service("workers", telemetry, drain=config.workers.drain + END)
     try:
-        await bus.ensure(assets(config), create=config.nats.manage == "create")
+        await bus.ensure(declared(config), create=config.nats.manage == "create")
         try:
             made = assemble(
                 config,

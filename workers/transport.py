@@ -7,6 +7,7 @@ sends a request twice.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from typing import Self
@@ -43,8 +44,8 @@ _MAPPING: tuple[tuple[type[BaseException], type[httpx.TransportError]], ...] = (
 
 def _mapped(error: BaseException, request: httpx.Request) -> httpx.TransportError:
     """``ReadError``: the connection ended. ``RemoteProtocolError``: what came is not HTTP, or the body is cut."""
-    if isinstance(error, aiohttp.ClientPayloadError) and isinstance(error.__cause__, OSError):
-        error = error.__cause__
+    if isinstance(error, aiohttp.ClientPayloadError) and ConnectionResetError.__name__ in str(error):
+        error = ConnectionResetError()  # aiohttp tells a body that was cut by a reset from another one only in its text
     kind = next((there for here, there in _MAPPING if isinstance(error, here)), httpx.NetworkError)
     return kind(type(error).__name__, request=request)
 
@@ -124,8 +125,17 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 class _Body(httpx.AsyncByteStream, AsyncIterator[bytes]):
     """The answer's bytes as they come; aiohttp stops reading from the socket while nobody takes them."""
 
+    __slots__ = ("_closed", "_request", "_response")
+
     def __init__(self, response: aiohttp.ClientResponse, request: httpx.Request) -> None:
         self._response, self._request = response, request
+        # When the framing breaks in the middle of a body, aiohttp (3.14) closes the connection and leaves the body's
+        # reader waiting for ever; so whoever waits is told when the connection is gone.
+        connection = response.connection
+        protocol = connection.protocol if connection is not None else None
+        self._closed = protocol.closed if protocol is not None else None
+        if self._closed is not None:
+            self._closed.add_done_callback(self._connection_gone)
 
     def __aiter__(self) -> Self:
         return self
@@ -141,4 +151,13 @@ class _Body(httpx.AsyncByteStream, AsyncIterator[bytes]):
 
     async def aclose(self) -> None:
         """Keep the connection if the whole answer was received, otherwise close it: the provider stops."""
+        if self._closed is not None:
+            self._closed.remove_done_callback(self._connection_gone)
         self._response.close()
+
+    def _connection_gone(self, closed: asyncio.Future[None]) -> None:
+        content = self._response.content
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("the connection ended in the middle of the body"))
+        if not closed.cancelled():
+            closed.exception()  # seen: it has been told to the reader
