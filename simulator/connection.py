@@ -225,7 +225,14 @@ class Connection(asyncio.Protocol):
             return
         self._keep_alive = keep_alive
         exchange = self._current = Exchange(self)
-        self._handler(request, exchange)
+        try:
+            self._handler(request, exchange)
+        except Exception as error:  # noqa: BLE001 - the top of the connection's loop: one request must not end the others
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "a request could not be answered", "exception": error, "transport": self._transport}
+            )
+            exchange.send(whole(500, JSON, b'{"error":{"message":"the simulator has a fault of its own"}}'))
+            exchange.hang_up()
 
     def _refuse(self, status: int, body: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():

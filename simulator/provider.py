@@ -7,23 +7,23 @@ import itertools
 import random
 import secrets
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from functools import partial
-from typing import cast
 
 from simulator.answers import compose, fingerprint, input_tokens, shorten
 from simulator.breakage import INTACT, Breakage, breakage
+from simulator.call import WRONG_SHAPE, Call, Terms, injected, overflow, terms_of, timing_of, wrong_shape
 from simulator.clock import Clock
 from simulator.connection import Exchange
-from simulator.conversation import Answer, Ask, Overflow, Refusal, RefusalKind, Stamp
+from simulator.conversation import Answer, Ask, Refusal, RefusalKind, Stamp
 from simulator.dialects import Dialect, Route, make_dialect
 from simulator.faults import Fault, Faults
 from simulator.journal import Journal, Line
 from simulator.limits import Demand, Domain, Exceeded, Lease
-from simulator.meter import Meter, Outcome, Tariff, Usage, key_id, tariff_of
+from simulator.meter import Meter, Outcome, Usage, key_id
+from simulator.names import ModelName
 from simulator.playback import Playback, Timing
 from simulator.prefixes import NOTHING, Cached, PrefixCache
-from simulator.settings import ModelSettings, Pace, ProviderSettings
+from simulator.settings import ProviderSettings
 from simulator.wire import HTML, JSON, Request, head, whole
 
 MOST_TERMS = 4_096
@@ -33,33 +33,6 @@ HTML_PAGE = (
     b"<!DOCTYPE html>\n<html><head><title>502 Bad Gateway</title></head>\n<body><center><h1>502 Bad Gateway</h1>"
     b"</center><hr><center>nginx</center></body></html>\n"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What holds for a model: its settings without gaps, and its price list."""
-
-    model: ModelSettings
-    tariff: Tariff
-
-
-@dataclass(slots=True)
-class Call:
-    """One request on its way. What is not known yet is empty."""
-
-    request: Request
-    exchange: Exchange
-    stamp: Stamp
-    arrived: float
-    route: Route | None = None
-    key: str = ""
-    ask: Ask | None = None
-    model: str = ""
-    terms: Terms | None = None
-    domain: Domain | None = None
-    lease: Lease | None = None
-    usage: Usage | None = None
-    fault: Fault | None = None
 
 
 class Provider:
@@ -146,9 +119,8 @@ class Provider:
             return
         try:
             ask = dialect.read(request, route)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            # The readers take the shape of what they do not need for granted; a wrong one is the client's fault.
-            ask = Refusal("bad_request", f"A field of the request has the wrong type: {error}")
+        except WRONG_SHAPE as error:
+            ask = wrong_shape(error)
         if isinstance(ask, Refusal):
             self._refuse(call, ask)
             return
@@ -161,7 +133,7 @@ class Provider:
     # The way of a completion
 
     def _complete(self, call: Call, ask: Ask) -> None:
-        terms = call.terms = self._terms_of(call.model)
+        terms = call.terms = self._terms_of(ask.model)
         now = call.arrived
         name = ask.model
         chance = self._chances.random()
@@ -173,19 +145,23 @@ class Provider:
             return
         tokens = input_tokens(ask)
         if tokens + (ask.max_tokens or 0) > window:
-            self._refuse(call, _overflow(tokens, ask.max_tokens or 0, window, call.model))
+            self._refuse(call, overflow(tokens, ask.max_tokens or 0, window, call.model))
             return
         seed = fingerprint(ask)
-        answer = compose(ask, seed, terms.model.answer or self.settings.answer)
+        try:
+            answer = compose(ask, seed, terms.model.answer or self.settings.answer)
+        except WRONG_SHAPE as error:
+            self._refuse(call, wrong_shape(error))
+            return
         if fault is not None and fault.kind == "content_filter":
             produced = len(answer.thoughts) + answer.output_tokens
             shorten(answer, int(produced * fault.amount), "content_filter")
         cached = self._cached(call, ask, tokens)
         uncached = tokens - cached.read - cached.written
         usage = Usage(uncached, cached.read, cached.written, answer.output_tokens, len(answer.thoughts))
-        if self._admit(call, ask, usage):
+        if self._admit(call, ask, terms, usage):
             self._prefixes.remember(cached, now)
-            self._send(call, ask, answer, usage, self._timing(ask, terms, seed))
+            self._send(call, ask, answer, usage, timing_of(terms, seed))
 
     def _cached(self, call: Call, ask: Ask, tokens: int) -> Cached:
         if tokens < self.settings.cache_minimum:
@@ -195,9 +171,9 @@ class Provider:
             return self._prefixes.blocks(owner, ask.prompt, tokens, call.arrived)
         return self._prefixes.marked(owner, ask.prompt, ask.marks, call.arrived)
 
-    def _admit(self, call: Call, ask: Ask, usage: Usage) -> bool:
+    def _admit(self, call: Call, ask: Ask, terms: Terms, usage: Usage) -> bool:
         """Take from the limits; refuse the request if one of them is spent."""
-        domain = call.domain = self._domain_of(call)
+        domain = call.domain = self._domain_of(call, terms)
         limits = domain.limits
         counts = self._dialect.cached_reads_count if limits.count_cached_reads is None else limits.count_cached_reads
         output = usage.all_output
@@ -290,7 +266,7 @@ class Provider:
                 exchange.reply(whole(int(fault.amount), kind, body))
                 self._settle(call, "failed", 0, status=int(fault.amount))
             case _:
-                self._refuse(call, _refusal(fault, call.model, window))
+                self._refuse(call, injected(fault, call.model, window))
 
     def _refuse(self, call: Call, refusal: Refusal, outcome: Outcome = "refused") -> None:
         reply = self._dialect.error(refusal, call.stamp, call.route)
@@ -348,55 +324,22 @@ class Provider:
 
     # What is kept for models
 
-    def _terms_of(self, model: str) -> Terms:
-        terms = self._terms.get(model)
+    def _terms_of(self, name: ModelName) -> Terms:
+        terms = self._terms.get(name.full)
         if terms is None:
             if len(self._terms) >= MOST_TERMS:
                 self._terms.clear()
-            settings = self.settings.model(model)
-            terms = self._terms[model] = Terms(settings, tariff_of(settings.price or self.settings.price))
+            terms = self._terms[name.full] = terms_of(name, self.settings)
         return terms
 
-    def _domain_of(self, call: Call) -> Domain:
-        settings = self._terms_of(call.model).model
+    def _domain_of(self, call: Call, terms: Terms) -> Domain:
+        settings = terms.model
         owner = (call.key, settings.group or call.model)
         domain = self.domains.get(owner)
         if domain is None:
             domain = self.domains[owner] = Domain(settings.limits or self.settings.limits)
         return domain
 
-    def _timing(self, ask: Ask, terms: Terms, seed: bytes) -> Timing:
-        pace = terms.model.pace or self.settings.pace
-        if ask.model.full is not ask.model.base:
-            pace = ask.model.pace(pace)
-        return AT_ONCE if pace == IMMEDIATE else _timing(pace, seed)
-
-
-AT_ONCE = Timing()
-IMMEDIATE = Pace()
-
-
-def _timing(pace: Pace, seed: bytes) -> Timing:
-    """The timing of one request: the pace, varied by the request's hash."""
-    factor = 1 + pace.jitter * (int.from_bytes(seed[8:12], "big") / 2**31 - 1)
-    per_token = factor / pace.tokens_per_second if pace.tokens_per_second else 0.0
-    return Timing(pace.latency * factor, pace.ttft * factor, per_token)
-
 
 def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
-
-
-def _overflow(tokens: int, reserved: int, window: int, model: str) -> Refusal:
-    return Refusal("context", model=model, overflow=Overflow(tokens, reserved, window))
-
-
-def _refusal(fault: Fault, model: str, window: int) -> Refusal:
-    """An injected error, in the words of the real one."""
-    wait = fault.amount
-    if fault.kind == "context":
-        return _overflow(window + 1, 0, window, model)
-    exceeded = Exceeded("requests", 60, 60, 1, wait, 60.0) if fault.kind == "rate_limit" else None
-    return Refusal(
-        cast("RefusalKind", fault.kind), status=fault.status, retry_after=wait, model=model, exceeded=exceeded
-    )

@@ -99,9 +99,9 @@ def parse_object(body: bytes) -> dict[str, Any]:
     try:
         value = from_json(body, cache_strings="keys")
     except ValueError as error:
-        raise Rejected(Refusal("bad_json", str(error))) from None
+        raise Rejected(Refusal("bad_json")) from error
     if not isinstance(value, dict):
-        raise Rejected(Refusal("bad_json", "the body is not an object"))
+        raise Rejected(Refusal("bad_json"))
     return value
 
 

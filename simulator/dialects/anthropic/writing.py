@@ -28,6 +28,7 @@ _USAGE = (
     b'{"ephemeral_5m_input_tokens":%d,"ephemeral_1h_input_tokens":0},"output_tokens":%d,%b"service_tier":"standard",'
     b'"inference_geo":"not_available"}'
 )
+_FINAL_USAGE = b'{"input_tokens":%d,"cache_creation_input_tokens":%d,"cache_read_input_tokens":%d,"output_tokens":%d%b}'
 _START = (
     b'event: message_start\ndata: {"type":"message_start","message":{"model":%b,"id":"msg_01%b","type":"message",'
     b'"role":"assistant","content":[],"stop_reason":null,"stop_sequence":null,"stop_details":null,"usage":%b}}\n\n'
@@ -59,13 +60,13 @@ def whole(ask: Ask, answer: Answer, usage: Usage, stamp: Stamp) -> bytes:
         to_json(_blocks(ask, answer)),
         _STOP[answer.finish].encode(),
         to_json(answer.stopped_by),
-        _usage(usage, usage.all_output),
+        _usage(usage),
     )
 
 
 def script(ask: Ask, answer: Answer, usage: Usage, stamp: Stamp) -> Script:
     """The events of an answer that is streamed."""
-    opening = _START % (to_json(ask.model.base), stamp.serial.encode(), _usage(usage, min(1, usage.all_output)))
+    opening = _START % (to_json(ask.model.base), stamp.serial.encode(), _first_usage(usage))
     blocks: list[list[Frame]] = []
     if answer.thoughts:
         blocks.append(_thinking_frames(ask, answer))
@@ -82,7 +83,7 @@ def script(ask: Ask, answer: Answer, usage: Usage, stamp: Stamp) -> Script:
     closing = _MESSAGE_DELTA % (
         _STOP[answer.finish].encode(),
         to_json(answer.stopped_by),
-        _usage(usage, usage.all_output),
+        _final_usage(usage),
     )
     return Script(opening + _PING, content, closing, _MESSAGE_STOP)
 
@@ -127,6 +128,22 @@ def _call_frames(index: int, call: ToolCall) -> list[Frame]:
     return frames
 
 
-def _usage(usage: Usage, output: int) -> bytes:
-    details = b'"output_tokens_details":{"thinking_tokens":%d},' % usage.reasoning if usage.reasoning else b""
-    return _USAGE % (usage.input, usage.cache_write, usage.cached_read, usage.cache_write, output, details)
+def _usage(usage: Usage) -> bytes:
+    details = _details(usage) + b"," if usage.reasoning else b""
+    return _USAGE % (usage.input, usage.cache_write, usage.cached_read, usage.cache_write, usage.all_output, details)
+
+
+def _first_usage(usage: Usage) -> bytes:
+    """The usage at the start of a stream has the input, and not yet the output."""
+    output = min(1, usage.all_output)
+    return _USAGE % (usage.input, usage.cache_write, usage.cached_read, usage.cache_write, output, b"")
+
+
+def _final_usage(usage: Usage) -> bytes:
+    """The usage at the end of a stream has fewer fields than that of a whole message."""
+    details = b"," + _details(usage) if usage.reasoning else b""
+    return _FINAL_USAGE % (usage.input, usage.cache_write, usage.cached_read, usage.all_output, details)
+
+
+def _details(usage: Usage) -> bytes:
+    return b'"output_tokens_details":{"thinking_tokens":%d}' % usage.reasoning

@@ -11,6 +11,9 @@ from simulator.conversation import Answer, Ask, Finish, Frame, Script, Stamp, To
 from simulator.meter import Usage
 from simulator.words import Chooser, digest
 
+WITHOUT_CALL_IDS = ("gemini-1", "gemini-2")
+"""Families of models whose calls have no id."""
+
 _FINISH: dict[Finish, str] = {
     "stop": "STOP",
     "stop_sequence": "STOP",
@@ -18,6 +21,14 @@ _FINISH: dict[Finish, str] = {
     "tool_calls": "STOP",
     "content_filter": "SAFETY",
 }
+
+_EVENT = (
+    b'{"candidates":[{"content":{"parts":[%%b],"role":"model"},"index":0}],"usageMetadata":{%%b},"modelVersion":%b,'
+    b'"responseId":"%b"}'
+)
+_TEXT = b'{"text":%b}'
+_THOUGHT = b'{"text":%b,"thought":true}'
+_COUNTS = b'"promptTokenCount":%d,"totalTokenCount":%d,"promptTokensDetails":[{"modality":"TEXT","tokenCount":%d}]'
 
 
 def whole(ask: Ask, answer: Answer, usage: Usage, stamp: Stamp) -> bytes:
@@ -27,48 +38,55 @@ def whole(ask: Ask, answer: Answer, usage: Usage, stamp: Stamp) -> bytes:
         parts.append({"text": "".join(answer.thoughts), "thought": True})
     if answer.pieces:
         parts.append({"text": answer.text})
-    parts.extend(_call_parts(answer))
+    parts.extend(_call_parts(ask, answer))
     _sign(parts, answer)
     return to_json(_response(ask, stamp, parts, usage, answer))
 
 
 def script(ask: Ask, answer: Answer, usage: Usage, stamp: Stamp) -> Script:
     """The events of an answer that is streamed; without ``sse`` they are the elements of an array."""
-    contents: list[tuple[list[dict[str, Any]], int, int, int]] = []
-    for at, thought in enumerate(answer.thoughts, 1):
-        contents.append(([{"text": thought, "thought": True}] if ask.show_reasoning else [], 1, at, 0))
-    for at, piece in enumerate(answer.pieces, 1):
-        contents.append(([{"text": piece}], 1, len(answer.thoughts), at))
-    sent = len(answer.pieces)
-    for part, call in zip(_call_parts(answer), _complete(answer), strict=True):
+    event = _event_template(ask, stamp)
+    prompt = usage.all_input
+    frames: list[Frame] = []
+    thoughts = sent = 0
+    for thought in answer.thoughts:
+        thoughts += 1
+        part = _THOUGHT % to_json(thought)
+        frames.append(Frame(event % (part, _counts(prompt, 0, thoughts)) if ask.show_reasoning else b"", 1))
+    for piece in answer.pieces:
+        sent += 1
+        frames.append(Frame(event % (_TEXT % to_json(piece), _counts(prompt, sent, thoughts)), 1))
+    for made, call in zip(_call_parts(ask, answer), _complete(answer), strict=True):
         sent += call.tokens
-        contents.append(([part], call.tokens, len(answer.thoughts), sent))
+        frames.append(Frame(event % (to_json(made), _counts(prompt, sent, thoughts)), call.tokens))
     last: list[dict[str, Any]] = [{"text": ""}]
     _sign(last, answer)
-    events = [
-        (_event(_response(ask, stamp, parts, _partial(usage, thoughts, output), None)) if parts else b"", tokens)
-        for parts, tokens, thoughts, output in contents
-    ]
-    end = _event(_response(ask, stamp, last, usage, answer))
+    end = to_json(_response(ask, stamp, last, usage, answer))
     if ask.sse:
-        frames = [Frame(b"data: %b\r\n\r\n" % event if event else b"", tokens) for event, tokens in events]
         return Script(b"", frames, b"data: %b\r\n\r\n" % end, b"")
-    frames = [Frame(event + b",\r\n" if event else b"", tokens) for event, tokens in events]
     return Script(b"[", frames, end, b"]")
 
 
 def text_event(ask: Ask, stamp: Stamp, text: str) -> bytes:
     """An event with any text."""
-    event = _event(_response(ask, stamp, [{"text": text}], Usage(), None))
+    return _event_template(ask, stamp) % (_TEXT % to_json(text), _counts(0, 0, 0))
+
+
+def _event_template(ask: Ask, stamp: Stamp) -> bytes:
+    """An event with places for its part and its usage; a percent sign of the model's name survives that doubled."""
+    model = to_json(ask.model.base).replace(b"%", b"%%")
+    event = _EVENT % (model, stamp.serial.encode())
     return b"data: %b\r\n\r\n" % event if ask.sse else event + b",\r\n"
 
 
-def _event(response: dict[str, Any]) -> bytes:
-    return to_json(response)
-
-
-def _partial(usage: Usage, thoughts: int, output: int) -> Usage:
-    return Usage(usage.input, usage.cached_read, usage.cache_write, output, thoughts)
+def _counts(prompt: int, output: int, thoughts: int) -> bytes:
+    """The usage of an event in the middle."""
+    counts = _COUNTS % (prompt, prompt + output + thoughts, prompt)
+    if output:
+        counts += b',"candidatesTokenCount":%d' % output
+    if thoughts:
+        counts += b',"thoughtsTokenCount":%d' % thoughts
+    return counts
 
 
 def _complete(answer: Answer) -> list[ToolCall]:
@@ -76,11 +94,12 @@ def _complete(answer: Answer) -> list[ToolCall]:
     return [call for call in answer.calls if call.complete]
 
 
-def _call_parts(answer: Answer) -> list[dict[str, Any]]:
-    return [
-        {"functionCall": {"name": call.name, "args": from_json(call.arguments), "id": f"call_{call.id[:8]}"}}
-        for call in _complete(answer)
-    ]
+def _call_parts(ask: Ask, answer: Answer) -> list[dict[str, Any]]:
+    calls = [{"name": call.name, "args": from_json(call.arguments)} for call in _complete(answer)]
+    if not ask.model.base.startswith(WITHOUT_CALL_IDS):
+        for made, call in zip(calls, _complete(answer), strict=True):
+            made["id"] = f"call_{call.id[:8]}"
+    return [{"functionCall": made} for made in calls]
 
 
 def _sign(parts: list[dict[str, Any]], answer: Answer) -> None:
@@ -91,15 +110,12 @@ def _sign(parts: list[dict[str, Any]], answer: Answer) -> None:
         signed["thoughtSignature"] = signature
 
 
-def _response(
-    ask: Ask, stamp: Stamp, parts: list[dict[str, Any]], usage: Usage, finished: Answer | None
-) -> dict[str, Any]:
+def _response(ask: Ask, stamp: Stamp, parts: list[dict[str, Any]], usage: Usage, answer: Answer) -> dict[str, Any]:
+    """A response that ends the answer."""
     content = {"parts": parts, "role": "model"} if parts else {"role": "model"}
-    candidate: dict[str, Any] = {"content": content}
-    if finished is not None:
-        candidate["finishReason"] = _FINISH[finished.finish]
-        if ask.logprobs is not None:
-            candidate |= _logprobs(finished.pieces, ask.logprobs)
+    candidate: dict[str, Any] = {"content": content, "finishReason": _FINISH[answer.finish]}
+    if ask.logprobs is not None:
+        candidate |= _logprobs(answer.pieces, ask.logprobs)
     candidate["index"] = 0
     return {
         "candidates": [candidate],

@@ -138,7 +138,7 @@ async def test_the_main_port_speaks_for_every_provider(simulator: Simulator, pro
 
 async def test_requests_on_one_connection_are_answered_in_order(simulator: Simulator) -> None:
     reader, writer = await connect(simulator.base_url("openai"))
-    paces = ("slow+ttft=0.1+tokens=3", "quick+tokens=4", "slower+ttft=0.05+tokens=5")
+    paces = ("slow+ttft=0.03+tokens=3", "quick+tokens=4", "slower+ttft=0.01+tokens=5")
     writer.write(b"".join(request("openai", model) for model in paces * 20))
     answers = [json.loads((await receive(reader)).body) for _ in range(60)]
     assert [one["usage"]["completion_tokens"] for one in answers] == [3, 4, 5] * 20

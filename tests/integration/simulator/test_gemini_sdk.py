@@ -88,6 +88,14 @@ async def test_parallel_tools_are_called_and_their_results_accepted(gemini: Asyn
         await gemini.models.generate_content(model=MODEL, contents=[asked, said, types.UserContent("?")], config=config)
 
 
+async def test_calls_have_ids_from_the_third_generation_on(gemini: AsyncClient) -> None:
+    config = types.GenerateContentConfig(tools=[TOOLS])
+    for model, has_id in ((MODEL, False), ("gemini-3.6-flash", True)):
+        answer = await gemini.models.generate_content(model=model, contents="all tools", config=config)
+        calls = answer.function_calls or []
+        assert [bool(call.id) for call in calls] == [has_id, has_id]
+
+
 async def test_a_tool_can_be_forced(gemini: AsyncClient) -> None:
     forced = types.ToolConfig(
         function_calling_config=types.FunctionCallingConfig(
