@@ -206,8 +206,9 @@ class Broker:
             self._gone()
 
     def freeze(self) -> None:
-        """Stop its clock (SIGSTOP): connections stay open and silent."""
+        """Stop its clock (SIGSTOP), and return when it stands: connections stay open and silent."""
         os.kill(self.pid, signal.SIGSTOP)
+        os.waitpid(self.pid, os.WUNTRACED)
 
     def thaw(self) -> None:
         """Let it go on (SIGCONT)."""

@@ -7,3 +7,6 @@ from hypothesis import settings
 # A busy machine is not a failed property; pytest's own timeout bounds a test that hangs.
 settings.register_profile("penstock", deadline=None, print_blob=True)
 settings.load_profile("penstock")
+
+# Fixtures that start a real broker: `broker`, `own_broker`, `open_bus`.
+pytest_plugins = ["tests.support.broker"]

@@ -80,9 +80,11 @@ class MemoryBroker:
         self.watchers: list[Callable[[MemoryStream], None]] = []
         self._turn = count()
 
-    def bus(self, *, chunk: int = 256 * 1024, max_blob: int = 64 * 1024 * 1024) -> MemoryBus:
+    def bus(
+        self, *, inbox_prefix: str = "_INBOX", chunk: int = 256 * 1024, max_blob: int = 64 * 1024 * 1024
+    ) -> MemoryBus:
         """A further connection."""
-        return MemoryBus(self, chunk=chunk, max_blob=max_blob)
+        return MemoryBus(self, inbox_prefix=inbox_prefix, chunk=chunk, max_blob=max_blob)
 
     def stream(self, name: str) -> MemoryStream:
         """A stream by name. Raises NotFound."""
@@ -153,7 +155,8 @@ class MemoryBroker:
 class MemoryBus:
     """One connection to a ``MemoryBroker``; see ``port.Bus``. ``faults`` and ``connected`` are the test's to set."""
 
-    def __init__(self, broker: MemoryBroker, *, chunk: int, max_blob: int) -> None:
+    def __init__(self, broker: MemoryBroker, *, inbox_prefix: str, chunk: int, max_blob: int) -> None:
+        self._inbox_prefix = inbox_prefix
         self.broker = broker
         self.faults = Faults()
         self._chunk = chunk
@@ -211,7 +214,7 @@ class MemoryBus:
     async def request(self, subject: str, data: bytes, *, timeout: float) -> Message:
         self._check(subject, data, None)
         answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        inbox = f"_INBOX.memory.{id(self)}.{next(self._inboxes)}"
+        inbox = f"{self._inbox_prefix}.memory.{id(self)}.{next(self._inboxes)}"
 
         def hear(message: Message) -> None:
             if not answer.done():

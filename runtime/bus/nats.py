@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 from base64 import b64decode
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
-
-from nats.aio.msg import Msg
 
 from job_contracts.jobs import BlobRef
 from runtime.bus import blobs
 from runtime.bus.assets import Applier
-from runtime.bus.link import NO_RESPONDERS, Link, Listening, silent, status
+from runtime.bus.link import NO_RESPONDERS, Link, Listening, silent
 from runtime.bus.port import (
     Ack,
     BusError,
@@ -34,6 +32,7 @@ from runtime.bus.pulling import NatsPuller
 from runtime.bus.replies import DELETED_ALREADY, ack, api
 from runtime.bus.settings import BusSettings
 from runtime.bus.tailing import NatsTail
+from runtime.bus.wire import Arrival
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +49,8 @@ class NatsBus:
     def __init__(self, settings: BusSettings, on_event: Callable[[str, str], None]) -> None:
         self.settings = settings
         self._link = Link(settings, on_event)
-        self._places = asyncio.Semaphore(settings.in_flight)
+        self._in_flight = 0
+        self._queue: deque[asyncio.Future[None]] = deque()
         self._no_direct: set[str] = set()
         self._responding: set[asyncio.Task[None]] = set()
 
@@ -82,12 +82,12 @@ class NatsBus:
         answer = await self._link.ask(subject, data, timeout=timeout)
         if answer is None:
             raise silent(subject, timeout)
-        if status(answer) == NO_RESPONDERS:
+        if answer.status == NO_RESPONDERS:
             raise Unreachable(f"{subject}: nobody listens")
         return Message(answer.subject, answer.data, answer.headers)
 
     async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> Listening:
-        def hear(message: Msg) -> None:
+        def hear(message: Arrival) -> None:
             handler(Message(message.subject, message.data, message.headers, 0, message.reply))
 
         return await self._link.listen(subject, hear, queue=queue)
@@ -95,7 +95,7 @@ class NatsBus:
     async def respond(
         self, subject: str, responder: Responder, *, queue: str = "", inbox: Callable[[Message], str] | None = None
     ) -> Listening:
-        def hear(message: Msg) -> None:
+        def hear(message: Arrival) -> None:
             request = Message(message.subject, message.data, message.headers, 0, message.reply)
             if not request.reply or (inbox is not None and not request.reply.startswith(inbox(request))):
                 log.info("bus.request_dropped", extra={"subject": request.subject, "reason": "reply subject"})
@@ -131,8 +131,13 @@ class NatsBus:
         if expect_last is not None or ttl is not None:
             headers = _control(headers, expect_last, ttl)
         within = timeout or self.settings.publish_timeout
-        async with self._place(subject, within):
+        if self._in_flight >= self.settings.in_flight:
+            await self._place(subject, within)
+        self._in_flight += 1
+        try:
             answer = await self._link.ask(subject, data, timeout=within, headers=headers)
+        finally:
+            self._leave()
         return _stored(answer, subject, within)
 
     async def append_batch(self, messages: Sequence[Outgoing], *, timeout: float | None = None) -> Ack:
@@ -140,36 +145,45 @@ class NatsBus:
         if not 2 <= size <= MAX_BATCH:
             raise ValueError(f"a batch holds 2 to {MAX_BATCH} messages, not {size}")
         within = timeout or self.settings.publish_timeout
-        link, batch, last = self._link, uuid4().hex, messages[-1]
-        wired: list[tuple[Outgoing, dict[str, str]]] = []
-        for place, message in enumerate(messages, 1):
-            headers = {H_BATCH: batch, H_BATCH_SEQ: str(place), **(message.headers or {})}
-            if place == size:
-                headers[H_BATCH_COMMIT] = "1"
-            link.check(message.subject, message.data, headers)
-            wired.append((message, headers))
-        async with self._place(last.subject, within):
-            for message, headers in wired[:-1]:
-                await link.send(message.subject, message.data, "", headers)
-            answer = await link.ask(last.subject, last.data, timeout=within, headers=wired[-1][1])
+        batch = uuid4().hex
+        wired = [
+            Outgoing(one.subject, one.data, {H_BATCH: batch, H_BATCH_SEQ: str(place), **(one.headers or {})})
+            for place, one in enumerate(messages, 1)
+        ]
+        last = wired.pop()
+        commit = {**(last.headers or {}), H_BATCH_COMMIT: "1"}
+        if self._in_flight >= self.settings.in_flight:
+            await self._place(last.subject, within)
+        self._in_flight += 1
+        try:
+            answer = await self._link.ask(last.subject, last.data, timeout=within, headers=commit, before=wired)
+        finally:
+            self._leave()
         return _stored(answer, last.subject, within)
 
-    @contextlib.asynccontextmanager
-    async def _place(self, subject: str, within: float) -> AsyncIterator[None]:
-        """One of the places for writes in flight. Raises Unreachable when none became free in time."""
-        places = self._places
-        if places.locked():
-            try:
-                async with asyncio.timeout(within):
-                    await places.acquire()
-            except TimeoutError as error:
-                raise Unreachable(f"{subject}: {self.settings.in_flight} writes are in flight already") from error
-        else:
-            await places.acquire()
+    async def _place(self, subject: str, within: float) -> None:
+        """Wait for a place among the writes in flight. Raises Unreachable when none became free in time."""
         try:
-            yield
-        finally:
-            places.release()
+            async with asyncio.timeout(within):
+                while self._in_flight >= self.settings.in_flight:
+                    waiter = asyncio.get_running_loop().create_future()
+                    self._queue.append(waiter)
+                    await waiter
+        except TimeoutError as error:
+            self._wake_next()  # the place may have been meant for us
+            raise Unreachable(f"{subject}: {self.settings.in_flight} writes are in flight already") from error
+
+    def _leave(self) -> None:
+        self._in_flight -= 1
+        if self._queue:
+            self._wake_next()
+
+    def _wake_next(self) -> None:
+        while self._queue:
+            waiter = self._queue.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
 
     # -- streams: reading
 
@@ -225,7 +239,7 @@ class NatsBus:
         headers = answer.headers or {}
         seq = headers.get(_DIRECT_SEQ)
         if seq is None:
-            if status(answer) == NO_RESPONDERS:
+            if answer.status == NO_RESPONDERS:
                 await self._learn_direct(stream)
             return None
         return Message(headers[_DIRECT_SUBJECT], answer.data, headers, int(seq))
@@ -302,12 +316,12 @@ class NatsBus:
         answer = await self._link.ask(subject, json.dumps(body).encode() if body else b"", timeout=within)
         if answer is None:
             raise silent(subject, within)
-        if status(answer):
+        if answer.status:
             raise OutcomeUnknown(f"{subject}: nobody answers for JetStream at the moment")
         return api(answer.data, subject)
 
 
-def _stored(answer: Msg | None, subject: str, within: float) -> Ack:
+def _stored(answer: Arrival | None, subject: str, within: float) -> Ack:
     if answer is None:
         raise silent(subject, within)
     if not answer.data:

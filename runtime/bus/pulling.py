@@ -10,11 +10,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
 
-from nats.aio.msg import Msg
-
-from runtime.bus.link import Link, Listening, silent, status
+from runtime.bus.link import Link, Listening, silent
 from runtime.bus.port import BusError, ConsumerState, Message, Unreachable
 from runtime.bus.replies import api
+from runtime.bus.wire import Arrival
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ class NatsDelivery:
                 answer = await self._link.ask(self.message.reply, b"", timeout=min(left, 2.0))
             except Unreachable:
                 answer = None
-            if answer is not None and not status(answer):
+            if answer is not None and not answer.status:
                 return True
             await asyncio.sleep(min(ACK_PAUSE * random.uniform(0.5, 1.0), max(left, 0.0)))
         return False
@@ -115,7 +114,7 @@ class NatsPuller:
     async def state(self) -> ConsumerState:
         subject = f"$JS.API.CONSUMER.INFO.{self._consumer}"
         answer = await self._link.ask(subject, b"", timeout=self._link.settings.api_timeout)
-        if answer is None or status(answer):
+        if answer is None or answer.status:
             raise silent(subject, self._link.settings.api_timeout)
         info = api(answer.data, subject)
         return ConsumerState(info["delivered"]["stream_seq"], info["num_ack_pending"], info["num_pending"])
@@ -168,7 +167,7 @@ class NatsPuller:
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    def _hear(self, message: Msg) -> None:
+    def _hear(self, message: Arrival) -> None:
         self._heard = self._loop.time()
         reply = message.reply
         if reply:
@@ -183,7 +182,7 @@ class NatsPuller:
                 self._open = ""
             self._wake()
             return
-        word = status(message)
+        word = message.status
         if word == _HEARTBEAT or message.subject[len(self._inbox) :] != self._open:
             return
         if word in (_NONE_LEFT, _TIMED_OUT):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -18,13 +19,17 @@ class BusSettings(BaseModel):
     user: str | None = None
     password: SecretStr | None = None
     token: SecretStr | None = None
+    tls_ca: Path | None = None
+    """Whom to trust when the connection is encrypted (``tls://``, or the server asks for it); default: the system's."""
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     name: str = "penstock"
     """Shown by the broker's monitoring."""
     inbox_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_$-]+(\.[A-Za-z0-9_-]+)*$")] = "_INBOX"
     """Answers arrive below it; the credential must be allowed to subscribe to ``<prefix>.>``."""
 
     connect_timeout: Seconds = 2.0
-    """For the TCP connection and the greeting of one server."""
+    """For the connection to one server and its greeting."""
     backoff_first: Seconds = 0.05
     backoff_longest: Seconds = 2.0
     """Pauses between attempts to reconnect double from the first to the longest, with jitter; there is no last one."""

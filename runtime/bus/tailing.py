@@ -9,14 +9,11 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from secrets import token_hex
-from typing import TYPE_CHECKING
 
-from runtime.bus.link import Link, Listening, silent, status
+from runtime.bus.link import Link, Listening, silent
 from runtime.bus.port import BusError, Handler, Message
 from runtime.bus.replies import api
-
-if TYPE_CHECKING:
-    from nats.aio.msg import Msg
+from runtime.bus.wire import Arrival
 
 log = logging.getLogger(__name__)
 
@@ -197,7 +194,7 @@ class NatsTail:
         self._heard = self._loop.time()
         within = self._link.settings.api_timeout
         answer = await self._link.ask(subject, body, timeout=within)
-        if answer is None or status(answer):
+        if answer is None or answer.status:
             raise silent(subject, within)
         api(answer.data, subject)
         self._heard = self._loop.time()
@@ -224,7 +221,7 @@ class NatsTail:
 
     # -- what arrives
 
-    def _hear(self, message: Msg) -> None:
+    def _hear(self, message: Arrival) -> None:
         reply = message.reply
         if not reply:
             self._hear_status(message)
@@ -258,11 +255,11 @@ class NatsTail:
                 if seq <= self._position and not future.done():
                     future.set_result(None)
 
-    def _hear_status(self, message: Msg) -> None:
+    def _hear_status(self, message: Arrival) -> None:
         if message.subject[len(self._inbox) :] != self._consumer:
             return
         self._heard = self._loop.time()
-        word = status(message)
+        word = message.status
         if word == "100":
             return
         if word == "408":

@@ -27,7 +27,7 @@ from runtime.bus.port import (
     Unreachable,
     WrongSequence,
 )
-from tests.support.broker import broker, settings, unique  # noqa: F401  # a fixture
+from tests.support.broker import settings, unique
 from tests.support.eventually import eventually
 
 H_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
@@ -59,7 +59,7 @@ class Scene:
 
 
 @pytest.fixture(params=["memory", "nats"])
-async def scene(request: pytest.FixtureRequest, broker: Broker) -> AsyncIterator[Scene]:  # noqa: F811
+async def scene(request: pytest.FixtureRequest, broker: Broker) -> AsyncIterator[Scene]:
     if request.param == "memory":
         shared = MemoryBroker()
         pair: tuple[Bus, Bus] = (shared.bus(), shared.bus())

@@ -1,6 +1,6 @@
 """A real nats-server for tests: one a session where names keep streams apart, one of its own where it must die.
 
-Import the fixtures where they are needed: ``from tests.support.broker import broker, own_broker  # noqa: F401``.
+``tests/conftest.py`` makes the fixtures known to every test.
 """
 
 from __future__ import annotations
