@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +13,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-WIDEST = 108
+WIDEST, INDENT = 100, 9
+_WORD = re.compile(r"\s*\S+|\s+$")
 EVERY = 5.0
 """Seconds between two lines of progress where there is no terminal to redraw."""
 
@@ -24,6 +27,7 @@ class Screen:
         self._began = time.monotonic()
         self._bar: Progress | None = None
         self._last_line = 0.0
+        self._column = 0
 
     @property
     def seconds(self) -> float:
@@ -37,16 +41,26 @@ class Screen:
 
     def say(self, words: str, *, style: str = "") -> None:
         """A line of what happens, with the time."""
-        self._print(Text.assemble((f"{self.seconds:5.1f} s  ", "dim"), (words, style)))
+        self._print(Text.assemble((f"{self.seconds:5.1f} s  ", "dim"), (self._wrapped(words, INDENT), style)))
 
-    def plain(self, words: str, *, style: str = "") -> None:
-        """A line as it is."""
-        self._print(Text(words, style=style))
+    def plain(self, words: str, *, style: str = "", indent: int = 0) -> None:
+        """A line without the time; ``indent`` columns before the lines that it is continued on."""
+        self._print(Text(self._wrapped(words, indent), style=style))
 
     def piece(self, words: str, *, style: str = "") -> None:
-        """A piece of a text that goes on."""
-        self._console.print(Text(words, style=style), end="")
+        """A piece of a text that goes on; lines break between words, below the words of ``say``."""
+        for word in _WORD.findall(words):
+            if self._column + len(word) > min(WIDEST, self._console.width) or not self._column:
+                self._console.print(("\n" if self._column else "") + " " * INDENT, end="")
+                self._column, word = INDENT, word.lstrip()  # noqa: PLW2901 - a line does not begin with a space
+            self._console.print(Text(word, style=style), end="")
+            self._column += len(word)
         self._console.file.flush()
+
+    def end(self) -> None:
+        """End a text that came in pieces."""
+        self._console.print()
+        self._column = 0
 
     def table(self, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
         """A table, its first ``left`` columns aligned to the left, the others to the right."""
@@ -65,7 +79,7 @@ class Screen:
         """A bar at the bottom while other lines are printed above it."""
         bar = Progress(
             TextColumn("       "),
-            BarColumn(bar_width=36),
+            BarColumn(bar_width=28),
             _Figures(),
             console=self._console,
             transient=True,
@@ -84,6 +98,14 @@ class Screen:
             return
         self._last_line = self.seconds
         self.say(_figures(done, total, in_flight, moved))
+
+    def _wrapped(self, words: str, indent: int) -> str:
+        """Lines broken between words; those that were there (the end of a log) stay."""
+        width = min(WIDEST, self._console.width) - indent
+        lines = [
+            part for line in words.splitlines() for part in textwrap.wrap(line, width, drop_whitespace=False) or [""]
+        ]
+        return f"\n{' ' * indent}".join(line.rstrip() for line in lines)
 
     def _print(self, text: Text) -> None:
         (self._bar.console if self._bar is not None else self._console).print(text)
@@ -110,4 +132,4 @@ class _Figures(ProgressColumn):
 
 
 def _figures(done: int, total: int, in_flight: int, moved: int) -> str:
-    return f"{done} of {total} jobs done, {in_flight} under way, {moved} needed a second attempt"
+    return f"{done} of {total} done, {in_flight} under way, {moved} retried"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from appliance.demo.screen import Screen
 from appliance.demo.stage import Billed
-from appliance.demo.staging import LIMITED
+from appliance.demo.staging import LIMITED, WINDOW
 from appliance.demo.verdict import Evidence, Spread, failures, moved, spread
 
 
@@ -53,17 +53,10 @@ def _providers(screen: Screen, seen: Evidence) -> None:
                 "0" if use is None else str(use.refused),
             ]
         )
-    heads = (
-        "provider",
-        "jobs answered",
-        "attempts failed",
-        "tokens in",
-        "tokens out",
-        "billed",
-        "fullest window",
-        "429",
-    )
+    heads = ("provider", "jobs", "failed", "tokens in", "tokens out", "billed", "requests", "429")
     screen.table("Providers, by their own meters", heads, rows)
+    window = f"the most in any {WINDOW:g} s, and the limit"
+    screen.plain(f"failed: attempts, all made good below; requests: {window}.", style="dim")
 
 
 def _tokens(billed: Billed | None) -> list[str]:
@@ -90,13 +83,13 @@ def _promises(screen: Screen, seen: Evidence) -> None:
         ("succeeded", f"{len(seen.succeeded)}"),
         ("moved to another provider", f"{moved(seen.results)}"),
         ("answers 429", f"{seen.rate_limited}" + (f", at {use.most / use.limit:.0%} of the limit" if use else "")),
-        ("paid for twice", f"{seen.answered_twice}, of {seen.interrupted} in flight at the killed worker"),
+        ("answers paid for twice", f"{sum(seen.answered_twice.values())}, of attempts that broke off under way"),
         ("processes restarted", _restarts(seen.restarts.items())),
         ("took", f"{seen.seconds:.0f} s"),
     ]
     screen.title("In one look")
     for name, value in lines:
-        screen.plain(f"  {name:<27}{value}")
+        screen.plain(f"  {name:<27}{value}", indent=29)
 
 
 def _restarts(restarts: Iterable[tuple[str, int]]) -> str:

@@ -148,11 +148,11 @@ async def _live(screen: Screen, url: str, key: str) -> Live:
                     if len("".join(said).split()) >= CUT_AFTER and not relay.cuts:
                         before = len(said)
                         relay.cut(DEAF_FOR)
-                        screen.piece(f" [connection cut, network away for {DEAF_FOR} s] ", style="bold red")
+                        screen.piece(f" [connection cut, network away for {DEAF_FOR} s]", style="bold red")
                 case Switched():
                     said.clear()
                 case Finished(result=result):
-                    screen.plain("")
+                    screen.end()
                     live = Live(result, "".join(said), relay.cuts, before, len(said) - before)
                 case _:
                     pass
@@ -214,7 +214,7 @@ def _conclude(screen: Screen, seen: Evidence) -> int:
         return 0
     screen.title("Not every promise was kept:")
     for sentence in broken:
-        screen.plain(f"  - {sentence}", style="bold red")
+        screen.plain(f"  - {sentence}", style="bold red", indent=4)
     return 1
 
 

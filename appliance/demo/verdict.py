@@ -56,9 +56,10 @@ class Evidence:
         return [result for result in self.results if result.state is JobState.SUCCEEDED]
 
     @property
-    def answered_twice(self) -> int:
-        """Answers that providers charge for beyond one a job."""
-        return sum(one.ok for one in self.billed.values()) - len(self.succeeded)
+    def answered_twice(self) -> dict[str, int]:
+        """Answers that each provider charges for beyond those that became results."""
+        used = Counter(result.provider for result in self.succeeded)
+        return {name: one.ok - used[name] for name, one in self.billed.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +149,14 @@ def _about_failures(seen: Evidence) -> list[str]:
         said.append(
             f"the worker of {LOSING} had no answer in flight when it was killed, so nothing was put to the test"
         )
-    if seen.answered_twice > seen.interrupted:
-        said.append(
-            f"providers charge for {seen.answered_twice} answers more than there are results, "
-            f"and only {seen.interrupted} were in flight at the killed worker"
-        )
-    if seen.answered_twice < 0:
-        said.append(f"{-seen.answered_twice} results have no answer that a provider charges for")
+    for name, twice in seen.answered_twice.items():
+        failed = sum(count for (provider, _), count in kinds.items() if provider == name)
+        if twice > failed:
+            said.append(
+                f"{name} charges for {twice} answers beyond its results, and only {failed} attempts failed there"
+            )
+        if twice < 0:
+            said.append(f"{-twice} results of {name} have no answer that it charges for")
     return said
 
 

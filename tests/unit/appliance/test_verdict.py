@@ -56,7 +56,8 @@ def _story(job: str, **over: Any) -> Story:
 
 def _kept() -> Evidence:
     away = (_attempt(1, "openai", FailureKind.CONNECT), _attempt(2, "anthropic"))
-    stories = [_story("a-1"), _story("a-2", attempts=away)]
+    lost = (_attempt(1, "anthropic", FailureKind.WORKER_LOST), _attempt(2, "anthropic"))
+    stories = [_story("a-1", attempts=lost), _story("a-2", attempts=away)]
     return Evidence(
         stories=stories,
         live=Live(_result("a-0", text="all of it"), "all of it", cuts=1, before=3, after=4),
@@ -86,8 +87,8 @@ BROKEN: list[tuple[str, Callable[[Evidence], Evidence]]] = [
     ("no job met the outage", lambda e: replace(e, stories=[e.stories[0], _story("a-2")])),
     ("was not started again", lambda e: replace(e, restarts={"broker": 1})),
     ("had no answer in flight", lambda e: replace(e, interrupted=0)),
-    ("charge for 4 answers more than there are results", lambda e: _billed(e, 7)),
-    ("1 results have no answer that a provider charges for", lambda e: _billed(e, 2)),
+    ("charges for 2 answers beyond its results, and only 1 attempts failed", lambda e: _billed(e, 5)),
+    ("1 results of anthropic have no answer", lambda e: _billed(e, 2)),
     ("was not cut in its middle", lambda e: replace(e, live=replace(e.live, cuts=0))),
     ("was not cut in its middle", lambda e: replace(e, live=replace(e.live, after=0))),
     ("is not the answer of its result", lambda e: replace(e, live=replace(e.live, text="all of"))),
@@ -110,7 +111,7 @@ def test_each_broken_promise_has_its_sentence(sentence: str, spoil: Callable[[Ev
 
 def test_failed_attempts_and_moves_are_counted() -> None:
     results = _kept().results
-    assert failures(results) == {("openai", FailureKind.CONNECT): 1}
+    assert failures(results) == {("openai", FailureKind.CONNECT): 1, ("anthropic", FailureKind.WORKER_LOST): 1}
     assert moved(results) == 1
 
 
