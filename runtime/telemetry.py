@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from logging import DEBUG, ERROR, INFO, WARNING
 from typing import Any, Literal
@@ -173,8 +173,11 @@ class Metrics:
 
     def listen(self, telemetry: Telemetry, instruments: Iterable[Instrument]) -> None:
         """Create the instruments' metrics and keep them current."""
+        groups: dict[tuple[str, tuple[str, ...]], list[Instrument]] = {}
         for instrument in instruments:
-            telemetry.on(instrument.on, _listener(instrument, self.registry))
+            groups.setdefault((instrument.on, instrument.labels), []).append(instrument)
+        for (event, labels), group in groups.items():
+            telemetry.on(event, _listener(group, labels, self.registry))
 
     def gauge(self, name: str, help: str, read: Callable[[], float]) -> None:
         """A gauge ``penstock_<name>`` that is read when it is scraped."""
@@ -186,40 +189,56 @@ class Metrics:
         return content_type, encoder(self.registry)
 
 
-def _listener(instrument: Instrument, registry: CollectorRegistry) -> Listener:
-    """What turns one event into one metric; the children of label combinations are looked up once and kept."""
-    name, labels, value = f"penstock_{instrument.name}", instrument.labels, instrument.value
-    metric: Counter | Gauge | Histogram
-    act: Callable[[Any], Callable[[float], None]]
-    if instrument.kind == "count":
-        metric = Counter(name, instrument.help, labels, registry=registry)
-        act = lambda child: child.inc  # noqa: E731
-    elif instrument.kind == "level":
-        metric = Gauge(name, instrument.help, labels, registry=registry)
-        act = lambda child: child.set  # noqa: E731
-    else:
-        metric = Histogram(name, instrument.help, labels, registry=registry, buckets=instrument.buckets)
-        act = lambda child: child.observe  # noqa: E731
-    children: dict[tuple[Any, ...], Callable[[float], None]] = {}
-    if not labels:
-        children[()] = act(metric)
+Update = Callable[[float], None]
 
-    def child(key: tuple[Any, ...]) -> Callable[[float], None]:
-        if len(children) >= instrument.series:
+
+def _listener(group: Sequence[Instrument], labels: tuple[str, ...], registry: CollectorRegistry) -> Listener:
+    """What turns one event into the metrics of all instruments that share its labels.
+
+    What a combination of labels updates is looked up once and kept, so an event costs one look-up and the updates.
+    """
+    metrics = [_metric(instrument, registry) for instrument in group]
+    values = [instrument.value for instrument in group]
+    room = min(instrument.series for instrument in group)
+    known: dict[tuple[Any, ...], list[tuple[str | None, Update]]] = {}
+
+    def updates(key: tuple[Any, ...]) -> list[tuple[str | None, Update]]:
+        if len(known) >= room and labels:
             key = (OTHER,) * len(labels)
-            if key in children:
-                return children[key]
-        children[key] = act(metric.labels(*(str(part) for part in key)))
-        return children[key]
+            if key in known:
+                return known[key]
+        names = [str(part) for part in key]
+        children = [metric.labels(*names) if labels else metric for metric in metrics]
+        known[key] = list(zip(values, map(_update, children), strict=True))
+        return known[key]
 
     def listen(fields: Mapping[str, Any]) -> None:
-        amount = 1.0 if value is None else fields.get(value)
-        if amount is None:
-            return
         key = tuple([fields.get(label, "") for label in labels])
-        (children.get(key) or child(key))(amount)
+        for value, update in known.get(key) or updates(key):
+            amount = 1 if value is None else fields.get(value)
+            if amount is not None:
+                update(amount)
 
+    if not labels:
+        updates(())
     return listen
+
+
+def _metric(instrument: Instrument, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
+    name, words, labels = f"penstock_{instrument.name}", instrument.help, instrument.labels
+    match instrument.kind:
+        case "count":
+            return Counter(name, words, labels, registry=registry)
+        case "level":
+            return Gauge(name, words, labels, registry=registry)
+        case "measure":
+            return Histogram(name, words, labels, registry=registry, buckets=instrument.buckets)
+
+
+def _update(child: Counter | Gauge | Histogram) -> Update:
+    if isinstance(child, Counter):
+        return child.inc
+    return child.set if isinstance(child, Gauge) else child.observe
 
 
 # -- logs

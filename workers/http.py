@@ -23,7 +23,7 @@ from workers.dialects.port import Encoded
 __all__ = ["CallFailed", "Reply", "Upstream"]
 
 REQUEST_ID = b"x-penstock-attempt"
-_PLAIN = (b"accept-encoding", b"identity")
+_PLAIN = {"accept-encoding": "identity"}
 _MAX_PATHS = 4096
 
 _BEFORE_HEADERS: tuple[tuple[type[httpx.TransportError], FailureKind, str], ...] = (
@@ -128,24 +128,22 @@ class Upstream:
         self.max_bytes = max_bytes
         self._base = row.base_url.rstrip("/")
         self._origin = origin(self._base)
-        common = {**{name.lower(): value for name, value in row.headers.items()}, **credentials}
-        self._headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in common.items()]
+        self._headers = {**{name.lower(): value for name, value in row.headers.items()}, **credentials}
+        self._forms: dict[tuple[tuple[str, str], ...], list[tuple[bytes, bytes]]] = {}
         self._urls: dict[str, httpx.URL] = {}
 
     async def send(self, encoded: Encoded, *, attempt_id: str, connect: float) -> Reply:
         """Send the request, once; returns when the answer's headers have come. Raises CallFailed."""
+        url, body = self._url(encoded.path), encoded.body
         headers = [
-            *self._headers,
-            *((name.encode("ascii"), value.encode("latin-1")) for name, value in encoded.headers.items()),
-            _PLAIN,
+            (b"host", url.netloc),
+            *self._common(encoded.headers),
+            (b"content-length", b"%d" % len(body)),
             (REQUEST_ID, attempt_id.encode("ascii")),
         ]
+        # A ready stream instead of ``content``: the request need not be prepared, all its headers are here.
         request = httpx.Request(
-            "POST",
-            self._url(encoded.path),
-            headers=headers,
-            content=encoded.body,
-            extensions={"timeout": {"connect": connect}},
+            "POST", url, headers=headers, stream=httpx.ByteStream(body), extensions={"timeout": {"connect": connect}}
         )
         try:
             return Reply(await self._transport.handle_async_request(request), self.max_bytes)
@@ -155,6 +153,18 @@ class Upstream:
     async def close(self) -> None:
         """Close all connections."""
         await self._transport.aclose()
+
+    def _common(self, own: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+        """The headers that are the same for every request of one form: ours, the credential's, the dialect's."""
+        key = tuple(own.items())
+        common = self._forms.get(key)
+        if common is None:
+            if len(self._forms) >= _MAX_PATHS:
+                self._forms.clear()
+            merged = {**self._headers, **{name.lower(): value for name, value in own.items()}, **_PLAIN}
+            common = [(name.encode("ascii"), value.encode("latin-1")) for name, value in merged.items()]
+            self._forms[key] = common
+        return common
 
     def _url(self, path: str) -> httpx.URL:
         url = self._urls.get(path)

@@ -73,7 +73,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             response = await session.request(
                 request.method,
                 self._url(request.url),
-                data=request.content,
+                data=request.read(),
                 headers=headers,
                 allow_redirects=False,
                 timeout=self._timeout(request.extensions.get("timeout", {})),
