@@ -150,16 +150,15 @@ class Splice:
         told = self.position[0]
         generation = result.attempts[-1].number if result.attempts else told
         events: list[StreamEvent] = []
-        if told and (generation != told or not self._begins(answer)):
-            if self._said.anything:
-                reason = "the answer came from another attempt" if generation != told else "the answer was rewritten"
-                events.append(Switched(deployment=result.deployment or "", reason=reason))
+        anew = generation != told
+        if anew or not self._begins(answer):
+            if self._said.anything or generation > max(told, 1):
+                events.append(_switched(result, rewritten=not anew))
             self._said = _Said()
-        if generation != told:
+        if anew:
             self.position = (generation, 0)
-            events.append(
-                Started(deployment=result.deployment or "", provider=result.provider or "", model=result.model or "")
-            )
+            provider, model = result.provider or "", result.model or ""
+            events.append(Started(deployment=result.deployment or "", provider=provider, model=model))
         events += self._unsaid(answer)
         if not self._said.ended:
             events.append(UsageReported(usage=result.usage))
@@ -200,6 +199,14 @@ class Splice:
 
 def _text(answer: Answer) -> str:
     return answer.text or answer.refusal or ""
+
+
+def _switched(result: Result, *, rewritten: bool) -> Switched:
+    before = result.attempts[-2] if len(result.attempts) > 1 else None
+    if rewritten or before is None:
+        return Switched(deployment=result.deployment or "", reason="the answer was rewritten")
+    reason = before.failure.kind.value if before.failure is not None else None
+    return Switched(deployment=result.deployment or "", switched_from=before.deployment, reason=reason)
 
 
 def _started(start: StartDelta, generation: int, sequence: int, *, anew: bool) -> list[StreamEvent]:
