@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from pydantic import SecretStr
 from appliance import configuration
 from appliance.configuration import Operator, Simulated
 from appliance.errors import WrongUse
-from appliance.http import is_ready
+from appliance.http import NoAnswer, ask, is_ready
 from appliance.keys import Keys, keys_of
 from appliance.places import Places, write_private
 from appliance.ports import LOOPBACK, asked_for, free_ports
@@ -29,6 +30,8 @@ ROOT = Path(__file__).resolve().parents[1]
 """The tree that the services are run from."""
 
 SCHEDULER, SIMULATOR, BROKER = "scheduler", "simulator", "broker"
+
+_LEADER = re.compile(rb"^\w*_leader(?:\{[^}]*\})? 1(?:\.0)?$", re.MULTILINE)
 
 _PRODUCTION_FIRST, _SIMULATOR_NEXT, _BROKER_LAST = 0, 1, 2
 """The order in which processes are stopped."""
@@ -97,7 +100,8 @@ def assemble(wishes: Wishes, places: Places) -> Assembly:
     _write_config(wishes, places, operator, nats_url, base_urls)
     pools = tuple(operator.config.providers)
     ports = dict(zip((SCHEDULER, *pools), free_ports(1 + len(pools)), strict=True))
-    specs.append(_service(places, nats_url, SCHEDULER, ports[SCHEDULER], "scheduler"))
+    scheduler = _service(places, nats_url, SCHEDULER, ports[SCHEDULER], "scheduler")
+    specs.append(replace(scheduler, ready=partial(leads, f"http://{LOOPBACK}:{ports[SCHEDULER]}")))
     specs += [_service(places, nats_url, f"worker-{pool}", ports[pool], "workers", "--pool", pool) for pool in pools]
     services = {SCHEDULER: ports[SCHEDULER], **{f"worker-{pool}": ports[pool] for pool in pools}}
     return Assembly(
@@ -166,6 +170,15 @@ def _service(places: Places, nats_url: str, name: str, port: int, module: str, *
 
 def _ready(url: str) -> Callable[[], Awaitable[bool]]:
     return partial(is_ready, f"{url}/readyz")
+
+
+async def leads(url: str, *, timeout: float = 2.0) -> bool:
+    """Whether the scheduler there dispatches: one that stands by is ready, and yet nobody answers while it is alone."""
+    try:
+        told = await ask(f"{url}/metrics", timeout=timeout)
+    except NoAnswer:
+        return False
+    return _LEADER.search(told.body) is not None
 
 
 async def greets(host: str, port: int, *, timeout: float = 2.0) -> bool:

@@ -41,6 +41,9 @@ There is no configuration, so there is no provider to call. Either:
   python -m appliance up --config penstock.yaml     with your own (examples/penstock.yaml is one to start from)\
 """
 
+ALONE = {"lease": 4.0, "renew": 1.0}
+"""A scheduler that nobody stands by for takes over sooner after a crash, unless the operator says otherwise."""
+
 _SIMULATED_AS = {"openai_chat": "openai", "anthropic": "anthropic", "gemini": "gemini"}
 """What the simulator calls a dialect."""
 
@@ -151,6 +154,7 @@ def effective(
         raw[name] = {**(raw.get(name) or {}), **value} if name in {"providers", "scheduler"} else value
     for name, url in base_urls.items():
         raw["providers"][name] = {**(raw["providers"][name] or {}), "base_url": url}
+    raw["scheduler"] = {**ALONE, **(raw.get("scheduler") or {})}
     password = f"${{file:{password_file}}}"
     raw["nats"] = {**(raw.get("nats") or {}), "url": nats_url, "user": SERVICE_USER, "password": password}
     return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)

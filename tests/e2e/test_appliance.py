@@ -1,0 +1,208 @@
+"""The appliance as people start it, driven by the SDK from another process, with everything killed that can be."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import stat
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from appliance.configuration import BUILT_IN
+from producer_sdk import Forbidden, Producer
+from producer_sdk.handle import JobHandle
+from tests.support.appliances import Up, answers, end, gone, start, up
+from tests.support.eventually import eventually
+
+pytestmark = pytest.mark.timeout(240)
+
+QUICK = f"""{BUILT_IN}
+scheduler: {{lease: 3, renew: 0.5, beat_missed: 3}}
+workers: {{beat_every: 0.5}}
+"""
+"""The built-in configuration, noticing losses sooner."""
+
+ROUTES = ("fast", "smart", "cheap")
+
+
+async def submitted(producer: Producer, count: int, *, text: str = "job") -> list[JobHandle]:
+    asked = (producer.submit(model=ROUTES[n % 3], messages=f"{text} {n}", max_tokens=40) for n in range(count))
+    return list(await asyncio.gather(*asked))
+
+
+async def paced(appliance: Up, seconds: float) -> None:
+    """Make every simulated answer take so long."""
+    for provider in ("openai", "anthropic", "gemini"):
+        await appliance.simulator("/pace", method="PUT", body={"provider": provider, "pace": {"ttft": seconds}})
+
+
+async def test_the_card_names_everything_and_everything_works(tmp_path: Path) -> None:
+    async with up(tmp_path) as appliance:
+        card = appliance.card
+        assert set(card) >= {
+            "gateway_url",
+            "console_url",
+            "nats_url",
+            "admin_key",
+            "project_key",
+            "simulator_url",
+            "pids",
+        }
+        workers = {"worker-openai", "worker-anthropic", "worker-gemini"}
+        assert set(card["pids"]) == {"broker", "simulator", "scheduler"} | workers
+        assert {process.pid for process in appliance.family[1:]} == set(card["pids"].values())
+        assert set(card["metrics"]) == {"simulator", "scheduler"} | workers
+        assert all([await answers(url) for url in card["metrics"].values()])
+        async with Producer(appliance.url, key=appliance.key) as producer:
+            for route in ROUTES:
+                answer = await producer.complete(model=route, messages="What is a penstock?", timeout=30)
+                assert answer.text
+        family = appliance.family
+        assert await appliance.stop() == 0
+        await gone(family)
+        private = [path for path in tmp_path.rglob("*") if path.is_file() and "jetstream" not in path.parts]
+        assert {stat.S_IMODE(path.stat().st_mode) for path in private if "log" not in path.name} == {0o600}
+
+
+async def test_no_other_key_is_let_in(tmp_path: Path) -> None:
+    async with up(tmp_path) as appliance:
+        password = (tmp_path / "service.password").read_text().strip()
+        for key in ("psk_demo_" + "0" * 64, f"psk_other_{appliance.key.rpartition('_')[2]}", f"psk_demo_{password}"):
+            producer = Producer(appliance.url, key=key, connect_timeout=2)
+            with pytest.raises(Forbidden):
+                await producer.complete(model="fast", messages="hello", timeout=5)
+            await producer.close()
+
+
+async def test_what_it_prints_for_people_works_when_pasted(tmp_path: Path) -> None:
+    process = await start("up", "--simulate", "--data-dir", str(tmp_path), "--nats-port", "0")
+    try:
+        assert process.stdout is not None
+        said = b""
+        while b"\nEND\n" not in said:
+            said += await asyncio.wait_for(process.stdout.readline(), 60)
+        text = said.decode()
+        curl = next(line for line in text.splitlines() if line.startswith("curl "))
+        assert '"ready"' in await pasted(curl)
+        snippet = text[text.index(" - <<'END'") :]
+        line_start = text.rindex("\n", 0, text.index(" - <<'END'")) + 1
+        assert "tokens" in await pasted(text[line_start : text.index(snippet)] + snippet)
+        assert "admin key" in text
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 60) == 0
+    finally:
+        await end(process)
+
+
+async def pasted(command: str) -> str:
+    shell = await asyncio.create_subprocess_exec("bash", "-c", command, stdout=asyncio.subprocess.PIPE)
+    said, _ = await asyncio.wait_for(shell.communicate(), 60)
+    assert shell.returncode == 0, command
+    return said.decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_lets_answers_in_flight_finish(tmp_path: Path, number: signal.Signals) -> None:
+    async with up(tmp_path) as appliance:
+        await paced(appliance, 1.5)
+        async with Producer(appliance.url, key=appliance.key) as producer:
+            handles = await submitted(producer, 3)
+            await eventually(partial(in_progress, appliance, 3), within=20)
+            assert await appliance.stop(number) == 0
+    async with up(tmp_path) as again, Producer(again.url, key=again.key) as producer:
+        for handle in handles:
+            record = await producer.attach(handle.id).record(timeout=20)
+            assert (record.state, len(record.attempts)) == ("succeeded", 1)
+        assert (await again.metered())["requests"] == 0
+
+
+async def in_progress(appliance: Up, count: int) -> bool:
+    overview = await appliance.simulator("")
+    return sum(int(one["in_progress"]) for one in overview["providers"]) >= count
+
+
+async def test_a_second_signal_does_not_wait_for_answers(tmp_path: Path) -> None:
+    async with up(tmp_path) as appliance:
+        await paced(appliance, 25.0)
+        async with Producer(appliance.url, key=appliance.key) as producer:
+            await submitted(producer, 3)
+            await eventually(partial(in_progress, appliance, 3), within=20)
+            family = appliance.family
+            appliance.process.terminate()
+            await eventually(lambda: len([one for one in family if one.is_running()]) < len(family), within=20)
+            assert appliance.process.returncode is None
+            assert await appliance.stop(within=5) == 128 + signal.SIGTERM
+            await gone(family)
+
+
+@pytest.mark.parametrize("busy", [False, True])
+async def test_killing_the_appliance_leaves_no_process_behind(tmp_path: Path, busy: bool) -> None:
+    async with up(tmp_path) as appliance, Producer(appliance.url, key=appliance.key) as producer:
+        if busy:
+            await paced(appliance, 5.0)
+            await submitted(producer, 9)
+            await eventually(partial(in_progress, appliance, 9), within=20)
+        family = appliance.family
+        assert len(family) == 7
+        appliance.process.kill()
+        await gone(family)
+
+
+async def test_a_start_after_a_kill_knows_its_keys_its_jobs_and_their_results(tmp_path: Path) -> None:
+    async with up(tmp_path) as appliance:
+        assert appliance.card["admin_key"].startswith("psa_")
+        async with Producer(appliance.url, key=appliance.key) as producer:
+            done = await producer.submit(model="fast", messages="before the kill")
+            first = await done.record(timeout=30)
+            await paced(appliance, 20.0)
+            unfinished = await submitted(producer, 6)
+            await eventually(partial(in_progress, appliance, 6), within=20)
+            family = appliance.family
+            appliance.process.kill()
+            await gone(family)
+    config = tmp_path / "quick.yaml"
+    config.write_text(QUICK)
+    async with up(tmp_path, "--config", str(config)) as again, Producer(again.url, key=again.key) as producer:
+        assert again.key == appliance.key
+        assert again.card["admin_key"] is None
+        assert await producer.attach(done.id).record(timeout=20) == first
+        records = [await producer.attach(handle.id).record(timeout=60) for handle in unfinished]
+        assert {record.state for record in records} == {"succeeded"}
+
+
+async def test_each_killed_child_is_started_again_and_every_job_ends_once(tmp_path: Path) -> None:
+    config = tmp_path / "quick.yaml"
+    config.write_text(QUICK)
+    async with up(tmp_path, "--config", str(config)) as appliance:
+        await paced(appliance, 0.4)
+        jobs = in_hand = 0
+        async with Producer(appliance.url, key=appliance.key) as producer:
+            victims = ["worker-openai", "worker-anthropic", "scheduler", "broker", "worker-gemini"]
+            for victim in victims:
+                handles = await submitted(producer, 30, text=f"kill {victim}")
+                await eventually(partial(in_progress, appliance, 5), within=20)
+                in_hand += sum([int(one["in_progress"]) for one in (await appliance.simulator(""))["providers"]])
+                await killed(appliance, victim)
+                records = await asyncio.gather(*(handle.record(timeout=60) for handle in handles))
+                assert {record.state for record in records} == {"succeeded"}, victim
+                jobs += len(handles)
+            metered = await appliance.metered()
+            assert jobs <= metered["ok"] <= jobs + in_hand
+            assert metered["rate_limited"] == 0
+
+            handles = await submitted(producer, 30, text="kill simulator")
+            await killed(appliance, "simulator")
+            records = await asyncio.gather(*(handle.record(timeout=60) for handle in handles))
+            assert {record.state for record in records} == {"succeeded"}
+        assert appliance.restarts() == dict.fromkeys(appliance.card["pids"], 1)
+        assert await appliance.stop() == 0
+
+
+async def killed(appliance: Up, name: str) -> None:
+    """Kill a process and wait until another one is ready in its place."""
+    before = appliance.pids()[name]
+    os.kill(before, signal.SIGKILL)
+    await eventually(lambda: appliance.pids().get(name, before) != before, within=30)

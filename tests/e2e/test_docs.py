@@ -1,0 +1,78 @@
+"""What the documentation shows runs as it stands: snippets against the appliance, orders against the simulator."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.pages import ROOT, Block, blocks
+
+SNIPPETS = [block for block in blocks() if (block.language, block.mark) == ("python", "run: appliance")]
+ORDERS = [
+    line for block in blocks() if block.language == "sh" for line in block.code.splitlines() if line.startswith("curl ")
+]
+
+
+@pytest.fixture(scope="module")
+def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What ``appliance up --simulate --json`` says of itself."""
+    command = [sys.executable, "-m", "appliance", "up", "--simulate", "--json", "--nats-port", "0", "--data-dir"]
+    with subprocess.Popen(
+        [*command, str(tmp_path_factory.mktemp("appliance"))], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield json.loads(process.stdout.readline())
+        finally:
+            process.terminate()
+            status = process.wait(timeout=60)
+    assert status == 0
+
+
+@pytest.mark.parametrize("block", SNIPPETS, ids=lambda block: block.place)
+def test_a_snippet_runs_against_the_appliance(block: Block, appliance: dict[str, str]) -> None:
+    environ = os.environ | {"PENSTOCK_URL": appliance["nats_url"], "PENSTOCK_KEY": appliance["project_key"]}  # noqa: TID251
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", block.code],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[str]:
+    """Address of a simulator of our own."""
+    command = [sys.executable, "-m", "simulator", "--port", "0", "--json"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield json.loads(process.stdout.readline())["url"]
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_an_order_to_the_simulator_is_understood(order: str, simulator: str) -> None:
+    words = shlex.split(order)
+    method = words[words.index("-X") + 1] if "-X" in words else "GET"
+    data = words[words.index("-d") + 1].encode() if "-d" in words else None
+    (url,) = [word for word in words if word.startswith("http://")]
+    address = re.sub(r"^http://[^/]+", simulator, url)
+    with urllib.request.urlopen(urllib.request.Request(address, data=data, method=method), timeout=10) as answer:
+        assert answer.status == 200
+        assert json.loads(answer.read())
