@@ -1,0 +1,271 @@
+"""The command ``penstock`` as a process of its own, against a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from job_contracts.jobs import JobState
+from producer_sdk.testing import fails, says
+from tests.support.eventually import eventually
+from tests.support.houses import NatsHouse
+from tests.support.sdk import over_nats, sdk_broker  # noqa: F401  # fixtures
+from tests.support.stand_in import key
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+async def begun(house: NatsHouse, *words: str, url: str | None = None, secret: str | None = None) -> Any:
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK")},  # noqa: TID251
+        "PENSTOCK_URL": url or house.url,
+        "PENSTOCK_KEY": secret or key(),
+        "COLUMNS": "200",
+    }
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "producer_sdk.cli", *words),
+        cwd=ROOT,
+        env=environment,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def ended(process: Any, given: str = "") -> Done:
+    out, err = await asyncio.wait_for(process.communicate(given.encode()), 60)
+    return Done(process.returncode, out.decode(), err.decode())
+
+
+async def penstock(house: NatsHouse, *words: str, given: str = "", **where: Any) -> Done:
+    return await ended(await begun(house, *words, **where), given)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def write(path: Path, *objects: Any) -> Path:
+    path.write_text("".join(f"{o if isinstance(o, str) else json.dumps(o)}\n" for o in objects))
+    return path
+
+
+# -- one job
+
+
+async def test_submit_prints_the_id_and_with_wait_the_answer(over_nats: NatsHouse) -> None:  # noqa: F811
+    over_nats.stage.held = True
+    plain = await penstock(over_nats, "submit", "-m", "fast", "Hello", "--tag", "team=a", "--deadline", "10m")
+    assert (plain.code, plain.out.strip()) == (0, over_nats.stage.received[0].job.id)
+    assert over_nats.stage.received[0].job.tags == {"team": "a"}
+    over_nats.stage.release()
+    waited = await penstock(over_nats, "submit", "-m", "fast", "--wait", "--json", "-", given="From a pipe")
+    assert (waited.code, waited.json["text"], waited.json["state"]) == (0, "From a pipe", "succeeded")
+
+
+async def test_stream_prints_the_text_alone_on_stdout(over_nats: NatsHouse) -> None:  # noqa: F811
+    over_nats.stage.script.append(says("one two three", pace=0.01))
+    done = await penstock(over_nats, "stream", "-m", "fast", "Hello", "--system", "Be brief.")
+    assert (done.code, done.out) == (0, "one two three\n")
+    assert "fake/fake-1 answers" in done.err
+    assert over_nats.stage.received[0].ticket.lane == "rt"
+
+
+async def test_stream_as_json_prints_every_event(over_nats: NatsHouse) -> None:  # noqa: F811
+    over_nats.stage.script.append(says("one two", pace=0.01))
+    done = await penstock(over_nats, "stream", "-m", "fast", "Hello", "--json")
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert [event["type"] for event in events] == ["queued", "started", "token", "token", "usage", "finished"]
+
+
+async def test_jobs_show_and_cancel(over_nats: NatsHouse) -> None:  # noqa: F811
+    over_nats.stage.held = True
+    job = (await penstock(over_nats, "submit", "-m", "fast", "Hello")).out.strip()
+    shown = await penstock(over_nats, "jobs", "show", job, "--json")
+    assert (shown.code, shown.json["state"], shown.json["position"]) == (0, "held", 0)
+    assert "token" not in shown.json
+    assert (await penstock(over_nats, "jobs", "cancel", job, "--reason", "not needed")).code == 0
+    await eventually(lambda: over_nats.stage.received[0].state is JobState.CANCELLED)
+    after = await penstock(over_nats, "jobs", "show", job, "--json")
+    assert (after.json["state"], after.json["error"]["code"]) == ("cancelled", "cancelled")
+
+
+# -- exit codes
+
+
+async def test_a_failed_job_exits_1(over_nats: NatsHouse) -> None:  # noqa: F811
+    over_nats.stage.script.append(fails("content_policy", "not this"))
+    done = await penstock(over_nats, "submit", "-m", "fast", "Hello", "--wait")
+    assert (done.code, done.out) == (1, "")
+    assert "not this" in done.err
+
+
+async def test_a_wrong_request_exits_2(over_nats: NatsHouse) -> None:  # noqa: F811
+    for words in (
+        ("--deadline", "soon"),
+        ("--lane", "express"),
+        ("--tag", "x"),
+        ("--temperature", "9"),
+        ("--nonsense",),
+    ):
+        done = await penstock(over_nats, "submit", "-m", "fast", "Hello", *words)
+        assert done.code == 2, words
+    assert over_nats.stage.received == []
+
+
+async def test_an_unknown_job_exits_3(over_nats: NatsHouse) -> None:  # noqa: F811
+    done = await penstock(over_nats, "jobs", "show", "nobody-knows", "--json")
+    assert (done.code, done.json["error"]["code"]) == (3, "not_found")
+
+
+async def test_a_refusal_exits_4(over_nats: NatsHouse) -> None:  # noqa: F811
+    route = await penstock(over_nats, "submit", "-m", "fats", "Hello", "--json")
+    assert (route.code, route.json["error"]["field"]) == (4, "model")
+    assert "did you mean 'fast'" in route.err
+    wrong = await penstock(over_nats, "submit", "-m", "fast", "Hello", secret="psk_research_wrong")
+    assert wrong.code == 4
+    assert "wrong" not in wrong.err
+
+
+async def test_no_gateway_exits_5(over_nats: NatsHouse) -> None:  # noqa: F811
+    over_nats.disconnect()
+    done = await penstock(over_nats, "submit", "-m", "fast", "Hello")
+    assert done.code == 5
+    assert "no connection" in done.err
+    over_nats.reconnect()
+
+
+# -- run
+
+
+async def test_run_answers_every_line_once_whatever_is_wrong_with_it(
+    over_nats: NatsHouse,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    over_nats.stage.otherwise = lambda job: (
+        fails("content_policy") if "bad" in str(job.conversation.messages) else says("fine")
+    )
+    source = write(
+        tmp_path / "in.jsonl",
+        {"model": "fast", "messages": [{"role": "user", "content": "one"}]},
+        "this is not JSON",
+        {"custom_id": "named", "messages": [{"role": "user", "content": "two"}]},
+        "",
+        {"custom_id": "broken", "model": "fast", "messages": [{"role": "usr", "content": "x"}]},
+        {"custom_id": "declined", "model": "fast", "messages": "bad"},
+        {"custom_id": "elsewhere", "model": "nope", "messages": "x"},
+        {
+            "custom_id": "batch",
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": {"model": "fast", "messages": [{"role": "user", "content": "three"}], "max_tokens": 5, "user": "u"},
+        },
+    )
+    out = tmp_path / "out.jsonl"
+    done = await penstock(over_nats, "run", str(source), "--out", str(out), "-m", "smart", "--json")
+    assert done.code == 1, done.err
+    answers = {line["custom_id"]: line for line in lines(out)}
+    assert len(lines(out)) == len(answers) == 7
+    assert answers["line-1"]["text"] == answers["named"]["text"] == "fine"
+    assert answers["line-2"]["error"]["message"].startswith("not JSON")
+    assert answers["broken"]["error"]["field"] == "messages[0].role"
+    assert answers["declined"]["error"]["code"] == "content_policy"
+    assert answers["elsewhere"]["error"]["code"] == "unknown_route"
+    body = answers["batch"]["response"]["body"]
+    assert (body["object"], body["choices"][0]["message"]["content"]) == ("chat.completion", "fine")
+    assert (done.json["lines"], done.json["succeeded"], done.json["failed"]) == (7, 3, 4)
+    by_route = {received.job.route for received in over_nats.stage.received}
+    assert by_route == {"fast", "smart"}
+    assert [received.job.tags for received in over_nats.stage.received if received.job.tags] == [{"user": "u"}]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+async def test_an_interrupted_run_goes_on_and_nothing_runs_twice(
+    over_nats: NatsHouse,  # noqa: F811
+    tmp_path: Path,
+    how: signal.Signals,
+) -> None:
+    over_nats.stage.otherwise = lambda job: says(f"answer to {job.conversation.messages[0].content}", delay=0.05)
+    source = write(tmp_path / "in.jsonl", *[{"model": "fast", "messages": f"{n}"} for n in range(60)])
+    out = tmp_path / "out.jsonl"
+    words = ("run", str(source), "--out", str(out), "--concurrency", "4")
+    first = await begun(over_nats, *words)
+    await eventually(lambda: out.exists() and len(out.read_bytes().splitlines()) >= 8, within=20)
+    first.send_signal(how)
+    stopped = await ended(first)
+    assert stopped.code == (-signal.SIGKILL if how is signal.SIGKILL else 130)
+    if how is not signal.SIGKILL:
+        assert "goes on" in stopped.err
+    before = len(lines(out))
+    assert 8 <= before < 60
+    with out.open("ab") as file:
+        file.write(b'{"custom_id":"line-59","li')  # as a kill in the middle of a write leaves it
+    second = await penstock(over_nats, *words, "--json")
+    assert (second.code, second.json["done"], second.json["before"]) == (0, 60, before)
+    answers = lines(out)
+    assert sorted(line["line"] for line in answers) == list(range(1, 61))
+    assert all(line["text"] == f"answer to {line['line'] - 1}" for line in answers)
+    assert len(over_nats.stage.received) == len({received.job.id for received in over_nats.stage.received}) == 60
+    assert all(received.cancelled is None for received in over_nats.stage.received)
+    third = await penstock(over_nats, *words, "--json")
+    assert (third.code, third.json["succeeded"], len(lines(out))) == (0, 0, 60)
+
+
+async def test_a_run_stops_without_a_gateway_and_can_be_taken_up(over_nats: NatsHouse, tmp_path: Path) -> None:  # noqa: F811
+    source = write(tmp_path / "in.jsonl", *[{"model": "fast", "messages": f"{n}"} for n in range(5)])
+    out = tmp_path / "out.jsonl"
+    over_nats.disconnect()
+    first = await penstock(over_nats, "run", str(source), "--out", str(out))
+    assert (first.code, lines(out) if out.exists() else []) == (5, [])
+    over_nats.reconnect()
+    second = await penstock(over_nats, "run", str(source), "--out", str(out))
+    assert (second.code, len(lines(out))) == (0, 5)
+
+
+async def test_a_file_with_an_id_twice_is_refused_before_anything_runs(over_nats: NatsHouse, tmp_path: Path) -> None:  # noqa: F811
+    twice = {"custom_id": "a", "model": "fast", "messages": "x"}
+    done = await penstock(
+        over_nats, "run", str(write(tmp_path / "in.jsonl", twice, twice)), "--out", str(tmp_path / "out.jsonl")
+    )
+    assert done.code == 2
+    assert "lines 1 and 2" in done.err
+    assert over_nats.stage.received == []
+
+
+async def test_a_file_that_is_no_output_is_not_touched(over_nats: NatsHouse, tmp_path: Path) -> None:  # noqa: F811
+    source = write(tmp_path / "in.jsonl", {"model": "fast", "messages": "x"})
+    precious = tmp_path / "notes.txt"
+    precious.write_text("do not\nlose this\n")
+    done = await penstock(over_nats, "run", str(source), "--out", str(precious))
+    assert (done.code, precious.read_text()) == (2, "do not\nlose this\n")
+    missing = await penstock(over_nats, "run", str(tmp_path / "missing.jsonl"), "--out", str(tmp_path / "out.jsonl"))
+    assert missing.code == 2
+
+
+async def test_without_its_extra_the_command_says_how_to_install_it() -> None:
+    code = "import sys; sys.modules['typer'] = None; from producer_sdk.cli import main; main()"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, cwd=ROOT, stderr=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.PIPE
+    )
+    _, err = await process.communicate()
+    assert process.returncode == 2
+    assert err.decode() == "penstock: the command needs typer and rich: pip install 'penstock[cli]'\n"
