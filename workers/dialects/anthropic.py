@@ -196,7 +196,9 @@ def _put_choice(
         sent = {"type": "tool", "name": names.sent(choice.name)}
     elif choice is not None:
         sent = {"type": "any" if choice == "required" else choice}
-    if parallel is not None and choice != "none" and (sent is not None or not parallel):
+    if parallel is False and choice == "none":
+        wanted.losses.add("dropped", "settings.parallel_tool_calls", "no call may be made at all")
+    elif parallel is not None and choice != "none" and (sent is not None or not parallel):
         sent = sent or {"type": "auto"}
         sent["disable_parallel_tool_use"] = not parallel
     if sent is not None:

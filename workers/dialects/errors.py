@@ -129,7 +129,10 @@ def _inner_codes(value: dict[Any, Any]) -> Iterator[str]:
     return (key for key in _CODES if key in value)
 
 
-_SECRET = re.compile(r"\b[A-Za-z]{2,8}[-_][A-Za-z0-9*_-]{12,}|\bAIza[A-Za-z0-9_-]{10,}|\b[A-Za-z0-9*]{36,}")
+_SECRET = re.compile(
+    r"\b(?:sk|psk|gsk|csk|xai|pplx|hf|fw|tgp|nvapi|key|api)[-_][A-Za-z0-9*_-]{8,}"
+    r"|\bAIza[A-Za-z0-9_-]{10,}|(?<=Bearer )\S{8,}|\b(?=[A-Za-z*]*\d)[A-Za-z0-9*]{32,}"
+)
 
 
 def without_secrets(text: str) -> str:

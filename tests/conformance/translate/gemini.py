@@ -128,15 +128,21 @@ class _Contents:
         call_id = response.get("id") or (waiting.popleft() if waiting else f"{name}_without_call")
         value = response.get("response") or {}
         turn: dict[str, Any] = {"role": "tool", "tool_call_id": call_id, "name": name}
-        if response.get("parts"):
-            images = [_part(_camel(part), "functionResponse.parts") for part in response["parts"]]
-            text = [{"type": "text", "text": json.dumps(value, ensure_ascii=False)}] if value else []
-            return {**turn, "content": text + images}
-        if value.keys() == {"output"} and isinstance(value["output"], str):
-            return {**turn, "content": value["output"]}
         if value.keys() == {"error"} and isinstance(value["error"], str):
-            return {**turn, "content": value["error"], "is_error": True}
-        return {**turn, "content": json.dumps(value, ensure_ascii=False)}
+            turn["is_error"] = True
+        images = [_part(_camel(part), "functionResponse.parts") for part in response.get("parts") or ()]
+        if images:
+            text = [{"type": "text", "text": _told(value)}] if value else []
+            return {**turn, "content": text + images}
+        return {**turn, "content": _told(value)}
+
+
+def _told(value: JsonObject) -> str:
+    """What a result says: the text under the documented keys, or the object itself."""
+    for key in ("output", "error"):
+        if value.keys() == {key} and isinstance(value[key], str):
+            return str(value[key])
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _part(part: JsonObject, field: str) -> dict[str, Any]:
@@ -181,7 +187,9 @@ def _choice(config: JsonObject) -> Any:
 
 
 def _format(config: JsonObject) -> dict[str, Any] | None:
-    schema = config.get("responseJsonSchema") or config.get("responseSchema")
+    schema = config.get("responseJsonSchema")
+    if schema is None:
+        schema = config.get("responseSchema")
     if schema is not None:
         return {"type": "json_schema", "json_schema": schema}
     return {"type": "json_object"} if config.get("responseMimeType") == "application/json" else None
