@@ -7,22 +7,23 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from job_contracts import subjects
+from job_contracts.attempts import Outcome
 from job_contracts.chat import Usage
-from job_contracts.codec import ContractError
+from job_contracts.codec import ContractError, decode
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import JobState
 from runtime.bus.port import BusError, NotFound
 from runtime.telemetry import INFO, WARNING
 from scheduler.assignments import assignment
 from scheduler.intake import body_problem
-from scheduler.leadership import Verdict
+from scheduler.leadership import UNSEEN, Verdict
 from scheduler.policy.decisions import Abort, Dispatch, Finish
 from scheduler.policy.facts import AttemptEnded, Settled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runtime.bus.port import Outgoing, Tail
+    from runtime.bus.port import Message, Outgoing, Tail
     from scheduler.endings import Endings
     from scheduler.lifeline import Lifeline
     from scheduler.term import Term
@@ -167,23 +168,49 @@ class Dispatcher:
         return not messages or await self._store(ready, messages)
 
     async def _store(self, ready: Sequence[Dispatch], messages: Sequence[Outgoing]) -> bool:
+        for dispatch in ready:
+            self._lifeline.dispatched(dispatch.project, dispatch.job, dispatch.attempt, dispatch.deployment)
         written = await self._lease.write(messages)
-        now = self._clock.monotonic()
-        if written.verdict is Verdict.STORED:
-            self._board.stored(ready, now)
-            self._term.telemetry.emit("dispatch.stored", jobs=len(ready), seconds=now - self._last_batch)
-            for index, dispatch in enumerate(ready):
-                seq = written.first + index
-                self._lifeline.dispatched(dispatch.project, dispatch.job, dispatch.attempt, dispatch.deployment, seq)
-                self._bodies.drop(dispatch.seq)
-            return True
         if written.verdict is Verdict.LOST:
             return False
-        self._term.telemetry.emit("dispatch.not_stored", WARNING, verdict=written.verdict.value, jobs=len(ready))
-        self._board.refused(ready, now)
-        self._changed.set()
-        await asyncio.sleep(0.05)
+        stored: list[Dispatch] = []
+        refused: list[Dispatch] = []
+        for dispatch, seq in zip(ready, written.seqs, strict=True):
+            if seq > UNSEEN or (seq == UNSEEN and await self._was_answered(dispatch)):
+                stored.append(dispatch)
+                self._lifeline.stored(dispatch.project, dispatch.job, dispatch.attempt, seq)
+                self._bodies.drop(dispatch.seq)
+            else:
+                self._lifeline.ended(dispatch.project, dispatch.job, dispatch.attempt)
+                refused.append(dispatch)
+        now = self._clock.monotonic()
+        self._board.stored(stored, now)
+        self._term.telemetry.emit("dispatch.stored", jobs=len(stored), seconds=now - self._last_batch)
+        if refused:
+            verdict = written.verdict.value
+            self._term.telemetry.emit("dispatch.not_stored", WARNING, verdict=verdict, jobs=len(refused))
+            self._board.refused(refused, now)
+            self._changed.set()
+            await asyncio.sleep(0.05)
         return True
+
+    async def _was_answered(self, dispatch: Dispatch) -> bool:
+        """Whether a worker has ended an attempt that WORK no longer shows: it answers before it acknowledges."""
+        while True:
+            try:
+                if await self._stored(subjects.RES, subjects.result(dispatch.project, dispatch.job)) is not None:
+                    return True
+                subject = subjects.outcome(self._settings.shard, dispatch.project, dispatch.job)
+                outcome = await self._stored(self._term.stream(subjects.OUT), subject)
+                return outcome is not None and decode(Outcome, outcome.data).record.number >= dispatch.attempt
+            except BusError:
+                await asyncio.sleep(0.05)
+
+    async def _stored(self, stream: str, subject: str) -> Message | None:
+        try:
+            return await self._bus.last(stream, subject)
+        except NotFound:
+            return None
 
     async def _checked(self, dispatches: Sequence[Dispatch]) -> list[tuple[Dispatch, Body]]:
         """Each job that may go, with its body; beside the reading, what must be certain before a provider is called."""
@@ -234,9 +261,8 @@ class Dispatcher:
 
     async def _has_result(self, dispatch: Dispatch) -> bool:
         """Whether the job ended long ago: then its record is shown again instead of running it a second time."""
-        try:
-            record = await self._bus.last(subjects.RES, subjects.result(dispatch.project, dispatch.job))
-        except NotFound:
+        record = await self._stored(subjects.RES, subjects.result(dispatch.project, dispatch.job))
+        if record is None:
             return False
         now = self._clock.monotonic()
         self._submissions.settle((dispatch.project, dispatch.job), record.seq, now)

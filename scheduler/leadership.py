@@ -1,9 +1,11 @@
 """Who leads a shard: the lease record in the WORK stream, and the fence that every dispatch carries.
 
 Protocol (rules R1-R5 of ``docs/decisions/0002-fenced-leader.md``). The record is one message on ``lease(shard)``.
-Every write of the leader is that record alone, or an atomic batch whose first message it is, expecting the record's
-previous sequence; so the broker refuses whatever a deposed leader sends. An unknown outcome is resolved by a probe
-under the same fence, never by a read: a read may miss what is still about to be stored.
+Whatever the leader writes to WORK expects the record's sequence, so the broker refuses what a deposed leader sends. On
+a replicated stream that is an atomic batch whose first message renews the record. On a single node, where a batch costs
+a directory of files, each dispatch is a message of its own that expects the record's sequence; where limits are metered
+the record, with the levels after these grants, goes first. An unknown outcome is resolved by a probe under the same
+fence, never by a read alone: a read may miss what is still about to be stored.
 """
 
 from __future__ import annotations
@@ -22,11 +24,9 @@ from job_contracts.codec import ContractError, Wire, decode, encode
 from runtime.bus.port import (
     BusError,
     NotFound,
-    OutcomeUnknown,
     Outgoing,
     StreamFull,
     TooLarge,
-    Undecided,
     Unreachable,
     WrongSequence,
 )
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from runtime.telemetry import Telemetry
 
 H_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+H_EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
 H_ROLLUP = "Nats-Rollup"
 POLL = 0.25
 """Seconds between two looks at another owner's record."""
@@ -75,12 +76,18 @@ class Verdict(Enum):
     LOST = "another leader took over"
 
 
+NOT_STORED, UNSEEN = -1, 0
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Verdict of a fenced write; ``first`` is the sequence of the first message after the lease record."""
+    """Verdict of a fenced write. ``seqs`` has an entry a message: its sequence in WORK, ``NOT_STORED``, or ``UNSEEN``.
+
+    Unseen: it is not there now, so it was not stored, or was taken, answered and acknowledged by a worker already.
+    """
 
     verdict: Verdict
-    first: int = 0
+    seqs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,17 @@ class Predecessor:
 class Lease:
     """One shard's lease, seen from one process. At most one fenced write is in flight (the caller awaits each)."""
 
-    def __init__(self, bus: Bus, clock: Clock, telemetry: Telemetry, *, shard: int, owner: str, lease: float) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        shard: int,
+        owner: str,
+        lease: float,
+        replicated: bool = False,
+    ) -> None:
         self._bus = bus
         self._clock = clock
         self._telemetry = telemetry
@@ -102,6 +119,7 @@ class Lease:
         self._subject = subjects.lease(shard)
         self._owner = owner
         self._lease = lease
+        self._replicated = replicated
         self._instance = token_hex(6)
         self._writes = 0
         self._fence = 0
@@ -141,28 +159,81 @@ class Lease:
         return None
 
     async def write(self, messages: Sequence[Outgoing] = ()) -> Written:
-        """Renew the lease and store ``messages`` with it, all or nothing.
+        """Store ``messages`` under the lease, and renew it where that is due or belongs to it.
 
-        Returns what became of it, however long it takes to find out: while that is unknown nothing else may be
+        Returns what became of them, however long it takes to find out: while that is unknown nothing else may be
         dispatched (R3). After ``LOST`` the term is over.
         """
+        if self._replicated or not messages:
+            return await self._write_record(messages)
+        if any(self.state()[0].values()):
+            renewed = await self._write_record(())
+            if renewed.verdict is not Verdict.STORED:
+                return Written(renewed.verdict, (NOT_STORED,) * len(messages))
+        return await self._write_each(messages)
+
+    async def _write_record(self, messages: Sequence[Outgoing]) -> Written:
+        """Renew the record; ``messages`` are stored with it, all or nothing."""
         started = self._clock.monotonic()
         bid = self._next_bid()
         renewal = self._renewal(bid)
+        none = (NOT_STORED,) * len(messages)
         try:
             if messages:
                 ack = await self._bus.append_batch([renewal, *messages])
             else:
                 ack = await self._bus.append(renewal.subject, renewal.data, headers=renewal.headers)
         except (Unreachable, TooLarge):
-            return Written(Verdict.NOT_STORED)
+            return Written(Verdict.NOT_STORED, none)
         except StreamFull:
-            return Written(Verdict.FULL)
-        except (WrongSequence, Undecided, OutcomeUnknown, BusError) as error:
+            return Written(Verdict.FULL, none)
+        except BusError as error:
             self._telemetry.emit("lease.outcome_unknown", INFO, error=type(error).__name__, jobs=len(messages))
-            return await self._resolve(bid)
+            verdict = await self._resolve(bid)
+            stored = verdict is Verdict.STORED
+            return Written(verdict, self._after_record(len(messages)) if stored else none)
         self._advance(ack.seq - ack.count + 1, started)
-        return Written(Verdict.STORED, self._fence + 1)
+        return Written(Verdict.STORED, self._after_record(len(messages)))
+
+    def _after_record(self, count: int) -> tuple[int, ...]:
+        return tuple(range(self._fence + 1, self._fence + 1 + count))
+
+    async def _write_each(self, messages: Sequence[Outgoing]) -> Written:
+        """Every message for itself, all at once, each expecting the record as it is."""
+        fence = {H_EXPECTED: str(self._fence), H_EXPECTED_SUBJECT: self._subject}
+        answers = await asyncio.gather(*(self._write_one(message, fence) for message in messages))
+        unknown = [index for index, answer in enumerate(answers) if answer is None]
+        verdict = Verdict.STORED if any(answer != NOT_STORED for answer in answers) else Verdict.NOT_STORED
+        seqs = [UNSEEN if answer is None else answer for answer in answers]
+        if unknown:
+            self._telemetry.emit("lease.outcome_unknown", INFO, jobs=len(unknown))
+            if await self._resolve("") is Verdict.LOST:
+                return Written(Verdict.LOST, tuple(seqs))
+            for index in unknown:
+                seqs[index] = await self._find(messages[index])
+        return Written(verdict, tuple(seqs))
+
+    async def _write_one(self, message: Outgoing, fence: Mapping[str, str]) -> int | None:
+        """The sequence; ``NOT_STORED`` if certainly not; ``None`` if that is not known."""
+        try:
+            headers = {**fence, **message.headers} if message.headers else fence
+            return (await self._bus.append(message.subject, message.data, headers=headers)).seq
+        except (Unreachable, TooLarge, StreamFull):
+            return NOT_STORED
+        except BusError:
+            return None
+
+    async def _find(self, message: Outgoing) -> int:
+        """Where a message lies whose fence is dead: once it is not found, it never comes."""
+        while True:
+            try:
+                stored = await self._bus.last(self._stream, message.subject)
+            except NotFound:
+                return UNSEEN
+            except BusError:
+                await asyncio.sleep(PROBE)
+            else:
+                return stored.seq if stored.data == message.data else UNSEEN
 
     async def resign(self) -> None:
         """Hand over at once: contenders need not wait for silence."""
@@ -209,7 +280,7 @@ class Lease:
             return 0
         return seq if record is not None and record.bid == bid else 0
 
-    async def _resolve(self, bid: str) -> Written:
+    async def _resolve(self, bid: str) -> Verdict:
         """Find out what became of write ``bid`` sent under the present fence (R3). No deadline, by design."""
         probes: set[str] = set()
         while True:
@@ -220,17 +291,17 @@ class Lease:
             try:
                 ack = await self._bus.append(message.subject, message.data, headers=message.headers)
             except WrongSequence:
-                written = await self._judge(bid, probes, started)
-                if written is not None:
-                    return written
+                verdict = await self._judge(bid, probes, started)
+                if verdict is not None:
+                    return verdict
             except BusError as error:
                 self._telemetry.emit("lease.probe", error=type(error).__name__)
             else:
                 self._advance(ack.seq, started)
-                return Written(Verdict.NOT_STORED)
+                return Verdict.NOT_STORED
             await asyncio.sleep(PROBE)
 
-    async def _judge(self, bid: str, probes: set[str], started: float) -> Written | None:
+    async def _judge(self, bid: str, probes: set[str], started: float) -> Verdict | None:
         """Somebody moved the lease: us, unknowingly, or another leader. ``None``: a stale answer, ask again."""
         try:
             seq, record = await self._read()
@@ -238,15 +309,12 @@ class Lease:
             return None
         if seq <= self._fence or record is None:
             return None
-        if record.bid == bid:
+        if record.bid == bid or record.bid in probes:
             self._advance(seq, started)
-            return Written(Verdict.STORED, seq + 1)
-        if record.bid in probes:
-            self._advance(seq, started)
-            return Written(Verdict.NOT_STORED)
+            return Verdict.STORED if record.bid == bid else Verdict.NOT_STORED
         self._telemetry.emit("lease.lost", WARNING, epoch=self.epoch, owner=record.owner)
         self.epoch = 0
-        return Written(Verdict.LOST)
+        return Verdict.LOST
 
     def _advance(self, fence: int, started: float) -> None:
         self._fence = fence

@@ -35,7 +35,7 @@ class Flight:
     attempt: int
     deployment: str
     seq: int
-    """Where it lies in WORK."""
+    """Where it lies in WORK; 0 while that is not known."""
     since: float
     claimed: float
     """Monotonic time of the last heartbeat that named it; the dispatch before the first."""
@@ -77,10 +77,16 @@ class Lifeline:
         """Workers that were heard of, by pool and name."""
         return self._workers
 
-    def dispatched(self, project: str, job: str, attempt: int, deployment: str, seq: int) -> None:
-        """An attempt was stored in WORK at ``seq``."""
+    def dispatched(self, project: str, job: str, attempt: int, deployment: str, seq: int = 0) -> None:
+        """An attempt is on its way into WORK; it may be answered before we hear that it is stored."""
         now = self._clock.monotonic()
         self._flights[(project, job)] = Flight(attempt, deployment, seq, now, now)
+
+    def stored(self, project: str, job: str, attempt: int, seq: int) -> None:
+        """An attempt lies in WORK at ``seq``."""
+        flight = self._flights.get((project, job))
+        if flight is not None and flight.attempt == attempt:
+            flight.seq = seq
 
     def ended(self, project: str, job: str, attempt: int) -> None:
         """That attempt has ended, with or without the job."""
@@ -173,7 +179,8 @@ class Lifeline:
             usage=Usage(reported=False),
         )
         self.forget(project, job)
-        self._term.background.start(self._bus.delete(self._stream, flight.seq))
+        if flight.seq:
+            self._term.background.start(self._bus.delete(self._stream, flight.seq))
         called = kind is FailureKind.WORKER_LOST
         self._board.apply(
             AttemptEnded(project, job, flight.attempt, flight.deployment, failure, record, called=called), now

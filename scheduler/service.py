@@ -72,6 +72,7 @@ class Scheduler(Duty):
                 shard=scheduling.shard,
                 owner=self._owner,
                 lease=scheduling.lease,
+                replicated=self._config.nats.replicas > 1,
             )
             predecessor = await lease.acquire(self.stopping)
             if predecessor is None:

@@ -23,8 +23,15 @@ LEASE = 2.5
 WORK = subjects.stream_name(subjects.WORK, 0)
 
 
-def lease(bus: Bus, owner: str) -> Lease:
-    return Lease(bus, SystemClock(), Telemetry(), shard=0, owner=owner, lease=LEASE)
+@pytest.fixture(params=["single node", "replicated"])
+def lease(request: pytest.FixtureRequest, bus: Bus) -> Callable[[str], Lease]:
+    """Makes contenders; both forms of a fenced write keep the same promises."""
+
+    def contender(owner: str) -> Lease:
+        replicated = request.param == "replicated"
+        return Lease(bus, SystemClock(), Telemetry(), shard=0, owner=owner, lease=LEASE, replicated=replicated)
+
+    return contender
 
 
 def order(job: str) -> Outgoing:
@@ -43,19 +50,23 @@ async def stored(bus: Bus) -> int:
     return (await bus.stream_state(WORK)).messages - 1
 
 
-async def test_an_empty_shard_is_led_at_once_and_each_batch_is_stored_behind_the_record(bus: Bus) -> None:
-    first = lease(bus, "a")
+async def test_an_empty_shard_is_led_at_once_and_each_batch_is_stored_behind_the_record(
+    bus: Bus, lease: Callable[[str], Lease]
+) -> None:
+    first = lease("a")
     assert await first.acquire(asyncio.Event()) is not None
     written = await first.write([order("a-1"), order("a-2")])
     assert written.verdict is Verdict.STORED
-    assert (await bus.get(WORK, written.first)).subject == subjects.work(0, "openai", "p", "a-1")
-    assert (await bus.get(WORK, written.first + 1)).subject == subjects.work(0, "openai", "p", "a-2")
+    assert (await bus.get(WORK, written.seqs[0])).subject == subjects.work(0, "openai", "p", "a-1")
+    assert (await bus.get(WORK, written.seqs[1])).subject == subjects.work(0, "openai", "p", "a-2")
     assert (await first.write()).verdict is Verdict.STORED
     assert await stored(bus) == 2
 
 
-async def test_a_silent_leader_is_succeeded_after_the_lease_and_whatever_it_then_sends_is_refused(bus: Bus) -> None:
-    first, second = lease(bus, "a"), lease(bus, "b")
+async def test_a_silent_leader_is_succeeded_after_the_lease_and_whatever_it_then_sends_is_refused(
+    bus: Bus, lease: Callable[[str], Lease]
+) -> None:
+    first, second = lease("a"), lease("b")
     await first.acquire(asyncio.Event())
     await first.write([order("a-1")])
     began = asyncio.get_running_loop().time()
@@ -69,8 +80,8 @@ async def test_a_silent_leader_is_succeeded_after_the_lease_and_whatever_it_then
     assert (await second.write([order("a-4")])).verdict is Verdict.STORED
 
 
-async def test_a_renewing_leader_is_not_succeeded(bus: Bus) -> None:
-    first, second = lease(bus, "a"), lease(bus, "b")
+async def test_a_renewing_leader_is_not_succeeded(bus: Bus, lease: Callable[[str], Lease]) -> None:
+    first, second = lease("a"), lease("b")
     await first.acquire(asyncio.Event())
     stopping = asyncio.Event()
     waiting = asyncio.create_task(second.acquire(stopping))
@@ -82,8 +93,10 @@ async def test_a_renewing_leader_is_not_succeeded(bus: Bus) -> None:
     assert await waiting is None
 
 
-async def test_a_resigned_lease_is_taken_without_waiting_and_carries_the_state_over(bus: Bus) -> None:
-    first, second = lease(bus, "a"), lease(bus, "b")
+async def test_a_resigned_lease_is_taken_without_waiting_and_carries_the_state_over(
+    bus: Bus, lease: Callable[[str], Lease]
+) -> None:
+    first, second = lease("a"), lease("b")
     await first.acquire(asyncio.Event())
     first.state = lambda: ({"openai": {"requests": 7.5}}, 42)
     waiting = asyncio.create_task(second.acquire(asyncio.Event()))
@@ -96,9 +109,9 @@ async def test_a_resigned_lease_is_taken_without_waiting_and_carries_the_state_o
     assert predecessor.record.settled == 42
 
 
-async def test_of_contenders_for_one_silent_lease_exactly_one_wins(bus: Bus) -> None:
+async def test_of_contenders_for_one_silent_lease_exactly_one_wins(bus: Bus, lease: Callable[[str], Lease]) -> None:
     stopping = asyncio.Event()
-    contenders = [lease(bus, name) for name in "abcd"]
+    contenders = [lease(name) for name in "abcd"]
     waiting = [asyncio.create_task(contender.acquire(stopping)) for contender in contenders]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     stopping.set()
