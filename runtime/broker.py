@@ -54,6 +54,9 @@ class BrokerConfig(BaseModel):
     """``default`` writes to the disk every two minutes: a crash of the server loses nothing, a power cut everything."""
     users: tuple[BrokerUser, ...] = ()
     """Without any, everybody may do everything."""
+    tls_cert: Path | None = None
+    """With it, and its key, every connection is encrypted."""
+    tls_key: Path | None = None
     max_payload: Annotated[int, Field(ge=65_536)] = 1024 * 1024
     max_file_store: Annotated[int, Field(gt=0)] = 64 * GIB
     max_memory_store: Annotated[int, Field(gt=0)] = 1 * GIB
@@ -111,6 +114,8 @@ def _rendered(config: BrokerConfig, directory: Path) -> dict[str, Any]:
     }
     if config.monitor_port is not None:
         rendered["http"] = f"{config.host}:{config.monitor_port or _ANY_PORT}"
+    if config.tls_cert is not None:
+        rendered["tls"] = {"cert_file": str(config.tls_cert), "key_file": str(config.tls_key)}
     if config.users:
         rendered["authorization"] = {"users": [_user(user) for user in config.users]}
     return rendered

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 from base64 import b64decode
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from runtime.bus.port import (
     NotFound,
     OutcomeUnknown,
     Outgoing,
+    Refused,
     Responder,
     StreamState,
     Unreachable,
@@ -53,6 +55,9 @@ class NatsBus:
         self._queue: deque[asyncio.Future[None]] = deque()
         self._no_direct: set[str] = set()
         self._responding: set[asyncio.Task[None]] = set()
+        self._volatile: list[Mapping[str, Any]] = []
+        self._declaring: asyncio.Task[None] | None = None
+        self._forget: Callable[[], None] = lambda: None
 
     async def open(self) -> NatsBus:
         """Connect. Raises Unreachable if no broker answers."""
@@ -68,9 +73,11 @@ class NatsBus:
         return self._link.max_payload
 
     async def close(self) -> None:
-        for task in tuple(self._responding):
+        self._forget()
+        tasks = [*self._responding, *([self._declaring] if self._declaring else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._responding, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._link.close()
 
     # -- core: at most once
@@ -308,7 +315,34 @@ class NatsBus:
     # -- assets
 
     async def ensure(self, assets: Sequence[Mapping[str, object]], *, create: bool = True) -> Sequence[str]:
-        return await Applier(self.call).ensure(assets, create=create)
+        lines = await Applier(self.call).ensure(assets, create=create)
+        if create:
+            self._volatile = [asset for asset in assets if _in_memory(asset)]
+            self._forget()
+            self._forget = self._link.when_connected(self._declare_again)
+        return lines
+
+    def _declare_again(self) -> None:
+        if self._volatile and (self._declaring is None or self._declaring.done()):
+            self._declaring = asyncio.get_running_loop().create_task(self._redeclare(), name="bus assets")
+
+    async def _redeclare(self) -> None:
+        """Make the streams in memory again: a single server that was restarted knows nothing of them."""
+        pause = self.settings.backoff_first
+        while True:
+            try:
+                lines = await Applier(self.call).ensure(self._volatile, create=True)
+            except Refused:
+                log.exception("bus.assets_differ")
+                return
+            except BusError as error:
+                log.debug("bus.assets_later", extra={"error": str(error)})
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+                pause = min(pause * 2, self.settings.backoff_longest)
+            else:
+                if lines:
+                    log.warning("bus.assets_again", extra={"assets": list(lines)})
+                return
 
     async def call(self, operation: str, body: Mapping[str, object]) -> dict[str, Any]:
         """One call of the broker's API (``operation`` without its prefix). Raises as ``append`` does."""
@@ -319,6 +353,10 @@ class NatsBus:
         if answer.status:
             raise OutcomeUnknown(f"{subject}: nobody answers for JetStream at the moment")
         return api(answer.data, subject)
+
+
+def _in_memory(asset: Mapping[str, Any]) -> bool:
+    return bool(asset["kind"] == "stream" and asset["config"].get("storage") == "memory")
 
 
 def _stored(answer: Arrival | None, subject: str, within: float) -> Ack:

@@ -289,6 +289,8 @@ class Bus(Protocol):
     # -- assets
     async def ensure(self, assets: Sequence[Mapping[str, object]], *, create: bool = True) -> Sequence[str]:
         """Create what is missing and update what differs (``create=False``: only report); returns the drift, one line
-        each. Shapes are the broker's own JSON, see ``runtime.bus.manifest``.
+        each. Streams in memory, which a restarted server has forgotten, are made again after each reconnect.
+        Raises Refused, before anything is changed, if a change could destroy messages. Shapes are the broker's own
+        JSON, see ``runtime.bus.manifest``.
         """
         ...
