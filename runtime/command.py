@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
@@ -48,6 +49,8 @@ def main(
     ``serve`` gets the configuration (``--nats`` already applied) and the arguments, and returns the exit status. Only
     the providers in ``credentials_of`` have their keys in it: a process holds no credential it does not use.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a log line that waits in a buffer is no use to anybody
     try:
         config = load(arguments.config, credentials_of=credentials_of)
     except ConfigError as error:

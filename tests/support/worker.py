@@ -58,8 +58,13 @@ class Bench:
         self.telemetry = Telemetry()
         self.events: list[Event] = []
         self.telemetry.subscribe(self.events.append)
-        self.worker: Worker | None = None
+        self._worker: Worker | None = None
         self._jobs = 0
+
+    @property
+    def worker(self) -> Worker:
+        assert self._worker is not None, "not started"
+        return self._worker
 
     async def start(
         self,
@@ -69,7 +74,7 @@ class Bench:
         catalogue: dict[str, ProviderRow] | None = None,
     ) -> None:
         await self.mine.ensure(declared(self.config))
-        self.worker = assemble(
+        self._worker = assemble(
             self.config,
             pool=POOL,
             worker=WORKER,
@@ -84,7 +89,7 @@ class Bench:
             await duty.start()
 
     async def stop(self) -> None:
-        if self.worker is not None:
+        if self._worker is not None:
             for duty in reversed(self.worker.duties):
                 await duty.stop()
 

@@ -16,7 +16,7 @@ from job_contracts.jobs import JobState
 from runtime.bus.port import BusError, Message, StreamFull, Undecided
 from tests.support import builders
 from tests.support.eventually import eventually
-from tests.support.upstream import Do, Upstream, chunk, completion, event, head, response, upstream
+from tests.support.upstream import Do, Step, Upstream, chunk, completion, event, head, response, upstream
 from tests.support.worker import POOL, WORKER, Bench, bench
 
 
@@ -142,7 +142,6 @@ async def test_no_more_is_taken_than_there_are_slots(provider: Upstream) -> None
         await eventually(lambda: len(provider.asked) == 3)
         puller = await worker.mine.pull("WORK_0", POOL)
         assert (await puller.state()).ack_pending == 3
-        assert worker.worker is not None
         assert worker.worker.pool.running == 3
         provider.proceed()
         for one in given:
@@ -158,8 +157,7 @@ async def test_a_worker_that_ends_finishes_its_calls_and_takes_no_more(worker: B
     given = await worker.hand(worker.assignment())
     await eventually(lambda: provider.asked)
     stopping = asyncio.create_task(worker.stop())
-    assert worker.worker is not None
-    await eventually(lambda: worker.worker and worker.worker.pool.draining)
+    await eventually(lambda: worker.worker.pool.draining)
     late = await worker.hand(worker.assignment())
     provider.proceed()
     await stopping
@@ -196,7 +194,7 @@ async def test_a_leader_sees_a_worker_drain(worker: Bench, provider: Upstream, l
 async def test_what_waits_for_its_turn_is_handed_back_at_once(provider: Upstream) -> None:
     async with bench(provider.url, limits={"rpm": 1, "burst": 1, "skew": 200}) as worker:
         given = [await worker.hand(worker.assignment(grant={"valid_for": 600})) for _ in range(3)]
-        await eventually(lambda: worker.results())
+        await eventually(worker.results)
         await asyncio.wait_for(worker.stop(), 3)
         kinds = sorted((outcome.failure.kind, outcome.called) for outcome in worker.outcomes().values())
         assert kinds == [(FailureKind.HANDED_BACK, False)] * 2
@@ -283,10 +281,9 @@ async def test_an_attempt_that_cannot_be_reported_is_left_to_the_leader(provider
         worker.bus.disconnect()
         provider.proceed()
         await eventually(lambda: worker.said("report.given_up"))
-        assert worker.worker is not None
-        await eventually(lambda: worker.worker and worker.worker.pool.running == 0)
+        await eventually(lambda: worker.worker.pool.running == 0)
         worker.bus.reconnect()
-        await eventually(lambda: worker.facts())
+        await eventually(worker.facts)
         assert not worker.facts()[given.attempt_id].won
         assert worker.work_left() == 1
 
@@ -305,9 +302,7 @@ async def test_a_ledger_that_stays_away_stops_the_intake_at_its_bound(provider: 
     async with bench(provider.url, workers={"unsettled": 4}, slots=2) as worker:
         ledger = worker.broker.streams.pop(subjects.LEDGER)
         given = [await worker.hand(worker.assignment()) for _ in range(30)]
-        await eventually(
-            lambda: worker.worker and worker.worker.books.unsettled >= 4 and not worker.worker.pool.running
-        )
+        await eventually(lambda: worker.worker.books.unsettled >= 4 and not worker.worker.pool.running)
         assert len(worker.results()) <= 4 + 2 * 2
         worker.broker.streams[subjects.LEDGER] = ledger
         for one in given:
@@ -345,7 +340,13 @@ async def test_a_bug_ends_one_attempt_and_tells_nothing_of_the_content() -> None
 
 
 async def test_no_event_of_any_failure_tells_the_key_or_the_prompt(worker: Bench, provider: Upstream) -> None:
-    for script in ([Do.RESET], [b"junk\r\n\r\n", Do.CLOSE], [response("sk-alpha", status=401)], [head(), Do.CLOSE]):
+    scripts: list[list[Step]] = [
+        [Do.RESET],
+        [b"junk\r\n\r\n", Do.CLOSE],
+        [response("sk-alpha", status=401)],
+        [head(), Do.CLOSE],
+    ]
+    for script in scripts:
         provider.play(script)
         job = builders.job(f"stem-9{len(worker.outcomes())}", conversation=builders.conversation("the secret prompt"))
         await worker.outcome(await worker.hand(worker.assignment(job=job)))
