@@ -164,10 +164,9 @@ class Board:
             job = self._world.job(dispatch.project, dispatch.job)
             story = None if job is None else job.story
             held = None if story is None else story.held
-            if job is None or story is None or held is None or held.attempt != dispatch.attempt:
+            if job is None or story is None or held is None or held.attempt != dispatch.attempt or not held.pending:
                 continue
-            grants.release(job, held, (0, 0), 0, now)
-            held.deployment.breaker.left(probe=held.probe)
+            grants.undo(job, held, now)
             story.attempt -= 1
             story.at = None
             story.abort_asked = False

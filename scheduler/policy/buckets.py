@@ -8,6 +8,11 @@ The commit. What was taken but is not yet stored in the broker (``pending``) may
 acknowledged; until then the level refills only to B - pending, so that every stretch that begins at the commit of n
 still sees at most n + (B - n) + r*t.
 
+The refund. A reservation that was larger than the use is corrected in the past: as if only the use had been taken. In
+that corrected past the level must not have been above B - pending either, or a burst of refunds would be a burst of
+calls that no window has paid for; what would have been above it is lost. So the bucket remembers for one window, in
+``EPOCHS`` steps, how much room there was at least, and grants a refund only as far as there was room ever since.
+
 Large requests. One that needs more than B makes the bucket grow to fit it, up to half of the limit, and the refill slow
 down accordingly; only what is larger still is admitted from a full bucket into debt. Growing never breaks the bound of
 a window that spans it (the level was below the old B, and the rate only falls). Shrinking would, if the rate rose at
@@ -25,6 +30,8 @@ TOLERANCE = 1e-6
 """Units by which a sum of floats may miss its mark; a debt of this size is repaid like any other."""
 STILL_LARGE = 10.0
 """Windows without a large request after which a grown bucket shrinks."""
+EPOCHS = 16
+"""Steps in which the room of the last window is remembered."""
 NEVER = float("inf")
 
 
@@ -33,7 +40,20 @@ class Bucket:
     nothing, so that what is merely told about a bucket can never change what is decided.
     """
 
-    __slots__ = ("_base", "_calm", "_slow_until", "at", "level", "limit", "pace", "pending", "rate", "size")
+    __slots__ = (
+        "_base",
+        "_calm",
+        "_epoch",
+        "_room",
+        "_slow_until",
+        "at",
+        "level",
+        "limit",
+        "pace",
+        "pending",
+        "rate",
+        "size",
+    )
 
     def __init__(self, limit: Limit) -> None:
         self.limit = limit
@@ -46,6 +66,8 @@ class Bucket:
         self._base = self.size = burst(limit)
         self.rate = refill(limit, self.size)
         self.level = self.size
+        self._epoch = 0
+        self._room = [0.0] * EPOCHS
 
     def level_at(self, now: float) -> float:
         """What could be taken at ``now``."""
@@ -78,6 +100,7 @@ class Bucket:
             return
         self.level = self.level_at(now)
         self.at = now
+        self._note_room(now)
         if self.size > self._base or self._slow_until > -NEVER:
             self._shrink(now)
 
@@ -92,10 +115,25 @@ class Bucket:
         self.refill(now)
         self.pending = max(0.0, self.pending - amount)
 
-    def settle(self, reserved: float, used: float, now: float) -> None:
-        """Replace what was reserved by what was used: a refund up to the size, or a debt."""
+    def undo(self, amount: float, now: float) -> None:
+        """The grant was never stored and never will be: as if it had not been taken."""
         self.refill(now)
-        self.level = min(self.level + reserved - used, self.size - self.pending)
+        self.pending = max(0.0, self.pending - amount)
+        self.level = min(self.level + amount, self.size - self.pending)
+
+    def settle(self, reserved: float, used: float, since: float, now: float) -> None:
+        """Replace what was reserved by what was used: a debt, or a refund as far as there was room ``since`` then.
+
+        ``since`` is when the grant was confirmed; before that it was counted as pending.
+        """
+        self.refill(now)
+        back = reserved - used
+        long_ago = since < now - self.limit.window - self.limit.skew
+        first = 0 if long_ago else max(0, EPOCHS - 1 - self._epoch + self._epoch_of(since))
+        if back > 0:
+            back = max(0.0, min(back, *self._room[first:], self.size - self.pending - self.level))
+        self.level += back
+        self._room[first:] = [room - back for room in self._room[first:]]
 
     def correct(self, remaining: float, now: float) -> None:
         """The provider says how much is left: believe it if it is less."""
@@ -105,6 +143,7 @@ class Bucket:
     def restore(self, level: float, size: float, silence: float, now: float) -> None:
         """Start with the ``level`` and ``size`` an earlier owner left, refilled over ``silence`` seconds."""
         self.at = now
+        self._epoch = self._epoch_of(now)
         if size > self.size:
             self._grow(size, now)
         self.level = min(level + self.rate * max(0.0, silence), self.size)
@@ -112,6 +151,9 @@ class Bucket:
     def relimit(self, limit: Limit, now: float) -> None:
         """The provider enforces another limit than was thought."""
         self.refill(now)
+        if (limit.window, limit.skew) != (self.limit.window, self.limit.skew):
+            self._epoch = int(now * (EPOCHS - 1) // (limit.window + limit.skew))
+            self._room = [0.0] * EPOCHS
         self.limit = limit
         self._base = burst(limit)
         self.size = max(self._base, min(self.size, limit.amount / 2))
@@ -122,6 +164,18 @@ class Bucket:
     def grown(self) -> bool:
         """Whether it is larger than its limit alone would have it."""
         return self.size > self._base
+
+    def _epoch_of(self, time: float) -> int:
+        return int(time * (EPOCHS - 1) // (self.limit.window + self.limit.skew))
+
+    def _note_room(self, now: float) -> None:
+        """The level only rises while nothing happens: there has been at least as much room since the last time."""
+        room = self.size - self.pending - self.level
+        passed = self._epoch_of(now) - self._epoch
+        self._room[-1] = min(self._room[-1], room)
+        if passed > 0:
+            self._epoch += passed
+            self._room = (self._room + [room] * min(passed, EPOCHS))[-EPOCHS:]
 
     def _grow(self, amount: float, now: float) -> None:
         self._calm = now + STILL_LARGE * self.limit.window

@@ -120,17 +120,27 @@ class Domain:
         for unit, bucket in self.buckets.items():
             bucket.confirm(_amount(unit, tokens), now)
 
-    def release(self, reserved: Tokens, used: Tokens, requests: int, now: float) -> None:
-        """The attempt is over: ``requests`` (0 or 1) reached the provider and cost ``used`` tokens."""
-        self.slots.used -= 1
-        self.pool.places.used -= 1
-        self.reserved_input -= reserved[0]
-        self.reserved_output -= reserved[1]
+    def undo(self, tokens: Tokens, now: float) -> None:
+        """The grant was never stored: everything back."""
+        self._vacate(tokens)
+        for unit, bucket in self.buckets.items():
+            bucket.undo(_amount(unit, tokens), now)
+
+    def release(self, reserved: Tokens, used: Tokens, requests: int, *, since: float, now: float) -> None:
+        """The attempt confirmed at ``since`` is over: ``requests`` (0 or 1) reached the provider and cost ``used``."""
+        self._vacate(reserved)
         for unit, bucket in self.buckets.items():
             if unit == "requests":
-                bucket.settle(1, requests, now)
+                if not requests:
+                    bucket.settle(1, 0, since, now)
             else:
-                bucket.settle(_amount(unit, reserved), _amount(unit, used), now)
+                bucket.settle(_amount(unit, reserved), _amount(unit, used), since, now)
+
+    def _vacate(self, tokens: Tokens) -> None:
+        self.slots.used -= 1
+        self.pool.places.used -= 1
+        self.reserved_input -= tokens[0]
+        self.reserved_output -= tokens[1]
 
     # ------------------------------------------------------------------------------------------------------ learning
 

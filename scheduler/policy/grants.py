@@ -26,9 +26,7 @@ def grant(job: Job, turn: Turn, tokens: Tokens, now: float) -> Dispatch:
     gate.shares.charge(job.lane, turn.account, tokens[0] + tokens[1], turn.waiting)
     story = job.told()
     story.attempt += 1
-    story.held = Held(
-        story.attempt, deployment, tokens, turn.account, now, probe=deployment.breaker.enter(), pending=True
-    )
+    story.held = Held(story.attempt, deployment, tokens, turn.account, now, probe=deployment.breaker.enter())
     story.at = deployment.name
     job.state = FLYING
     deployment.flying += 1
@@ -55,8 +53,8 @@ def adopt(job: Job, attempt: int, deployment: Deployment, tokens: Tokens, now: f
     gate = deployment.gate
     gate.domain.occupy(tokens)
     account = gate.shares.account(job.lane, job.tenant.name, job.tenant.weight)
-    probe = deployment.breaker.enter()
-    job.told().held = Held(attempt, deployment, tokens, account, now, probe=probe, pending=False)
+    held = job.told().held = Held(attempt, deployment, tokens, account, now, probe=deployment.breaker.enter())
+    held.pending = False
     deployment.flying += 1
     job.tenant.flying += 1
 
@@ -65,17 +63,28 @@ def confirm(held: Held, now: float) -> None:
     """The broker has stored the grant."""
     if held.pending:
         held.pending = False
+        held.since = now
         held.deployment.gate.domain.confirm(held.tokens, now)
 
 
 def release(job: Job, held: Held, used: Tokens, requests: int, now: float) -> None:
     """The attempt is over: what it used takes the place of what it had reserved."""
-    job.told().held = None
     confirm(held, now)
-    deployment, tokens = held.deployment, held.tokens
-    deployment.gate.domain.release(tokens, used, requests, now)
-    held.account.carry += used[0] + used[1] - tokens[0] - tokens[1]
-    deployment.flying -= 1
+    held.deployment.gate.domain.release(held.tokens, used, requests, since=held.since, now=now)
+    _let_go(job, held, used)
+
+
+def undo(job: Job, held: Held, now: float) -> None:
+    """The grant is not in the broker and never will be: as if it had not been made."""
+    held.deployment.gate.domain.undo(held.tokens, now)
+    held.deployment.breaker.left(probe=held.probe)
+    _let_go(job, held, (0, 0))
+
+
+def _let_go(job: Job, held: Held, used: Tokens) -> None:
+    job.told().held = None
+    held.account.carry += used[0] + used[1] - held.tokens[0] - held.tokens[1]
+    held.deployment.flying -= 1
     tenant = job.tenant
     tenant.flying -= 1
     if tenant.paused and not tenant.full:

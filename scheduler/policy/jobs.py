@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from job_contracts.failures import Action, FailureKind
+from scheduler.policy.buckets import NEVER
 from scheduler.policy.fairness import LANE_INDEX
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ GONE: Final = 4
 class Held:
     """What one attempt has reserved, released exactly once, whatever becomes of it."""
 
-    __slots__ = ("account", "attempt", "deployment", "granted_at", "pending", "probe", "tokens")
+    __slots__ = ("account", "attempt", "deployment", "granted_at", "pending", "probe", "since", "tokens")
 
     def __init__(
         self,
@@ -42,7 +43,6 @@ class Held:
         granted_at: float,
         *,
         probe: bool,
-        pending: bool,
     ) -> None:
         self.attempt = attempt
         self.deployment = deployment
@@ -52,8 +52,10 @@ class Held:
         """Where its cost was charged."""
         self.granted_at = granted_at
         self.probe = probe
-        self.pending = pending
+        self.pending = True
         """Taken but not yet known to be stored."""
+        self.since = -NEVER
+        """When it was known to be; long ago for the grant of an earlier owner."""
 
 
 class Story:
