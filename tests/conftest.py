@@ -9,4 +9,4 @@ settings.register_profile("penstock", deadline=None, print_blob=True)
 settings.load_profile("penstock")
 
 # Fixtures that start a real broker: `broker`, `own_broker`, `open_bus`.
-pytest_plugins = ["tests.support.broker"]
+pytest_plugins = ["tests.support.broker", "tests.support.buses"]

@@ -1,0 +1,313 @@
+"""How every bus reads: tails, pulls, single messages and states; in memory and over NATS alike."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from runtime.bus.port import (
+    Message,
+    NotFound,
+)
+from tests.support.broker import unique
+from tests.support.buses import Scene, headers_of, stored
+from tests.support.eventually import eventually
+
+H_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+H_ROLLUP = "Nats-Rollup"
+SECOND = 1_000_000_000
+
+
+# -- tailing
+
+
+async def test_a_tail_hands_over_what_was_there_and_what_comes_in_order(scene: Scene) -> None:
+    stream = await scene.stream()
+    heard: list[tuple[int, bytes]] = []
+    for number in range(1_200):
+        await scene.bus.publish(scene.on(f"a.{number}"), str(number).encode())
+    tail = await scene.other.tail(stream, lambda message: heard.append((message.seq, message.data)))
+    for number in range(1_200, 2_400):
+        await scene.bus.publish(scene.on(f"a.{number}"), str(number).encode())
+    last = await scene.bus.append(scene.on("end"), b"2400")
+    assert await tail.caught_up(last.seq, timeout=10)
+    assert heard == [(number + 1, str(number).encode()) for number in range(2_401)]
+    assert tail.position == last.seq
+    await tail.close()
+    await tail.close()
+
+
+async def test_a_tail_starts_where_it_is_told(scene: Scene) -> None:
+    stream = await scene.stream()
+    heard: list[int] = []
+    for _ in range(5):
+        await scene.bus.append(scene.on("a"), b"")
+    tail = await scene.bus.tail(stream, lambda message: heard.append(message.seq), start=4)
+    assert await tail.caught_up(5, timeout=5)
+    assert heard == [4, 5]
+    beyond: list[int] = []
+    future = await scene.bus.tail(stream, lambda message: beyond.append(message.seq), start=6)
+    await scene.bus.append(scene.on("a"), b"")
+    assert await future.caught_up(6, timeout=5)
+    assert beyond == [6]
+
+
+async def test_a_tail_hears_only_its_subjects(scene: Scene) -> None:
+    stream = await scene.stream()
+    heard: list[str] = []
+    tail = await scene.bus.tail(
+        stream, lambda message: heard.append(message.subject), subjects=[scene.on("a.*"), scene.on("b")]
+    )
+    for rest in ("a.1", "c", "b", "a.2", "a.b.c", "b.1"):
+        await scene.bus.append(scene.on(rest), b"")
+    assert await tail.caught_up(6, timeout=5)
+    assert heard == [scene.on(rest) for rest in ("a.1", "b", "a.2")]
+
+
+async def test_a_tail_of_headers_leaves_the_bodies_out(scene: Scene) -> None:
+    stream = await scene.stream()
+    heard: list[Message] = []
+    tail = await scene.bus.tail(stream, heard.append, headers_only=True)
+    await scene.bus.append(scene.on("a"), b"x" * 5_000, headers={"Ticket": "t"})
+    assert await tail.caught_up(1, timeout=5)
+    assert heard[0].data == b""
+    assert (headers_of(heard[0])["Ticket"], headers_of(heard[0])["Nats-Msg-Size"]) == ("t", "5000")
+
+
+async def test_catching_up_counts_what_was_removed_or_does_not_concern_the_tail(scene: Scene) -> None:
+    stream = await scene.stream()
+    tail = await scene.bus.tail(stream, lambda _: None, subjects=[scene.on("a")])
+    await scene.bus.append(scene.on("a"), b"")
+    await scene.bus.append(scene.on("b"), b"")
+    await scene.bus.append(scene.on("b"), b"")
+    await scene.bus.delete(stream, 2)
+    assert await tail.caught_up(3, timeout=5)
+    assert not await tail.caught_up(4, timeout=0.3)
+
+
+async def test_a_handler_that_fails_does_not_stop_the_tail(scene: Scene) -> None:
+    stream = await scene.stream()
+    heard: list[int] = []
+
+    def handler(message: Message) -> None:
+        if message.data == b"bad":
+            raise RuntimeError
+        heard.append(message.seq)
+
+    tail = await scene.bus.tail(stream, handler)
+    for data in (b"good", b"bad", b"good"):
+        await scene.bus.append(scene.on("a"), data)
+    assert await tail.caught_up(3, timeout=5)
+    assert heard == [1, 3]
+
+
+async def test_a_tail_of_no_stream_is_not_found(scene: Scene) -> None:
+    with pytest.raises(NotFound):
+        await scene.bus.tail(unique("none"), lambda _: None)
+
+
+# -- pulling
+
+
+async def work(scene: Scene, **consumer: Any) -> str:
+    stream = await scene.stream(retention="workqueue")
+    await scene.consumer(filter_subject=scene.on("work.>"), **consumer)
+    return stream
+
+
+async def test_a_fetch_returns_what_is_there_up_to_its_limit(scene: Scene) -> None:
+    stream = await work(scene)
+    for number in range(7):
+        await scene.bus.append(scene.on(f"work.{number}"), str(number).encode(), headers={"N": str(number)})
+    puller = await scene.bus.pull(stream, "pool")
+    first = await puller.fetch(5, expires=2)
+    second = await puller.fetch(5, expires=2)
+    assert [delivery.message.data for delivery in (*first, *second)] == [str(number).encode() for number in range(7)]
+    assert (len(first), first[3].message.seq, headers_of(first[3].message)["N"]) == (5, 4, "3")
+
+
+async def test_a_fetch_waits_for_the_first_message_and_then_does_not_wait_for_more(scene: Scene) -> None:
+    stream = await work(scene)
+    puller = await scene.bus.pull(stream, "pool")
+    fetching = asyncio.create_task(puller.fetch(5, expires=20))
+    await eventually(lambda: not fetching.done())
+    await scene.other.append(scene.on("work.a"), b"here")
+    async with asyncio.timeout(5):
+        deliveries = await fetching
+    assert [delivery.message.data for delivery in deliveries] == [b"here"]
+
+
+async def test_a_fetch_without_any_message_is_empty_after_its_time(scene: Scene) -> None:
+    stream = await work(scene)
+    puller = await scene.bus.pull(stream, "pool")
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    assert await puller.fetch(5, expires=0.2) == []
+    assert 0.15 < loop.time() - start < 1.5
+
+
+async def test_an_acknowledged_message_leaves_the_work_queue(scene: Scene) -> None:
+    stream = await work(scene)
+    for rest in ("a", "b", "c"):
+        await scene.bus.append(scene.on(f"work.{rest}"), b"")
+    puller = await scene.bus.pull(stream, "pool")
+    one, two, three = await puller.fetch(3, expires=2)
+    assert (await puller.state()).ack_pending == 3
+    assert await one.ack_confirmed(within=2)
+    await two.ack()
+    await three.in_progress()
+    await eventually(lambda: stored(scene.bus, stream, 1))
+    state = await puller.state()
+    assert (state.delivered_seq, state.ack_pending, state.pending) == (3, 1, 0)
+    assert await one.ack_confirmed(within=2), "acknowledging twice is harmless"
+
+
+async def test_a_message_is_delivered_once_and_stays_when_it_is_not_acknowledged_in_time(scene: Scene) -> None:
+    stream = await work(scene, ack_wait=SECOND)
+    await scene.bus.append(scene.on("work.a"), b"")
+    puller = await scene.bus.pull(stream, "pool")
+    (delivery,) = await puller.fetch(1, expires=2)
+
+    async def dead() -> bool:
+        return (await puller.state()).ack_pending == 0
+
+    await eventually(dead, within=8)
+    assert await puller.fetch(1, expires=0.2) == []
+    assert await stored(scene.bus, stream, 1)
+    await delivery.ack()
+    await eventually(lambda: stored(scene.bus, stream, 0))
+
+
+async def test_two_pullers_share_a_consumer_without_a_double(scene: Scene) -> None:
+    stream = await work(scene)
+    pullers = [await bus.pull(stream, "pool") for bus in (scene.bus, scene.other)]
+    seen: list[int] = []
+
+    async def drain(index: int) -> None:
+        while len(seen) < 300:
+            for delivery in await pullers[index].fetch(7, expires=0.3):
+                seen.append(delivery.message.seq)
+                await delivery.ack()
+
+    draining = [asyncio.create_task(drain(index)) for index in (0, 1)]
+    for number in range(300):
+        await scene.bus.append(scene.on(f"work.{number}"), b"")
+    await asyncio.gather(*draining)
+    assert sorted(seen) == list(range(1, 301))
+
+
+async def test_what_a_cancelled_fetch_received_comes_with_the_next(scene: Scene) -> None:
+    stream = await work(scene)
+    puller = await scene.bus.pull(stream, "pool")
+    fetching = asyncio.create_task(puller.fetch(3, expires=20))
+    await eventually(lambda: not fetching.done())
+    fetching.cancel()
+    await asyncio.gather(fetching, return_exceptions=True)
+    await scene.bus.append(scene.on("work.a"), b"")
+    async with asyncio.timeout(5):
+        assert len(await puller.fetch(3, expires=4)) == 1
+
+
+async def test_a_closed_puller_leaves_nothing_undelivered(scene: Scene) -> None:
+    stream = await work(scene)
+    puller = await scene.bus.pull(stream, "pool")
+    fetching = asyncio.create_task(puller.fetch(5, expires=20))
+    await eventually(lambda: not fetching.done())
+    left = list(await puller.close())
+    left += await fetching
+    await scene.bus.append(scene.on("work.a"), b"")
+    second = await scene.other.pull(stream, "pool")
+    assert len([*left, *await second.fetch(5, expires=2)]) == 1
+    assert await puller.close() == []
+
+
+async def test_a_consumer_takes_no_more_than_it_may_hold_unacknowledged(scene: Scene) -> None:
+    stream = await work(scene, max_ack_pending=2)
+    for rest in "abc":
+        await scene.bus.append(scene.on(f"work.{rest}"), b"")
+    puller = await scene.bus.pull(stream, "pool")
+    held = list(await puller.fetch(3, expires=1))
+    while len(held) < 2:
+        held += await puller.fetch(3, expires=1)
+    assert await puller.fetch(3, expires=0.2) == []
+    await held[0].ack()
+    assert [delivery.message.seq for delivery in await puller.fetch(3, expires=2)] == [3]
+
+
+async def test_pulling_from_no_consumer_waits_and_serves_once_it_exists(scene: Scene) -> None:
+    stream = await scene.stream(retention="workqueue")
+    puller = await scene.bus.pull(stream, "pool")
+    assert await puller.fetch(1, expires=0.2) == []
+    with pytest.raises(NotFound):
+        await puller.state()
+    await scene.bus.append(scene.on("work.a"), b"")
+    await scene.consumer(filter_subject=scene.on("work.>"))
+    assert len(await puller.fetch(1, expires=5)) == 1
+
+
+# -- reading
+
+
+async def test_reads_say_what_is_there_and_what_is_not(scene: Scene) -> None:
+    stream = await scene.stream()
+    for rest in ("a.1", "b", "a.2", "a.1"):
+        await scene.bus.append(scene.on(rest), rest.encode())
+    assert (await scene.bus.last(stream, scene.on("a.1"))).seq == 4
+    assert (await scene.bus.last(stream, scene.on("a.*"))).seq == 4
+    assert (await scene.bus.get_direct(stream, scene.on("b"))).data == b"b"
+    assert (await scene.bus.next(stream, 2, scene.on("a.>"))).seq == 3
+    assert (await scene.bus.next(stream, 0, ">")).seq == 1
+    for missing in (
+        scene.bus.last(stream, scene.on("c")),
+        scene.bus.get(stream, 9),
+        scene.bus.get_direct(stream, scene.on("c")),
+        scene.bus.next(stream, 3, scene.on("b")),
+        scene.bus.last(unique("none"), "a"),
+        scene.bus.stream_state(unique("none")),
+    ):
+        with pytest.raises(NotFound):
+            await missing
+
+
+async def test_a_stream_without_direct_reads_is_read_at_its_leader(scene: Scene) -> None:
+    stream = await scene.stream(allow_direct=False)
+    await scene.bus.append(scene.on("a"), b"x")
+    assert (await scene.bus.get(stream, 1)).data == b"x"
+    with pytest.raises(NotFound):
+        await scene.bus.get(stream, 2)
+
+
+async def test_the_state_counts_messages_by_subject(scene: Scene) -> None:
+    stream = await scene.stream(max_msgs=100)
+    for rest in ("a", "b", "a", "c.d"):
+        await scene.bus.append(scene.on(rest), b"12345")
+    state = await scene.bus.stream_state(stream, subjects=scene.on("*"))
+    assert state.subjects == {scene.on("a"): 2, scene.on("b"): 1}
+    assert (state.name, state.messages, state.first_seq, state.last_seq) == (stream, 4, 1, 4)
+    assert (state.max_messages, state.max_bytes) == (100, -1)
+    assert state.bytes >= 20
+    assert (await scene.bus.stream_state(stream)).subjects is None
+
+
+async def test_deleting_tells_whether_the_message_was_there(scene: Scene) -> None:
+    stream = await scene.stream()
+    for _ in range(3):
+        await scene.bus.append(scene.on("a"), b"")
+    assert await scene.bus.delete(stream, 2)
+    assert not await scene.bus.delete(stream, 2)
+    assert not await scene.bus.delete(stream, 99)
+    with pytest.raises(NotFound):
+        await scene.bus.get(stream, 2)
+    assert (await scene.bus.stream_state(stream)).messages == 2
+
+
+async def test_purging_removes_what_lies_below(scene: Scene) -> None:
+    stream = await scene.stream()
+    for rest in ("a", "b", "a", "b", "a"):
+        await scene.bus.append(scene.on(rest), b"")
+    assert await scene.bus.purge(stream, below=4, subjects=scene.on("a")) == 2
+    assert (await scene.bus.stream_state(stream, subjects=">")).subjects == {scene.on("a"): 1, scene.on("b"): 2}
+    assert await scene.bus.purge(stream, below=5) == 2
+    assert (await scene.bus.stream_state(stream)).first_seq == 5
