@@ -63,6 +63,8 @@ class Patience:
     """For the broker to confirm that a job is stored."""
     desk: float = 5.0
     """For an answer of the desk."""
+    silence: float = FIRST_SILENCE
+    """Without a word of a job that somebody waits for, until the desk is asked; doubled each time up to a minute."""
 
 
 class Exchange:
@@ -76,7 +78,9 @@ class Exchange:
         self.patience = patience
         self.clock = clock
         self.desk = Desk(transport, timeout=patience.desk)
-        self.replies = Replies(transport.project, on_interruption=self._stir, on_blob=self._fetch_later)
+        self.replies = Replies(
+            transport.project, silence=patience.silence, on_interruption=self._stir, on_blob=self._fetch_later
+        )
         self._listening: dict[str, Watch] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stirred = asyncio.Event()
@@ -258,7 +262,7 @@ class Exchange:
         If the desk is away the sweeper asks again.
         """
         watch.missed = self.replies.interruptions
-        watch.pause = FIRST_SILENCE
+        watch.pause = self.patience.silence
         try:
             await self._ask_results([watch])
         except Unreachable:

@@ -99,7 +99,7 @@ class NatsTransport:
         if self._outbox is not None:
             self._outbox.close()
         client, self._client = self._client, None
-        if client is not None and not client.is_closed:
+        if client is not None:
             await _shut(client)
 
     async def _connect(self, timeout: float) -> None:
@@ -241,6 +241,7 @@ class NatsTransport:
                 self._outbox.forbid(match[1])
         elif any(words in text.lower() for words in _NO_ACCESS):
             self._refuse()
+            self._replace()
         else:
             _log.debug("broker: %s", error)
 
@@ -260,23 +261,31 @@ class NatsTransport:
             self._listener.restored()
 
     async def _on_closed(self) -> None:
-        if self._closing or self._client is None:
+        client = self._client
+        if client is None:
             return
-        error = self._client.last_error
+        error = client.last_error
         if error is not None and any(words in str(error).lower() for words in _NO_ACCESS):
             self._refuse()
-        if self._rebuilding is None or self._rebuilding.done():
-            self._rebuilding = asyncio.get_running_loop().create_task(self._rebuild())
+        self._replace()
 
-    async def _rebuild(self) -> None:
-        """nats-py has given its client up (revoked access, a protocol error): make another, for as long as it takes."""
-        pause = REBUILD_FIRST
+    def _replace(self) -> None:
+        """Give a client up that nats-py has closed for good, or that would go on asking with a revoked key."""
+        client, self._client = self._client, None
+        if client is not None and not self._closing:
+            self._rebuilding = asyncio.get_running_loop().create_task(self._rebuild(client))
+
+    async def _rebuild(self, client: Client) -> None:
+        """Make another client, for as long as it takes."""
+        await _shut(client)
+        pause, say = REBUILD_FIRST, _log.warning
         while not self._closing:
             self._subjects = dict.fromkeys(self._subjects)
             try:
                 await self._connect(REBUILD_LONGEST)
             except PenstockError as error:
-                _log.warning("no connection to the broker: %s", error)
+                say("no connection to the broker: %s", error)
+                say = _log.debug
                 if isinstance(error, Forbidden) and self._outbox is not None:
                     self._outbox.refuse(error)
                 await asyncio.sleep(pause)

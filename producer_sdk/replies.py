@@ -200,9 +200,15 @@ class Replies:
     """The table of watches; a ``transport.Listener``."""
 
     def __init__(
-        self, project: str, *, on_interruption: Callable[[], None], on_blob: Callable[[Watch, Result], None]
+        self,
+        project: str,
+        *,
+        silence: float = FIRST_SILENCE,
+        on_interruption: Callable[[], None],
+        on_blob: Callable[[Watch, Result], None],
     ) -> None:
         self._project = project
+        self._silence = silence
         self._watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
         self._on_interruption = on_interruption
         self._on_blob = on_blob
@@ -218,6 +224,7 @@ class Replies:
             # Of a job that was submitted elsewhere everything so far was missed.
             missed = self.interruptions if token is not None else EVERYTHING
             found = Watch(job, self.attended, token=token, body_hash=body_hash, keyed=keyed, missed=missed)
+            found.pause = self._silence
             self._watches[place] = found
         return found
 
@@ -273,7 +280,7 @@ class Replies:
         except ContractError:
             # The result says it all the same; a reader only loses immediacy.
             return
-        watch.pause = FIRST_SILENCE
-        watch.due = asyncio.get_running_loop().time() + FIRST_SILENCE
+        watch.pause = self._silence
+        watch.due = asyncio.get_running_loop().time() + self._silence
         for reader in watch.readers:
             reader.take(chunk)
