@@ -19,11 +19,11 @@ from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.timeout(240)
 
-QUICK = f"""{BUILT_IN}
+QUICK = f"""{BUILT_IN.replace("demo: {}", "demo: {retry_share: 1}")}
 scheduler: {{lease: 3, renew: 0.5, beat_missed: 3}}
 workers: {{beat_every: 0.5}}
 """
-"""The built-in configuration, noticing losses sooner."""
+"""The built-in configuration, noticing losses sooner, and with a budget of retries for an outage of every provider."""
 
 ROUTES = ("fast", "smart", "cheap")
 
