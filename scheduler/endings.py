@@ -16,7 +16,7 @@ from runtime.bus.port import BusError, WrongSequence
 from runtime.telemetry import INFO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Literal
 
     from runtime.bus.port import Message
@@ -35,8 +35,11 @@ class Endings:
         self._clock = term.clock
         self._bodies = term.bodies
         self._telemetry = term.telemetry
+        self._republish = term.republish
         self._ttl = term.config.nats.result_ttl
         self._nonce = f"leader.{term.lease.epoch}"
+        self.on_existing: Callable[[Message], None] = lambda _: None
+        """Told of the record that stands already where one was to be written."""
         self._writing: set[asyncio.Task[None]] = set()
 
     def write(self, finish: Finish) -> None:
@@ -82,11 +85,24 @@ class Endings:
             try:
                 await self._bus.append(subject, data, headers=headers, expect_last=0, ttl=self._ttl)
             except WrongSequence:
+                await self._acknowledge(finish, subject)
                 return
             except BusError as error:
                 self._telemetry.emit("ending.retried", INFO, job_id=finish.job, error=type(error).__name__)
                 await asyncio.sleep(pause)
             else:
+                return
+
+    async def _acknowledge(self, finish: Finish, subject: str) -> None:
+        """The job has a result: a worker was faster, or it ended long ago and was submitted again."""
+        for pause in _pauses():
+            try:
+                standing = await self._bus.last(subjects.RES, subject)
+            except BusError:
+                await asyncio.sleep(pause)
+            else:
+                self.on_existing(standing)
+                self._republish(finish.project, finish.job)
                 return
 
     def _record(self, finish: Finish) -> tuple[bytes, Mapping[str, str]]:

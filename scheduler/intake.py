@@ -8,7 +8,7 @@ from job_contracts import subjects
 from job_contracts.codec import ContractError, decode
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import Job, JobState, Ticket
-from runtime.telemetry import WARNING
+from runtime.telemetry import ERROR, WARNING
 from scheduler.policy.decisions import Finish
 from scheduler.policy.facts import Submitted
 from scheduler.submissions import Entry
@@ -53,7 +53,10 @@ class Intake:
             self._submissions.skip(message.seq, now)
             self._term.republish(project, job)
             return
-        self._accept(message, project, job, now)
+        try:
+            self._accept(message, project, job, now)
+        except Exception as error:  # noqa: BLE001 - a bug must cost this job an answer, not its place in memory
+            self._give_up(message, project, job, error)
         self._term.wake.set()
 
     def _accept(self, message: Message, project: str, job: str, now: float) -> None:
@@ -108,11 +111,19 @@ class Intake:
             max_cost=ticket.max_cost,
         )
 
+    def _give_up(self, message: Message, project: str, job: str, error: Exception) -> None:
+        name = type(error).__name__
+        self._term.telemetry.emit("intake.failed", ERROR, job_id=job, error=name)
+        self._background.start(self._endings.set_aside(message, self._stream, "invalid", f"internal error: {name}"))
+        why = ContractError(f"the scheduler could not take this job in ({name})", remedy="tell the operator")
+        self._refuse(message, project, job, None, why)
+
     def _refuse(self, message: Message, project: str, job: str, ticket: Ticket | None, error: ContractError) -> None:
         """Answer a submission that cannot be run with a failed result that names the field and the remedy."""
         token, body_hash = (ticket.token, ticket.body_hash) if ticket else ("", "")
-        entry = Entry(message.seq, token, body_hash, 0.0, None, stream=False, blob=None, unsure=False)
-        self._submissions.add((project, job), entry)
+        if (project, job) not in self._submissions.entries:
+            entry = Entry(message.seq, token, body_hash, 0.0, None, stream=False, blob=None, unsure=False)
+            self._submissions.add((project, job), entry)
         failure = Failure(
             kind=FailureKind.INVALID_JOB, message=str(error), field=error.field or None, remedy=error.remedy or None
         )

@@ -38,6 +38,7 @@ class Leading:
         self._endings = Endings(term)
         self._intake = Intake(term, self._endings)
         self._settling = Settling(term, self.lifeline)
+        self._endings.on_existing = self._settling.on_result
         self._outcomes = Outcomes(term, self.lifeline, self._endings)
         self._desk = Desk(term, version)
         self._open: list[Tail | Subscription] = []

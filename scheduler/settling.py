@@ -56,6 +56,8 @@ class Settling:
         if entry is None:
             return
         self._bodies.drop(entry.seq)
+        if entry.blob is not None:
+            self._term.background.start(self._bus.delete_blob(f"{project}.{job}", of="job"))
         if entry.outcome_seq:
             self._outcomes.append(entry.outcome_seq)
         if settlement is not None:
