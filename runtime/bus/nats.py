@@ -200,8 +200,11 @@ class NatsBus:
         async def left(first: int, last: int) -> bool:
             return await self._any_left(stream, subjects or (">",), first, last)
 
+        async def born() -> str:
+            return str((await self.call(f"STREAM.INFO.{stream}", {}))["created"])
+
         tail = NatsTail(
-            self._link, stream, handler, subjects=subjects, start=start, headers_only=headers_only, left=left
+            self._link, stream, handler, subjects=subjects, start=start, headers_only=headers_only, left=left, born=born
         )
         return await tail.start()
 

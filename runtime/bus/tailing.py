@@ -50,6 +50,7 @@ class NatsTail:
         start: int,
         headers_only: bool,
         left: Left,
+        born: Callable[[], Awaitable[str]],
     ) -> None:
         self._link = link
         self._stream = stream
@@ -57,6 +58,8 @@ class NatsTail:
         self._subjects = tuple(subjects)
         self._headers_only = headers_only
         self._left = left
+        self._born = born
+        self._known_since = ""
         self._position = max(start, 1) - 1
         self._batch = link.settings.tail_batch
         self._inbox = link.inbox()
@@ -172,6 +175,7 @@ class NatsTail:
                 continue
 
     async def _create(self) -> None:
+        await self._same_stream()
         name = f"tail_{token_hex(8)}"
         config: dict[str, object] = {
             "name": name,
@@ -199,6 +203,14 @@ class NatsTail:
         api(answer.data, subject)
         self._heard = self._loop.time()
         await self._more()
+
+    async def _same_stream(self) -> None:
+        """When the stream was made anew, its numbers mean other messages: waiting for greater ones would be deaf."""
+        born = await self._born()
+        if self._known_since and born != self._known_since:
+            log.error("bus.stream_replaced", extra={"stream": self._stream, "read": self._position, "made": born})
+            self._position = 0
+        self._known_since = born
 
     async def _drop(self, name: str) -> None:
         """Best effort: the broker forgets an idle consumer by itself."""

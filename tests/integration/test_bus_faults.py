@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -375,6 +376,28 @@ async def test_a_deleted_tail_consumer_is_made_again(own_broker: Broker, open_bu
     await bus.append("log.b", b"")
     assert await tail.caught_up(2, timeout=10)
     assert heard == [1, 2]
+
+
+async def test_a_tail_hears_a_stream_that_lost_everything_and_counts_anew(own_broker: Broker, open_bus: Open) -> None:
+    bus = await open_bus(own_broker.url, **QUICK)
+    await streams(bus)
+    heard: list[tuple[int, bytes]] = []
+    tail = await bus.tail("LOG", lambda message: heard.append((message.seq, message.data)))
+    for number in range(5):
+        await bus.append("log.a", str(number).encode())
+    assert await tail.caught_up(5, timeout=5)
+    own_broker.kill()
+    shutil.rmtree(own_broker.directory / "jetstream")
+    await own_broker.start()
+    await eventually(lambda: bus.connected)
+    await streams(bus)
+
+    async def shrank() -> bool:
+        return tail.position == 0
+
+    await eventually(shrank)
+    await bus.append("log.b", b"new")
+    await eventually(lambda: heard[5:] == [(1, b"new")], within=10)
 
 
 async def test_a_pull_survives_its_consumer_being_made_anew(own_broker: Broker, open_bus: Open) -> None:
