@@ -71,7 +71,8 @@ def agent_conversations(draw: st.DrawFn) -> Conversation:
             }
             for number in range(calls)
         ]
-        turns.append({"role": "assistant", "content": parts or draw(text)})
+        words: str = draw(text)
+        turns.append({"role": "assistant", "content": parts or words})
         results = [
             {
                 "role": "tool",

@@ -146,8 +146,8 @@ def _grow(arguments: dict[str, Any], piece: Any) -> None:
         int(index) if index else name or quoted for name, index, quoted in _STEP.findall(piece["jsonPath"])
     ]
     value = next((piece[kind] for kind in _VALUES if kind in piece), None)
-    if not steps:
-        raise ValueError("a piece of arguments without a place")
+    if not steps or isinstance(steps[0], int):
+        raise ValueError("a piece of arguments without a place in an object")
     place: Any = arguments
     for step, following in pairwise(steps):
         fresh: Any = [] if isinstance(following, int) else {}
