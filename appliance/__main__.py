@@ -29,12 +29,14 @@ def _up(options: argparse.Namespace) -> int:
     from appliance.places import default_data_dir  # noqa: PLC0415 - as below
     from appliance.up import up  # noqa: PLC0415 - `ready` is a container's health check: it loads nothing it can do without
 
+    variables = dict(os.environ)  # noqa: TID251 - here the environment enters
     wishes = Wishes(
-        data_dir=(options.data_dir or default_data_dir(os.environ, Path.home())).absolute(),  # noqa: TID251 - enters here
+        data_dir=(options.data_dir or default_data_dir(variables, Path.home())).absolute(),
         nats_port=options.nats_port,
         config=options.config,
         simulate=options.simulate,
         sync=options.sync,
+        variables=variables,
     )
     return asyncio.run(up(wishes, as_json=options.json, verbose=options.verbose))
 
@@ -42,7 +44,7 @@ def _up(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from appliance.demo.tour import demo  # noqa: PLC0415 - as above
 
-    return asyncio.run(demo(options.keep))
+    return asyncio.run(demo(options.keep, dict(os.environ)))  # noqa: TID251 - here the environment enters
 
 
 def _keys(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import contextlib
 import json
 import re
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -33,19 +33,27 @@ SCHEDULER, SIMULATOR, BROKER = "scheduler", "simulator", "broker"
 
 _LEADER = re.compile(rb"^\w*_leader(?:\{[^}]*\})? 1(?:\.0)?$", re.MULTILINE)
 
+_BEYOND_DRAIN = 15.0
+"""Seconds that a process has beyond its own drain before it is killed."""
+
 _PRODUCTION_FIRST, _SIMULATOR_NEXT, _BROKER_LAST = 0, 1, 2
 """The order in which processes are stopped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What ``up`` was asked for. ``simulated`` and ``over`` are the demo's: see ``configuration``."""
+    """What ``up`` was asked for.
+
+    ``variables``: the environment for the processes, as far as each may see it. ``simulated`` and ``over`` are the
+    demo's: see ``configuration``.
+    """
 
     data_dir: Path
     nats_port: int = 4222
     config: Path | None = None
     simulate: bool = False
     sync: Literal["default", "always"] = "always"
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     simulated: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     over: Mapping[str, Any] = field(default_factory=dict)
 
@@ -91,29 +99,41 @@ def assemble(wishes: Wishes, places: Places) -> Assembly:
     nats_port = asked_for(wishes.nats_port, option="--nats-port", what="the broker")
     keys = keys_of(places.keys, projects)
     nats_url = f"nats://{LOOPBACK}:{nats_port}"
-    specs = [_broker(wishes, places, keys, projects, nats_port)]
     played = configuration.simulated(operator.config) if wishes.simulate else ()
-    simulator, base_urls = _simulator(wishes, places, played) if wishes.simulate else (None, {})
-    if simulator is not None:
-        specs.append(simulator[0])
-    write_private(places.service_password, keys.service_password.get_secret_value() + "\n")
+    pools = {f"worker-{provider}": provider for provider in operator.config.providers}
+    ports = iter(free_ports(2 + len(pools) + len(played), avoid=frozenset({nats_port})))
+    services = {name: f"http://{LOOPBACK}:{next(ports)}" for name in (SCHEDULER, *pools)}
+    simulator_url = f"http://{LOOPBACK}:{next(ports)}" if wishes.simulate else None
+    origins = {one.provider: f"http://{LOOPBACK}:{next(ports)}" for one in played}
+
+    specs = [_broker(wishes, places, keys, projects, nats_port)]
+    if simulator_url is not None:
+        specs.append(_simulator(wishes, places, played, simulator_url, origins))
+    base_urls = {one.provider: origins[one.provider] + one.path for one in played}
     _write_config(wishes, places, operator, nats_url, base_urls)
-    pools = tuple(operator.config.providers)
-    ports = dict(zip((SCHEDULER, *pools), free_ports(1 + len(pools)), strict=True))
-    scheduler = _service(places, nats_url, SCHEDULER, ports[SCHEDULER], "scheduler")
-    specs.append(replace(scheduler, ready=partial(leads, f"http://{LOOPBACK}:{ports[SCHEDULER]}")))
-    specs += [_service(places, nats_url, f"worker-{pool}", ports[pool], "workers", "--pool", pool) for pool in pools]
-    services = {SCHEDULER: ports[SCHEDULER], **{f"worker-{pool}": ports[pool] for pool in pools}}
+    write_private(places.service_password, keys.service_password.get_secret_value() + "\n")
+    specs += _services(places, operator, nats_url, services, pools)
     return Assembly(
-        specs=tuple(specs),
+        specs=tuple(_seeing_its_own(specs, wishes.variables, operator, pools)),
         keys=keys,
         project=projects[0],
         route=next(iter(operator.config.routes)),
         nats_url=nats_url,
-        simulator_url=simulator[1] if simulator is not None else None,
-        services={name: f"http://{LOOPBACK}:{port}" for name, port in services.items()},
+        simulator_url=simulator_url,
+        services=services,
         base_urls=base_urls,
     )
+
+
+def _seeing_its_own(
+    specs: list[Spec], variables: Mapping[str, str], operator: Operator, pools: Mapping[str, str]
+) -> Iterator[Spec]:
+    """Each process with the environment that it may see: a provider's key is its own pool's alone."""
+    keys = configuration.credentials(operator)
+    every = frozenset[str]().union(*keys.values())
+    for spec in specs:
+        hidden = every - keys.get(pools.get(spec.name, ""), frozenset())
+        yield replace(spec, env={name: value for name, value in variables.items() if name not in hidden})
 
 
 def _broker(wishes: Wishes, places: Places, keys: Keys, projects: tuple[str, ...], port: int) -> Spec:
@@ -134,16 +154,13 @@ def _broker(wishes: Wishes, places: Places, keys: Keys, projects: tuple[str, ...
 
 
 def _simulator(
-    wishes: Wishes, places: Places, played: tuple[Simulated, ...]
-) -> tuple[tuple[Spec, str], dict[str, str]]:
-    main, *others = free_ports(1 + len(played))
-    ports = {one.provider: port for one, port in zip(played, others, strict=True)}
-    settings = configuration.simulator_settings(played, port=main, ports=ports, more=wishes.simulated)
+    wishes: Wishes, places: Places, played: tuple[Simulated, ...], url: str, origins: Mapping[str, str]
+) -> Spec:
+    ports = {provider: _port(origin) for provider, origin in origins.items()}
+    settings = configuration.simulator_settings(played, port=_port(url), ports=ports, more=wishes.simulated)
     write_private(places.simulator, json.dumps(settings, indent=2))
-    url = f"http://{LOOPBACK}:{main}"
     argv = (sys.executable, "-m", "simulator", "--config", str(places.simulator))
-    spec = Spec(SIMULATOR, argv, _ready(url), cwd=ROOT, stops=_SIMULATOR_NEXT, grace=10.0)
-    return (spec, url), {one.provider: f"http://{LOOPBACK}:{ports[one.provider]}{one.path}" for one in played}
+    return Spec(SIMULATOR, argv, _ready(url), cwd=ROOT, stops=_SIMULATOR_NEXT, grace=10.0)
 
 
 def _write_config(
@@ -155,17 +172,26 @@ def _write_config(
     write_private(places.config, text)
 
 
-def _service(places: Places, nats_url: str, name: str, port: int, module: str, *more: str) -> Spec:
-    argv = (sys.executable, "-m", module, "--config", str(places.config), "--nats", nats_url)
-    return Spec(
-        name=name,
-        argv=(*argv, "--health-port", str(port), *more),
-        ready=_ready(f"http://{LOOPBACK}:{port}"),
-        wave=1,
-        stops=_PRODUCTION_FIRST,
-        grace=45.0,
-        cwd=ROOT,
-    )
+def _services(
+    places: Places, operator: Operator, nats_url: str, services: Mapping[str, str], pools: Mapping[str, str]
+) -> Iterator[Spec]:
+    grace = operator.config.workers.drain + _BEYOND_DRAIN
+    for name, url in services.items():
+        what = ("workers", "--pool", pools[name]) if name in pools else (name,)
+        argv = (sys.executable, "-m", *what, "--config", str(places.config), "--nats", nats_url)
+        yield Spec(
+            name=name,
+            argv=(*argv, "--health-port", str(_port(url))),
+            ready=_ready(url) if name in pools else partial(leads, url),
+            wave=1,
+            stops=_PRODUCTION_FIRST,
+            grace=grace,
+            cwd=ROOT,
+        )
+
+
+def _port(url: str) -> int:
+    return int(url.rpartition(":")[2])
 
 
 def _ready(url: str) -> Callable[[], Awaitable[bool]]:

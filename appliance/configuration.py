@@ -48,6 +48,7 @@ _SIMULATED_AS = {"openai_chat": "openai", "anthropic": "anthropic", "gemini": "g
 """What the simulator calls a dialect."""
 
 _SIMULATED_NAME = re.compile(r"^[a-z][a-z0-9_-]{0,31}$")
+_VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_]\w*)(?::-[^}]*)?\}")
 _FILE_REFERENCE = re.compile(r"\$\$\{|\$\{file:([^}]*)\}")
 
 
@@ -158,6 +159,28 @@ def effective(
     password = f"${{file:{password_file}}}"
     raw["nats"] = {**(raw.get("nats") or {}), "url": nats_url, "user": SERVICE_USER, "password": password}
     return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
+
+
+def credentials(wishes: Operator) -> dict[str, frozenset[str]]:
+    """The environment variables that nothing but one provider's ``key`` names, by provider."""
+    keys: dict[str, frozenset[str]] = {}
+    others = dict(wishes.raw)
+    providers = others.pop("providers")
+    for name, provider in providers.items():
+        rest = dict(provider or {})
+        keys[name] = _variables(rest.pop("key", ""))
+        others[f"providers.{name}"] = rest
+    elsewhere = _variables(others)
+    return {name: found - elsewhere for name, found in keys.items()}
+
+
+def _variables(value: Any) -> frozenset[str]:
+    if isinstance(value, dict):
+        return frozenset[str]().union(*map(_variables, value.values()))
+    if isinstance(value, list):
+        return frozenset[str]().union(*map(_variables, value))
+    found = _VARIABLE.findall(value) if isinstance(value, str) else []
+    return frozenset(name for name in found if name)
 
 
 def _anchored(value: Any, folder: Path) -> Any:

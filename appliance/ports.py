@@ -60,11 +60,11 @@ def free_port(host: str = LOOPBACK, *, avoid: frozenset[int] = frozenset()) -> i
     raise PortTaken(f"none of {_TRIES} ports tried between {_LOWEST} and {ceiling} is free")
 
 
-def free_ports(count: int, host: str = LOOPBACK) -> tuple[int, ...]:
-    """So many different free ports."""
+def free_ports(count: int, host: str = LOOPBACK, *, avoid: frozenset[int] = frozenset()) -> tuple[int, ...]:
+    """So many different free ports, none of ``avoid``."""
     chosen: list[int] = []
     for _ in range(count):
-        chosen.append(free_port(host, avoid=frozenset(chosen)))
+        chosen.append(free_port(host, avoid=avoid | frozenset(chosen)))
     return tuple(chosen)
 
 

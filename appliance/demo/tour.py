@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,15 +48,15 @@ PATIENCE = 60.0
 QUESTION = "Tell the story of a drop of water on its way from the mountain lake through the penstock to the turbine."
 
 
-async def demo(keep: Path | None) -> int:
-    """Run the tour; 0 if every promise was kept, 1 if not, 130 if it was interrupted.
+async def demo(keep: Path | None, variables: Mapping[str, str]) -> int:
+    """Run the tour in this environment; 0 if every promise was kept, 1 if not, 130 if it was interrupted.
 
     Raises:
         ApplianceError: it could not be set up.
     """
     screen = Screen()
     with _folder(keep) as folder:
-        wishes = Wishes(folder, nats_port=0, simulate=True, simulated=SIMULATED, over=OVER)
+        wishes = Wishes(folder, nats_port=0, simulate=True, simulated=SIMULATED, over=OVER, variables=variables)
         screen.title("Penstock: a tour with three simulated providers (no key, no internet)")
         async with appliance(wishes, say=_teller(screen)) as running:
             with listening(running.supervisor) as ending:
