@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from producer_sdk.answers import Answered
-from producer_sdk.checkpoint import Checkpoint
 from producer_sdk.errors import InvalidRequest, JobFailed, PenstockError, QueueFull, Refused
 from producer_sdk.request import Request, prepare
 
 if TYPE_CHECKING:
+    from producer_sdk.checkpoint import Checkpoint
     from producer_sdk.producer import Producer
 
 SAVE_EVERY = 64
@@ -109,7 +109,7 @@ class _Run:
     async def items(
         self, *, ordered: bool, checkpoint: str | Path | None, tell: Callable[[Progress], None] | None
     ) -> AsyncIterator[Item]:
-        with Checkpoint(checkpoint) if checkpoint is not None else contextlib.nullcontext() as self._checkpoint:
+        with _remembering(checkpoint) as self._checkpoint:
             workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
             try:
                 async for item in self._in_order() if ordered else self._as_done():
@@ -212,6 +212,14 @@ class _Run:
             progress.cost += item.answer.cost or 0
         if self._checkpoint is not None and progress.done % SAVE_EVERY == 0:
             self._checkpoint.save()
+
+
+def _remembering(path: str | Path | None) -> contextlib.AbstractContextManager[Checkpoint | None]:
+    if path is None:
+        return contextlib.nullcontext()
+    from producer_sdk.checkpoint import Checkpoint  # noqa: PLC0415 - SQLite is loaded by those who use it
+
+    return Checkpoint(path)
 
 
 def _fingerprint(request: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -139,6 +140,7 @@ class SyncProducer:
         window: int = 2_048,
         tls: ssl.SSLContext | None = None,
         name: str = "penstock-producer",
+        clock: Callable[[], float] = time.time,
         transport: Transport | None = None,
     ) -> None:
         self._producer = Producer(
@@ -153,6 +155,7 @@ class SyncProducer:
             window=window,
             tls=tls,
             name=name,
+            clock=clock,
             transport=transport,
         )
         self._portal = Portal()
