@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LOOK = 1.0
 """Seconds between two looks for silent workers."""
+OWN_PAUSE = 2.0
+"""Seconds a look may be late before we distrust our own clockwork instead of the workers."""
 NEVER_FETCHED = 5.0
 """Seconds after a grant has run out until an assignment nobody fetched is taken back."""
 
@@ -127,9 +129,15 @@ class Lifeline:
 
     async def watch(self) -> None:
         """For ever: notice workers that fell silent and attempts nobody holds."""
+        looked = self._clock.monotonic()
         while True:
             await asyncio.sleep(LOOK)
             now = self._clock.monotonic()
+            if now - looked > LOOK + OWN_PAUSE:
+                self._reprieve(now)
+            looked = now
+            if not self._term.lease.trusted:
+                continue
             silent = [who for who, seen in self._workers.items() if now - seen.at > self._settings.beat_missed]
             for who in silent:
                 del self._workers[who]
@@ -139,6 +147,13 @@ class Lifeline:
                 await self._find_lost()
             except BusError as error:
                 self._term.telemetry.emit("lifeline.look_failed", INFO, error=type(error).__name__)
+
+    def _reprieve(self, now: float) -> None:
+        """We were the ones who slept: nobody's silence during that time counts."""
+        for flight in self._flights.values():
+            flight.claimed = now
+        for seen in self._workers.values():
+            seen.at = now
 
     async def _find_lost(self) -> None:
         now = self._clock.monotonic()

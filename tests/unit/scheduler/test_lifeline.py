@@ -1,0 +1,134 @@
+"""Lost attempts: found when a worker is silent, not when the leader itself was away or is no longer trusted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+import scheduler.lifeline
+from job_contracts import subjects
+from job_contracts.attempts import Heartbeat
+from job_contracts.codec import encode
+from runtime.bus.memory import MemoryBroker
+from runtime.bus.port import Message
+from runtime.connection import declared
+from runtime.telemetry import Telemetry
+from scheduler.leadership import Lease
+from scheduler.lifeline import Lifeline
+from scheduler.policy.board import Board
+from scheduler.policy.facts import AttemptEnded
+from scheduler.policy.rules import rules_from
+from scheduler.term import Term
+from tests.support.clock import ManualClock
+from tests.support.eventually import eventually
+from tests.support.world import CATALOGUE, config
+
+MISSED = 10.0
+
+
+class Scene:
+    """A lifeline of its own, with a clock that is turned by hand."""
+
+    def __init__(self, term: Term, clock: ManualClock) -> None:
+        self.term = term
+        self.clock = clock
+        self.lifeline = Lifeline(term)
+        self.ended: list[AttemptEnded] = []
+        apply = term.board.apply
+
+        def noting(fact: object, now: float) -> None:
+            if isinstance(fact, AttemptEnded):
+                self.ended.append(fact)
+            apply(fact, now)  # type: ignore[arg-type]
+
+        term.board.apply = noting  # type: ignore[method-assign]
+
+    async def beat(self, *attempts: str) -> bytes:
+        beat = Heartbeat(pool="alpha", worker="w1", slots=4, attempts=attempts)
+        return await self.lifeline.on_heartbeat(Message(subjects.heartbeat("alpha", "w1"), encode(beat)))
+
+    async def looks(self, count: int = 3) -> None:
+        """Let the watch look a few times, whatever the manual clock says."""
+        for _ in range(count):
+            await asyncio.wait({self.watching}, timeout=scheduler.lifeline.LOOK * 1.5)
+
+    watching: asyncio.Task[None]
+
+
+@pytest.fixture
+async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    monkeypatch.setattr(scheduler.lifeline, "LOOK", 0.01)
+    bus, clock = MemoryBroker().bus(), ManualClock()
+    made = config(scheduler={"beat_missed": MISSED})
+    await bus.ensure(declared(made))
+    lease = Lease(bus, clock, Telemetry(), shard=0, owner="s", lease=8.0)
+    await lease.acquire(asyncio.Event())
+    term = Term(bus, clock, Telemetry(), made, lease, Board(rules_from(made, CATALOGUE), now=clock.monotonic()))
+    running = Scene(term, clock)
+    running.watching = asyncio.create_task(running.lifeline.watch())
+    yield running
+    running.watching.cancel()
+    await asyncio.gather(running.watching, return_exceptions=True)
+    await term.background.stop()
+
+
+async def keep_leading(scene: Scene) -> None:
+    """Renew, so that the term is trusted."""
+    await scene.term.lease.write()
+
+
+async def test_an_attempt_that_is_claimed_is_not_lost_however_long_it_takes(scene: Scene) -> None:
+    scene.lifeline.dispatched("demo", "a-1", 1, "alpha/m")
+    for _ in range(30):
+        scene.clock.advance(1.0)
+        await keep_leading(scene)
+        await scene.beat("a-1.1")
+        await scene.looks(1)
+    assert not scene.ended
+
+
+async def test_an_attempt_whose_worker_falls_silent_is_lost_after_the_missed_beats(scene: Scene) -> None:
+    scene.lifeline.dispatched("demo", "a-1", 1, "alpha/m")
+    await scene.beat("a-1.1")
+    for _ in range(int(MISSED) - 1):
+        scene.clock.advance(1.0)
+        await keep_leading(scene)
+        await scene.looks(1)
+    assert not scene.ended
+    for _ in range(3):
+        scene.clock.advance(1.0)
+        await keep_leading(scene)
+        await scene.looks(1)
+    await eventually(lambda: [fact.failure.kind.value for fact in scene.ended] == ["worker_lost"])
+    assert not scene.lifeline.flights
+    assert not scene.lifeline.workers
+
+
+async def test_nobodys_silence_counts_while_the_leader_itself_was_away(scene: Scene) -> None:
+    scene.lifeline.dispatched("demo", "a-1", 1, "alpha/m")
+    await scene.beat("a-1.1")
+    await scene.looks()
+    scene.clock.advance(60.0)
+    await keep_leading(scene)
+    await scene.looks()
+    assert not scene.ended
+    assert scene.lifeline.workers
+
+
+async def test_a_leader_that_is_no_longer_trusted_declares_nothing_lost(scene: Scene) -> None:
+    scene.lifeline.dispatched("demo", "a-1", 1, "alpha/m")
+    for _ in range(40):
+        scene.clock.advance(1.0)
+        await scene.looks(1)
+    assert not scene.ended
+
+
+async def test_an_abort_is_repeated_with_every_beat_until_the_attempt_has_ended(scene: Scene) -> None:
+    scene.lifeline.dispatched("demo", "a-1", 1, "alpha/m")
+    scene.lifeline.abort("demo", "a-1", 1, "alpha/m")
+    assert b"a-1.1" in await scene.beat("a-1.1")
+    assert b"a-1.1" in await scene.beat("a-1.1")
+    scene.lifeline.ended("demo", "a-1", 1)
+    assert b"a-1.1" not in await scene.beat("a-1.1")
