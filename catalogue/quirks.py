@@ -77,6 +77,8 @@ class Quirks(BaseModel):
     # -- anthropic
     max_tokens_default: int = 4096
     """Sent where the settings name no ``max_tokens`` and the model's row no ``max_output``."""
+    one_sampling: bool = False
+    """Of temperature and top_p only one may be set: top_p gives way."""
     mid_system: bool = False
     """System turns may stand between the other turns."""
 

@@ -95,13 +95,11 @@ class Anthropic:
 
 def _max_tokens(target: Target, wanted: Wanted) -> int:
     """The API wants a figure: without a wish the model's own bound, or a default where that is not known."""
-    asked, most = wanted.settings.max_tokens, target.model.max_output
-    if asked is None:
-        return most if most is not None else wanted.quirks.max_tokens_default
-    if most is not None and asked > most:
-        wanted.losses.add("clamped", "settings.max_tokens", f"{asked} to the model's {most}")
-        return most
-    return asked
+    most = target.model.max_output
+    asked = wanted.max_tokens(most)
+    if asked is not None:
+        return asked
+    return most if most is not None else wanted.quirks.max_tokens_default
 
 
 def _put_settings(body: dict[str, Any], conversation: Conversation, wanted: Wanted, names: Names) -> None:
@@ -120,7 +118,9 @@ def _put_settings(body: dict[str, Any], conversation: Conversation, wanted: Want
         temperature = None
     if temperature is not None:
         body["temperature"] = temperature
-    if top_p is not None:
+    if top_p is not None and temperature is not None and wanted.quirks.one_sampling:
+        losses.add("dropped", "settings.top_p", "not together with a temperature")
+    elif top_p is not None:
         body["top_p"] = top_p
     if conversation.tools and not wanted.refused("tools", field="tools"):
         body["tools"] = [_tool(tool, wanted, names) for tool in conversation.tools]

@@ -81,6 +81,14 @@ class Wanted:
             if getattr(self.settings, name) is not None:
                 self.losses.add("dropped", f"settings.{name}", "the wire format has no word for it")
 
+    def max_tokens(self, most: int | None) -> int | None:
+        """Clamped to what the model can put out, if that is known."""
+        asked = self.settings.max_tokens
+        if asked is None or most is None or asked <= most:
+            return asked
+        self.losses.add("clamped", "settings.max_tokens", f"{asked} to the model's {most}")
+        return most
+
     def temperature(self) -> float | None:
         """Clamped to the target's range."""
         value: float | None = self.get("temperature")

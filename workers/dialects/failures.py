@@ -155,7 +155,6 @@ SIGNS: tuple[Sign, ...] = (
             "api key not valid",
             "api key expired",
             "security token",
-            "not authorized",
         ),
         statuses=frozenset({401}),
     ),

@@ -70,7 +70,7 @@ class Gemini:
         body: dict[str, Any] = {"contents": contents.all()}
         if contents.system:
             body["systemInstruction"] = {"parts": contents.system}
-        if config := _config(wanted):
+        if config := _config(wanted, target.model.max_output):
             body["generationConfig"] = config
         _put_tools(body, conversation, wanted, names)
         method = "streamGenerateContent?alt=sse" if target.stream else "generateContent"
@@ -101,11 +101,10 @@ def _path(model: str) -> str:
     return f"/{quote(model)}" if "/" in model else f"/models/{quote(model)}"
 
 
-def _config(wanted: Wanted) -> dict[str, Any]:
-    settings = wanted.settings
+def _config(wanted: Wanted, most: int | None) -> dict[str, Any]:
     config: dict[str, Any] = {}
-    if settings.max_tokens is not None:
-        config["maxOutputTokens"] = settings.max_tokens
+    if (max_tokens := wanted.max_tokens(most)) is not None:
+        config["maxOutputTokens"] = max_tokens
     if (temperature := wanted.temperature()) is not None:
         config["temperature"] = temperature
     for name, sent in _WORDS:

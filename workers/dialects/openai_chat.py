@@ -58,6 +58,8 @@ class OpenAIChat:
             "model": target.model.name,
             "messages": _Messages(conversation, wanted, names).all(),
         }
+        if (most := wanted.max_tokens(target.model.max_output)) is not None:
+            body[quirks.max_tokens_field] = most
         _put_settings(body, conversation, wanted, names)
         if target.stream:
             body["stream"] = True
@@ -87,8 +89,6 @@ class OpenAIChat:
 
 def _put_settings(body: dict[str, Any], conversation: Conversation, wanted: Wanted, names: Names) -> None:
     settings, quirks, losses = wanted.settings, wanted.quirks, wanted.losses
-    if settings.max_tokens is not None:
-        body[quirks.max_tokens_field] = settings.max_tokens
     if (temperature := wanted.temperature()) is not None:
         body["temperature"] = temperature
     for name in ("top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs"):

@@ -141,6 +141,14 @@ def test_settings_without_a_word_are_dropped_and_the_temperature_is_clamped() ->
     }
 
 
+def test_of_temperature_and_top_p_only_one_goes_where_the_model_takes_one() -> None:
+    one = encoded(temperature=0.5, top_p=0.5)
+    assert "top_p" not in json.loads(one.body)
+    assert lost(one) == [("dropped", "settings.top_p")]
+    old = body(of=target("anthropic", "claude-3-5-haiku-latest"), temperature=0.5, top_p=0.5)
+    assert (old["temperature"], old["top_p"]) == (0.5, 0.5)
+
+
 @pytest.mark.parametrize(
     ("choice", "parallel", "sent"),
     [

@@ -241,6 +241,12 @@ def test_the_other_accents() -> None:
     assert cut.losses == (Loss(kind="clamped", field="settings.stop", detail="5 sequences to the first 4"),)
 
 
+def test_more_than_the_model_can_put_out_is_clamped() -> None:
+    one = encoded(max_tokens=20_000)
+    assert json.loads(one.body)["max_completion_tokens"] == 16_384
+    assert lost(one) == [("clamped", "settings.max_tokens")]
+
+
 def test_a_result_that_comes_late_is_moved_to_its_call() -> None:
     turns = [CALLS[0], CALLS[1], {"role": "user", "content": "and?"}, CALLS[2], CALLS[3]]
     one = encoded(turns)
