@@ -37,12 +37,14 @@ def listening(supervisor: Supervisor) -> Iterator[Ending]:
             supervisor.kill()
         ending.asked.set()
 
-    for number in SIGNALS:
+    # Who started us under nohup wants us to outlive the terminal.
+    wanted = [one for one in SIGNALS if one is not signal.SIGHUP or signal.getsignal(one) is not signal.SIG_IGN]
+    for number in wanted:
         loop.add_signal_handler(number, heard, number)
     try:
         yield ending
     finally:
-        for number in SIGNALS:
+        for number in wanted:
             loop.remove_signal_handler(number)
 
 

@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
+from appliance.handover import write
 from producer_sdk import Forbidden, Producer
+from runtime.broker import binary
 from tests.support.compose import ROOT, Machine, compose_file
 from tests.support.eventually import eventually
 
@@ -95,6 +97,23 @@ def test_compose_itself_accepts_the_file() -> None:
         check=False,
     )
     assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize("name", ["nats.conf", "nats.compose.conf"])
+def test_the_brokers_files_are_read_by_the_server(name: str, tmp_path: Path) -> None:
+    config = tmp_path / "penstock.yaml"
+    config.write_text("projects: {demo: {}}")
+    write(config, tmp_path / "keys")
+    text = (ROOT / "deploy" / name).read_text(encoding="utf-8")
+    text = text.replace('"users.conf"', '"keys/users.conf"').replace('"../../keys/', '"keys/')
+    text, certificates = re.subn(r'"/etc/nats/tls/[^"]+"', '""', text)
+    assert certificates == (3 if name == "nats.conf" else 0)
+    (tmp_path / name).write_text(re.sub(r"tls \{[^}]*\}", "", text))
+    checked = subprocess.run(
+        [str(binary()), "-t", "-c", name], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "sync_interval: always" in text
 
 
 def _dockerfile() -> list[tuple[str, str]]:
