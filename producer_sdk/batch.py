@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import sys
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -76,7 +76,7 @@ def mapped(
     max_cost: Decimal | float | str | None,
     progress: bool | Callable[[Progress], None],
     timeout: float | None,
-) -> AsyncIterator[Item]:
+) -> AsyncGenerator[Item, None]:
     """See ``Producer.map``."""
     if concurrency < 1:
         raise InvalidRequest("concurrency: must be at least 1", field="concurrency", remedy="give a positive number")
@@ -108,7 +108,7 @@ class _Run:
 
     async def items(
         self, *, ordered: bool, checkpoint: str | Path | None, tell: Callable[[Progress], None] | None
-    ) -> AsyncIterator[Item]:
+    ) -> AsyncGenerator[Item, None]:
         with _remembering(checkpoint) as self._checkpoint:
             workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
             try:

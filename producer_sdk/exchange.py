@@ -8,15 +8,15 @@ import os
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 from job_contracts import subjects
 from job_contracts.codec import ContractError, decode, encode
 from job_contracts.desk import MAX_ASKED, Hello
-from job_contracts.jobs import BlobRef, Cancel, JobStatus
+from job_contracts.jobs import Cancel, JobStatus
 from job_contracts.results import Result
 from job_contracts.subjects import H_TICKET
+from producer_sdk.blobs import download, upload
 from producer_sdk.desk import Desk
 from producer_sdk.errors import (
     Closed,
@@ -34,10 +34,6 @@ from producer_sdk.transport import Transport
 
 _log = logging.getLogger("producer_sdk")
 
-CHUNK = 256 * 1024
-"""Bytes of one piece of a body that goes as a blob."""
-UPLOADS = 8
-"""Pieces under way at once."""
 MAX_MESSAGE = 480 * 1024
 """Bytes of a body in one message where the desk has not said (the stream takes 512 KiB with headers)."""
 MAX_BODY = 32 * 1024 * 1024
@@ -179,25 +175,7 @@ class Exchange:
         in_one = min(hello.max_message if hello is not None else MAX_MESSAGE, self.transport.max_payload - HEADER_ROOM)
         if size + len(request.header) <= in_one:
             return request
-        return request.as_blob(await self._upload(request))
-
-    async def _upload(self, request: Request) -> BlobRef:
-        body, project = request.body, self.transport.project
-        pieces = [body[start : start + CHUNK] for start in range(0, len(body), CHUNK)]
-        gate = asyncio.Semaphore(UPLOADS)
-
-        async def put(index: int, piece: bytes) -> None:
-            async with gate:
-                subject = subjects.blob(project, request.job, index)
-                await self.transport.store(subject, piece, timeout=self.patience.submit)
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for index, piece in enumerate(pieces):
-                    group.create_task(put(index, piece))
-        except* PenstockError as errors:
-            raise errors.exceptions[0] from errors
-        return BlobRef(chunks=len(pieces), size=len(body), sha256=sha256(body).hexdigest())
+        return request.as_blob(await upload(self.transport, request, timeout=self.patience.submit))
 
     async def _adopt(self, watch: Watch) -> None:
         """After a keyed submission: find out whose job it is now. Without an answer it is taken for ours."""
@@ -311,18 +289,11 @@ class Exchange:
         if ref is None:
             return
         try:
-            pieces = [await self.desk.blob(watch.job, index) for index in range(ref.chunks)]
-        except PenstockError as error:
-            _log.debug("fetching the result of %s: %s", watch.job, error)
-            return
-        data = b"".join(pieces)
-        if sha256(data).hexdigest() != ref.sha256:
-            watch.fail(PenstockError(f"the stored result of {watch.job} is damaged", job=watch.job))
-            return
-        try:
-            watch.settle(decode(Result, data))
+            watch.settle(decode(Result, await download(self.desk, watch.job, ref)))
         except ContractError as error:
             watch.fail(PenstockError(f"the result of {watch.job} is unreadable: {error}", job=watch.job))
+        except PenstockError as error:
+            _log.debug("fetching the result of %s: %s", watch.job, error)
 
     # -- what was missed
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
@@ -231,7 +231,7 @@ class Producer:
         max_cost: Decimal | float | str | None = None,
         progress: bool | Callable[[Progress], None] = False,
         timeout: float | None = None,
-    ) -> AsyncIterator[Item]:
+    ) -> AsyncGenerator[Item, None]:
         """Complete many requests, each a dict of ``complete``'s arguments; yields an ``Item`` for each, errors too.
 
         ``concurrency`` bounds the jobs under way; ``ordered`` keeps the order of the requests (else: as they end).

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
@@ -258,7 +258,7 @@ class SyncProducer:
         max_cost: Decimal | float | str | None = None,
         progress: bool | Callable[[Progress], None] = False,
         timeout: float | None = None,
-    ) -> Iterator[Item]:
+    ) -> Generator[Item, None, None]:
         """See ``Producer.map``; ``requests`` are drawn, and ``progress`` is called, on the producer's own thread."""
         items = self._portal.call(
             _made(

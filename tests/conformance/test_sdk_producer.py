@@ -1,13 +1,13 @@
 """What a program sees of the SDK, the same over NATS and with the gateway in memory."""
 
+# ruff: noqa: F811 - fixtures are imported by name and asked for by the same
+
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -18,7 +18,6 @@ from job_contracts.jobs import JobState
 from producer_sdk import (
     Answered,
     Closed,
-    Finished,
     Forbidden,
     IdempotencyConflict,
     InvalidAnswer,
@@ -27,50 +26,22 @@ from producer_sdk import (
     JobDead,
     JobExpired,
     JobFailed,
-    JobStream,
     NotFound,
     Producer,
-    Queued,
     QueueFull,
-    Started,
-    StreamEvent,
-    Switched,
     Timeout,
-    Token,
     TooLarge,
-    ToolCall,
     UnknownRoute,
-    UsageReported,
 )
-from producer_sdk.testing import Reply, calls, fails, says, silence
+from producer_sdk.testing import Reply, calls, fails, says
 from tests.support.eventually import eventually
 from tests.support.houses import House
-from tests.support.sdk import house, sdk_broker  # noqa: F401  # fixtures
-
-HELLO: dict[str, Any] = {"model": "fast", "messages": "Hello"}
-
-
-@pytest.fixture
-async def producer(house: House) -> AsyncIterator[Producer]:  # noqa: F811
-    async with house.producer(timeout=20.0) as made:
-        yield made
-
-
-def texts(events: list[StreamEvent]) -> str:
-    """What a reader has in the end who starts over at every switch."""
-    text = ""
-    for event in events:
-        if isinstance(event, Switched):
-            text = ""
-        elif isinstance(event, Token):
-            text += event.text
-    return text
-
+from tests.support.sdk import HELLO, house, producer, sdk_broker  # noqa: F401  # fixtures
 
 # -- complete
 
 
-async def test_complete_returns_the_answer_with_its_story(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_complete_returns_the_answer_with_its_story(house: House, producer: Producer) -> None:
     usage = Usage(input=12, output=3, cache_read=4)
     house.stage.script.append(says("Hi there.", usage=usage, cost=Decimal("0.0012"), reasoning="They greet."))
     answer = await producer.complete(**HELLO, tags={"team": "a"}, temperature=0.5)
@@ -83,7 +54,7 @@ async def test_complete_returns_the_answer_with_its_story(house: House, producer
     assert received.job.conversation.settings.temperature == 0.5
 
 
-async def test_a_tool_call_comes_as_the_model_wrote_it(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_a_tool_call_comes_as_the_model_wrote_it(house: House, producer: Producer) -> None:
     house.stage.script.append(calls("weather", {"city": "Rīga"}))
     answer = await producer.complete(**HELLO, tools=[{"name": "weather", "parameters": {"type": "object"}}])
     (call,) = answer.tool_calls
@@ -92,7 +63,7 @@ async def test_a_tool_call_comes_as_the_model_wrote_it(house: House, producer: P
     assert house.stage.received[0].ticket.needs == ("tools",)
 
 
-async def test_an_answer_goes_on_as_a_turn_of_the_next_request(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_an_answer_goes_on_as_a_turn_of_the_next_request(house: House, producer: Producer) -> None:
     house.stage.script.append(calls("weather", {"city": "Rīga"}))
     first = await producer.complete(**HELLO)
     told = {"role": "tool", "tool_call_id": first.tool_calls[0].id, "content": "rain"}
@@ -111,7 +82,7 @@ async def test_an_answer_goes_on_as_a_turn_of_the_next_request(house: House, pro
     ],
 )
 async def test_a_failed_job_raises_by_its_kind_with_its_record(
-    house: House,  # noqa: F811
+    house: House,
     producer: Producer,
     kind: FailureKind,
     error: type[JobFailed],
@@ -135,7 +106,7 @@ async def test_a_failed_job_raises_by_its_kind_with_its_record(
     ],
 )
 async def test_what_the_gateway_declines_raises_as_a_refusal(
-    house: House,  # noqa: F811
+    house: House,
     producer: Producer,
     kind: FailureKind,
     error: type[Exception],
@@ -145,7 +116,7 @@ async def test_what_the_gateway_declines_raises_as_a_refusal(
         await producer.complete(**HELLO)
 
 
-async def test_a_timeout_leaves_the_job_alone_and_names_it(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_a_timeout_leaves_the_job_alone_and_names_it(house: House, producer: Producer) -> None:
     house.stage.held = True
     with pytest.raises(Timeout) as caught:
         await producer.complete(**HELLO, timeout=0.2)
@@ -155,7 +126,7 @@ async def test_a_timeout_leaves_the_job_alone_and_names_it(house: House, produce
     assert house.stage.received[0].cancelled is None
 
 
-async def test_cancelling_the_waiting_task_cancels_the_job(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_cancelling_the_waiting_task_cancels_the_job(house: House, producer: Producer) -> None:
     house.stage.held = True
     waiting = asyncio.create_task(producer.complete(**HELLO))
     await eventually(lambda: house.stage.received)
@@ -165,7 +136,7 @@ async def test_cancelling_the_waiting_task_cancels_the_job(house: House, produce
         await waiting
 
 
-async def test_a_keyed_job_goes_on_when_its_task_is_cancelled(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_a_keyed_job_goes_on_when_its_task_is_cancelled(house: House, producer: Producer) -> None:
     house.stage.held = True
     waiting = asyncio.create_task(producer.complete(**HELLO, idempotency_key=f"going-on-{producer._stem}"))
     await eventually(lambda: house.stage.received)
@@ -181,14 +152,14 @@ async def test_a_keyed_job_goes_on_when_its_task_is_cancelled(house: House, prod
 # -- refused before it is sent
 
 
-async def test_an_unknown_model_is_refused_with_the_nearest_name(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_an_unknown_model_is_refused_with_the_nearest_name(house: House, producer: Producer) -> None:
     with pytest.raises(UnknownRoute, match="did you mean 'smart'") as caught:
         await producer.complete(model="smarrt", messages="Hello")
     assert caught.value.field == "model"
     assert house.stage.received == []
 
 
-async def test_a_route_that_appeared_meanwhile_is_taken(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_a_route_that_appeared_meanwhile_is_taken(house: House, producer: Producer) -> None:
     await producer.complete(**HELLO)
     house.stage.routes = ("fast", "brand-new")
     exchange = await producer._ready()
@@ -196,7 +167,7 @@ async def test_a_route_that_appeared_meanwhile_is_taken(house: House, producer: 
     assert (await producer.complete(model="brand-new", messages="Hello")).text == "Hello"
 
 
-async def test_a_deadline_in_the_past_is_refused(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_a_deadline_in_the_past_is_refused(house: House, producer: Producer) -> None:
     for deadline in (-1, timedelta(seconds=-1), datetime.now(UTC) - timedelta(hours=1)):  # noqa: TID251  # a moment
         with pytest.raises(InvalidRequest) as caught:
             await producer.complete(**HELLO, deadline=deadline)
@@ -204,7 +175,7 @@ async def test_a_deadline_in_the_past_is_refused(house: House, producer: Produce
     assert house.stage.received == []
 
 
-async def test_a_body_over_the_limit_is_refused(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_a_body_over_the_limit_is_refused(house: House, producer: Producer) -> None:
     with pytest.raises(TooLarge) as caught:
         await producer.complete(model="fast", messages="x" * (5 * 1024 * 1024))
     assert caught.value.field == "messages"
@@ -214,7 +185,7 @@ async def test_a_body_over_the_limit_is_refused(house: House, producer: Producer
 # -- submit and handles
 
 
-async def test_a_submitted_job_can_be_asked_about_and_waited_for(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_a_submitted_job_can_be_asked_about_and_waited_for(house: House, producer: Producer) -> None:
     house.stage.held = True
     job = await producer.submit(**HELLO, lane="batch", priority=2, deadline=60, max_cost="0.05", session="s")
     status = await job.status()
@@ -229,7 +200,7 @@ async def test_a_submitted_job_can_be_asked_about_and_waited_for(house: House, p
     assert (ticket.lane, ticket.priority, ticket.max_cost, ticket.session) == ("batch", 2, Decimal("0.05"), "s")
 
 
-async def test_a_handle_may_be_awaited_by_many(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_a_handle_may_be_awaited_by_many(house: House, producer: Producer) -> None:
     house.stage.held = True
     job = await producer.submit(**HELLO)
     waiting = [asyncio.ensure_future(job.result()) for _ in range(5)]
@@ -238,7 +209,7 @@ async def test_a_handle_may_be_awaited_by_many(house: House, producer: Producer)
     assert (await job).text == "Hello"
 
 
-async def test_a_failure_is_a_value_in_the_record(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_a_failure_is_a_value_in_the_record(house: House, producer: Producer) -> None:
     house.stage.script.append(fails("bad_request"))
     record = await (await producer.submit(**HELLO)).record()
     assert record.state is JobState.FAILED
@@ -246,7 +217,7 @@ async def test_a_failure_is_a_value_in_the_record(house: House, producer: Produc
     assert record.failure.kind is FailureKind.BAD_REQUEST
 
 
-async def test_a_cancelled_job_is_never_played(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_a_cancelled_job_is_never_played(house: House, producer: Producer) -> None:
     house.stage.held = True
     job = await producer.submit(**HELLO)
     await job.cancel("changed my mind")
@@ -257,7 +228,7 @@ async def test_a_cancelled_job_is_never_played(house: House, producer: Producer)
     assert house.stage.received[0].attempts == []
 
 
-async def test_another_producer_attaches_by_id_and_may_cancel(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_another_producer_attaches_by_id_and_may_cancel(house: House, producer: Producer) -> None:
     house.stage.held = True
     job = await producer.submit(**HELLO)
     async with house.producer() as other:
@@ -271,7 +242,7 @@ async def test_another_producer_attaches_by_id_and_may_cancel(house: House, prod
         await job.result(5)
 
 
-async def test_another_producer_finds_a_result_of_before(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_another_producer_finds_a_result_of_before(house: House, producer: Producer) -> None:
     job = await producer.submit(**HELLO)
     await job.result()
     async with house.producer() as other:
@@ -279,7 +250,7 @@ async def test_another_producer_finds_a_result_of_before(house: House, producer:
         assert (await other.attach(job.id).status()).state is JobState.SUCCEEDED
 
 
-async def test_another_producer_hears_a_result_to_come(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_another_producer_hears_a_result_to_come(house: House, producer: Producer) -> None:
     house.stage.held = True
     job = await producer.submit(**HELLO)
     async with house.producer() as other:
@@ -310,7 +281,7 @@ def test_something_that_is_no_job_id_is_refused_at_once() -> None:
 # -- idempotency
 
 
-async def test_the_same_key_and_request_run_once(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_the_same_key_and_request_run_once(house: House, producer: Producer) -> None:
     key = f"once-{producer._stem}"
     house.stage.held = True
     jobs = [await producer.submit(**HELLO, idempotency_key=key) for _ in range(3)]
@@ -320,7 +291,7 @@ async def test_the_same_key_and_request_run_once(house: House, producer: Produce
     assert len(house.stage.received) == 1
 
 
-async def test_the_same_key_after_the_end_finds_the_result_of_then(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_the_same_key_after_the_end_finds_the_result_of_then(house: House, producer: Producer) -> None:
     key = f"then-{producer._stem}"
     first = await producer.complete(**HELLO, idempotency_key=key, deadline=50)
     async with house.producer() as later:
@@ -329,7 +300,7 @@ async def test_the_same_key_after_the_end_finds_the_result_of_then(house: House,
     assert len(house.stage.received) == 1
 
 
-async def test_another_request_under_a_running_key_is_a_conflict(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_another_request_under_a_running_key_is_a_conflict(house: House, producer: Producer) -> None:
     key = f"running-{producer._stem}"
     house.stage.held = True
     job = await producer.submit(**HELLO, idempotency_key=key)
@@ -341,204 +312,12 @@ async def test_another_request_under_a_running_key_is_a_conflict(house: House, p
     assert (await job).text == "Hello"
 
 
-async def test_another_request_under_a_finished_key_is_a_conflict(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_another_request_under_a_finished_key_is_a_conflict(house: House, producer: Producer) -> None:
     key = f"finished-{producer._stem}"
     await producer.complete(**HELLO, idempotency_key=key)
     async with house.producer() as other:
         with pytest.raises(IdempotencyConflict):
             await other.complete(model="fast", messages="Something else", idempotency_key=key)
-    assert len(house.stage.received) == 1
-
-
-# -- streams
-
-
-async def test_a_stream_tells_everything_in_order_and_ends_with_the_result(house: House, producer: Producer) -> None:  # noqa: F811
-    house.stage.script.append(says(["One", " two", " three"], pace=0.01))
-    stream = producer.stream(**HELLO)
-    events = [event async for event in stream]
-    assert [type(event) for event in events] == [Queued, Started, Token, Token, Token, UsageReported, Finished]
-    assert [event.sequence for event in events[1:]] == [1, 2, 3, 4, 5, 5]
-    assert texts(events) == stream.result.text == "One two three"
-    assert house.stage.received[0].ticket.stream
-
-
-async def test_a_stream_of_a_tool_call_tells_it_in_pieces(house: House, producer: Producer) -> None:  # noqa: F811
-    house.stage.script.append(calls("weather", {"city": "Oslo"}))
-    events = [event async for event in producer.stream(**HELLO)]
-    pieces = [event for event in events if isinstance(event, ToolCall)]
-    assert [piece.name for piece in pieces] == ["weather", None]
-    assert json.loads("".join(piece.arguments for piece in pieces)) == {"city": "Oslo"}
-
-
-async def test_a_switch_starts_the_answer_over(house: House, producer: Producer) -> None:  # noqa: F811
-    first = fails("stalled", said="Half an ans", provider="slow")
-    house.stage.script.append(says("A whole answer", after=(first,)))
-    stream = producer.stream(**HELLO)
-    events = [event async for event in stream]
-    (switched,) = [event for event in events if isinstance(event, Switched)]
-    assert (switched.switched_from, switched.reason, switched.generation) == ("slow/fake-1", "stalled", 2)
-    assert texts(events) == stream.result.text == "A whole answer"
-    assert [attempt.failure is None for attempt in stream.result.attempts] == [False, True]
-
-
-async def test_a_failed_stream_raises_after_its_last_event(house: House, producer: Producer) -> None:  # noqa: F811
-    house.stage.script.append(fails("stream_truncated", said="Half an ans"))
-    events: list[StreamEvent] = []
-    stream = producer.stream(**HELLO)
-    with pytest.raises(JobFailed):
-        async for event in stream:
-            events.append(event)  # noqa: PERF401  # what came before the error is the claim
-    assert isinstance(events[-1], Finished)
-    with pytest.raises(JobFailed):
-        _ = stream.result
-
-
-async def test_leaving_a_stream_early_cancels_its_job(house: House, producer: Producer) -> None:  # noqa: F811
-    house.stage.script.append(says("word " * 50, pace=0.05))
-    async with producer.stream(**HELLO) as stream:
-        async for event in stream:
-            if isinstance(event, Token):
-                break
-    await eventually(lambda: house.stage.received[0].cancelled is not None)
-
-
-async def test_a_late_listener_hears_it_all_from_the_start(house: House, producer: Producer) -> None:  # noqa: F811
-    house.stage.script.append(says("one two three four five six", pace=0.03))
-    job = await producer.submit(**HELLO, stream=True)
-    await eventually(lambda: len(house.stage.received and house.stage.received[0].chunks) >= 3)
-    async with house.producer() as other:
-        both = await asyncio.gather(*[_all_of(handle.stream()) for handle in (job, other.attach(job.id))])
-    for events in both:
-        assert texts(events) == "one two three four five six"
-        assert [event.sequence for event in events if isinstance(event, Token)] == [2, 3, 4, 5, 6, 7]
-
-
-async def test_who_comes_after_the_end_hears_it_at_once(house: House, producer: Producer) -> None:  # noqa: F811
-    house.stage.script.append(says("one two three"))
-    job = await producer.submit(**HELLO, stream=True)
-    await job.result()
-    async with house.producer() as other:
-        events = await _all_of(other.attach(job.id).stream())
-    assert [type(event) for event in events] == [Queued, Started, Token, UsageReported, Finished]
-    assert texts(events) == "one two three"
-
-
-async def _all_of(stream: JobStream) -> list[StreamEvent]:
-    return [event async for event in stream]
-
-
-async def test_several_may_follow_one_job(house: House, producer: Producer) -> None:  # noqa: F811
-    house.stage.script.append(says("one two three", pace=0.02))
-    job = await producer.submit(**HELLO, stream=True)
-    assert await asyncio.gather(*[job.stream().text() for _ in range(3)]) == ["one two three"] * 3
-
-
-async def test_a_job_that_was_not_streamed_is_told_at_its_end(producer: Producer) -> None:
-    job = await producer.submit(**HELLO)
-    events = [event async for event in job.stream()]
-    assert [type(event) for event in events] == [Queued, Started, Token, UsageReported, Finished]
-
-
-async def test_a_waiting_stream_tells_its_place_in_the_queue(house: House, producer: Producer) -> None:  # noqa: F811
-    house.stage.held = True
-    _ = await producer.submit(**HELLO)
-    stream = producer.stream(**HELLO)
-    assert await anext(stream) == Queued(job=stream.job)
-    assert await anext(stream) == Queued(job=stream.job, position=1)
-    house.stage.release()
-    assert await stream.text() == "Hello"
-
-
-async def test_a_stream_out_of_time_leaves_its_job_alone(house: House, producer: Producer) -> None:  # noqa: F811
-    house.stage.script.append(silence())
-    with pytest.raises(Timeout) as caught:
-        async for _ in producer.stream(**HELLO, timeout=0.3):
-            pass
-    assert caught.value.job == house.stage.received[0].job.id
-    assert house.stage.received[0].cancelled is None
-
-
-# -- without a connection for a while
-
-
-async def test_a_result_that_came_while_disconnected_is_found(house: House, producer: Producer) -> None:  # noqa: F811
-    house.stage.held = True
-    waiting = [asyncio.create_task(producer.complete(**HELLO)) for _ in range(20)]
-    await eventually(lambda: len(house.stage.received) == 20)
-    house.disconnect()
-    house.stage.release()
-    await eventually(lambda: len(house.stage.finished) >= 20)
-    house.reconnect()
-    assert [(await task).text for task in waiting] == ["Hello"] * 20
-    assert len(house.stage.received) == 20
-
-
-async def test_a_stream_goes_on_after_a_cut_without_gap_or_repetition(house: House, producer: Producer) -> None:  # noqa: F811
-    words = [f"w{index} " for index in range(40)]
-    house.stage.script.append(says(words, pace=0.02))
-    stream = producer.stream(**HELLO)
-    events: list[StreamEvent] = []
-    async for event in stream:
-        events.append(event)
-        if isinstance(event, Token) and event.sequence == 8:
-            house.disconnect()
-            await eventually(lambda: len(house.stage.received[0].chunks) >= 20)
-            house.reconnect()
-    assert texts(events) == "".join(words)
-    assert [event.sequence for event in events if isinstance(event, Token)] == list(range(2, 42))
-
-
-async def test_a_stream_whose_tokens_are_lost_for_good_is_completed_by_the_result(
-    house: House,  # noqa: F811
-    producer: Producer,
-) -> None:
-    words = [f"w{index} " for index in range(20)]
-    house.stage.script.append(says(words, pace=0.02))
-    stream = producer.stream(**HELLO)
-    events: list[StreamEvent] = []
-    async for event in stream:
-        events.append(event)
-        if isinstance(event, Token) and event.sequence == 4:
-            house.disconnect()
-            await eventually(lambda: len(house.stage.received[0].chunks) >= 10)
-            house.stage.lose_tokens()
-            house.reconnect()
-    assert texts(events) == "".join(words)
-    assert not any(isinstance(event, Switched) for event in events)
-
-
-async def test_a_handle_that_was_idle_during_a_cut_finds_its_result(house: House, producer: Producer) -> None:  # noqa: F811
-    house.stage.held = True
-    job = await producer.submit(**HELLO)
-    house.disconnect()
-    house.stage.release()
-    await eventually(lambda: len(house.stage.finished) >= 1)
-    house.reconnect()
-    await eventually(lambda: _restored(producer), within=10)
-    assert (await job.result(5)).text == "Hello"
-
-
-def _restored(producer: Producer) -> bool:
-    return producer._exchange is not None and producer._exchange.replies.interruptions > 0
-
-
-# -- large things
-
-
-async def test_a_large_request_and_a_large_answer_go_through(house: House, producer: Producer) -> None:  # noqa: F811
-    text = "".join(f"{index:07d}" for index in range(200_000))
-    answer = await producer.complete(model="fast", messages=text)
-    assert answer.text == text
-    ticket = house.stage.received[0].ticket
-    assert ticket.blob is not None
-    assert ticket.blob.chunks == 6
-
-
-async def test_a_large_keyed_request_may_be_repeated(house: House, producer: Producer) -> None:  # noqa: F811
-    text, key = "y" * 1_000_000, f"large-{producer._stem}"
-    answers = [await producer.complete(model="fast", messages=text, idempotency_key=key) for _ in range(2)]
-    assert [len(answer.text) for answer in answers] == [len(text)] * 2
     assert len(house.stage.received) == 1
 
 
@@ -552,7 +331,7 @@ class Invoice(BaseModel):
     total: Decimal
 
 
-async def test_parse_returns_a_validated_value(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_parse_returns_a_validated_value(house: House, producer: Producer) -> None:
     house.stage.script.extend([says('{"number": "A-1", "total": "12.50"}'), says("```json\n[1, 2]\n```")])
     assert await producer.parse(Invoice, **HELLO) == Invoice(number="A-1", total=Decimal("12.50"))
     assert await producer.parse(list[int], **HELLO) == [1, 2]
@@ -571,7 +350,7 @@ async def test_parse_returns_a_validated_value(house: House, producer: Producer)
     ],
 )
 async def test_an_answer_of_another_form_is_an_error_with_the_text(
-    house: House,  # noqa: F811
+    house: House,
     producer: Producer,
     reply: Reply,
     words: str,
@@ -586,7 +365,7 @@ async def test_an_answer_of_another_form_is_an_error_with_the_text(
 # -- the end
 
 
-async def test_closing_fails_whoever_waits_and_every_call_after(house: House) -> None:  # noqa: F811
+async def test_closing_fails_whoever_waits_and_every_call_after(house: House) -> None:
     producer = house.producer()
     house.stage.held = True
     waiting = asyncio.create_task(producer.complete(**HELLO))
@@ -599,7 +378,7 @@ async def test_closing_fails_whoever_waits_and_every_call_after(house: House) ->
         await producer.complete(**HELLO)
 
 
-async def test_a_deadline_that_passes_expires_the_job(house: House, producer: Producer) -> None:  # noqa: F811
+async def test_a_deadline_that_passes_expires_the_job(house: House, producer: Producer) -> None:
     house.stage.held = True
     with pytest.raises(JobExpired):
         await producer.complete(**HELLO, deadline=0.2)

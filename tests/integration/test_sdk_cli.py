@@ -1,5 +1,7 @@
 """The command ``penstock`` as a process of its own, against a real broker."""
 
+# ruff: noqa: F811 - fixtures are imported by name and asked for by the same
+
 from __future__ import annotations
 
 import asyncio
@@ -72,7 +74,7 @@ def write(path: Path, *objects: Any) -> Path:
 # -- one job
 
 
-async def test_submit_prints_the_id_and_with_wait_the_answer(over_nats: NatsHouse) -> None:  # noqa: F811
+async def test_submit_prints_the_id_and_with_wait_the_answer(over_nats: NatsHouse) -> None:
     over_nats.stage.held = True
     plain = await penstock(over_nats, "submit", "-m", "fast", "Hello", "--tag", "team=a", "--deadline", "10m")
     assert (plain.code, plain.out.strip()) == (0, over_nats.stage.received[0].job.id)
@@ -82,7 +84,7 @@ async def test_submit_prints_the_id_and_with_wait_the_answer(over_nats: NatsHous
     assert (waited.code, waited.json["text"], waited.json["state"]) == (0, "From a pipe", "succeeded")
 
 
-async def test_stream_prints_the_text_alone_on_stdout(over_nats: NatsHouse) -> None:  # noqa: F811
+async def test_stream_prints_the_text_alone_on_stdout(over_nats: NatsHouse) -> None:
     over_nats.stage.script.append(says("one two three", pace=0.01))
     done = await penstock(over_nats, "stream", "-m", "fast", "Hello", "--system", "Be brief.")
     assert (done.code, done.out) == (0, "one two three\n")
@@ -90,14 +92,14 @@ async def test_stream_prints_the_text_alone_on_stdout(over_nats: NatsHouse) -> N
     assert over_nats.stage.received[0].ticket.lane == "rt"
 
 
-async def test_stream_as_json_prints_every_event(over_nats: NatsHouse) -> None:  # noqa: F811
+async def test_stream_as_json_prints_every_event(over_nats: NatsHouse) -> None:
     over_nats.stage.script.append(says("one two", pace=0.01))
     done = await penstock(over_nats, "stream", "-m", "fast", "Hello", "--json")
     events = [json.loads(line) for line in done.out.splitlines()]
     assert [event["type"] for event in events] == ["queued", "started", "token", "token", "usage", "finished"]
 
 
-async def test_jobs_show_and_cancel(over_nats: NatsHouse) -> None:  # noqa: F811
+async def test_jobs_show_and_cancel(over_nats: NatsHouse) -> None:
     over_nats.stage.held = True
     job = (await penstock(over_nats, "submit", "-m", "fast", "Hello")).out.strip()
     shown = await penstock(over_nats, "jobs", "show", job, "--json")
@@ -112,14 +114,14 @@ async def test_jobs_show_and_cancel(over_nats: NatsHouse) -> None:  # noqa: F811
 # -- exit codes
 
 
-async def test_a_failed_job_exits_1(over_nats: NatsHouse) -> None:  # noqa: F811
+async def test_a_failed_job_exits_1(over_nats: NatsHouse) -> None:
     over_nats.stage.script.append(fails("content_policy", "not this"))
     done = await penstock(over_nats, "submit", "-m", "fast", "Hello", "--wait")
     assert (done.code, done.out) == (1, "")
     assert "not this" in done.err
 
 
-async def test_a_wrong_request_exits_2(over_nats: NatsHouse) -> None:  # noqa: F811
+async def test_a_wrong_request_exits_2(over_nats: NatsHouse) -> None:
     for words in (
         ("--deadline", "soon"),
         ("--lane", "express"),
@@ -132,12 +134,12 @@ async def test_a_wrong_request_exits_2(over_nats: NatsHouse) -> None:  # noqa: F
     assert over_nats.stage.received == []
 
 
-async def test_an_unknown_job_exits_3(over_nats: NatsHouse) -> None:  # noqa: F811
+async def test_an_unknown_job_exits_3(over_nats: NatsHouse) -> None:
     done = await penstock(over_nats, "jobs", "show", "nobody-knows", "--json")
     assert (done.code, done.json["error"]["code"]) == (3, "not_found")
 
 
-async def test_a_refusal_exits_4(over_nats: NatsHouse) -> None:  # noqa: F811
+async def test_a_refusal_exits_4(over_nats: NatsHouse) -> None:
     route = await penstock(over_nats, "submit", "-m", "fats", "Hello", "--json")
     assert (route.code, route.json["error"]["field"]) == (4, "model")
     assert "did you mean 'fast'" in route.err
@@ -146,7 +148,7 @@ async def test_a_refusal_exits_4(over_nats: NatsHouse) -> None:  # noqa: F811
     assert "wrong" not in wrong.err
 
 
-async def test_no_gateway_exits_5(over_nats: NatsHouse) -> None:  # noqa: F811
+async def test_no_gateway_exits_5(over_nats: NatsHouse) -> None:
     over_nats.disconnect()
     done = await penstock(over_nats, "submit", "-m", "fast", "Hello")
     assert done.code == 5
@@ -158,7 +160,7 @@ async def test_no_gateway_exits_5(over_nats: NatsHouse) -> None:  # noqa: F811
 
 
 async def test_run_answers_every_line_once_whatever_is_wrong_with_it(
-    over_nats: NatsHouse,  # noqa: F811
+    over_nats: NatsHouse,
     tmp_path: Path,
 ) -> None:
     over_nats.stage.otherwise = lambda job: (
@@ -200,7 +202,7 @@ async def test_run_answers_every_line_once_whatever_is_wrong_with_it(
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 async def test_an_interrupted_run_goes_on_and_nothing_runs_twice(
-    over_nats: NatsHouse,  # noqa: F811
+    over_nats: NatsHouse,
     tmp_path: Path,
     how: signal.Signals,
 ) -> None:
@@ -230,7 +232,7 @@ async def test_an_interrupted_run_goes_on_and_nothing_runs_twice(
     assert (third.code, third.json["succeeded"], len(lines(out))) == (0, 0, 60)
 
 
-async def test_a_run_stops_without_a_gateway_and_can_be_taken_up(over_nats: NatsHouse, tmp_path: Path) -> None:  # noqa: F811
+async def test_a_run_stops_without_a_gateway_and_can_be_taken_up(over_nats: NatsHouse, tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", *[{"model": "fast", "messages": f"{n}"} for n in range(5)])
     out = tmp_path / "out.jsonl"
     over_nats.disconnect()
@@ -241,7 +243,7 @@ async def test_a_run_stops_without_a_gateway_and_can_be_taken_up(over_nats: Nats
     assert (second.code, len(lines(out))) == (0, 5)
 
 
-async def test_a_file_with_an_id_twice_is_refused_before_anything_runs(over_nats: NatsHouse, tmp_path: Path) -> None:  # noqa: F811
+async def test_a_file_with_an_id_twice_is_refused_before_anything_runs(over_nats: NatsHouse, tmp_path: Path) -> None:
     twice = {"custom_id": "a", "model": "fast", "messages": "x"}
     done = await penstock(
         over_nats, "run", str(write(tmp_path / "in.jsonl", twice, twice)), "--out", str(tmp_path / "out.jsonl")
@@ -251,7 +253,7 @@ async def test_a_file_with_an_id_twice_is_refused_before_anything_runs(over_nats
     assert over_nats.stage.received == []
 
 
-async def test_a_file_that_is_no_output_is_not_touched(over_nats: NatsHouse, tmp_path: Path) -> None:  # noqa: F811
+async def test_a_file_that_is_no_output_is_not_touched(over_nats: NatsHouse, tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", {"model": "fast", "messages": "x"})
     precious = tmp_path / "notes.txt"
     precious.write_text("do not\nlose this\n")

@@ -1,5 +1,7 @@
 """The SDK against what a broker and a network do to it."""
 
+# ruff: noqa: F811 - fixtures are imported by name and asked for by the same
+
 from __future__ import annotations
 
 import asyncio
@@ -62,7 +64,7 @@ def connected(producer: Producer) -> bool:
 # -- who may do what
 
 
-async def test_a_wrong_key_is_forbidden_at_once_and_not_shown(over_nats: NatsHouse) -> None:  # noqa: F811
+async def test_a_wrong_key_is_forbidden_at_once_and_not_shown(over_nats: NatsHouse) -> None:
     producer = Producer(over_nats.url, f"psk_{PROJECT}_0123wrong", connect_timeout=30)
     with pytest.raises(Forbidden) as caught:
         await asyncio.wait_for(producer.complete(**HELLO), 5)
@@ -71,7 +73,7 @@ async def test_a_wrong_key_is_forbidden_at_once_and_not_shown(over_nats: NatsHou
     await producer.close()
 
 
-async def test_a_broker_that_asks_for_a_key_forbids_who_has_none(over_nats: NatsHouse) -> None:  # noqa: F811
+async def test_a_broker_that_asks_for_a_key_forbids_who_has_none(over_nats: NatsHouse) -> None:
     producer = Producer(over_nats.url, "", project=PROJECT)
     with pytest.raises(Forbidden, match="give a key"):
         await producer.complete(**HELLO)
@@ -102,7 +104,7 @@ async def test_what_the_broker_does_not_let_us_publish_is_forbidden_at_once(tmp_
             await asyncio.wait_for(producer.complete(**HELLO), 10)
 
 
-async def test_projects_do_not_hear_of_one_another(over_nats: NatsHouse) -> None:  # noqa: F811
+async def test_projects_do_not_hear_of_one_another(over_nats: NatsHouse) -> None:
     async with over_nats.producer() as ours, Producer(over_nats.url, key(OTHER), desk_timeout=0.3) as theirs:
         job = await ours.submit(**HELLO)
         assert (await job).text == "Hello"
@@ -179,7 +181,7 @@ async def test_a_broker_that_stands_still_stores_every_job_once(tmp_path: Path) 
         assert len(house.stage.received) == 21
 
 
-async def test_a_connection_that_went_silent_is_given_up_and_made_anew(over_nats: NatsHouse) -> None:  # noqa: F811
+async def test_a_connection_that_went_silent_is_given_up_and_made_anew(over_nats: NatsHouse) -> None:
     async with over_nats.producer(timeout=60) as producer:
         over_nats.stage.held = True
         waiting = asyncio.create_task(producer.complete(**HELLO))
@@ -207,7 +209,7 @@ async def test_a_full_queue_says_so(tmp_path: Path) -> None:
 # -- a gateway in trouble
 
 
-async def test_without_the_desk_jobs_are_submitted_unchecked_and_answered(over_nats: NatsHouse) -> None:  # noqa: F811
+async def test_without_the_desk_jobs_are_submitted_unchecked_and_answered(over_nats: NatsHouse) -> None:
     await over_nats.stand_in.close_desk()
     async with over_nats.producer(desk_timeout=1.0) as producer:
         answer = await producer.complete(model="no such route", messages="Hello")
@@ -216,14 +218,14 @@ async def test_without_the_desk_jobs_are_submitted_unchecked_and_answered(over_n
             await producer.attach(answer.job).status()
 
 
-async def test_a_key_without_the_desk_is_trusted_and_judged_by_its_result(over_nats: NatsHouse) -> None:  # noqa: F811
+async def test_a_key_without_the_desk_is_trusted_and_judged_by_its_result(over_nats: NatsHouse) -> None:
     await over_nats.stand_in.close_desk()
     async with over_nats.producer(desk_timeout=1.0) as producer:
         answer = await producer.complete(**HELLO, idempotency_key=f"trusted-{producer._stem}")
         assert answer.text == "Hello"
 
 
-async def test_a_result_nobody_told_us_of_is_asked_for(over_nats: NatsHouse) -> None:  # noqa: F811
+async def test_a_result_nobody_told_us_of_is_asked_for(over_nats: NatsHouse) -> None:
     async with over_nats.producer() as producer:
         exchange = await producer._ready()
         exchange.replies._silence = 0.3
@@ -236,13 +238,13 @@ async def test_a_result_nobody_told_us_of_is_asked_for(over_nats: NatsHouse) -> 
 # -- many
 
 
-async def test_hundreds_of_jobs_at_once_through_a_small_window(over_nats: NatsHouse) -> None:  # noqa: F811
+async def test_hundreds_of_jobs_at_once_through_a_small_window(over_nats: NatsHouse) -> None:
     async with over_nats.producer(window=8) as producer:
         answers = await asyncio.gather(*[producer.complete(model="fast", messages=f"{n}") for n in range(400)])
         assert [answer.text for answer in answers] == [f"{n}" for n in range(400)]
 
 
-async def test_many_streams_at_once_are_not_mixed_up(over_nats: NatsHouse) -> None:  # noqa: F811
+async def test_many_streams_at_once_are_not_mixed_up(over_nats: NatsHouse) -> None:
     over_nats.stage.otherwise = lambda job: says(
         [f"{job.conversation.messages[0].content}-{n} " for n in range(5)], pace=0.01
     )
@@ -259,7 +261,7 @@ async def test_many_streams_at_once_are_not_mixed_up(over_nats: NatsHouse) -> No
 # -- blocking
 
 
-async def test_the_blocking_twin_works_from_many_threads(over_nats: NatsHouse) -> None:  # noqa: F811
+async def test_the_blocking_twin_works_from_many_threads(over_nats: NatsHouse) -> None:
     def use() -> list[str]:
         with SyncProducer(over_nats.url, key()) as producer:
             texts = [producer.complete(**HELLO).text]

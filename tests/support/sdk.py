@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
+from job_contracts.stream import StreamEvent, Switched, Token
+from producer_sdk import Producer
 from runtime.broker import Broker
 from tests.support.houses import House, NatsHouse, memory_house, nats_house
 from tests.support.stand_in import broker_config
+
+HELLO: dict[str, Any] = {"model": "fast", "messages": "Hello"}
+
+
+def texts(events: list[StreamEvent]) -> str:
+    """What a reader has in the end who starts over at every switch."""
+    text = ""
+    for event in events:
+        if isinstance(event, Switched):
+            text = ""
+        elif isinstance(event, Token):
+            text += event.text
+    return text
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +46,13 @@ async def house(request: pytest.FixtureRequest, sdk_broker: Broker) -> AsyncIter
     else:
         async with nats_house(sdk_broker) as over_nats:
             yield over_nats
+
+
+@pytest.fixture
+async def producer(house: House) -> AsyncIterator[Producer]:
+    """A producer of ``house``."""
+    async with house.producer(timeout=20.0) as made:
+        yield made
 
 
 @pytest.fixture
