@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -14,10 +14,8 @@ from runtime.bus.manifest import StreamLimits, manifest
 from runtime.bus.port import Bus, Outgoing
 from runtime.clock import SystemClock
 from runtime.telemetry import Telemetry
-from scheduler.leadership import Lease, Verdict
-from tests.support.broker import open_bus, own_broker
-
-__all__ = ["open_bus", "own_broker"]
+from scheduler.leadership import UNSEEN, Lease, Verdict
+from tests.support.proxy import FaultProxy, publish_acks
 
 LEASE = 2.5
 WORK = subjects.stream_name(subjects.WORK, 0)
@@ -121,3 +119,110 @@ async def test_of_contenders_for_one_silent_lease_exactly_one_wins(bus: Bus, lea
     verdicts = [(await leader.write([order(f"x-{leader.epoch}")])).verdict for leader in leaders]
     assert verdicts.count(Verdict.STORED) == 1
     assert len(won) == len(leaders)
+
+
+@pytest.fixture
+async def proxied(own_broker: Broker, open_bus: Callable[..., Any], bus: Bus) -> AsyncIterator[tuple[FaultProxy, Bus]]:
+    """A second connection, through a proxy that can lose what passes; the streams are made already."""
+    del bus
+    async with FaultProxy(own_broker) as proxy:
+        yield proxy, await open_bus(proxy.url, publish_timeout=0.4)
+
+
+def contender(bus: Bus, owner: str, *, replicated: bool) -> Lease:
+    return Lease(bus, SystemClock(), Telemetry(), shard=0, owner=owner, lease=LEASE, replicated=replicated)
+
+
+class Some:
+    """Loses so many of the frames that match, then none."""
+
+    def __init__(self, matches: Callable[[bytes], bool], count: int) -> None:
+        self.matches = matches
+        self.left = count
+
+    def __call__(self, frame: bytes) -> bool:
+        if self.left and self.matches(frame):
+            self.left -= 1
+            return True
+        return False
+
+
+def dispatches(frame: bytes) -> bool:
+    """What a leader publishes into WORK, its lease left out."""
+    return b"PUB penstock.work." in frame
+
+
+@pytest.mark.parametrize("replicated", [False, True])
+async def test_a_dispatch_whose_answer_is_lost_is_found_to_be_stored(
+    proxied: tuple[FaultProxy, Bus], replicated: bool
+) -> None:
+    proxy, bus = proxied
+    leader = contender(bus, "a", replicated=replicated)
+    await leader.acquire(asyncio.Event())
+    proxy.lose_down = Some(publish_acks, 1)
+    written = await leader.write([order("a-1")])
+    assert written.verdict is Verdict.STORED
+    assert (await bus.get(WORK, written.seqs[0])).subject == subjects.work(0, "openai", "p", "a-1")
+    assert (await leader.write([order("a-2")])).verdict is Verdict.STORED
+    assert await stored(bus) == 2
+
+
+@pytest.mark.parametrize("replicated", [False, True])
+async def test_a_dispatch_that_is_lost_on_its_way_is_found_not_to_be_stored(
+    proxied: tuple[FaultProxy, Bus], replicated: bool
+) -> None:
+    proxy, bus = proxied
+    leader = contender(bus, "a", replicated=replicated)
+    await leader.acquire(asyncio.Event())
+    proxy.lose_up = Some(dispatches, 1)
+    written = await leader.write([order("a-1")])
+    assert written.verdict is not Verdict.LOST
+    assert written.seqs[0] <= UNSEEN
+    assert await stored(bus) == 0
+    assert (await leader.write([order("a-1")])).verdict is Verdict.STORED
+    assert await stored(bus) == 1
+
+
+async def test_of_several_dispatches_each_is_resolved_for_itself(proxied: tuple[FaultProxy, Bus]) -> None:
+    proxy, bus = proxied
+    leader = contender(bus, "a", replicated=False)
+    await leader.acquire(asyncio.Event())
+    proxy.lose_up = Some(dispatches, 1)
+    proxy.lose_down = Some(publish_acks, 1)
+    written = await leader.write([order("a-1"), order("a-2"), order("a-3")])
+    assert [seq > UNSEEN for seq in written.seqs] == [False, True, True]
+    assert await stored(bus) == 2
+
+
+@pytest.mark.parametrize("replicated", [False, True])
+async def test_a_dispatch_that_arrives_after_it_was_given_up_is_refused(
+    proxied: tuple[FaultProxy, Bus], bus: Bus, replicated: bool
+) -> None:
+    """The proxy holds everything back, so the outcome is unknown; a successor leads before it is let go."""
+    proxy, slow = proxied
+    leader, successor = contender(slow, "a", replicated=replicated), contender(bus, "b", replicated=replicated)
+    await leader.acquire(asyncio.Event())
+    await leader.write([order("a-1")])
+    proxy.hold_up()
+    writing = asyncio.create_task(leader.write([order("a-2"), order("a-3")]))
+    assert await successor.acquire(asyncio.Event()) is not None
+    proxy.release_up()
+    async with asyncio.timeout(10.0):
+        assert (await writing).verdict is Verdict.LOST
+    assert await stored(bus) == 1
+    assert (await successor.write([order("a-2")])).verdict is Verdict.STORED
+
+
+@pytest.mark.parametrize("replicated", [False, True])
+async def test_a_full_stream_refuses_and_loses_nothing(
+    own_broker: Broker, open_bus: Callable[..., Any], replicated: bool
+) -> None:
+    bus = await open_bus(own_broker.url)
+    await bus.ensure(manifest(StreamLimits(work_messages=3), ("openai",)))
+    leader = contender(bus, "a", replicated=replicated)
+    await leader.acquire(asyncio.Event())
+    verdicts = [(await leader.write([order(f"a-{n}")])) for n in range(4)]
+    said = [written.seqs[0] > UNSEEN for written in verdicts]
+    assert said == sorted(said, reverse=True), "stored after it was full"
+    assert 1 <= said.count(True) <= 2, "the record counts as well, a batch counts it twice"
+    assert await stored(bus) == said.count(True)

@@ -16,11 +16,8 @@ from job_contracts.jobs import JobState
 from runtime.broker import Broker
 from runtime.bus.memory import MemoryBroker
 from runtime.bus.port import Bus
-from tests.support.broker import open_bus, own_broker
 from tests.support.eventually import eventually
 from tests.support.world import World, scheduler_on, world
-
-__all__ = ["open_bus", "own_broker"]
 
 
 @pytest.fixture(params=["memory", "nats"])
