@@ -1,15 +1,17 @@
 """Which HTTP transport costs least: CPU per call of the calling process, for whole and for streamed answers.
 
-    python benchmarks/transport.py [--calls 4000] [--flight 64]
+    python -m benchmarks.transport [--calls 4000] [--flight 64]
 
 Each candidate runs in a process of its own against a raw asyncio server in another process, over loopback. What the
-worker does with the answer is left out: the figures are the transport's alone.
+worker does with the answer is left out: the figures are the transport's alone. A candidate whose library is not
+installed is passed over (``pyreqwest`` is no dependency).
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import json
 import resource
 import subprocess
@@ -17,14 +19,33 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
 from typing import Any, cast
 
 import uvloop
 
+ROOT = Path(__file__).parent.parent
 PROMPT = json.dumps({"model": "m", "messages": [{"role": "user", "content": "word " * 200}]}).encode()
 EVENTS = 30
 PIECE = b'data: {"id":"x","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"word "}}]}\n\n'
-ANSWER = json.dumps({"id": "x", "object": "chat.completion", "choices": [{"message": {"content": "word " * 80}}]}).encode()
+END = (
+    b'data: {"id":"x","object":"chat.completion.chunk","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+    b'data: {"id":"x","object":"chat.completion.chunk","choices":[],'
+    b'"usage":{"prompt_tokens":200,"completion_tokens":30}}\n\ndata: [DONE]\n\n'
+)
+ANSWER = json.dumps(
+    {
+        "id": "x",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": "word " * 80}, "finish_reason": "stop"},
+        ],
+        "usage": {"prompt_tokens": 200, "completion_tokens": 80, "total_tokens": 280},
+    }
+).encode()
 HEADERS = {"content-type": "application/json", "authorization": "Bearer sk-0", "accept-encoding": "identity"}
 
 Call = Callable[[str, bytes, dict[str, str]], Awaitable[int]]
@@ -35,10 +56,11 @@ Call = Callable[[str, bytes, dict[str, str]], Awaitable[int]]
 
 
 class Upstream(asyncio.Protocol):
-    """Answers every request: a whole answer, or ``EVENTS`` pieces if the path ends in /stream."""
+    """Answers every request: a whole answer, or ``EVENTS`` pieces if the path or the body asks for a stream."""
 
     def __init__(self) -> None:
         self._buffer = b""
+        self._streams: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep where to write."""
@@ -55,8 +77,8 @@ class Upstream(asyncio.Protocol):
             if len(rest) < length:
                 return
             self._buffer = rest[length:]
-            if b"/stream " in head[:200]:
-                asyncio.get_running_loop().create_task(self._stream())  # noqa: RUF006 - ends by itself
+            if b"/stream " in head[:200] or b'"stream":true' in rest[:length]:
+                self._streams = asyncio.ensure_future(self._stream())
             else:
                 self._transport.write(
                     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
@@ -70,7 +92,7 @@ class Upstream(asyncio.Protocol):
         for _ in range(EVENTS):
             self._transport.write(b"%x\r\n%b\r\n" % (len(PIECE), PIECE))
             await asyncio.sleep(0)
-        self._transport.write(b"0\r\n\r\n")
+        self._transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(END), END))
 
 
 async def serve() -> None:
@@ -85,35 +107,32 @@ async def serve() -> None:
 
 def httpx_client() -> Call:
     """``httpx.AsyncClient`` as it comes."""
-    import httpx
-
-    return _through_client(httpx.AsyncClient(limits=httpx.Limits(max_connections=None, max_keepalive_connections=None)))
+    httpx = import_module("httpx")
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    return _through_client(httpx.AsyncClient(limits=limits))
 
 
 def httpx_transport() -> Call:
-    """httpx's own transport, called with prepared requests."""
-    import httpx
-
+    """The candidate: httpx's own transport, called with prepared requests."""
+    httpx = import_module("httpx")
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     return _through_transport(httpx.AsyncHTTPTransport(limits=limits))
 
 
 def aiohttp_client() -> Call:
     """``httpx.AsyncClient`` over aiohttp."""
-    import httpx
-
-    return _through_client(httpx.AsyncClient(transport=_over_aiohttp()))
+    httpx, ours = import_module("httpx"), import_module("workers.transport")
+    return _through_client(httpx.AsyncClient(transport=ours.AiohttpTransport()))
 
 
 def aiohttp_transport() -> Call:
-    """httpx over aiohttp, called with prepared requests."""
-    return _through_transport(_over_aiohttp())
+    """The candidate: httpx over aiohttp, called with prepared requests."""
+    return _through_transport(import_module("workers.transport").AiohttpTransport())
 
 
 def aiohttp_directly() -> Call:
-    """aiohttp without httpx: what the adapter costs."""
-    import aiohttp
-
+    """The candidate: aiohttp without httpx: what the adapter costs."""
+    aiohttp = import_module("aiohttp")
     session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar())
 
     async def call(url: str, body: bytes, headers: dict[str, str]) -> int:
@@ -128,24 +147,22 @@ def aiohttp_directly() -> Call:
 
 def pyreqwest_client() -> Call:
     """``httpx.AsyncClient`` over pyreqwest's own httpx transport."""
-    import httpx
-    from pyreqwest.compatibility.httpx import HttpxTransport
-
-    return _through_client(httpx.AsyncClient(transport=HttpxTransport(_pyreqwest())))
+    httpx, compatible = import_module("httpx"), import_module("pyreqwest.compatibility.httpx")
+    return _through_client(httpx.AsyncClient(transport=compatible.HttpxTransport(_pyreqwest())))
 
 
 def pyreqwest_transport() -> Call:
-    """httpx over pyreqwest by an adapter of ours, called with prepared requests."""
+    """The candidate: httpx over pyreqwest by an adapter of ours, called with prepared requests."""
     return _through_transport(_over_pyreqwest())
 
 
 def pyreqwest_directly() -> Call:
-    """pyreqwest without httpx: what the adapter costs."""
+    """The candidate: pyreqwest without httpx: what the adapter costs."""
     client = _pyreqwest()
 
     async def call(url: str, body: bytes, headers: dict[str, str]) -> int:
         size = 0
-        async with client.post(url).headers(headers).body_bytes(body).build_streamed() as response:
+        async with client.post(url).headers(headers).body_bytes(body).streamed_read_buffer_limit(0).build_streamed() as response:
             reader = response.body_reader
             while (chunk := await reader.read_chunk()) is not None:
                 size += len(chunk)
@@ -178,9 +195,8 @@ def _through_client(client: Any) -> Call:
 
 
 def _through_transport(transport: Any) -> Call:
-    import httpx
-
-    urls: dict[str, httpx.URL] = {}
+    httpx = import_module("httpx")
+    urls: dict[str, Any] = {}
 
     async def call(url: str, body: bytes, headers: dict[str, str]) -> int:
         if url not in urls:
@@ -198,47 +214,10 @@ def _through_transport(transport: Any) -> Call:
     return call
 
 
-def _over_aiohttp() -> Any:
-    import aiohttp
-    import httpx
-
-    class Stream(httpx.AsyncByteStream):
-        def __init__(self, response: aiohttp.ClientResponse) -> None:
-            self._response = response
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            content = self._response.content
-            while chunk := await content.readany():
-                yield chunk
-
-        async def aclose(self) -> None:
-            self._response.release()
-
-    class Transport(httpx.AsyncBaseTransport):
-        def __init__(self) -> None:
-            connector = aiohttp.TCPConnector(limit=0)
-            self._session = aiohttp.ClientSession(
-                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
-            )
-
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            response = await self._session.request(
-                request.method,
-                str(request.url),
-                headers=request.headers.multi_items(),
-                data=request.content,
-                allow_redirects=False,
-            )
-            return httpx.Response(response.status, headers=response.raw_headers, stream=Stream(response))
-
-    return Transport()
-
-
 def _pyreqwest() -> Any:
-    from pyreqwest.client import ClientBuilder
-
     return (
-        ClientBuilder()
+        import_module("pyreqwest.client")
+        .ClientBuilder()
         .follow_redirects(False)
         .gzip(False)
         .connect_timeout(timedelta(seconds=5))
@@ -249,11 +228,9 @@ def _pyreqwest() -> Any:
 
 
 def _over_pyreqwest() -> Any:
-    import httpx
+    httpx, client = import_module("httpx"), _pyreqwest()
 
-    client = _pyreqwest()
-
-    class Stream(httpx.AsyncByteStream):
+    class Stream(httpx.AsyncByteStream):  # type: ignore[misc, name-defined]
         def __init__(self, reader: Any, request: Any) -> None:
             self._reader, self._request = reader, request
 
@@ -264,10 +241,10 @@ def _over_pyreqwest() -> Any:
         async def aclose(self) -> None:
             await self._request.__aexit__(None, None, None)
 
-    class Transport(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    class Transport(httpx.AsyncBaseTransport):  # type: ignore[misc, name-defined]
+        async def handle_async_request(self, request: Any) -> Any:
             builder = client.post(str(request.url))
-            sending = builder.headers(request.headers.multi_items()).body_bytes(request.content).build_streamed()
+            sending = builder.headers(request.headers.multi_items()).body_bytes(request.read()).streamed_read_buffer_limit(0).build_streamed()
             response = await sending.__aenter__()
             headers = list(response.headers.items())
             return httpx.Response(response.status, headers=headers, stream=Stream(response.body_reader, sending))
@@ -282,7 +259,7 @@ async def measure(name: str, base: str, calls: int, flight: int) -> dict[str, fl
     """CPU seconds a call and calls a second, whole and streamed; resident megabytes at the end."""
     call = CANDIDATES[name]()
     figures: dict[str, float] = {}
-    expected = {"/whole": len(ANSWER), "/stream": EVENTS * len(PIECE)}
+    expected = {"/whole": len(ANSWER), "/stream": EVENTS * len(PIECE) + len(END)}
     for path, count in (("/whole", calls), ("/stream", calls // 4)):
         left = iter(range(count))
 
@@ -318,16 +295,20 @@ def main() -> None:
         print(json.dumps(uvloop.run(measure(given.one, given.base, given.calls, given.flight))))
         sys.stdout.flush()
         return
-    command = [sys.executable, __file__]
-    server = subprocess.Popen([*command, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "benchmarks.transport"]
+    server = subprocess.Popen([*command, "--serve"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     base = f"http://127.0.0.1:{cast('Any', server.stdout).readline().strip()}"
-    print(f"{given.calls} calls, {given.flight} in flight, CPU of the calling process only; streamed = {EVENTS} events\n")
+    print(
+        f"{given.calls} calls, {given.flight} in flight, CPU of the calling process only; streamed = {EVENTS} events\n"
+    )
     print(f"| {'transport':34} | ms CPU a call | calls/s | ms CPU a stream | streams/s | MB |")
     print("|---|---:|---:|---:|---:|---:|")
     try:
         for name in CANDIDATES:
+            if "pyreqwest" in name and importlib.util.find_spec("pyreqwest") is None:
+                continue
             how = ["--one", name, "--base", base, "--calls", str(given.calls), "--flight", str(given.flight)]
-            run = subprocess.run([*command, *how], stdout=subprocess.PIPE, check=True, timeout=120)
+            run = subprocess.run([*command, *how], cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=120)
             found = json.loads(run.stdout)
             print(
                 f"| {name:34} | {found['cpu/whole'] * 1e3:.3f} | {found['rate/whole']:.0f} "

@@ -8,13 +8,16 @@ sends a request twice.
 from __future__ import annotations
 
 import asyncio
+import select
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from typing import Self
+from functools import partial
+from typing import Self, cast
 
 import aiohttp
 import httpx
 from aiohttp import hdrs
+from aiohttp.client_proto import ResponseHandler
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -48,6 +51,36 @@ def _mapped(error: BaseException, request: httpx.Request) -> httpx.TransportErro
         error = ConnectionResetError()  # aiohttp tells a body that was cut by a reset from another one only in its text
     kind = next((there for here, there in _MAPPING if isinstance(error, here)), httpx.NetworkError)
     return kind(type(error).__name__, request=request)
+
+
+class _Connection(ResponseHandler):
+    """A connection that is not used again once there is anything to read on it.
+
+    The provider may have closed an idle connection while the loop was busy: the end lies in the socket, nobody has seen
+    it, and a request would be lost on it. One look at the socket (a microsecond) narrows that race to the time a packet
+    is on its way; what falls into it is reported as a lost connection, because the request may have been received.
+    """
+
+    def is_connected(self) -> bool:
+        """Asked by the connector before it uses an idle connection again."""
+        transport = self.transport
+        if not super().is_connected() or transport is None:
+            return False
+        socket = transport.get_extra_info("socket")
+        if socket is None:
+            return True
+        look = select.poll()
+        look.register(socket.fileno(), select.POLLIN)
+        return not look.poll(0)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Makes such connections; that there is a ``_factory`` to replace is held by a test."""
+
+    def __init__(self, *, keep_alive: float, context: ssl.SSLContext | None) -> None:
+        super().__init__(limit=0, keepalive_timeout=keep_alive, ssl=context if context is not None else True)
+        made = partial(_Connection, loop=asyncio.get_running_loop())
+        self._factory = cast("partial[ResponseHandler]", made)
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -90,11 +123,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     def _open(self) -> aiohttp.ClientSession:
         """The session; made at the first request because it belongs to the running loop."""
-        connector = aiohttp.TCPConnector(
-            limit=0, keepalive_timeout=self._keep_alive, ssl=self._context if self._context is not None else True
-        )
         self._session = aiohttp.ClientSession(
-            connector=connector,
+            connector=_Connector(keep_alive=self._keep_alive, context=self._context),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=_NO_AUTO_HEADERS,
             auto_decompress=False,
