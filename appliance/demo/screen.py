@@ -41,7 +41,9 @@ class Screen:
 
     def say(self, words: str, *, style: str = "") -> None:
         """A line of what happens, with the time."""
-        self._print(Text.assemble((f"{self.seconds:5.1f} s  ", "dim"), (self._wrapped(words, INDENT), style)))
+        self._print(
+            Text.assemble((f"{self.seconds:5.1f} s  ", "dim"), (self._wrapped(words, INDENT, begun=INDENT), style))
+        )
 
     def plain(self, words: str, *, style: str = "", indent: int = 0) -> None:
         """A line without the time; ``indent`` columns before the lines that it is continued on."""
@@ -99,13 +101,14 @@ class Screen:
         self._last_line = self.seconds
         self.say(_figures(done, total, in_flight, moved))
 
-    def _wrapped(self, words: str, indent: int) -> str:
-        """Lines broken between words; those that were there (the end of a log) stay."""
-        width = min(WIDEST, self._console.width) - indent
-        lines = [
-            part for line in words.splitlines() for part in textwrap.wrap(line, width, drop_whitespace=False) or [""]
-        ]
-        return f"\n{' ' * indent}".join(line.rstrip() for line in lines)
+    def _wrapped(self, words: str, indent: int, *, begun: int = 0) -> str:
+        """Lines broken between words, the first ``begun`` columns to the right; lines that were there stay."""
+        width = min(WIDEST, self._console.width)
+        made: list[str] = []
+        for line in words.splitlines() or [""]:
+            first = " " * (indent if made else begun)
+            made += textwrap.wrap(line, width, initial_indent=first, subsequent_indent=" " * indent) or [""]
+        return "\n".join(made)[begun:]
 
     def _print(self, text: Text) -> None:
         (self._bar.console if self._bar is not None else self._console).print(text)

@@ -83,7 +83,8 @@ def _promises(screen: Screen, seen: Evidence) -> None:
         ("succeeded", f"{len(seen.succeeded)}"),
         ("moved to another provider", f"{moved(seen.results)}"),
         ("answers 429", f"{seen.rate_limited}" + (f", at {use.most / use.limit:.0%} of the limit" if use else "")),
-        ("answers paid for twice", f"{sum(seen.answered_twice.values())}, of attempts that broke off under way"),
+        ("attempts that failed", f"{sum(failures(seen.results).values())}, all made good"),
+        ("answers paid for twice", f"{sum(seen.answered_twice.values())}"),
         ("processes restarted", _restarts(seen.restarts.items())),
         ("took", f"{seen.seconds:.0f} s"),
     ]
