@@ -108,7 +108,7 @@ class Duty:
             except Exception as error:  # noqa: BLE001 - the top of the duty's loop
                 failures = failures + 1 if loop.time() - begun < self._steady else 1
                 where = place_of(error)
-                self.telemetry.emit("duty.failed", ERROR, duty=self.name, error=type(error).__name__, at=where)
+                self.telemetry.emit("duty.failed", ERROR, duty=self.name, error=type(error).__name__, place=where)
                 if failures >= self._give_up:
                     if self.broken is not None and not self.broken.done():
                         self.broken.set_result(None)
@@ -212,7 +212,7 @@ class Service:
             except Exception as error:  # noqa: BLE001 - the others must still be stopped
                 name = type(duty).__name__
                 self.telemetry.emit(
-                    "duty.stop_failed", ERROR, duty=name, error=type(error).__name__, at=place_of(error)
+                    "duty.stop_failed", ERROR, duty=name, error=type(error).__name__, place=place_of(error)
                 )
                 self._status = 1
 

@@ -138,7 +138,7 @@ class Attempt:
     def broken(self, error: Exception) -> Ending:
         """The ending for a bug of ours: its type and place are told, its text may hold content."""
         where = place_of(error)
-        self._endpoint.telemetry.emit("attempt.broken", ERROR, attempt=self.id, error=type(error).__name__, at=where)
+        self._endpoint.telemetry.emit("attempt.broken", ERROR, attempt=self.id, error=type(error).__name__, place=where)
         words = f"the worker failed unexpectedly ({type(error).__name__})"
         failure = placed(Failure(kind=FailureKind.INTERNAL, message=words), self.assignment, produced=False)
         usage = partial_usage(None, self.assignment.grant.input_tokens) if self.called else Usage()

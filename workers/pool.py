@@ -177,7 +177,7 @@ class Pool(Duty):
             else:
                 await self._attempt(delivery, found)
         except Exception as error:  # noqa: BLE001 - the top of the task: not acknowledged, so the leader misses it
-            self.telemetry.emit("pool.failed", ERROR, error=type(error).__name__, at=place_of(error))
+            self.telemetry.emit("pool.failed", ERROR, error=type(error).__name__, place=place_of(error))
 
     async def _set_aside(self, delivery: Delivery, found: Unreadable) -> None:
         now = self._endpoint.clock.wall()

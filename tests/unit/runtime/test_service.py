@@ -117,7 +117,7 @@ async def test_a_duty_that_fails_is_run_again(telemetry: Telemetry, heard: list[
     await duty.stop()
     failures = [event.fields for event in heard if event.name == "duty.failed"]
     assert [fields["error"] for fields in failures] == ["ValueError"] * 3
-    assert all(str(fields["at"]).startswith("test_service.py:") for fields in failures)
+    assert all(str(fields["place"]).startswith("test_service.py:") for fields in failures)
     assert "nobody may see" not in str(heard)
 
 
