@@ -86,3 +86,14 @@ def invalid(failure: Failure, *, job: str | None = None) -> InvalidRequest:
 def malformed(error: ContractError) -> InvalidRequest:
     """The error for a value that fits no contract (an id, a project name)."""
     return InvalidRequest(str(error), field=error.field or None, remedy=error.remedy or None)
+
+
+def same_request(job: str, theirs: str, ours: str) -> None:
+    """Raise IdempotencyConflict if a job has another body hash than the request that named it by its key."""
+    if theirs and theirs != ours:
+        raise IdempotencyConflict(
+            "this idempotency key belongs to another request, which is untouched",
+            field="idempotency_key",
+            remedy="use another key, or repeat the request exactly as it was",
+            job=job,
+        )

@@ -17,6 +17,7 @@ from job_contracts.jobs import Cancel, JobStatus
 from job_contracts.results import Result
 from job_contracts.subjects import H_TICKET
 from producer_sdk.blobs import download, upload
+from producer_sdk.border import same_request
 from producer_sdk.desk import Desk
 from producer_sdk.errors import (
     Closed,
@@ -28,7 +29,7 @@ from producer_sdk.errors import (
     UnknownRoute,
     Unreachable,
 )
-from producer_sdk.replies import EVERYTHING, FIRST_SILENCE, LONGEST_SILENCE, Replies, Watch, conflict
+from producer_sdk.replies import EVERYTHING, FIRST_SILENCE, LONGEST_SILENCE, Replies, Watch
 from producer_sdk.request import Request, did_you_mean
 from producer_sdk.transport import Transport
 
@@ -126,7 +127,7 @@ class Exchange:
     def watch(self, request: Request) -> Watch:
         """Begin to listen for a job that is about to be submitted."""
         ticket = request.ticket
-        watch = self.replies.watch(request.job, token=ticket.token, body_hash=ticket.body_hash, keyed=request.keyed)
+        watch = self.replies.watch(request.job, token=ticket.token)
         watch.lane = ticket.lane
         return watch
 
@@ -151,7 +152,7 @@ class Exchange:
             error.job = error.job or request.job
             raise
         if request.keyed:
-            await self._adopt(watch)
+            await self._adopt(request, watch)
 
     async def _check(self, request: Request, hello: Hello) -> None:
         ticket = request.ticket
@@ -177,7 +178,7 @@ class Exchange:
             return request
         return request.as_blob(await upload(self.transport, request, timeout=self.patience.submit))
 
-    async def _adopt(self, watch: Watch) -> None:
+    async def _adopt(self, request: Request, watch: Watch) -> None:
         """After a keyed submission: find out whose job it is now. Without an answer it is taken for ours."""
         try:
             found = await self.find(watch.job)
@@ -185,9 +186,8 @@ class Exchange:
             return
         if watch.error is not None:
             raise watch.error
-        if isinstance(found, JobStatus):
-            if found.body_hash != watch.body_hash:
-                raise conflict(watch.job)
+        if found is not None:
+            same_request(watch.job, found.body_hash, request.ticket.body_hash)
             watch.token = found.token
 
     async def cancel(self, watch: Watch, reason: str) -> None:
@@ -207,8 +207,8 @@ class Exchange:
         await self.transport.store(subject, encode(wish), timeout=self.patience.submit)
 
     def abandon(self, watch: Watch, reason: str) -> None:
-        """Nobody waits for the job any more: cancel it in the background, unless its key lets somebody come back."""
-        if not watch.done and not watch.keyed and not self._closed:
+        """Nobody waits for the job any more: cancel it in the background."""
+        if not watch.done and not self._closed:
             self.spawn(self._cancel_quietly(watch, reason))
 
     async def _cancel_quietly(self, watch: Watch, reason: str) -> None:

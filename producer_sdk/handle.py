@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from job_contracts.jobs import JobState, JobStatus, Lane
 from job_contracts.results import Result
-from producer_sdk.border import answered
+from producer_sdk.border import answered, same_request
 from producer_sdk.exchange import unknown
 from producer_sdk.streams import JobStream, found
 
@@ -38,10 +38,14 @@ class Receipt:
 class JobHandle:
     """One job. Cheap to keep and to drop: the job goes on either way. ``await handle`` waits for its answer."""
 
-    def __init__(self, producer: Producer, job: str, watch: Watch | None = None) -> None:
+    def __init__(
+        self, producer: Producer, job: str, watch: Watch | None = None, *, body_hash: str | None = None
+    ) -> None:
         self._producer = producer
         self._job = job
         self._watch = watch
+        self._body_hash = body_hash
+        """Of the request, where a key names the job: it must be that of the result."""
 
     @property
     def id(self) -> str:
@@ -88,7 +92,10 @@ class JobHandle:
         if watch.token is None:
             # Attached to: it may not exist, which waiting would never tell.
             await found(exchange, watch)
-        return await exchange.result(watch, self._producer.timeout if timeout is None else timeout)
+        result = await exchange.result(watch, self._producer.timeout if timeout is None else timeout)
+        if self._body_hash is not None:
+            same_request(self.id, result.body_hash, self._body_hash)
+        return result
 
     async def cancel(self, reason: str = "cancelled by the producer") -> None:
         """Record durably that the job should not be worked on any further.
@@ -109,7 +116,7 @@ class JobHandle:
             return exchange, watch
 
         patience = self._producer.timeout if timeout is None else timeout
-        return JobStream(begin, job=self.id, timeout=patience, owned=False, fresh=False)
+        return JobStream(begin, job=self.id, timeout=patience, owned=False, fresh=False, body_hash=self._body_hash)
 
     def __await__(self) -> Generator[Any, None, Answered]:
         return self.result().__await__()

@@ -15,7 +15,7 @@ from job_contracts import subjects
 from job_contracts.codec import ContractError
 from producer_sdk.answers import Answered
 from producer_sdk.batch import Item, Progress, mapped
-from producer_sdk.border import answered, malformed
+from producer_sdk.border import answered, malformed, same_request
 from producer_sdk.errors import Closed, InvalidRequest
 from producer_sdk.exchange import Exchange, Patience, checked_job
 from producer_sdk.handle import JobHandle
@@ -145,10 +145,13 @@ class Producer:
         watch = exchange.watch(request)
         try:
             await exchange.submit(request, watch)
-            return answered(await exchange.result(watch, self.timeout if timeout is None else timeout))
+            result = await exchange.result(watch, self.timeout if timeout is None else timeout)
         except asyncio.CancelledError:
-            self._abandon(exchange, watch, "its producer stopped waiting")
+            self._abandon(exchange, watch, request)
             raise
+        if request.keyed:
+            same_request(request.job, result.body_hash, request.ticket.body_hash)
+        return answered(result)
 
     def stream(
         self,
@@ -174,13 +177,19 @@ class Producer:
             except BaseException as error:
                 watch.readers.remove(reader)
                 if isinstance(error, asyncio.CancelledError):
-                    self._abandon(exchange, watch, "its producer stopped waiting")
+                    self._abandon(exchange, watch, request)
                 raise
             return exchange, watch
 
         patience = self.timeout if timeout is None else timeout
-        fresh = not request.keyed
-        return JobStream(begin, job=request.job, timeout=patience, owned=self._cancel_abandoned, fresh=fresh)
+        return JobStream(
+            begin,
+            job=request.job,
+            timeout=patience,
+            owned=self._cancel_abandoned and not request.keyed,
+            fresh=not request.keyed,
+            body_hash=request.ticket.body_hash if request.keyed else None,
+        )
 
     async def submit(
         self, *, model: str, messages: Messages, tools: Tools = (), stream: bool = False, **options: Unpack[Options]
@@ -194,7 +203,7 @@ class Producer:
         exchange = self._exchange or await self._ready()
         watch = exchange.watch(request)
         await exchange.submit(request, watch)
-        return JobHandle(self, request.job, watch)
+        return JobHandle(self, request.job, watch, body_hash=request.ticket.body_hash if request.keyed else None)
 
     def attach(self, job: str) -> JobHandle:
         """Take up a job by its id, wherever it was submitted. Asks nothing yet: an unknown id shows at first use."""
@@ -267,9 +276,10 @@ class Producer:
             now=self._clock(),
         )
 
-    def _abandon(self, exchange: Exchange, watch: Watch, reason: str) -> None:
-        if self._cancel_abandoned:
-            exchange.abandon(watch, reason)
+    def _abandon(self, exchange: Exchange, watch: Watch, request: Request) -> None:
+        """Nobody waits any more; a key lets somebody come back, so a job that has one goes on."""
+        if self._cancel_abandoned and not request.keyed:
+            exchange.abandon(watch, "its producer stopped waiting")
 
 
 def _over_nats(

@@ -12,7 +12,7 @@ from job_contracts.codec import ContractError, decode
 from job_contracts.jobs import Lane
 from job_contracts.results import Result
 from job_contracts.stream import Chunk, StreamEvent
-from producer_sdk.errors import IdempotencyConflict, PenstockError, Timeout
+from producer_sdk.errors import PenstockError, Timeout
 from producer_sdk.splice import Splice
 
 if TYPE_CHECKING:
@@ -84,11 +84,9 @@ class Watch:
     __slots__ = (
         "__weakref__",
         "_attended",
-        "body_hash",
         "due",
         "error",
         "job",
-        "keyed",
         "lane",
         "missed",
         "pause",
@@ -98,22 +96,18 @@ class Watch:
         "waiters",
     )
 
-    def __init__(
-        self, job: str, attended: set[Watch], *, token: str | None, body_hash: str | None, keyed: bool, missed: int
-    ) -> None:
+    def __init__(self, job: str, attended: set[Watch], *, token: str | None, missed: int, silence: float) -> None:
         self.job = job
         self.token = token
         """The submission's token; ``None`` until the desk has told it."""
-        self.body_hash = body_hash
         self.lane: Lane | None = None
-        self.keyed = keyed
         self.result: Result | None = None
         self.error: PenstockError | None = None
         self.waiters: list[asyncio.Future[Result]] = []
         self.readers: list[Reader] = []
         self.due = 0.0
         """Loop time at which the desk is asked for the result."""
-        self.pause = FIRST_SILENCE
+        self.pause = silence
         self.missed = missed
         """State of ``Replies.interruptions`` when this watch was last up to date."""
         self._attended = attended
@@ -162,9 +156,6 @@ class Watch:
         """The result came; the first one counts."""
         if self.done:
             return
-        if self.keyed and self.body_hash and result.body_hash and result.body_hash != self.body_hash:
-            self.fail(conflict(self.job))
-            return
         self.result = result
         if self.token is None:
             self.token = result.token
@@ -184,16 +175,6 @@ class Watch:
                 waiter.set_exception(error)
         for reader in self.readers:
             reader.fail(error)
-
-
-def conflict(job: str) -> IdempotencyConflict:
-    """The error for a key that was used for another request."""
-    return IdempotencyConflict(
-        "this idempotency key belongs to another request, which is untouched",
-        field="idempotency_key",
-        remedy="use another key, or repeat the request exactly as it was",
-        job=job,
-    )
 
 
 class Replies:
@@ -216,15 +197,14 @@ class Replies:
         """Watches somebody waits for."""
         self.interruptions = 0
 
-    def watch(self, job: str, *, token: str | None = None, body_hash: str | None = None, keyed: bool = False) -> Watch:
+    def watch(self, job: str, *, token: str | None = None) -> Watch:
         """The watch of a job; the one that exists already if somebody holds it."""
         place = subjects.live_job(self._project, job)[:-2]
         found = self._watches.get(place)
         if found is None:
             # Of a job that was submitted elsewhere everything so far was missed.
             missed = self.interruptions if token is not None else EVERYTHING
-            found = Watch(job, self.attended, token=token, body_hash=body_hash, keyed=keyed, missed=missed)
-            found.pause = self._silence
+            found = Watch(job, self.attended, token=token, missed=missed, silence=self._silence)
             self._watches[place] = found
         return found
 

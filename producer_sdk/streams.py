@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from job_contracts.jobs import JobStatus
 from job_contracts.stream import Queued, StreamEvent
-from producer_sdk.border import answered
+from producer_sdk.border import answered, same_request
 from producer_sdk.errors import NotFound, PenstockError, Timeout
 from producer_sdk.exchange import Exchange, unknown
 from producer_sdk.replies import Reader, Watch
@@ -35,11 +35,13 @@ class JobStream:
     Leaving the loop early closes the stream; ``aclose`` (or ``async with``) does it at once.
     """
 
-    def __init__(self, begin: Begin, *, job: str, timeout: float | None, owned: bool, fresh: bool) -> None:
+    def __init__(
+        self, begin: Begin, *, job: str, timeout: float | None, owned: bool, fresh: bool, body_hash: str | None
+    ) -> None:
         self.job = job
         """The job's id."""
         self._reader = Reader()
-        self._events = _follow(begin, self._reader, timeout, owned=owned, fresh=fresh)
+        self._events = _follow(begin, self._reader, timeout, owned=owned, fresh=fresh, body_hash=body_hash)
 
     def __aiter__(self) -> JobStream:
         return self
@@ -72,9 +74,12 @@ class JobStream:
 
 
 async def _follow(
-    begin: Begin, reader: Reader, timeout: float | None, *, owned: bool, fresh: bool
+    begin: Begin, reader: Reader, timeout: float | None, *, owned: bool, fresh: bool, body_hash: str | None
 ) -> AsyncGenerator[StreamEvent, None]:
-    """``owned``: closing early cancels the job. ``fresh``: it was submitted just now, so nothing was missed yet."""
+    """``owned``: closing early cancels the job. ``fresh``: it was submitted just now, so nothing was missed yet.
+
+    ``body_hash``: of the request, where a key names the job.
+    """
     loop = asyncio.get_running_loop()
     ends = loop.time() + timeout if timeout is not None else None
     exchange, watch = await begin(reader)
@@ -84,9 +89,10 @@ async def _follow(
         await following.start(fresh=fresh)
         yield Queued(job=watch.job)
         while True:
+            if reader.result is not None and body_hash is not None:
+                same_request(watch.job, reader.result.body_hash, body_hash)
             while reader.events:
-                event = reader.events.popleft()
-                yield event
+                yield reader.events.popleft()
             if reader.error is not None:
                 raise reader.error
             if reader.result is not None:

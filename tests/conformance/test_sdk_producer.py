@@ -26,9 +26,11 @@ from producer_sdk import (
     JobDead,
     JobExpired,
     JobFailed,
+    JobStream,
     NotFound,
     Producer,
     QueueFull,
+    StreamEvent,
     Timeout,
     TooLarge,
     UnknownRoute,
@@ -305,9 +307,12 @@ async def test_another_request_under_a_running_key_is_a_conflict(house: House, p
     house.stage.held = True
     job = await producer.submit(**HELLO, idempotency_key=key)
     async with house.producer() as other:
-        with pytest.raises(IdempotencyConflict) as caught:
-            _ = await other.submit(model="fast", messages="Something else", idempotency_key=key)
-        assert caught.value.field == "idempotency_key"
+        for who in (other, producer):
+            with pytest.raises(IdempotencyConflict) as caught:
+                _ = await who.submit(model="fast", messages="Something else", idempotency_key=key)
+            assert caught.value.field == "idempotency_key"
+            with pytest.raises(IdempotencyConflict):
+                await _all_of(who.stream(model="fast", messages="Something else", idempotency_key=key))
     house.stage.release()
     assert (await job).text == "Hello"
 
@@ -315,10 +320,17 @@ async def test_another_request_under_a_running_key_is_a_conflict(house: House, p
 async def test_another_request_under_a_finished_key_is_a_conflict(house: House, producer: Producer) -> None:
     key = f"finished-{producer._stem}"
     await producer.complete(**HELLO, idempotency_key=key)
+    kept = producer.attach((await producer.submit(**HELLO, idempotency_key=key)).id)
+    assert (await kept).text == "Hello"
     async with house.producer() as other:
-        with pytest.raises(IdempotencyConflict):
-            await other.complete(model="fast", messages="Something else", idempotency_key=key)
+        for who in (other, producer):
+            with pytest.raises(IdempotencyConflict):
+                await who.complete(model="fast", messages="Something else", idempotency_key=key)
     assert len(house.stage.received) == 1
+
+
+async def _all_of(stream: JobStream) -> list[StreamEvent]:
+    return [event async for event in stream]
 
 
 # -- parse
