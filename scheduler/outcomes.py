@@ -51,8 +51,8 @@ class Outcomes:
         for seq, outcome in early:
             entry = self._submissions.entries.get((outcome.project, outcome.job_id))
             if entry is None:
-                continue
-            if not self._superseded(outcome):
+                self._remove(seq)
+            elif not self._superseded(outcome):
                 self._replay(outcome)
                 self._apply(seq, outcome)
             else:
@@ -95,6 +95,8 @@ class Outcomes:
         entry = self._submissions.entries.get((outcome.project, outcome.job_id))
         if entry is not None:
             entry.outcome_seq = seq
+        else:
+            self._remove(seq)
         self._lifeline.ended(outcome.project, outcome.job_id, outcome.record.number)
         self._term.telemetry.emit(
             "attempt.ended", deployment=outcome.record.deployment, kind=outcome.failure.kind.value
@@ -114,6 +116,10 @@ class Outcomes:
             now,
         )
         self._term.wake.set()
+
+    def _remove(self, seq: int) -> None:
+        """The job has its result already: nobody else will ask for this outcome, or remove it."""
+        self._term.background.start(self._term.bus.delete(self._out, seq))
 
     def _set_aside(self, message: Message, stream: str, error: Exception) -> None:
         self._term.telemetry.emit("outcomes.unreadable", WARNING, stream=stream, seq=message.seq)

@@ -85,8 +85,12 @@ class Settling:
             await self._bus.delete(self._submit, seq)
             self._submissions.deleted(seq)
         while self._outcomes:
-            await self._bus.delete(self._out, self._outcomes[-1])
-            self._outcomes.pop()
+            seq = self._outcomes.pop()  # at once: while the broker is asked, further ones are added behind it
+            try:
+                await self._bus.delete(self._out, seq)
+            except BusError:
+                self._outcomes.append(seq)
+                raise
 
     @staticmethod
     def _fact(project: str, job: str, settlement: Settlement) -> Settled:

@@ -66,6 +66,26 @@ async def test_a_failed_attempt_is_requeued_to_the_next_deployment_with_its_hist
     await demo.settled()
 
 
+async def test_the_outcomes_of_many_failures_at_once_are_all_removed(demo: World) -> None:
+    await demo.pool("alpha", lambda _: Failure(kind=FailureKind.BAD_REQUEST, message="no"))
+    for number in range(100):
+        await demo.submit(f"a-{number}")
+    for number in range(100):
+        assert (await demo.result(f"a-{number}")).state is JobState.FAILED
+    await demo.settled()
+
+
+async def test_an_outcome_that_comes_after_its_jobs_result_is_removed(demo: World) -> None:
+    pool = await demo.pool("alpha", lambda _: None)
+    await demo.submit("a-1")
+    await eventually(lambda: pool.seen)
+    await pool.succeed(pool.seen[0], "done")
+    await demo.result("a-1")
+    await demo.settled()
+    await pool.fail(pool.seen[0], Failure(kind=FailureKind.CANCELLED, message="stopped"))
+    await demo.settled()
+
+
 async def test_a_failure_that_is_the_jobs_own_is_reported_at_once(demo: World) -> None:
     pool = await demo.pool("alpha", lambda _: Failure(kind=FailureKind.BAD_REQUEST, message="no", field="x"))
     await demo.pool("beta")
