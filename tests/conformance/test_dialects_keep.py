@@ -111,15 +111,19 @@ def said(conversation: Conversation) -> list[Said]:
 
 def _arguments(text: str) -> str:
     try:
-        value = json.loads(text) if text.strip() else {}
+        value = json.loads(text, parse_constant=_no_number) if text.strip() else {}
     except ValueError:
         value = text.strip()
     return json.dumps(value if isinstance(value, dict) else {"arguments": value}, sort_keys=True)
 
 
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
+
+
 def _result(text: str) -> str:
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_no_number)
     except ValueError:
         return text.strip()
     if isinstance(value, dict) and len(value) == 1 and isinstance(value.get("output"), str):

@@ -6,7 +6,7 @@ message and come first in it, ``max_tokens`` must be there, and reasoning goes b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from pydantic_core import to_json
 
@@ -267,7 +267,7 @@ class _Messages:
             self._messages.append({"role": "user", "content": content})
             return
         blocks = self._blocks(content, at)
-        if last is not None and _holds_results(last):
+        if _holds_results(last):
             last["content"] += blocks
         elif blocks:
             self._messages.append({"role": "user", "content": blocks})
@@ -343,7 +343,7 @@ class _Messages:
         if turn.is_error:
             result["is_error"] = True
         last = self._messages[-1] if self._messages else None
-        if last is not None and _holds_results(last):
+        if _holds_results(last) and last["content"][-1]["type"] == "tool_result":
             last["content"].append(result)
         else:
             self._messages.append({"role": "user", "content": [result]})
@@ -363,7 +363,7 @@ class _Messages:
             self._losses.add("rewritten", "messages", "blanks at the end of the last assistant turn are cut off")
 
 
-def _holds_results(message: dict[str, Any] | None) -> bool:
+def _holds_results(message: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
     return (
         message is not None
         and message["role"] == "user"

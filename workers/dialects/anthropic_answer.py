@@ -80,7 +80,7 @@ class MessageReader(Reader):
         elif kind == "tool_use":
             draft.call(index, id=block.get("id"), name=block["name"])
             given = block.get("input")
-            self._inputs[index] = to_json(given).decode() if given else ""
+            self._inputs[index] = to_json(given, inf_nan_mode="null").decode() if given else ""
         elif kind == "thinking":
             draft.reasoning(block.get("thinking") or "")
             if signature := block.get("signature"):

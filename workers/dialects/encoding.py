@@ -276,7 +276,7 @@ def objects(arguments: str, losses: Losses, field: str) -> dict[str, Any]:
     if not text:
         return {}
     try:
-        value = from_json(text)
+        value = from_json(text, allow_inf_nan=False)
     except ValueError:
         value = text
     if isinstance(value, dict):

@@ -331,6 +331,9 @@ class _Contents:
         images = self._images(turn, at)
         if images and self._quirks.result_images:
             response["parts"], images = images, []
+            shown = [isinstance(part, ImagePart) for part in turn.content]
+            if shown != sorted(shown):
+                self._losses.add("rewritten", f"messages[{at}].content", "a result's text is sent before its images")
         # Results stay together at the front, pictures that belong to them follow.
         place = sum("functionResponse" in part for part in parts)
         parts.insert(place, {"functionResponse": response})
@@ -354,7 +357,7 @@ class _Contents:
             self._losses.add("merged", f"messages[{at}].content", "text parts of a result are joined")
         if not turn.is_error and text.lstrip()[:1] == "{":
             try:
-                value = from_json(text)
+                value = from_json(text, allow_inf_nan=False)
             except ValueError:
                 value = None
             if isinstance(value, dict):

@@ -101,7 +101,7 @@ class ContentReader(Reader):
             if call.get("willContinue") or call.get("partialArgs"):
                 self._growing = {}
             else:
-                draft.arguments(self._calls, to_json(call.get("args") or {}).decode())
+                draft.arguments(self._calls, to_json(call.get("args") or {}, inf_nan_mode="null").decode())
                 return
         if self._growing is None:
             return
@@ -112,7 +112,7 @@ class ContentReader(Reader):
 
     def _close_growing(self) -> None:
         if self._growing is not None:
-            self.draft.arguments(self._calls, to_json(self._growing).decode())
+            self.draft.arguments(self._calls, to_json(self._growing, inf_nan_mode="null").decode())
             self._growing = None
 
     def _read_usage(self, told: Any) -> Usage:

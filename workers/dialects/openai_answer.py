@@ -137,7 +137,7 @@ class ChatReader(Reader):
         self.draft.call(key, id=call_id, name=name)
         arguments = function.get("arguments")
         if arguments is not None and not isinstance(arguments, str):
-            arguments = to_json(arguments).decode()
+            arguments = to_json(arguments, inf_nan_mode="null").decode()
         self.draft.arguments(key, arguments or "")
         self._last_call = key
 

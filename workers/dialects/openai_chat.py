@@ -229,23 +229,28 @@ class _Messages:
         calls: list[dict[str, Any]] = []
         reasoning: list[ReasoningPart] = []
         refusals: list[str] = []
+        reordered = False
         for part in turn.content:
             match part:
                 case TextPart():
                     texts.append(part.text)
-                    if calls:
-                        self._losses.add("rewritten", f"messages[{at}].content", "text after a call is sent before it")
+                    reordered = reordered or bool(calls or refusals)
                 case ToolCallPart():
                     calls.append(self._call(part, at))
                 case ReasoningPart():
                     reasoning.append(part)
                 case RefusalPart():
                     refusals.append(part.text)
+                    reordered = reordered or bool(calls)
+        if reordered:
+            self._losses.add("rewritten", f"messages[{at}].content", "text is sent first, then refusals, then calls")
         self._put_texts(message, texts, at)
         if reasoning:
             self._put_reasoning(message, reasoning, at)
         if refusals:
             message["refusal"] = "".join(refusals)
+            if len(refusals) > 1:
+                self._losses.add("merged", f"messages[{at}].refusal", "refusals are joined")
         if calls:
             message["tool_calls"] = calls
         elif not texts and not refusals:

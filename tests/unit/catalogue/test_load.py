@@ -58,6 +58,26 @@ def test_dated_names_find_their_family(provider: str, model: str, window: int, f
     assert (row.name, row.context_window, row.family) == (model, window, family)
 
 
+@pytest.mark.parametrize(
+    ("model", "thinking", "sampling"),
+    [
+        ("claude-opus-5", "adaptive", True),
+        ("claude-sonnet-4-6", "adaptive", True),
+        ("claude-opus-4-8-20260501", "adaptive", True),
+        ("claude-sonnet-4-5-20250929", "budget", True),
+        ("claude-haiku-4-5", "budget", True),
+        ("claude-sonnet-4-20250514", "budget", False),
+        ("claude-opus-4-20250514", "budget", False),
+        ("claude-3-7-sonnet-latest", "budget", False),
+        ("claude-3-5-haiku-latest", "none", False),
+    ],
+)
+def test_generations_of_a_model_are_told_apart(model: str, thinking: str, sampling: bool) -> None:
+    row = providers()["anthropic"]
+    quirks = quirks_of(row, row.model(model))
+    assert (quirks.thinking, quirks.one_sampling) == (thinking, sampling)
+
+
 def test_a_new_provider_is_one_file(tmp_path: Path) -> None:
     (tmp_path / "new.toml").write_text(PLAIN + '[[models]]\nname = "m*"\nquirks = { stop_max = 2 }\n')
     row = providers(tmp_path)["new"]
