@@ -12,7 +12,7 @@ from catalogue.rows import ProviderRow
 from runtime.bus.port import Bus
 from runtime.clock import Clock
 from runtime.service import Startable
-from runtime.settings import Config
+from runtime.settings import Config, Provider, Workers
 from runtime.telemetry import Telemetry
 from workers.auth import credentials
 from workers.books import Books
@@ -83,18 +83,12 @@ def assemble(
         message = f"there is no provider {pool!r} in the configuration (there are: {', '.join(config.providers)})"
         raise WrongPool(message)
     settings, shard = config.workers, config.scheduler.shard
-    row = row_of(pool, provider, catalogue)
-    upstream = Upstream(
-        transport or AiohttpTransport(keep_alive=settings.keep_alive),
-        row,
-        credentials(row, provider.key),
-        max_bytes=settings.max_response,
-    )
     streams = Streams(bus, telemetry, coalesce=settings.coalesce, enough=settings.coalesce_bytes)
+    row = row_of(pool, provider, catalogue)
     endpoint = Endpoint(
         row=row,
         dialect=dialects[row.dialect],
-        upstream=upstream,
+        upstream=_upstream(row, provider, settings, transport),
         smoothing=Smoothing(provider, enabled=settings.smoothing),
         streams=streams,
         clock=clock,
@@ -122,4 +116,15 @@ def assemble(
         settings=settings,
     )
     heartbeats = Heartbeats(bus, telemetry, working, pool=pool, worker=worker, every=settings.beat_every)
-    return Worker(streams=streams, books=books, heartbeats=heartbeats, pool=working, upstream=upstream)
+    return Worker(streams=streams, books=books, heartbeats=heartbeats, pool=working, upstream=endpoint.upstream)
+
+
+def _upstream(
+    row: ProviderRow, provider: Provider, settings: Workers, transport: httpx.AsyncBaseTransport | None
+) -> Upstream:
+    return Upstream(
+        transport or AiohttpTransport(keep_alive=settings.keep_alive),
+        row,
+        credentials(row, provider.key),
+        max_bytes=settings.max_response,
+    )

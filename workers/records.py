@@ -19,6 +19,7 @@ __all__ = [
     "known_usage",
     "outcome_of",
     "partial_usage",
+    "placed",
     "pointer_of",
     "result_of",
     "settlement_of",

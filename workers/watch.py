@@ -35,10 +35,6 @@ class Watch:
             self._timer.cancel()
             self._timer = self._loop.call_at(self._due, self._ring)
 
-    def relax(self) -> None:
-        """From now on only the end counts."""
-        self._due, self._kind = self._end, self._end_kind
-
     def stop(self) -> None:
         """Ring no more."""
         if self._timer is not None:
