@@ -195,7 +195,7 @@ class Attempt:
             if self._was_error_answer:  # only its description was cut short
                 raise CallFailed(self._error(target)) from None
             # An answer whose end had come before the connection broke is whole.
-            whole = self._decoder.finish() if self._decoder is not None and self._decoder.complete else None
+            whole = self._decoder.finish() if self._decoder is not None else None
             if isinstance(whole, Decoded):
                 return whole
             raise
