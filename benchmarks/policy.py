@@ -1,7 +1,7 @@
 """What the scheduler's policy costs: CPU per job in a steady state, and memory and pace with a backlog.
 
-    python -m benchmarks.policy                      # 40,000 jobs through, in batches of 50
-    python -m benchmarks.policy --backlog 1000000    # and what a million queued jobs take
+python -m benchmarks.policy                      # 40,000 jobs through, in batches of 50
+python -m benchmarks.policy --backlog 1000000    # and what a million queued jobs take
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ def main() -> None:
         seconds = time.process_time() - began
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         gc.enable()
-        print(f"backlog of {asked.backlog:,}: {(after - before) * 1024 / asked.backlog:,.0f} B a job (its strings included)")
+        size = (after - before) * 1024 / asked.backlog
+        print(f"backlog of {asked.backlog:,}: {size:,.0f} B a job (its strings included)")
         print(f"to queue one: {seconds / asked.backlog * 1e6:6.1f} µs (making the fact included)")
         print(f"from the backlog: {through(made, asked.jobs, arriving=False):6.1f} µs a job")
 

@@ -94,10 +94,9 @@ class Aftermath:
         counts = story.last is not None and story.last.permits.counts
         if not counts:
             story.waits += 1
-        if step.returns:
-            story.returns += 1
-            story.owes = not job.tenant.retries.spend(now)
-        elif counts:
+        story.returns += step.returns
+        story.owes = step.paid and not job.tenant.retries.spend(now)
+        if counts and not step.paid:
             job.tenant.retries.note(now)
         if story.owes:
             self._backlog.wait_for_budget(job, story, step.delay, now)

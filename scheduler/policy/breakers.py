@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from scheduler.policy.buckets import NEVER
 
 if TYPE_CHECKING:
-    from scheduler.policy.rules import Bench
+    from scheduler.policy.rules import BreakerRule
 
 
 class Breaker:
@@ -19,7 +19,7 @@ class Breaker:
 
     __slots__ = ("_bench", "_breaker", "_quarantine", "_row", "_times", "probing", "until", "why")
 
-    def __init__(self, breaker: Bench, quarantine: Bench) -> None:
+    def __init__(self, breaker: BreakerRule, quarantine: BreakerRule) -> None:
         self._breaker = breaker
         self._quarantine = quarantine
         self._bench = breaker
@@ -73,7 +73,7 @@ class Breaker:
         if probe:
             self.probing = False
 
-    def _open(self, bench: Bench, why: str, now: float, *, probe: bool = True) -> None:
+    def _open(self, bench: BreakerRule, why: str, now: float, *, probe: bool = True) -> None:
         if bench is not self._bench:
             self._times = 0
         self._bench = bench

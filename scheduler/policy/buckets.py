@@ -154,9 +154,10 @@ class Bucket:
         if (limit.window, limit.skew) != (self.limit.window, self.limit.skew):
             self._epoch = int(now * (EPOCHS - 1) // (limit.window + limit.skew))
             self._room = [0.0] * EPOCHS
+        grown = self.size if self.grown else 0.0
         self.limit = limit
         self._base = burst(limit)
-        self.size = max(self._base, min(self.size, limit.amount / 2))
+        self.size = max(self._base, min(grown, limit.amount / 2))
         self.rate = refill(limit, self.size)
         self.level = min(self.level, self.size - self.pending)
 

@@ -159,8 +159,9 @@ class Domain:
         elif self._reset_at > now:
             pause = max(pause, min(self._reset_at - now, self._pace.max_limited))
         self.close(now + pause, "the provider refused a call (429)")
-        for bucket in self.buckets.values():
-            bucket.correct(0.0, now)
+        for unit, bucket in self.buckets.items():
+            # One call finds out whether it is open again; a burst would find out the hard way.
+            bucket.correct(1.0 if unit == "requests" else 0.0, now)
 
     def served(self) -> None:
         """A call succeeded: the next refusal is the first again."""

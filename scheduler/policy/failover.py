@@ -69,12 +69,17 @@ class Case:
 
 @dataclass(slots=True, frozen=True)
 class Requeue:
-    """Back into the queue, eligible after ``delay`` seconds; ``returns`` if it goes where it has failed before."""
+    """Back into the queue, eligible after ``delay`` seconds.
+
+    ``returns`` if it goes where it has failed before; ``paid`` if that is to come out of its project's retry budget:
+    what waits for a breaker to close repeats nothing meanwhile, and what goes elsewhere is no repetition.
+    """
 
     delay: float
     tried: int
     barred: int
     returns: bool = False
+    paid: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -119,10 +124,9 @@ def _switch(case: Case, pace: Pace) -> Requeue | Conclude:
     delay = backoff(case.job, case.returns, pace)
     if case.failure.retry_after is not None:
         delay = max(delay, min(case.failure.retry_after, pace.max_limited))
-    if not untried:
-        # Every place has had its turn: a new round over all of them.
-        return Requeue(delay, 0, barred, returns=True)
-    return Requeue(delay, tried, barred, returns=True)
+    paid = bool(open_to & ~case.benched)
+    # Once every place has had its turn, a new round begins over all of them.
+    return Requeue(delay, tried if untried else 0, barred, returns=True, paid=paid)
 
 
 def _hopeless(case: Case) -> int:

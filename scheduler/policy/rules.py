@@ -81,7 +81,7 @@ class ProjectRule:
 
 
 @dataclass(slots=True, frozen=True)
-class Bench:
+class BreakerRule:
     """How long something is left alone: first ``open_for`` seconds, doubled each time up to ``max_open``."""
 
     failures: int
@@ -120,8 +120,8 @@ class Rules:
     pools: Mapping[str, int | None] = field(default_factory=dict)
     """By provider: calls at once that the operator allows, ``None`` for as many as there are workers' slots."""
     shares: Mapping[Lane, float] = field(default_factory=lambda: {"rt": 0.6, "std": 0.25, "batch": 0.1, "bg": 0.05})
-    breaker: Bench = Bench(failures=5, open_for=5.0, max_open=120.0)
-    quarantine: Bench = Bench(failures=1, open_for=30.0, max_open=900.0)
+    breaker: BreakerRule = BreakerRule(failures=5, open_for=5.0, max_open=120.0)
+    quarantine: BreakerRule = BreakerRule(failures=1, open_for=30.0, max_open=900.0)
     max_worker_deaths: int = 2
     default_deadline: float = 86_400.0
     pace: Pace = Pace()
@@ -162,7 +162,7 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
         },
         pools={name: provider.concurrency for name, provider in config.providers.items()},
         shares={lane: scheduler.lanes[lane].share if lane in scheduler.lanes else 0.01 for lane in LANES},
-        breaker=Bench(scheduler.breaker.failures, scheduler.breaker.open_for, scheduler.breaker.max_open),
+        breaker=BreakerRule(scheduler.breaker.failures, scheduler.breaker.open_for, scheduler.breaker.max_open),
         max_worker_deaths=scheduler.max_worker_deaths,
         default_deadline=scheduler.default_deadline,
     )

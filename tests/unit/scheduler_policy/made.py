@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from job_contracts.chat import Usage
@@ -10,22 +11,22 @@ from job_contracts.jobs import JobState
 from job_contracts.results import AttemptRecord
 from scheduler.policy.board import Board
 from scheduler.policy.decisions import Abort, Decision, Dispatch, Finish
-from scheduler.policy.facts import AttemptEnded, CancelAsked, PoolSeen, Settled, Submitted
+from scheduler.policy.facts import AttemptEnded, CancelAsked, InFlight, PoolSeen, Settled, Submitted
 from scheduler.policy.rules import DeploymentRule, DomainRule, Limit, ProjectRule, RouteRule, Rules
 
 PLENTY = 10_000
 
 
 def rules(
-    routes: dict[str, tuple[str, ...]] | None = None,
+    routes: Mapping[str, tuple[str, ...]] | None = None,
     *,
-    limits: dict[str, tuple[Limit, ...]] | None = None,
-    concurrency: dict[str, int] | None = None,
-    facts: dict[str, dict[str, Any]] | None = None,
-    projects: dict[str, ProjectRule] | None = None,
+    limits: Mapping[str, tuple[Limit, ...]] | None = None,
+    concurrency: Mapping[str, int] | None = None,
+    facts: Mapping[str, dict[str, Any]] | None = None,
+    projects: Mapping[str, ProjectRule] | None = None,
     max_attempts: int = 5,
     expected_output: int = 100,
-    domains: dict[str, str] | None = None,
+    domains: Mapping[str, str] | None = None,
     **further: Any,
 ) -> Rules:
     """Rules over ``routes``; one domain a provider unless ``domains`` puts a deployment into one of its own."""
@@ -106,7 +107,12 @@ def failure(kind: FailureKind = FailureKind.SERVER_ERROR, **over: Any) -> Failur
 
 
 def ended(
-    of: Dispatch, kind: FailureKind = FailureKind.SERVER_ERROR, *, called: bool = True, usage: Usage | None = None, **over: Any
+    of: Dispatch,
+    kind: FailureKind = FailureKind.SERVER_ERROR,
+    *,
+    called: bool = True,
+    usage: Usage | None = None,
+    **over: Any,
 ) -> AttemptEnded:
     """That attempt failed."""
     why = failure(kind, **over)
@@ -137,4 +143,11 @@ def settled(of: Finish) -> Settled:
 
 def cancel(of: Submitted, **over: Any) -> CancelAsked:
     """Its producer wants it stopped."""
-    return CancelAsked(**({"project": of.project, "job": of.job, "token": of.token, "reason": "changed my mind"} | over))
+    return CancelAsked(
+        **({"project": of.project, "job": of.job, "token": of.token, "reason": "changed my mind"} | over)
+    )
+
+
+def in_flight(of: Dispatch) -> InFlight:
+    """What its assignment in WORK says."""
+    return InFlight(of.project, of.job, of.attempt, of.deployment, of.input_tokens, of.output_tokens, of.history)

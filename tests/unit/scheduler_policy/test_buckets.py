@@ -1,7 +1,8 @@
 """What may be taken from a bucket, however takes, commits and acknowledgements interleave.
 
-Caught here: a refill that ignores unacknowledged grants (rule R6 of the fence), a rate without the burst or the skew taken
-off, a refund above the size, a clamp that starves a large request, a rate that rises together with a shrinking bucket.
+Caught here: a refill that ignores unacknowledged grants, a rate without the burst or the skew taken off, a refund above
+the size or out of a window that has spent it, a clamp that starves a large request, a rate that rises together with a
+shrinking bucket.
 """
 
 from __future__ import annotations
@@ -28,12 +29,14 @@ limits = st.builds(
     skew=st.sampled_from([0.0, 1.0, 5.0]),
 )
 steps = st.lists(
-    st.tuples(st.floats(0.0, 3.0), st.floats(0.0, 1.0), st.floats(0.0, 2.0), st.floats(0.0, 1.0)), min_size=1, max_size=60
+    st.tuples(st.floats(0.0, 3.0), st.floats(0.0, 1.0), st.floats(0.0, 2.0), st.floats(0.0, 1.0)),
+    min_size=1,
+    max_size=60,
 )
 
 
 def admitted(limit: Limit, taken: Sequence[Step], *, most: float) -> tuple[Bucket, list[tuple[float, float]]]:
-    """Take greedily: wait as long as the bucket says before each. ``most`` is the largest amount, as share of the limit."""
+    """Take greedily, waiting as long as the bucket says. ``most`` is the largest amount, as share of the limit."""
     bucket, now = Bucket(limit), 0.0
     committed: list[tuple[float, float]] = []
     open_until: list[tuple[float, float]] = []
@@ -168,7 +171,9 @@ def test_a_grant_that_was_never_stored_comes_back_whole() -> None:
 
 
 refunds = st.lists(
-    st.tuples(st.floats(0.0, 1.0), st.floats(0.01, 1.0), st.floats(0.0, 1.0), st.floats(0.0, 20.0)), min_size=5, max_size=80
+    st.tuples(st.floats(0.0, 1.0), st.floats(0.01, 1.0), st.floats(0.0, 1.0), st.floats(0.0, 20.0)),
+    min_size=5,
+    max_size=80,
 )
 
 
@@ -232,9 +237,7 @@ def test_a_tiny_limit_is_slow_but_never_stuck_and_never_exceeded(amount: float) 
 
 
 @given(silence=st.floats(0, 30), pause=st.floats(0, 5))
-def test_a_successor_and_its_predecessor_together_stay_within_the_bound(
-    silence: float, pause: float
-) -> None:
+def test_a_successor_and_its_predecessor_together_stay_within_the_bound(silence: float, pause: float) -> None:
     limit = Limit("tokens", 1000.0, 10.0, 0.1, 0.0)
     old, committed = Bucket(limit), []
     for step in range(20):

@@ -1,7 +1,7 @@
 """A small pure world around a board: a broker that takes its time, workers, providers that fail, producers that cancel.
 
-Time is simulated; chance comes from one seeded generator. Every call to the board is logged, so that it can be replayed;
-every commit is logged, so that windows can be audited; every result record is create-only, as the broker's are.
+Time is simulated; chance comes from one seeded generator. Every call to the board is logged, so that it can be
+replayed; every commit is logged, so that windows can be audited; every result record is create-only, as the broker's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from job_contracts.failures import FailureKind
 from job_contracts.jobs import JobState
 from scheduler.policy.board import Board
 from scheduler.policy.decisions import Abort, Decision, Dispatch, Finish
-from scheduler.policy.facts import AttemptEnded, Fact, InFlight, Submitted
+from scheduler.policy.facts import AttemptEnded, Fact, Submitted
 from scheduler.policy.failover import NOTHING_SPENT
 from tests.unit.scheduler_policy import made
 
@@ -230,10 +230,10 @@ class Trial:
             if key not in self.results:
                 self.tell(fact)
         for dispatch in list(self.live.values()):
-            self.tell(in_flight(dispatch))
-        for key, fact in self.outcomes.items():
-            if key not in self.results and (key[0], key[1], fact.attempt + 1) not in self.live:
-                self.tell(fact)
+            self.tell(made.in_flight(dispatch))
+        for key, outcome in self.outcomes.items():
+            if key not in self.results and (*key, outcome.attempt + 1) not in self.live:
+                self.tell(outcome)
 
     def run_workers(self, until: float) -> None:
         """Nobody leads: calls go on, results are written, outcomes wait to be read."""
@@ -243,11 +243,6 @@ class Trial:
             do()
         self.now = until
         self.leaderless = False
-
-
-def in_flight(of: Dispatch) -> InFlight:
-    """What its assignment in WORK says."""
-    return InFlight(of.project, of.job, of.attempt, of.deployment, of.input_tokens, of.output_tokens, of.history)
 
 
 def replay(log: list[tuple[str, Any, float]], board: Board, *, ask: bool = False) -> Iterator[tuple[float, Decision]]:
