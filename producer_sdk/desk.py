@@ -21,7 +21,7 @@ from job_contracts.desk import (
 )
 from job_contracts.jobs import JobStatus
 from producer_sdk.border import refused
-from producer_sdk.errors import PenstockError, Unreachable
+from producer_sdk.errors import Forbidden, PenstockError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +49,7 @@ class Desk:
         self._transport = transport
         self._timeout = timeout
         self._hello: Hello | None = None
+        self._forbidden: Forbidden | None = None
         self._hello_at = 0.0
         self._hello_next = 0.0
         self._hello_asked: asyncio.Task[Hello | None] | None = None
@@ -58,16 +59,20 @@ class Desk:
     # -- what this project may do
 
     async def hello(self) -> Hello | None:
-        """What the desk said last, asked anew in the background when that is old; ``None`` if it does not answer."""
+        """What the desk said last, asked anew in the background when that is old; ``None`` if it does not answer.
+
+        Raises Forbidden if it said that this project may do nothing.
+        """
         now = asyncio.get_running_loop().time()
         if self._hello is not None:
             if now - self._hello_at > HELLO_VALID:
                 self._ask_hello(now)
             return self._hello
         asking = self._ask_hello(now)
-        if asking is None:
-            return None
-        await asyncio.wait({asking}, timeout=HELLO_PATIENCE)
+        if asking is not None:
+            await asyncio.wait({asking}, timeout=HELLO_PATIENCE)
+        if self._forbidden is not None:
+            raise self._forbidden
         return self._hello
 
     async def hello_anew(self, *, older_than: float) -> Hello | None:
@@ -89,8 +94,12 @@ class Desk:
     async def _fetch_hello(self) -> Hello | None:
         try:
             hello = await self._ask("hello", None, Hello)
+        except Forbidden as error:
+            self._hello, self._forbidden = None, error
+            return None
         except PenstockError:
             return None
+        self._forbidden = None
         self._hello, self._hello_at = hello, asyncio.get_running_loop().time()
         self._hello_next = 0.0
         return hello

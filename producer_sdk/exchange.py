@@ -25,6 +25,7 @@ from producer_sdk.errors import (
     InvalidRequest,
     NotFound,
     PenstockError,
+    Refused,
     TooLarge,
     UnknownRoute,
     Unreachable,
@@ -83,12 +84,14 @@ class Exchange:
         self._stirred = asyncio.Event()
         self._sweeper: asyncio.Task[None] | None = None
         self._process = os.getpid()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
     # -- life
 
     async def open(self) -> None:
         """Connect. Raises Unreachable or Forbidden."""
+        self._loop = asyncio.get_running_loop()
         await self.transport.open(self.stem, self.replies, timeout=self.patience.connect)
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep_for_ever())
 
@@ -110,11 +113,13 @@ class Exchange:
             await asyncio.wait(leftover, timeout=CLOSING)
 
     def check_usable(self) -> None:
-        """Raise Closed after ``close``, or in a process that was forked from the one that connected."""
+        """Raise Closed after ``close``, on another event loop, or in a process forked from the one that connected."""
         if self._closed:
             raise Closed("the producer is closed", remedy="make a new one")
         if self._process != os.getpid():
             raise Closed("the producer was opened in another process", remedy="make one after the fork")
+        if self._loop is not asyncio.get_running_loop():
+            raise Closed("the producer was opened on another event loop", remedy="make one on each loop")
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run something in the background; ``close`` waits for it."""
@@ -182,7 +187,7 @@ class Exchange:
         """After a keyed submission: find out whose job it is now. Without an answer it is taken for ours."""
         try:
             found = await self.find(watch.job)
-        except Unreachable:
+        except (Refused, Unreachable):
             return
         if watch.error is not None:
             raise watch.error
@@ -243,7 +248,9 @@ class Exchange:
         watch.pause = self.patience.silence
         try:
             await self._ask_results([watch])
-        except Unreachable:
+        except (Closed, Forbidden):
+            raise
+        except PenstockError:
             watch.due = 0.0
 
     async def find(self, job: str) -> JobStatus | Result | None:

@@ -134,6 +134,8 @@ class NatsTransport:
             if not connecting.done():
                 raise self._no_access() if refused.is_set() else self._no_connection(timeout)
             connecting.result()
+            if self._closing:
+                raise Closed("the producer was closed while it connected")
             self._client = client
             await client.subscribe(f"{self._inbox}.*", cb=self._on_answer)
             for subject in list(self._subjects):

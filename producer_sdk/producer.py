@@ -115,6 +115,7 @@ class Producer:
         opening = self._opening
         if opening is None or opening.done():
             opening = self._opening = asyncio.ensure_future(self._open())
+            opening.add_done_callback(_heeded)
         return await asyncio.shield(opening)
 
     async def _open(self) -> Exchange:
@@ -280,6 +281,12 @@ class Producer:
         """Nobody waits any more; a key lets somebody come back, so a job that has one goes on."""
         if self._cancel_abandoned and not request.keyed:
             exchange.abandon(watch, "its producer stopped waiting")
+
+
+def _heeded(opening: asyncio.Future[Exchange]) -> None:
+    """Whoever waited for the connection may be gone when it fails: that is no error nobody looked at."""
+    if not opening.cancelled():
+        opening.exception()
 
 
 def _over_nats(

@@ -79,6 +79,8 @@ class Stage:
         self._lanes = lanes
         self._max_message = max_message
         self._max_body = max_body
+        self.forbids = False
+        """Whether the desk says that the project may do nothing."""
         self._open: dict[str, Received] = {}
         self._records: dict[str, bytes] = {}
         self._bodies: dict[tuple[str, int], bytes] = {}
@@ -123,6 +125,10 @@ class Stage:
             return False
         self._bodies[job_id, index] = data
         return True
+
+    def has_piece(self, job_id: str, index: int) -> bool:
+        """Whether a piece of a large body is there."""
+        return (job_id, index) in self._bodies
 
     def cancelled(self, cancel: Cancel) -> None:
         """A cancel; it counts only with the submission's own token."""
@@ -174,6 +180,8 @@ class Stage:
             return _refusal(FailureKind.BAD_REQUEST, "there is no such thing")
 
     def _hello(self) -> bytes | None:
+        if self.forbids:
+            return _refusal(FailureKind.FORBIDDEN, f"there is no project {self.project!r}")
         if self.routes is None:
             return None
         return encode(

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from appliance.users import project_user
 from job_contracts import subjects
 from job_contracts.codec import decode
-from job_contracts.jobs import Cancel
+from job_contracts.jobs import Cancel, Ticket
 from producer_sdk.testing.stage import Stage
 from runtime.broker import Broker, BrokerConfig, BrokerUser
 from runtime.bus import BusSettings, NatsBus, connect
@@ -79,6 +79,8 @@ class StandIn:
         """Whether the desk answers."""
         self._out: asyncio.Queue[tuple[str, str, bytes]] = asyncio.Queue()
         self._seqs: dict[str, int] = {}
+        self._waiting: dict[str, tuple[bytes, str]] = {}
+        """Large jobs whose pieces have not all been read."""
         self._tails: list[Tail] = []
         self._desk: list[Subscription] = []
         self._pump: asyncio.Task[None] | None = None
@@ -124,12 +126,23 @@ class StandIn:
 
     def _on_piece(self, message: Message) -> None:
         subject, _, index = message.subject.rpartition(".")
-        self.stage.piece(subjects.project_and_job(subject)[1], int(index), message.data)
+        _, job = subjects.project_and_job(subject)
+        self.stage.piece(job, int(index), message.data)
+        if job in self._waiting:
+            self._begin(job, *self._waiting.pop(job))
 
     def _on_submission(self, message: Message) -> None:
         _, job = subjects.project_and_job(message.subject)
         self._seqs[job] = message.seq
-        self.stage.submitted(job, message.data, (message.headers or {}).get(subjects.H_TICKET))
+        self._begin(job, message.data, (message.headers or {})[subjects.H_TICKET])
+
+    def _begin(self, job: str, body: bytes, header: str) -> None:
+        ref = decode(Ticket, header).blob
+        if ref is not None and not all(self.stage.has_piece(job, index) for index in range(ref.chunks)):
+            # Stored before the submission, but read from another stream.
+            self._waiting[job] = (body, header)
+            return
+        self.stage.submitted(job, body, header)
         if job in self.stage.finished:
             self._out.put_nowait(("done", job, b""))
 

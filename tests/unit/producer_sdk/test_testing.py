@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
 from job_contracts.failures import FailureKind
 from job_contracts.jobs import Job
-from producer_sdk import Forbidden, JobExpired, JobFailed, Producer, UnknownRoute, Unreachable
+from producer_sdk import Closed, Forbidden, JobExpired, JobFailed, Producer, UnknownRoute, Unreachable
 from producer_sdk.testing import FakeGateway, Reply, calls, fails, says, silence
 from tests.support.eventually import eventually
 
@@ -108,3 +109,23 @@ async def test_everything_stops_with_it() -> None:
         job = await producer.submit(model="m", messages="x")
     with pytest.raises(Exception, match="closed"):
         await job.result(1)
+
+
+async def test_a_desk_that_forbids_the_project_stops_the_job_before_it_is_sent(gateway: FakeGateway) -> None:
+    gateway.stage().forbids = True
+    producer = gateway.producer()
+    with pytest.raises(Forbidden):
+        await producer.complete(model="m", messages="x")
+    assert gateway.jobs == []
+
+
+def test_a_producer_of_another_loop_says_so() -> None:
+    with FakeGateway() as gateway:
+        producer = gateway.producer()
+
+        async def use() -> str:
+            return (await producer.complete(model="m", messages="x")).text
+
+        assert asyncio.run(use()) == "x"
+        with pytest.raises(Closed, match="another event loop"):
+            asyncio.run(use())
