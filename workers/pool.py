@@ -33,7 +33,8 @@ FETCH_EXPIRES = 5.0
 GATHER = 0.002
 """Seconds to wait for more free slots when there are few: a request for each single slot would cost more."""
 _FEW = 8
-_MAX_ABORTED = 10_000
+_REMEMBERED = 10_000
+"""Attempt ids kept of those that were aborted before they came, and of those that were answered for."""
 HAND_BACK_WITHIN = 8.0
 """Seconds to report what was handed back."""
 _BLOB_TRIES = 3
@@ -67,6 +68,7 @@ class Pool(Duty):
         self._in_hand: dict[str, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._aborted: OrderedDict[str, None] = OrderedDict()
+        self._answered: OrderedDict[str, None] = OrderedDict()
         self._answers: dict[str, tuple[Target, Reply]] = {}
         self._freed = asyncio.Event()
 
@@ -97,9 +99,7 @@ class Pool(Duty):
             if attempt is not None:
                 attempt.interrupt(FailureKind.CANCELLED)
             else:
-                self._aborted[attempt_id] = None
-                if len(self._aborted) > _MAX_ABORTED:
-                    self._aborted.popitem(last=False)
+                _remember(self._aborted, attempt_id)
 
     # -- taking work
 
@@ -190,7 +190,7 @@ class Pool(Duty):
 
     async def _attempt(self, delivery: Delivery, found: Readable | InvalidJob) -> None:
         attempt = Attempt(self._endpoint, found.assignment)
-        if attempt.id in self._in_hand:  # whoever has it answers for it
+        if attempt.id in self._in_hand or attempt.id in self._answered:  # a killed broker may deliver twice
             self.telemetry.emit("pool.twice", WARNING, attempt=attempt.id)
             self._books.enter(delivery, None)
             return
@@ -257,6 +257,8 @@ class Pool(Duty):
         fact = fact_of(assignment, ending, won=won, tags=tags) if ending.called else None
         # Without a stored report nothing is acknowledged: the leader misses the attempt and tries again.
         self._books.enter(delivery if stored is not Stored.UNKNOWN else None, fact)
+        if stored is not Stored.UNKNOWN:
+            _remember(self._answered, assignment.attempt_id)
         self._tell(assignment, ending, stored)
 
     def _tell(self, assignment: Assignment, ending: Ending, stored: Stored) -> None:
@@ -276,3 +278,9 @@ class Pool(Duty):
             cache_read=usage.cache_read,
             reasoning=usage.reasoning,
         )
+
+
+def _remember(ids: OrderedDict[str, None], attempt_id: str) -> None:
+    ids[attempt_id] = None
+    if len(ids) > _REMEMBERED:
+        ids.popitem(last=False)

@@ -94,3 +94,15 @@ async def test_an_assignment_that_comes_twice_is_worked_on_once(worker: Bench, p
     await worker.result(given)
     assert len(provider.asked) == 1
     assert list(worker.facts()) == [given.attempt_id]
+
+
+async def test_an_assignment_that_comes_again_after_its_answer_is_acknowledged_without_a_call(
+    worker: Bench, provider: Upstream
+) -> None:
+    provider.play([response(completion())])
+    given = await worker.hand(worker.assignment())
+    await worker.result(given)
+    await worker.hand(given)
+    await eventually(lambda: worker.said("pool.twice") and worker.work_left() == 0)
+    assert len(provider.asked) == 1
+    assert list(worker.facts()) == [given.attempt_id]
