@@ -108,7 +108,9 @@ class Aftermath:
     def settled(self, job: Job, fact: Settled, now: float) -> None:
         """The job's result exists; its newest attempt wrote it, or somebody else did."""
         held = None if job.story is None else job.story.held
-        if held is not None and held.attempt == fact.attempt:
+        if held is not None and held.pending and fact.deployment is None:
+            grants.undo(job, held, now)
+        elif held is not None and held.attempt == fact.attempt and held.deployment.name == fact.deployment:
             self._learn(job, held, fact, now)
         elif held is not None:
             # What this attempt still does is for nothing.

@@ -111,7 +111,7 @@ class Board:
         job.state = FLYING
         deployment = self._world.deployments.get(fact.deployment)
         if deployment is not None:
-            grants.adopt(job, fact.attempt, deployment, (fact.input_tokens, fact.output_tokens), now)
+            grants.adopt(job, fact.attempt, deployment, (fact.input_tokens, fact.output_tokens))
         if story.cancel is not None:
             self._backlog.abort(job)
 

@@ -147,13 +147,14 @@ class Domain:
     def refused(self, granted_at: float, retry_after: float | None, now: float) -> None:
         """The provider answered 429 to a call granted at ``granted_at``: close until it says so, go slower after.
 
-        Further refusals of calls that were granted before the closing are the same event, not another one.
+        Further refusals of calls that were granted before the closing are the same event, not another one; nor do calls
+        of an earlier owner, granted at minus infinity, say anything about our pace.
         """
         if granted_at > self._refused_at:
             self._refused_at = now
             self._strikes += 1
             self._slow_down(now)
-        pause = min(self._pace.limited * 2.0 ** min(self._strikes - 1, 30), self._pace.max_limited)
+        pause = min(self._pace.limited * 2.0 ** min(max(self._strikes - 1, 0), 30), self._pace.max_limited)
         if retry_after is not None:
             pause = min(max(retry_after, self._pace.limited), self._pace.max_retry_after)
         elif self._reset_at > now:

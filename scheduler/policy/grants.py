@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from job_contracts.failures import PERMITS, Bench, Failure, Scope
+from scheduler.policy.buckets import NEVER
 from scheduler.policy.decisions import Dispatch
 from scheduler.policy.failover import NOTHING_SPENT
 from scheduler.policy.jobs import FLYING, Held, Job
@@ -48,12 +49,12 @@ def grant(job: Job, turn: Turn, tokens: Tokens, now: float) -> Dispatch:
     )
 
 
-def adopt(job: Job, attempt: int, deployment: Deployment, tokens: Tokens, now: float) -> None:
-    """An earlier owner granted this attempt: its tokens are in the levels it left, its slot is taken here."""
+def adopt(job: Job, attempt: int, deployment: Deployment, tokens: Tokens) -> None:
+    """An earlier owner granted this attempt, long ago: its tokens are in the levels it left, its slot is taken here."""
     gate = deployment.gate
     gate.domain.occupy(tokens)
     account = gate.shares.account(job.lane, job.tenant.name, job.tenant.weight)
-    held = job.told().held = Held(attempt, deployment, tokens, account, now, probe=deployment.breaker.enter())
+    held = job.told().held = Held(attempt, deployment, tokens, account, -NEVER, probe=deployment.breaker.enter())
     held.pending = False
     deployment.flying += 1
     job.tenant.flying += 1

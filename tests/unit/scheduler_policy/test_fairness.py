@@ -132,7 +132,7 @@ def test_nobody_with_work_waits_longer_than_a_round(seed: int) -> None:
 def test_who_was_away_does_not_collect_what_was_not_used() -> None:
     rules = made.rules(limits={"a": (Limit("requests", 600),)}, projects={n: ProjectRule(n) for n in ("busy", "late")})
     board = made.board(rules)
-    made.submit(board, *[made.job(n, project="busy") for n in range(900)])
+    made.submit(board, made.job(9_999, project="late"), *[made.job(n, project="busy") for n in range(900)])
     now = 0.0
     while now < 50.0:
         for dispatch in made.dispatched(board, now):

@@ -79,6 +79,32 @@ def test_the_result_of_an_older_attempt_ends_the_job_and_stops_the_newer_one() -
     assert board.status("p", "j-1", 1.0) is None
 
 
+def test_a_result_found_before_the_dispatch_was_sent_gives_everything_back_and_teaches_nothing() -> None:
+    board = made.board(made.rules(limits={"a": (Limit("requests", 600),)}, expected_output=77))
+    made.submit(board, made.job(1))
+    level = board.levels(0.0)
+    board.decide(0.0, 10)
+    board.apply(Settled("p", "j-1", JobState.SUCCEEDED, 1, None, Usage()), 0.0)
+    assert board.levels(0.0) == level
+    assert made.aborts(board.decide(0.0, 10)) == []
+    made.submit(board, made.job(2))
+    assert [dispatch.output_tokens for dispatch in made.dispatched(board)] == [77]
+
+
+def test_rate_limits_from_before_a_take_over_close_the_domain_and_do_not_slow_it_down() -> None:
+    rules = made.rules(limits={"a": (Limit("requests", 600),)})
+    board = made.board(rules)
+    for n in range(50):
+        made.submit(board, made.job(n))
+        told = Dispatch("p", f"j-{n}", n, 1, "r", "a/m", "a", 0, 0, ())
+        board.apply(made.in_flight(told), 0.001 * n)
+        board.apply(made.ended(told, FailureKind.RATE_LIMIT, retry_after=3.0), 0.001 * n)
+    assert made.dispatched(board, 1.0) == []
+    assert board.next_wake(1.0) == pytest.approx(3.049)
+    assert len(made.dispatched(board, 4.0)) > 1
+    assert board._world.gates["a"].domain.buckets["requests"].pace == 1.0
+
+
 def test_an_outcome_after_the_result_is_of_no_interest() -> None:
     board, dispatch = flying()
     board.apply(made.succeeded(dispatch), 0.0)
