@@ -42,6 +42,7 @@ class Exchange:
 
     id: str
     provider: str
+    endpoint: str
     dialect: str
     model: str
     streaming: bool
@@ -93,6 +94,7 @@ def _exchanges() -> Iterator[Exchange]:
         yield Exchange(
             id=row["id"],
             provider=row["provider"],
+            endpoint=row["endpoint"],
             dialect=DIALECT_OF[row["endpoint"]],
             model=row["model"] or "unnamed",
             streaming=bool(row["streaming"]),
