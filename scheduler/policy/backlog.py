@@ -55,7 +55,7 @@ class Backlog:
         flow = route.group(barred, tried).flow(job.lane, job.tenant)
         job.flow = flow
         job.state = QUEUED
-        flow.group.queued[job.lane] += 1
+        flow.group.joined(job.lane)
         flow.queue.push(job)
         if flow.queue.count == 1:
             flow.enter()
@@ -82,7 +82,7 @@ class Backlog:
         """It does not wait for its turn any more."""
         if job.state == QUEUED and job.flow is not None:
             job.state = PARKED
-            job.flow.group.queued[job.lane] -= 1
+            job.flow.group.left(job.lane)
             job.flow.queue.leave()
 
     def forget(self, job: Job, now: float) -> None:

@@ -22,7 +22,7 @@ def grant(job: Job, turn: Turn, tokens: Tokens, now: float) -> Dispatch:
     """Take the reservation for the job's next attempt; the domain has just said that there is room."""
     deployment, tenant, gate = turn.deployment, job.tenant, turn.deployment.gate
     turn.flow.queue.pop(job)
-    turn.flow.group.queued[job.lane] -= 1
+    turn.flow.group.left(job.lane)
     gate.domain.take(tokens, now)
     gate.shares.charge(job.lane, turn.account, tokens[0] + tokens[1], turn.waiting)
     story = job.told()

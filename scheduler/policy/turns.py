@@ -17,7 +17,7 @@ from job_contracts.jobs import LANES
 from scheduler.policy.breakers import Breaker
 from scheduler.policy.estimates import Average
 from scheduler.policy.fairness import Shares
-from scheduler.policy.queues import Queue
+from scheduler.policy.queues import Queue, key_of
 from scheduler.policy.routes import STRATEGIES
 from scheduler.policy.routes.candidates import Candidate, rejection
 
@@ -124,11 +124,11 @@ class Group:
         "_choice",
         "_flows",
         "_moment",
+        "_queued",
         "_strategy",
         "_version",
         "first",
         "gates",
-        "queued",
         "rings",
         "route",
         "then",
@@ -140,19 +140,31 @@ class Group:
         allowed = [index for index in range(len(route.deployments)) if not barred >> index & 1]
         self.first = [index for index in allowed if not tried >> index & 1]
         self.then = [index for index in allowed if tried >> index & 1]
-        self.queued = [0] * len(LANES)
+        self._queued = [0] * len(LANES)
         self._flows: dict[tuple[int, str], Flow] = {}
         deployments = [route.deployments[index] for index in allowed]
         self.gates = tuple({deployment.gate.domain.name: deployment.gate for deployment in deployments}.values())
         lanes = range(len(LANES))
         self.rings = [[Ring(self, lane, place) for lane in lanes] for place in range(len(self.gates))]
-        for gate, rings in zip(self.gates, self.rings, strict=True):
-            gate.rings.extend(rings)
         self._strategy = STRATEGIES[route.rule.strategy]
         if self._strategy.fixed:
             self.first, self.then = self._ranked(self.first), self._ranked(self.then)
         self._version = -1
         self._choice: Deployment | None = None
+
+    def joined(self, lane: int) -> None:
+        """A job more waits in that lane; the first one makes the gates look at its rings."""
+        self._queued[lane] += 1
+        if self._queued[lane] == 1:
+            for gate, rings in zip(self.gates, self.rings, strict=True):
+                gate.rings[rings[lane]] = None
+
+    def left(self, lane: int) -> None:
+        """A job less waits in that lane."""
+        self._queued[lane] -= 1
+        if self._queued[lane] == 0:
+            for gate, rings in zip(self.gates, self.rings, strict=True):
+                del gate.rings[rings[lane]]
 
     def choice(self) -> Deployment | None:
         """The deployment its next job would go to now, ``None`` if there is none."""
@@ -216,6 +228,11 @@ class Flow:
             if not self.present >> place & 1:
                 rings[self.lane].add(self)
 
+    def before(self, other: Flow) -> bool:
+        """Between two flows of one project: whether this one's first job comes before the other's."""
+        mine, theirs = self.queue.head(), other.queue.head()
+        return mine is not None and (theirs is None or key_of(mine) < key_of(theirs))
+
 
 class Ring:
     """The flows of one group and lane at one domain, farthest behind first. A stale entry is corrected when met."""
@@ -276,7 +293,8 @@ class Gate:
     def __init__(self, domain: Domain, shares: Shares) -> None:
         self.domain = domain
         self.shares = shares
-        self.rings: list[Ring] = []
+        self.rings: dict[Ring, None] = {}
+        """Those in which somebody waits, in the order they began to."""
         self.ready = False
         """Whether it may still be asked in this round of deciding."""
         self.short: tuple[int, int] | None = None
@@ -286,10 +304,8 @@ class Gate:
         """Whose turn it is, ``None`` if nobody waits who would come here."""
         best: list[tuple[Flow, Account, Deployment] | None] = [None] * len(LANES)
         for ring in self.rings:
-            group, lane = ring.group, ring.lane
-            if not group.queued[lane]:
-                continue
-            deployment = group.choice()
+            lane = ring.lane
+            deployment = ring.group.choice()
             if deployment is None or deployment.gate is not self:
                 continue
             flow = ring.first()
@@ -297,7 +313,7 @@ class Gate:
                 continue
             account = flow.accounts[ring.place]
             rival = best[lane]
-            if rival is None or account.time < rival[1].time:
+            if rival is None or account.time < rival[1].time or (account is rival[1] and flow.before(rival[0])):
                 best[lane] = (flow, account, deployment)
         waiting = [lane for lane, found in enumerate(best) if found is not None]
         if not waiting:

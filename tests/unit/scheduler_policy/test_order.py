@@ -42,8 +42,35 @@ def test_a_project_is_served_by_priority_then_deadline_then_arrival(
     assert served == [fact.job for fact in expected]
 
 
-def _jobs(count: int, world: World) -> list[Job]:
-    return [Job(made.job(n), world.tenants["p"], world.routes["r"], 0.0) for n in range(count)]
+@given(ranks=ranks, data=st.data())
+def test_the_order_holds_across_routes_that_share_a_domain(ranks: list[tuple[int, float]], data: st.DataObject) -> None:
+    board = made.board(made.rules({"r": ("a/m",), "s": ("a/n",), "t": ("a/m", "a/n")}))
+    facts = [
+        made.job(n, priority=priority, deadline=deadline, route=data.draw(st.sampled_from("rst")))
+        for n, (priority, deadline) in enumerate(ranks)
+    ]
+    made.submit(board, *facts)
+    expected = sorted(facts, key=lambda f: (f.priority, f.deadline, f.seq))
+    assert [dispatch.job for dispatch in made.dispatched(board)] == [fact.job for fact in expected]
+
+
+def test_routes_that_were_used_once_cost_nothing_later() -> None:
+    names = [f"a/m{n}" for n in range(6)]
+    board = made.board(made.rules({"r": tuple(names)}, max_attempts=50))
+    for n in range(60):
+        made.submit(board, made.job(n))
+        for _ in range(n % 7):
+            for dispatch in made.dispatched(board, float(n)):
+                board.apply(made.ended(dispatch, FailureKind.MODEL_OUTPUT_INVALID), float(n))
+        for dispatch in made.dispatched(board, n + 0.9):
+            board.apply(made.succeeded(dispatch), n + 0.9)
+    now = 60.0
+    while board.counts().unfinished:
+        for dispatch in made.dispatched(board, now):
+            board.apply(made.succeeded(dispatch), now)
+        now = board.next_wake(now) or now
+    assert len(board._world.routes["r"].groups) > 3
+    assert len(board._world.gates["a"].rings) == 0
 
 
 @settings(max_examples=60)
