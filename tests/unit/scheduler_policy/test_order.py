@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from job_contracts.attempts import LimitReading
 from job_contracts.failures import FailureKind
 from job_contracts.jobs import JobState
-from scheduler.policy.decisions import Dispatch
+from scheduler.policy.decisions import Dispatch, Finish
 from scheduler.policy.facts import LimitsRead, PoolSeen
 from scheduler.policy.jobs import GONE, PARKED, QUEUED, Job
 from scheduler.policy.queues import Calendar, key_of
@@ -66,8 +66,9 @@ def test_routes_that_were_used_once_cost_nothing_later() -> None:
             board.apply(made.succeeded(dispatch), n + 0.9)
     now = 60.0
     while board.counts().unfinished:
-        for dispatch in made.dispatched(board, now):
-            board.apply(made.succeeded(dispatch), now)
+        for decision in board.decide(now, 100):
+            ends = isinstance(decision, Finish)
+            board.apply(made.settled(decision) if ends else made.succeeded(decision), now)  # type: ignore[arg-type]
         now = board.next_wake(now) or now
     assert len(board._world.routes["r"].groups) > 3
     assert len(board._world.gates["a"].rings) == 0
