@@ -30,6 +30,8 @@ TOLERANCE = 1e-6
 """Units by which a sum of floats may miss its mark; a debt of this size is repaid like any other."""
 STILL_LARGE = 10.0
 """Windows without a large request after which a grown bucket shrinks."""
+SLACK = 1.25
+"""How much larger than a large request the bucket grows, so that smaller ones beside it do not keep it waiting."""
 EPOCHS = 16
 """Steps in which the room of the last window is remembered."""
 NEVER = float("inf")
@@ -89,7 +91,7 @@ class Bucket:
     def admits(self, amount: float, now: float) -> bool:
         """Whether ``amount`` may be taken now; grows for a request that is larger than the bucket."""
         self.refill(now)
-        if amount > self.size:
+        if amount > self._base:
             self._grow(amount, now)
             amount = min(amount, self.size)
         return self.level >= amount - TOLERANCE
@@ -179,8 +181,9 @@ class Bucket:
             self._room = (self._room + [room] * min(passed, EPOCHS))[-EPOCHS:]
 
     def _grow(self, amount: float, now: float) -> None:
-        self._calm = now + STILL_LARGE * self.limit.window
-        size = min(amount, max(self._base, self.limit.amount / 2))
+        if amount > self.size / 2:
+            self._calm = now + STILL_LARGE * self.limit.window
+        size = min(amount * SLACK, max(self._base, self.limit.amount / 2))
         if size > self.size:
             self.size = size
             self.rate = min(self.rate, refill(self.limit, size))

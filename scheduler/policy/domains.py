@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import exp
 from typing import TYPE_CHECKING
 
-from scheduler.policy.buckets import NEVER, Bucket
+from scheduler.policy.buckets import NEVER, TOLERANCE, Bucket
 from scheduler.policy.pools import Slots
 from scheduler.policy.rules import Limit, Unit
 
@@ -31,6 +31,22 @@ LONG_WINDOW = 600.0
 """Seconds; limits per hour or day are not spread evenly: they only close the domain when they are used up."""
 RATE_OVER = 10.0
 """Seconds over which the rate of dispatches is averaged."""
+
+
+class Saving:
+    """A request too large for the level of now puts ``share`` of every refill aside, from ``since`` on."""
+
+    __slots__ = ("lane", "share", "since", "tokens")
+
+    def __init__(self, lane: int, share: float, tokens: Tokens, since: float) -> None:
+        self.lane = lane
+        self.share = share
+        self.tokens = tokens
+        self.since = since
+
+    def saved(self, unit: Unit, bucket: Bucket, now: float) -> float:
+        """What lies aside in one bucket; never more than the request needs of it."""
+        return min(_amount(unit, self.tokens), self.share * bucket.rate * bucket.pace * (now - self.since))
 
 
 class Domain:
@@ -98,6 +114,22 @@ class Domain:
     def wait(self, tokens: Tokens, now: float) -> float:
         """Seconds until every bucket has what this request needs."""
         return max((bucket.wait(_amount(unit, tokens), now) for unit, bucket in self.buckets.items()), default=0.0)
+
+    def spares(self, tokens: Tokens, saving: Saving, now: float) -> bool:
+        """Whether it can give this much and still have what somebody else has saved up by now."""
+        return all(
+            bucket.level_at(now) - _amount(unit, tokens) >= saving.saved(unit, bucket, now) - TOLERANCE
+            for unit, bucket in self.buckets.items()
+        )
+
+    def wait_beside(self, tokens: Tokens, saving: Saving, now: float) -> float:
+        """Seconds until it could spare this much while the saving goes on."""
+        longest = 0.0
+        for unit, bucket in self.buckets.items():
+            missing = saving.saved(unit, bucket, now) + _amount(unit, tokens) - bucket.level_at(now)
+            if missing > TOLERANCE:
+                longest = max(longest, missing / (bucket.rate * bucket.pace * (1.0 - saving.share)))
+        return longest
 
     def take(self, tokens: Tokens, now: float) -> None:
         """Reserve; only after ``admits``."""

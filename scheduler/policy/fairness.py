@@ -69,6 +69,10 @@ class Shares:
         """The project has work again: it starts at the present."""
         account.time = max(account.time, self._clock[lane])
 
+    def share(self, lane: int) -> float:
+        """What that lane is sure of."""
+        return self._share[lane]
+
     def next_lane(self, waiting: Sequence[int]) -> int:
         """Which of the lanes that have work is next; the earlier one of equals."""
         best = waiting[0]

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from scheduler.policy.world import World
 
 
-def grant(job: Job, turn: Turn, tokens: Tokens, now: float) -> Dispatch:
+def grant(turn: Turn, tokens: Tokens, now: float) -> Dispatch:
     """Take the reservation for the job's next attempt; the domain has just said that there is room."""
-    deployment, tenant, gate = turn.deployment, job.tenant, turn.deployment.gate
+    job, deployment, gate = turn.job, turn.deployment, turn.deployment.gate
+    tenant = job.tenant
     turn.flow.queue.pop(job)
     turn.flow.group.left(job.lane)
     gate.domain.take(tokens, now)

@@ -6,12 +6,22 @@ from typing import TYPE_CHECKING
 
 from scheduler.policy import grants
 from scheduler.policy.buckets import NEVER
+from scheduler.policy.domains import Saving
 from scheduler.policy.explain import cost
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from scheduler.policy.decisions import Dispatch
-    from scheduler.policy.turns import Gate
+    from scheduler.policy.domains import Tokens
+    from scheduler.policy.turns import Gate, Turn
     from scheduler.policy.world import World
+
+    Serve = Callable[[Gate, float, list[Dispatch]], bool]
+
+
+LONG = 2.0
+"""Seconds a domain may wait for one request alone; if it takes longer the other lanes go on beside it."""
 
 
 class Rounds:
@@ -33,44 +43,95 @@ class Rounds:
         moment.version += 1
         for gate in self._gates:
             gate.ready = gate.domain.open(now)
-            gate.short = None
+            gate.short = gate.beside = None
         self._start = (self._start + 1) % len(self._gates)
         gates = self._gates[self._start :] + self._gates[: self._start]
         dispatches: list[Dispatch] = []
-        progress = True
+        self._ask(self._serve, gates, room, dispatches)
+        if len(dispatches) < room:
+            self._ask(self._pass_by, [gate for gate in gates if self._reopens(gate, now)], room, dispatches)
+        return dispatches
+
+    def _ask(self, how: Serve, gates: Sequence[Gate], room: int, dispatches: list[Dispatch]) -> None:
+        """One job at each gate in turn, until none has anything to give or the room is used up."""
+        before, progress, now = len(dispatches), True, self._world.moment.now
         while progress and len(dispatches) < room:
             progress = False
             for gate in gates:
-                if gate.ready and len(dispatches) < room and self._serve(gate, now, dispatches):
+                if gate.ready and len(dispatches) < room and how(gate, now, dispatches):
                     progress = True
-        self.more = progress and bool(dispatches)
-        return dispatches
+        self.more = progress and len(dispatches) > before
 
     def _serve(self, gate: Gate, now: float, dispatches: list[Dispatch]) -> bool:
         """One dispatch, or the discovery that the next one has to wait; False if nobody waits at this gate."""
         turn = gate.pick()
-        job = None if turn is None else turn.flow.queue.head()
-        if turn is None or job is None:
+        if gate.saving is not None and (turn is None or gate.saving.lane not in turn.waiting):
+            gate.saving = None
+        if turn is None:
             return False
-        domain, moment = gate.domain, self._world.moment
-        tokens = cost(self._world, job, turn.deployment)
-        if not domain.admits(tokens, now):
-            gate.ready = False
-            gate.short = tokens
-            moment.version += 1
+        tokens = cost(self._world, turn.job, turn.deployment)
+        saving = gate.saving
+        if saving is not None and turn.flow.lane != saving.lane and not gate.domain.spares(tokens, saving, now):
+            turn = gate.pick(only=saving.lane) or turn
+            tokens = cost(self._world, turn.job, turn.deployment)
+        if gate.domain.admits(tokens, now):
+            if saving is not None and turn.flow.lane == saving.lane:
+                gate.saving = None
+            self._grant(gate, turn, tokens, dispatches)
             return True
-        dispatches.append(grants.grant(job, turn, tokens, now))
-        if not domain.pool.places.free:
+        gate.short = tokens
+        if saving is not None and saving.lane == turn.flow.lane:
+            saving.tokens = tokens
+        elif saving is None and gate.domain.wait(tokens, now) > LONG:
+            gate.saving = Saving(turn.flow.lane, gate.shares.share(turn.flow.lane), tokens, now)
+        self._shut(gate)
+        return True
+
+    def _reopens(self, gate: Gate, now: float) -> bool:
+        """Whether the next request at this gate has to wait so long that the other lanes go on beside it."""
+        if gate.saving is None or gate.short is None or not gate.domain.open(now):
+            return False
+        if gate.domain.wait(gate.short, now) <= LONG:
+            return False
+        gate.ready = True
+        self._world.moment.version += 1
+        return True
+
+    def _pass_by(self, gate: Gate, now: float, dispatches: list[Dispatch]) -> bool:
+        """One dispatch of another lane, as far as it leaves alone what is being saved up."""
+        saving = gate.saving
+        turn = None if saving is None else gate.pick(but=saving.lane)
+        if saving is None or turn is None:
+            return False
+        tokens = cost(self._world, turn.job, turn.deployment)
+        if gate.domain.admits(tokens, now) and gate.domain.spares(tokens, saving, now):
+            self._grant(gate, turn, tokens, dispatches)
+        else:
+            gate.beside = tokens
+            self._shut(gate)
+        return True
+
+    def _shut(self, gate: Gate) -> None:
+        gate.ready = False
+        self._world.moment.version += 1
+
+    def _grant(self, gate: Gate, turn: Turn, tokens: Tokens, dispatches: list[Dispatch]) -> None:
+        dispatches.append(grants.grant(turn, tokens, self._world.moment.now))
+        self._note_use(gate, turn)
+
+    def _note_use(self, gate: Gate, turn: Turn) -> None:
+        """A place was taken: who has none left is not asked again in this round."""
+        pool, moment = gate.domain.pool, self._world.moment
+        if not pool.places.free:
             for other in self._gates:
-                if other.domain.pool is domain.pool:
+                if other.domain.pool is pool:
                     other.ready = False
             moment.version += 1
-        elif not domain.slots.free:
+        elif not gate.domain.slots.free:
             gate.ready = False
             moment.version += 1
         elif not turn.deployment.breaker.closed:
             moment.version += 1
-        return True
 
     def next_time(self, now: float) -> float:
         """When a bucket, a closed domain or a breaker could let something through; infinite if none could."""
@@ -78,6 +139,9 @@ class Rounds:
         for gate in self._gates:
             if gate.short is not None:
                 soonest = min(soonest, now + gate.domain.wait(gate.short, now))
+            if gate.beside is not None and gate.saving is not None:
+                wait = max(gate.domain.wait(gate.beside, now), gate.domain.wait_beside(gate.beside, gate.saving, now))
+                soonest = min(soonest, now + wait)
             if now < gate.domain.closed_until:
                 soonest = min(soonest, gate.domain.closed_until)
         for deployment in self._world.deployments.values():

@@ -5,7 +5,8 @@ group in one lane. At each limit domain a group can reach there is one ``Ring`` 
 virtual time. A ``Gate`` picks: among the rings whose first usable deployment lies in its domain, the lane whose turn it
 is, in it the project that is farthest behind, of that the first job. If the domain lacks tokens for exactly this job,
 the gate waits for them: whoever comes later cannot slip past, so a large request gets its turn, and a group that may go
-elsewhere goes there meanwhile.
+elsewhere goes there meanwhile. If that takes long, its lane saves up its share of the refill, and the other lanes go on
+with the rest.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from job_contracts.jobs import Need
-    from scheduler.policy.domains import Domain
+    from scheduler.policy.domains import Domain, Saving
     from scheduler.policy.fairness import Account
+    from scheduler.policy.jobs import Job
     from scheduler.policy.rules import DeploymentRule, RouteRule, Rules
     from scheduler.policy.tenants import Tenant
 
@@ -276,9 +278,10 @@ class Ring:
 class Turn:
     """What a gate has picked: whose turn it is, and which lanes had work when it was."""
 
-    __slots__ = ("account", "deployment", "flow", "waiting")
+    __slots__ = ("account", "deployment", "flow", "job", "waiting")
 
-    def __init__(self, flow: Flow, account: Account, deployment: Deployment, waiting: Sequence[int]) -> None:
+    def __init__(self, job: Job, flow: Flow, account: Account, deployment: Deployment, waiting: Sequence[int]) -> None:
+        self.job = job
         self.flow = flow
         self.account = account
         self.deployment = deployment
@@ -288,7 +291,7 @@ class Turn:
 class Gate:
     """One limit domain and everybody who waits for it."""
 
-    __slots__ = ("domain", "ready", "rings", "shares", "short")
+    __slots__ = ("beside", "domain", "ready", "rings", "saving", "shares", "short")
 
     def __init__(self, domain: Domain, shares: Shares) -> None:
         self.domain = domain
@@ -299,9 +302,13 @@ class Gate:
         """Whether it may still be asked in this round of deciding."""
         self.short: tuple[int, int] | None = None
         """Input and output tokens of the request that it has no room for yet."""
+        self.beside: tuple[int, int] | None = None
+        """Those of the request that has to leave alone what another one is saving up."""
+        self.saving: Saving | None = None
+        """For the lane whose next request is so large that the others go on meanwhile."""
 
-    def pick(self) -> Turn | None:
-        """Whose turn it is, ``None`` if nobody waits who would come here."""
+    def pick(self, *, only: int | None = None, but: int | None = None) -> Turn | None:
+        """Whose turn it is, ``None`` if nobody waits who would come here; of one lane, or of all but one."""
         best: list[tuple[Flow, Account, Deployment] | None] = [None] * len(LANES)
         for ring in self.rings:
             lane = ring.lane
@@ -318,5 +325,11 @@ class Gate:
         waiting = [lane for lane, found in enumerate(best) if found is not None]
         if not waiting:
             return None
-        chosen = best[waiting[0] if len(waiting) == 1 else self.shares.next_lane(waiting)]
-        return None if chosen is None else Turn(*chosen, waiting)
+        asked = waiting
+        if only is not None or but is not None:
+            asked = [lane for lane in waiting if lane != but and only in {None, lane}]
+            if not asked:
+                return None
+        chosen = best[asked[0] if len(asked) == 1 else self.shares.next_lane(asked)]
+        job = None if chosen is None else chosen[0].queue.head()
+        return None if chosen is None or job is None else Turn(job, *chosen, waiting)

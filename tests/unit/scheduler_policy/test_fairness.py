@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -218,6 +219,38 @@ def test_a_large_request_gets_its_turn_among_a_stream_of_small_ones() -> None:
         now += 0.25
     assert served
     assert now < 60.0
+
+
+@pytest.mark.parametrize("urgent", [0.5, 3.0])
+def test_urgent_jobs_pass_a_large_request_of_another_lane_and_it_is_served_all_the_same(urgent: float) -> None:
+    rules = made.rules(limits={"a": (Limit("input_tokens", 60_000), Limit("requests", 6_000))}, expected_output=1)
+    board, now, large, seq = made.board(rules), 0.0, list[float](), 100
+    waits: dict[str, float] = {}
+    used = 0
+    made.submit(board, *[made.job(n, lane="bg", input_estimate=20_000) for n in range(2)])
+    while now < 1500.0:
+        # Urgent traffic of half of what the domain can take, or three times as much.
+        arriving = [made.job(seq + n, lane="rt", input_estimate=100, submitted=now) for n in range(int(10 * urgent))]
+        made.submit(board, *arriving, now=now)
+        seq += len(arriving)
+        for dispatch in made.dispatched(board, now):
+            used += dispatch.input_tokens if now > 60.0 else 0
+            if dispatch.input_tokens > 10_000:
+                large.append(now)
+            else:
+                waits[dispatch.job] = now
+            board.apply(made.succeeded(dispatch), now)
+        now += 1.0
+    pace = (60_000 - 1.25 * 20_000) / 61
+    assert len(large) == 2
+    # At worst it saves up its lane's twentieth of the pace.
+    assert all(later - earlier < 20_000 / (0.05 * pace) + 60 for earlier, later in pairwise([0.0, *large]))
+    if urgent < 1.0:
+        submitted = {f"j-{100 + n}": n // 5 for n in range(seq - 100)}
+        late = [job for job, at in waits.items() if at - submitted[job] > 3.0]
+        assert len(late) < 0.01 * len(waits)
+    else:
+        assert used > 0.95 * pace * 1440
 
 
 def test_a_request_larger_than_the_whole_limit_is_served_too() -> None:
