@@ -253,6 +253,25 @@ def test_urgent_jobs_pass_a_large_request_of_another_lane_and_it_is_served_all_t
         assert used > 0.95 * pace * 1440
 
 
+def test_what_is_saved_up_is_really_there_so_that_nobody_has_to_stop_for_it_at_once() -> None:
+    rules = made.rules(limits={"a": (Limit("input_tokens", 60_000),)}, expected_output=1)
+    board, now, seq = made.board(rules), 0.0, 100
+    urgent, large = [0.0], list[float]()
+    made.submit(board, *[made.job(n, lane="bg", input_estimate=20_000) for n in range(2)])
+    while now < 1300.0:
+        # The first large request finds room beside light traffic; the second one is surprised by heavy traffic.
+        rate = 5 if now < 300.0 else 20
+        made.submit(board, *[made.job(seq + n, lane="rt", submitted=now) for n in range(rate)], now=now)
+        seq += rate
+        for dispatch in made.dispatched(board, now):
+            (large if dispatch.input_tokens > 10_000 else urgent).append(now)
+            board.apply(made.succeeded(dispatch), now)
+        now += 1.0
+    assert len(large) == 2
+    assert large[0] < 300.0
+    assert max(later - earlier for earlier, later in pairwise(urgent)) <= 4.0
+
+
 def test_a_request_larger_than_the_whole_limit_is_served_too() -> None:
     board, now = made.board(made.rules(limits={"a": (Limit("input_tokens", 60_000),)})), 0.0
     made.submit(board, *[made.job(n, input_estimate=100) for n in range(20)], made.job(99, input_estimate=100_000))
