@@ -1,6 +1,6 @@
-"""A connection that comes back: requests multiplexed over one inbox, a fresh socket whenever the old one is of no use.
+"""A connection that comes back: requests multiplexed over one inbox, a fresh client whenever the old one is of no use.
 
-What was handed to a lost socket is lost with it: nothing is held back and sent later, when its sender was told long ago
+What was handed to a lost client is lost with it: nothing is held back and sent later, when its sender was told long ago
 that the outcome is unknown. The subscriptions are made again on the new one.
 """
 
@@ -11,76 +11,88 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
-from itertools import count
 from secrets import token_hex
 
-from runtime.bus.port import BusError, OutcomeUnknown, Outgoing, Unreachable
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription as ClientSubscription
+
+from runtime.bus.answers import Answers
+from runtime.bus.client import Arrival, Dialler, Hear, check_message, check_subject, discard
+from runtime.bus.port import BusError, Outgoing, Unreachable
 from runtime.bus.settings import BusSettings
-from runtime.bus.wire import Arrival, Hear, Wire, dial
 
 log = logging.getLogger(__name__)
 
-TICK = 0.05
-"""Seconds between two looks for answers that are overdue: one timer serves all requests."""
+LOOK = 0.2
+"""Seconds between two looks whether the client gave up without telling."""
+ROOM_FIRST, ROOM_LONGEST = 0.0005, 0.01
+"""Seconds between two looks whether the socket took what waits for it."""
 NO_RESPONDERS = "503"
 
 
 class Listening:
-    """A subscription that outlives the sockets it is made on; closing it twice is safe."""
+    """A subscription that outlives the clients it is made on; closing it twice is safe."""
 
-    __slots__ = ("_hear", "_link", "_queue", "_sid", "_subject", "_wire")
+    __slots__ = ("_hear", "_link", "_queue", "_subject", "_subscription", "client")
 
     def __init__(self, link: Link, subject: str, hear: Hear, queue: str) -> None:
         self._link = link
         self._subject = subject
         self._hear = hear
         self._queue = queue
-        self._wire: Wire | None = None
-        self._sid = ""
+        self._subscription: ClientSubscription | None = None
+        self.client: Client | None = None
 
-    def attach(self, wire: Wire) -> None:
-        """Subscribe on a socket."""
-        self._wire = wire
-        self._sid = wire.subscribe(self._subject, self._hear, self._queue)
+    async def attach(self, client: Client) -> None:
+        """Subscribe on a client. Raises the library's errors when it is lost meanwhile."""
+        hear = self._hear
+
+        async def callback(message: Msg) -> None:
+            try:
+                hear(message)  # type: ignore[arg-type]  # the client makes no others
+            except Exception:  # a handler's bug is reported, and must not stop what comes after it
+                log.exception("bus.handler", extra={"subject": message.subject})
+
+        self.client = client
+        self._subscription = await client.subscribe(self._subject, queue=self._queue, cb=callback)
 
     async def close(self) -> None:
         """End it at once."""
         self._link.forget(self)
-        if self._wire is not None:
-            self._wire.unsubscribe(self._sid)
-            self._wire.deafen(self._sid)
-            self._wire = None
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            with contextlib.suppress(nats.errors.Error, OSError):
+                await subscription.unsubscribe()
 
     async def drain(self) -> None:
         """End it after everything was heard that the broker sent before it learned of the end."""
         self._link.forget(self)
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            wire.unsubscribe(self._sid)
-            await self._link.round_trip(self._link.settings.close_timeout)
-            wire.deafen(self._sid)
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None and self.client is not None:
+            await self._link.drain(self.client, subscription)
 
 
 class Link:
     """The connection of one bus.
 
-    ``on_event(kind, detail)`` hears of ``connected``, ``disconnected`` and ``refused`` (a permission).
+    ``on_event(kind, detail)`` hears of ``connected``, ``disconnected``, ``refused`` (a permission), ``dropped`` (a
+    subscription too slow) and ``error``.
     """
 
     def __init__(self, settings: BusSettings, on_event: Callable[[str, str], None]) -> None:
         self.settings = settings
         self._on_event = on_event
-        self._inbox = f"{settings.inbox_prefix}.{token_hex(8)}."
-        self._skip = len(self._inbox)
-        self._tokens = count()
-        self._pending: dict[str, asyncio.Future[Arrival | None]] = {}
-        self._due: dict[int, list[str]] = {}
-        self._sweeping = False
-        self._wire: Wire | None = None
+        self._answers = Answers(f"{settings.inbox_prefix}.{token_hex(8)}.")
+        self._dialler = Dialler(settings, self._lost, self._error)
+        self._client: Client | None = None
+        self._useless: Client | None = None
         self._listening: list[Listening] = []
         self._on_connected: list[Callable[[], None]] = []
         self._gone = asyncio.Event()
         self._supervisor: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
         self._max_payload = 1024 * 1024
         self._known: tuple[str, ...] = ()
@@ -90,7 +102,7 @@ class Link:
     async def open(self) -> None:
         """Connect once. Raises Unreachable if no server answers or lets us in."""
         self._loop = asyncio.get_running_loop()
-        self._listening.append(Listening(self, f"{self._inbox}*", self._answer, ""))
+        self._listening.append(Listening(self, f"{self._answers.inbox}*", self._answers.hear, ""))
         await self._connect()
         self._supervisor = self._loop.create_task(self._supervise(), name="bus link")
 
@@ -102,26 +114,26 @@ class Link:
         if self._supervisor is not None:
             self._supervisor.cancel()
             await asyncio.gather(self._supervisor, return_exceptions=True)
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            await wire.close(self.settings.close_timeout)
-        self._answer_none()
+        client, self._client = self._client, None
+        if client is not None:
+            await discard(client, self.settings.close_timeout, flush=True)
+        self._answers.give_up()
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     @property
     def connected(self) -> bool:
         """Whether something may be handed over now."""
-        wire = self._wire
-        return wire is not None and not wire.lost
+        client = self._client
+        return client is not None and client.is_connected
 
     @property
     def max_payload(self) -> int:
-        """What the server said when it last told."""
-        wire = self._wire
-        return wire.max_payload if wire is not None else self._max_payload
+        """What the server said at the last greeting."""
+        return self._max_payload
 
     def inbox(self) -> str:
         """A subject of ours that nobody else listens to, with a dot at its end."""
-        return f"{self._inbox}{next(self._tokens)}."
+        return f"{self._answers.inbox}{self._answers.token()}."
 
     def when_connected(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back after each reconnect; returns the function that ends this."""
@@ -132,21 +144,9 @@ class Link:
 
     async def send(self, subject: str, data: bytes, reply: str = "", headers: Mapping[str, str] | None = None) -> None:
         """Hand a message to the connection. Raises Unreachable or TooLarge if it certainly was not."""
-        wire = self._wire
-        if wire is None or wire.lost:
-            raise Unreachable(f"{subject}: not connected")
-        if wire.congested:
-            await self._until_room(wire, subject)
-        wire.publish(subject, data, reply, headers)
-
-    async def _until_room(self, wire: Wire, subject: str) -> None:
-        try:
-            async with asyncio.timeout(self.settings.flush_timeout):
-                await wire.room()
-        except TimeoutError as error:
-            raise Unreachable(f"{subject}: the connection takes no more bytes") from error
-        if wire.lost:
-            raise Unreachable(f"{subject}: not connected")
+        check_message(subject, data, headers, self._max_payload)
+        client = await self._usable(subject)
+        await self._publish(client, subject, data, reply, headers)
 
     async def ask(
         self,
@@ -160,37 +160,70 @@ class Link:
         """Send a request and wait for one answer; None when the time is up or the connection was lost meanwhile.
 
         Without a subject it goes to ourselves; the messages of ``before`` go ahead of it, without a reply subject.
-        Raises Unreachable or TooLarge if certainly nothing of it was sent.
+        Raises Unreachable or TooLarge if the request was certainly not sent.
         """
-        wire = self._wire
-        if wire is None or wire.lost:
+        token = self._answers.token()
+        reply = self._answers.inbox + token
+        limit = self._max_payload
+        for one in before:
+            check_message(one.subject, one.data, one.headers, limit)
+        check_message(subject or reply, data, headers, limit)
+        client = await self._usable(subject)
+        future = self._answers.expect(token, timeout)
+        try:
+            for one in before:
+                await self._publish(client, one.subject, one.data, "", one.headers)
+            await self._publish(client, subject or reply, data, reply, headers)
+            return await future
+        finally:
+            self._answers.forget(token)
+
+    async def _usable(self, subject: str) -> Client:
+        """The client, once it has room for more. Raises Unreachable."""
+        client = self._client
+        if client is None or not client.is_connected:
+            self._gone.set()
             raise Unreachable(f"{subject}: not connected")
-        if wire.congested:
-            await self._until_room(wire, subject)
-        token = str(next(self._tokens))
-        reply = self._inbox + token
-        wire.publish(subject or reply, data, reply, headers, before)
-        future: asyncio.Future[Arrival | None] = self._loop.create_future()
-        self._pending[token] = future
-        tick = int((self._loop.time() + timeout) / TICK) + 1
-        due = self._due.get(tick)
-        if due is None:
-            self._due[tick] = [token]
-            if not self._sweeping:
-                self._sweeping = True
-                self._loop.call_later(TICK, self._sweep)
-        else:
-            due.append(token)
-        return await future
+        if client.pending_data_size > self.settings.pending_bytes:
+            await self._until_room(client, subject)
+        return client
+
+    async def _until_room(self, client: Client, subject: str) -> None:
+        until = self._loop.time() + self.settings.flush_timeout
+        pause = ROOM_FIRST
+        while client.pending_data_size > self.settings.pending_bytes:
+            if self._loop.time() > until:
+                raise Unreachable(f"{subject}: the connection takes no more bytes")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, ROOM_LONGEST)
+            if client is not self._client or not client.is_connected:
+                raise Unreachable(f"{subject}: not connected")
+
+    async def _publish(
+        self, client: Client, subject: str, data: bytes, reply: str, headers: Mapping[str, str] | None
+    ) -> None:
+        """Nothing in here waits: the library appends the message to what its own task writes."""
+        try:
+            await client.publish(subject, data, reply, headers or None)  # type: ignore[arg-type]  # it only reads them
+        except nats.errors.Error as error:
+            raise Unreachable(f"{subject}: {error}") from error
 
     async def listen(self, subject: str, hear: Hear, *, queue: str = "") -> Listening:
         """Subscribe; returns once the server knows, or at once while disconnected (it is made up for later)."""
+        check_subject(subject)
         listening = Listening(self, subject, hear, queue)
         self._listening.append(listening)
-        wire = self._wire
-        if wire is not None and not wire.lost:
-            listening.attach(wire)
-            await self.round_trip(self.settings.api_timeout)
+        client = self._client
+        if client is not None and client.is_connected:
+            try:
+                await listening.attach(client)
+            except nats.errors.BadSubjectError as error:
+                self.forget(listening)
+                raise BusError(f"{subject!r} is not a subject to listen to") from error
+            except (nats.errors.Error, OSError):
+                log.debug("bus.subscribe_later", extra={"subject": subject})
+            else:
+                await self.round_trip(self.settings.api_timeout)
         return listening
 
     def forget(self, listening: Listening) -> None:
@@ -198,67 +231,65 @@ class Link:
         with contextlib.suppress(ValueError):
             self._listening.remove(listening)
 
-    async def round_trip(self, within: float) -> bool:
-        """Whether a message to ourselves came back; everything sent to us before it has been heard then."""
+    async def drain(self, client: Client, subscription: ClientSubscription) -> None:
+        """End a subscription after what is on its way was heard; a client that does not manage in time is replaced."""
+        task = self._loop.create_task(self._drain(client, subscription), name="bus drain")
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        # The library waits for a PONG: were it cancelled, that PONG would end its reading when it comes at last.
+        await asyncio.shield(task)
+
+    async def _drain(self, client: Client, subscription: ClientSubscription) -> None:
         try:
-            return await self.ask("", b"", timeout=within) is not None
+            async with asyncio.timeout(self.settings.close_timeout):
+                await subscription.drain()  # type: ignore[no-untyped-call]
+        except TimeoutError:
+            if client is self._client:
+                self._useless = client
+                self._gone.set()
+        except (nats.errors.Error, OSError):
+            log.debug("bus.drain", extra={"connected": self.connected})
+
+    async def round_trip(self, within: float) -> bool:
+        """Whether a message to ourselves came back, or at least something was heard meanwhile."""
+        client = self._client
+        heard = client.stats["in_msgs"] if client is not None else 0
+        try:
+            answer = await self.ask("", b"", timeout=within)
         except Unreachable:
             return False
-
-    # -- answers
-
-    def _answer(self, arrival: Arrival) -> None:
-        future = self._pending.pop(arrival.subject[self._skip :], None)
-        if future is not None and not future.done():
-            future.set_result(arrival)
-
-    def _answer_none(self) -> None:
-        pending, self._pending = self._pending, {}
-        for future in pending.values():
-            if not future.done():
-                future.set_result(None)
-
-    def _sweep(self) -> None:
-        now = int(self._loop.time() / TICK)
-        for tick in [tick for tick in self._due if tick <= now]:
-            for token in self._due.pop(tick):
-                future = self._pending.pop(token, None)
-                if future is not None and not future.done():
-                    future.set_result(None)
-        if self._due and not self._closed:
-            self._loop.call_later(TICK, self._sweep)
-        else:
-            self._sweeping = False
+        return answer is not None or (client is not None and client is self._client and client.stats["in_msgs"] > heard)
 
     # -- supervision
 
     async def _supervise(self) -> None:
         while True:
-            wire = self._wire
-            if wire is None:
-                await self._reconnect()
-            elif not await self._well(wire):
-                wire.abort("the broker does not answer")
+            if not await self._well():
+                await self._replace()
 
-    async def _well(self, wire: Wire) -> bool:
-        """Wait one watchdog period, then see whether anything comes back."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.settings.watchdog):
-                await self._gone.wait()
-        heard = wire.heard
-        return wire.lost or await self.round_trip(self.settings.watchdog) or wire.heard > heard
+    async def _well(self) -> bool:
+        """Wait one watchdog period, then see whether anything comes back; False as soon as the client is of no use."""
+        until = self._loop.time() + self.settings.watchdog
+        while (left := until - self._loop.time()) > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left, LOOK)):
+                    await self._gone.wait()
+            if not self.connected or self._useless is self._client:
+                return False
+            self._gone.clear()
+        return await self.round_trip(self.settings.watchdog)
 
-    def _lost(self, wire: Wire, reason: str) -> None:
-        if wire is self._wire:
-            self._max_payload = wire.max_payload
-            self._wire = None
-            self._gone.set()
-            self._answer_none()
-            self._tell("disconnected", reason)
-
-    async def _reconnect(self) -> None:
+    async def _replace(self) -> None:
+        old, self._client, self._useless = self._client, None, None
+        self._answers.give_up()
+        if old is not None:
+            reason = str(old.last_error or "") if not old.is_connected else "the broker does not answer"
+            self._tell("disconnected", reason or "the connection was closed")
+            task = self._loop.create_task(discard(old, self.settings.close_timeout), name="bus discard")
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
         pause = self.settings.backoff_first
-        while self._wire is None:
+        while self._client is None:
             try:
                 await self._connect()
             except BusError as error:
@@ -274,29 +305,49 @@ class Link:
         failures: list[str] = []
         for url in urls:
             try:
-                wire = await dial(url, self.settings, self._lost, lambda words: self._tell("refused", words))
+                client = await self._dialler.dial(url)
+                await self._use(client)
             except Unreachable as error:
                 failures.append(str(error))
             else:
-                self._use(wire)
                 return
         raise Unreachable("; ".join(failures))
 
-    def _use(self, wire: Wire) -> None:
+    async def _use(self, client: Client) -> None:
+        try:
+            while missing := [listening for listening in self._listening if listening.client is not client]:
+                for listening in missing:
+                    await listening.attach(client)
+        except BaseException as error:
+            await discard(client, self.settings.close_timeout)
+            if isinstance(error, nats.errors.Error | OSError):
+                raise Unreachable(f"the connection was lost at once: {error}") from error
+            raise
+        self._client = client
+        self._max_payload = client.max_payload
+        self._known = tuple(server.geturl() for server in client.discovered_servers)
         self._gone.clear()
-        self._wire = wire
-        self._known = wire.servers
-        for listening in self._listening:
-            listening.attach(wire)
-        self._tell("connected", wire.peer)
+        self._tell("connected", client.connected_url.netloc.rpartition("@")[2] if client.connected_url else "")
         for callback in tuple(self._on_connected):
             callback()
+
+    def _lost(self, client: Client) -> None:
+        if client is self._client:
+            self._gone.set()
+
+    def _error(self, client: Client, error: Exception) -> None:
+        if client is not self._client:
+            return
+        match error:
+            case nats.errors.UnexpectedEOF() | OSError():
+                return  # the end of the connection, which is told as such
+            case nats.errors.SlowConsumerError():
+                self._tell("dropped", error.subject)
+            case _ if "permissions violation" in str(error).lower():
+                self._tell("refused", str(error))
+            case _:
+                self._tell("error", str(error) or type(error).__name__)
 
     def _tell(self, kind: str, detail: str) -> None:
         if not self._closed:
             self._on_event(kind, detail)
-
-
-def silent(subject: str, within: float) -> OutcomeUnknown:
-    """The error for an answer that did not come."""
-    return OutcomeUnknown(f"{subject}: no answer within {within} s, or the connection was lost meanwhile")

@@ -14,8 +14,10 @@ from uuid import uuid4
 
 from job_contracts.jobs import BlobRef
 from runtime.bus import blobs
+from runtime.bus.answers import silent
 from runtime.bus.assets import Applier
-from runtime.bus.link import NO_RESPONDERS, Link, Listening, silent
+from runtime.bus.client import Arrival
+from runtime.bus.link import NO_RESPONDERS, Link, Listening
 from runtime.bus.port import (
     Ack,
     BusError,
@@ -34,7 +36,6 @@ from runtime.bus.pulling import NatsPuller
 from runtime.bus.replies import DELETED_ALREADY, ack, api
 from runtime.bus.settings import BusSettings
 from runtime.bus.tailing import NatsTail
-from runtime.bus.wire import Arrival
 
 log = logging.getLogger(__name__)
 
