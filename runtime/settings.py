@@ -80,10 +80,15 @@ class Limits(Section):
     """Calls at once."""
     window: Annotated[float, Field(gt=0)] = 60.0
     """Seconds of the provider's window."""
-    burst: Annotated[float, Field(gt=0, le=1)] = 0.02
+    burst: Annotated[float, Field(gt=0, le=1)] = 0.01
     """Share of a limit that may be used at once; the rest refills evenly over the window."""
     skew: Annotated[float, Field(ge=0)] = 1.0
     """Seconds a call may arrive late at the provider; the refill is slowed so that no window of theirs overflows."""
+
+    @property
+    def metered(self) -> bool:
+        """Whether anything is counted by the window."""
+        return any(limit is not None for limit in (self.rpm, self.input_tpm, self.output_tpm, self.tpm))
 
 
 class Domain(Section):

@@ -20,6 +20,10 @@ ROLLUP = {"Nats-Rollup": "sub"}
 """A further attempt replaces what an earlier one may have left on the same subject."""
 
 
+SHORTEST = 0.25
+"""Seconds a grant is good for at least, however small the skew."""
+
+
 def pool_of(deployment: str) -> str:
     """The pool that serves a deployment: its provider's."""
     return deployment.partition("/")[0]
@@ -42,7 +46,7 @@ def assignment(
             domain=dispatch.domain,
             input_tokens=dispatch.input_tokens,
             output_tokens=dispatch.output_tokens,
-            valid_for=config.scheduler.grant_valid,
+            valid_for=_valid_for(config, dispatch.domain),
             granted=wall,
         ),
         timeouts=route.timeouts,
@@ -64,6 +68,15 @@ def assignment(
         data = b"".join((data[:-1], b',"job":', body, b"}"))
     subject = subjects.work(shard, provider, dispatch.project, dispatch.job)
     return Outgoing(subject, data, ROLLUP if dispatch.attempt > 1 else None)
+
+
+def _valid_for(config: Config, domain: str) -> float:
+    """Seconds a grant may be used: where a provider meters, no later than its buckets reckon with (``skew``)."""
+    provider, _, own = domain.partition(":")
+    limits = config.providers[provider].domains[own].limits if own else config.providers[provider].limits
+    if limits.metered:
+        return min(config.scheduler.grant_valid, max(limits.skew, SHORTEST))
+    return config.scheduler.grant_valid
 
 
 def _adaptation(route: Route, deployment: str) -> Adaptation | None:

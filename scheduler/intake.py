@@ -34,7 +34,6 @@ class Intake:
         self._background = term.background
         self._clock = term.clock
         self._endings = endings
-        self._default_deadline = term.config.scheduler.default_deadline
 
     def on_message(self, message: Message) -> None:
         """One submission, in order; ``data`` is empty when only headers were asked for (replay)."""
@@ -90,7 +89,6 @@ class Intake:
 
     def _fact(self, seq: int, project: str, job: str, ticket: Ticket, now: float) -> Submitted:
         offset = now - self._clock.wall()
-        deadline = ticket.deadline + offset if ticket.deadline is not None else now + self._default_deadline
         return Submitted(
             project=project,
             job=job,
@@ -103,7 +101,7 @@ class Intake:
             token=ticket.token,
             body_hash=ticket.body_hash,
             max_output=ticket.max_output,
-            deadline=deadline,
+            deadline=None if ticket.deadline is None else ticket.deadline + offset,
             not_before=None if ticket.not_before is None else ticket.not_before + offset,
             stream=ticket.stream,
             session=ticket.session,

@@ -92,9 +92,9 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Predecessor:
-    """What the record said before this term, and the seconds of silence observed before taking over."""
+    """What the record said before this term (``None``: nobody ever led), and the seconds of silence observed."""
 
-    record: LeaseRecord
+    record: LeaseRecord | None
     silence: float
 
 
@@ -154,7 +154,8 @@ class Lease:
             silence = after - since
             free = record is None or record.owner is None
             if (free or silence >= self._lease) and await self._take(seq):
-                return Predecessor(record or self._record(0, None), silence)
+                unreadable = LeaseRecord(instance="", epoch=0, bid="") if seq else None
+                return Predecessor(record or unreadable, silence)
             await _pause(stopping, 0.02 if free else POLL)
         return None
 

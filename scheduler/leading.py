@@ -47,8 +47,10 @@ class Leading:
     async def run(self, predecessor: Predecessor, stopping: asyncio.Event) -> None:
         """Lead. Raises BusError when the streams cannot be read; the term is over then."""
         term = self._term
-        term.board.restore(predecessor.record.levels, predecessor.silence, term.clock.monotonic())
-        term.submissions.last_result = predecessor.record.settled
+        record = predecessor.record
+        if record is not None:  # else nothing was ever granted, and the buckets are full
+            term.board.restore(record.levels, predecessor.silence, term.clock.monotonic())
+            term.submissions.last_result = record.settled
         term.lease.state = lambda: (
             term.board.levels(term.clock.monotonic()),
             term.submissions.settled_cursor(),

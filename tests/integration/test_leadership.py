@@ -52,7 +52,9 @@ async def test_an_empty_shard_is_led_at_once_and_each_batch_is_stored_behind_the
     bus: Bus, lease: Callable[[str], Lease]
 ) -> None:
     first = lease("a")
-    assert await first.acquire(asyncio.Event()) is not None
+    predecessor = await first.acquire(asyncio.Event())
+    assert predecessor is not None
+    assert predecessor.record is None, "nobody led before"
     written = await first.write([order("a-1"), order("a-2")])
     assert written.verdict is Verdict.STORED
     assert (await bus.get(WORK, written.seqs[0])).subject == subjects.work(0, "openai", "p", "a-1")
@@ -70,6 +72,7 @@ async def test_a_silent_leader_is_succeeded_after_the_lease_and_whatever_it_then
     began = asyncio.get_running_loop().time()
     predecessor = await second.acquire(asyncio.Event())
     assert predecessor is not None
+    assert predecessor.record is not None
     assert predecessor.record.owner == "a"
     assert asyncio.get_running_loop().time() - began >= LEASE
     assert (await first.write([order("a-2"), order("a-3")])).verdict is Verdict.LOST
@@ -103,6 +106,7 @@ async def test_a_resigned_lease_is_taken_without_waiting_and_carries_the_state_o
     async with asyncio.timeout(1.0):
         predecessor = await waiting
     assert predecessor is not None
+    assert predecessor.record is not None
     assert predecessor.record.levels == {"openai": {"requests": 7.5}}
     assert predecessor.record.settled == 42
 
