@@ -10,12 +10,14 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.pages import ROOT, Block, blocks
 
 SNIPPETS = [block for block in blocks() if (block.language, block.mark) == ("python", "run: appliance")]
+SCRIPTS = [block for block in blocks() if (block.language, block.mark) == ("sh", "run: appliance")]
 ORDERS = [
     line for block in blocks() if block.language == "sh" for line in block.code.splitlines() if line.startswith("curl ")
 ]
@@ -43,6 +45,27 @@ def test_a_snippet_runs_against_the_appliance(block: Block, appliance: dict[str,
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", block.code],
         cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip()
+
+
+@pytest.mark.parametrize("block", SCRIPTS, ids=lambda block: block.place)
+def test_a_script_runs_against_the_appliance(block: Block, appliance: dict[str, str], tmp_path: Path) -> None:
+    programs = str(Path(sys.executable).parent)
+    environ = os.environ | {  # noqa: TID251
+        "PENSTOCK_URL": appliance["nats_url"],
+        "PENSTOCK_KEY": appliance["project_key"],
+        "PATH": f"{programs}:{os.environ['PATH']}",  # noqa: TID251
+    }
+    run = subprocess.run(
+        ["sh", "-e", "-c", block.code],
+        cwd=tmp_path,
         env=environ,
         capture_output=True,
         text=True,

@@ -8,6 +8,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 import annotated_types
+import typer
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
@@ -15,6 +16,7 @@ import scheduler.instruments
 import workers.instruments
 from job_contracts.attempts import Timeouts
 from job_contracts.failures import PERMITS, Action, Bench, FailureKind, Scope
+from producer_sdk.cli.app import app
 from runtime import settings
 from runtime.telemetry import Instrument, Metrics
 from tests.support.docstrings import said_of
@@ -210,6 +212,36 @@ def _instruments(instruments: Iterable[Instrument]) -> Iterator[tuple[str, str, 
         yield f"`{name}`", _KINDS[one.kind], ", ".join(f"`{label}`" for label in one.labels), one.help
 
 
+# -- the command line
+
+
+def commands() -> str:
+    """Every command of ``penstock``, its arguments and options."""
+    group = typer.main.get_command(app)
+    return "\n\n".join(
+        f"### `penstock {name}`\n\n{_plain(_paragraphs(command.help or ''))}\n\n"
+        + _table(("option", "meaning", "default"), [_option(parameter) for parameter in command.params])
+        for name, command in _leaves(cast("Any", group))
+    )
+
+
+def _leaves(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _leaves(command, f"{above}{name} ")
+        else:
+            yield f"{above}{name}", command
+
+
+def _option(parameter: Any) -> tuple[str, str, str]:
+    is_option = any(name.startswith("-") for name in parameter.opts)
+    name = ", ".join(f"`{one}`" for one in parameter.opts) if is_option else f"`{parameter.name.upper()}`"
+    variable = f" Also `{parameter.envvar}`." if getattr(parameter, "envvar", None) else ""
+    shown = parameter.default if isinstance(parameter.default, str | int | float) else None
+    default = "required" if parameter.required else "" if shown in {None, False} else f"`{shown}`"
+    return name, _plain(parameter.help or "") + variable, default
+
+
 # -- Markdown
 
 
@@ -228,6 +260,7 @@ TABLES = {
     "benches": lambda: words(Bench),
     "scopes": lambda: words(Scope),
     "metrics": metrics,
+    "commands": commands,
 }
 
 
