@@ -44,7 +44,7 @@ def unique(prefix: str = "t") -> str:
     return f"{prefix}{next(_names)}"
 
 
-def settings(url: str, **over: Any) -> BusSettings:
+def settings(url: str | tuple[str, ...], **over: Any) -> BusSettings:
     """Bus settings with short times, for tests."""
     quick = {"backoff_longest": 0.2, "publish_timeout": 2.0, "api_timeout": 2.0, "close_timeout": 1.0}
     return BusSettings(url=url, **{**quick, **over})
@@ -55,7 +55,7 @@ async def open_bus() -> AsyncIterator[Callable[..., Any]]:
     """Opens connections (``await open_bus(url, **settings)``) and closes them at the end of the test."""
     opened: list[NatsBus] = []
 
-    async def opener(url: str, **over: Any) -> NatsBus:
+    async def opener(url: str | tuple[str, ...], **over: Any) -> NatsBus:
         bus = await connect(settings(url, **over))
         opened.append(bus)
         return bus
