@@ -49,7 +49,7 @@ class Intake:
             return
         key = (project, job)
         if self._submissions.finished(key) or key in self._submissions.entries:
-            self._submissions.skip(message.seq, now)
+            self._submissions.skip(message.seq, now, key)
             self._term.republish(project, job)
             return
         try:

@@ -50,7 +50,7 @@ class Leading:
         record = predecessor.record
         if record is not None:  # else nothing was ever granted, and the buckets are full
             term.board.restore(record.levels, predecessor.silence, term.clock.monotonic())
-            term.submissions.last_result = record.settled
+            term.submissions.begin(record.settled)
         term.lease.state = lambda: (
             term.board.levels(term.clock.monotonic()),
             term.submissions.settled_cursor(),
@@ -132,6 +132,7 @@ class Leading:
         await behind_barrier(term, subjects.OUT, outcomes)
         await behind_barrier(term, subjects.CTL, cancels)
         await self._read_submissions()
+        term.submissions.all_read()
         await self._restore_flights(remnants)
         self._outcomes.replay()
         beats = await bus.respond(subjects.heartbeat("*", "*"), self.lifeline.on_heartbeat)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -48,29 +49,43 @@ class Submissions:
         """Highest RES sequence read so far."""
         self._order: deque[int] = deque()
         self._settled: dict[int, float] = {}
-        self._recent: OrderedDict[JobKey, float] = OrderedDict()
-        self._results: deque[tuple[int, int]] = deque()
+        self._recent: OrderedDict[JobKey, tuple[float, int]] = OrderedDict()
+        self._results: list[tuple[int, int]] = []
+        """A heap of ``(RES sequence, SUBMIT sequence)``: results whose submissions are not known to be removed."""
+        self._floor: int | None = None
+        """While submissions are still to be read, results cannot be matched with them: the cursor stays here."""
         self._purged = 0
         self._deleted: set[int] = set()
+
+    def begin(self, settled: int) -> None:
+        """A term begins at an earlier one's cursor: results are read from there, and before their submissions."""
+        self.last_result = self._floor = settled
+
+    def all_read(self) -> None:
+        """Everything that was stored when the term began has been read."""
+        self._floor = None
 
     def add(self, key: JobKey, entry: Entry) -> None:
         """A submission was read; sequences come in ascending order."""
         self.entries[key] = entry
         self._read(entry.seq)
 
-    def skip(self, seq: int, now: float) -> None:
-        """A message of the stream that is not, or no longer, a job to run: remove it."""
+    def skip(self, seq: int, now: float, key: JobKey | None = None) -> None:
+        """A message of the stream that is not, or no longer, a job to run (``key``, if it was one): remove it."""
         self._read(seq)
         self._settled[seq] = now
+        finished = self._recent.get(key) if key is not None else None
+        if finished is not None:
+            heappush(self._results, (finished[1], seq))
 
     def settle(self, key: JobKey, result_seq: int, now: float) -> Entry | None:
         """The job's result exists at ``result_seq`` of RES; returns its entry if it was still known."""
         self.last_result = max(self.last_result, result_seq)
-        self._remember(key, now)
+        self._remember(key, now, result_seq)
         entry = self.entries.pop(key, None)
         if entry is not None:
             self._settled[entry.seq] = now
-            self._results.append((result_seq, entry.seq))
+            heappush(self._results, (result_seq, entry.seq))
         return entry
 
     def finished(self, key: JobKey) -> bool:
@@ -109,16 +124,17 @@ class Submissions:
         """RES sequence up to which every finished job's submission is known to be removed."""
         results = self._results
         while results and (results[0][1] < self._purged or results[0][1] in self._deleted):
-            results.popleft()
-        return results[0][0] - 1 if results else self.last_result
+            heappop(results)
+        cursor = results[0][0] - 1 if results else self.last_result
+        return cursor if self._floor is None else min(cursor, self._floor)
 
     def _read(self, seq: int) -> None:
         self._order.append(seq)
         self.top = max(self.top, seq)
 
-    def _remember(self, key: JobKey, now: float) -> None:
+    def _remember(self, key: JobKey, now: float, result_seq: int) -> None:
         recent = self._recent
-        recent[key] = now
+        recent[key] = (now, result_seq)
         recent.move_to_end(key)
-        while recent and next(iter(recent.values())) < now - REMEMBER:
+        while recent and next(iter(recent.values()))[0] < now - REMEMBER:
             recent.popitem(last=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from scheduler.submissions import REMEMBER, Entry, Submissions
 
@@ -24,6 +24,31 @@ class Removal(RuleBasedStateMachine):
         """RES sequence -> SUBMIT sequence."""
         self.top = 0
         self.now = 0.0
+        self.unread: dict[tuple[str, str], int] = {}
+        """Submissions that an earlier term left, and this one has not read yet."""
+
+    @initialize(left=st.lists(st.booleans(), max_size=5))
+    def a_term_begins(self, left: list[bool]) -> None:
+        """With the submissions of an earlier one, some of them settled by results that come above its cursor."""
+        self.submissions.begin(0)
+        for finished in left:
+            self.top += 1
+            key = ("p", f"a-{self.top}")
+            self.stored.add(self.top)
+            self.unread[key] = self.top
+            if finished:
+                result = len(self.results) + 1
+                self.results[result] = self.top
+                self.submissions.settle(key, result, self.now)
+        self.the_cursor_never_passes_a_result_whose_submission_is_stored()
+        for key, seq in self.unread.items():
+            if self.submissions.finished(key):
+                self.submissions.skip(seq, self.now, key)
+            else:
+                self.running[key] = seq
+                self.submissions.add(key, entry(seq))
+            self.the_cursor_never_passes_a_result_whose_submission_is_stored()
+        self.submissions.all_read()
 
     @rule(gap=st.integers(1, 3))
     def a_job_is_submitted(self, gap: int) -> None:
