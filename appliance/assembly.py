@@ -25,6 +25,8 @@ from appliance.ports import LOOPBACK, asked_for, free_ports
 from appliance.supervisor import Spec
 from appliance.users import users_of
 from runtime.broker import BrokerConfig, BrokerError, command, write_config
+from runtime.bus.manifest import reserved
+from runtime.connection import declared
 
 ROOT = Path(__file__).resolve().parents[1]
 """The tree that the services are run from."""
@@ -35,6 +37,9 @@ _LEADER = re.compile(rb"^\w*_leader(?:\{[^}]*\})? 1(?:\.0)?$", re.MULTILINE)
 
 _BEYOND_DRAIN = 15.0
 """Seconds that a process has beyond its own drain before it is killed."""
+
+_AMPLE = 2**50
+"""Bytes the broker may reserve: the streams have limits of their own, a second one would only refuse to change them."""
 
 _PRODUCTION_FIRST, _SIMULATOR_NEXT, _BROKER_LAST = 0, 1, 2
 """The order in which processes are stopped."""
@@ -73,6 +78,8 @@ class Assembly:
     simulator_url: str | None
     services: Mapping[str, str]
     base_urls: Mapping[str, str]
+    disk: int
+    """Bytes that the streams may come to take on the disk."""
 
     @property
     def project_key(self) -> SecretStr:
@@ -122,6 +129,7 @@ def assemble(wishes: Wishes, places: Places) -> Assembly:
         simulator_url=simulator_url,
         services=services,
         base_urls=base_urls,
+        disk=reserved(declared(operator.config), "file"),
     )
 
 
@@ -139,7 +147,8 @@ def _seeing_its_own(
 def _broker(wishes: Wishes, places: Places, keys: Keys, projects: tuple[str, ...], port: int) -> Spec:
     for stale in places.broker.glob("*.ports"):  # what a killed server left behind
         stale.unlink(missing_ok=True)
-    config = BrokerConfig(host=LOOPBACK, port=port, sync=wishes.sync, users=users_of(keys, projects))
+    users = users_of(keys, projects)
+    config = BrokerConfig(host=LOOPBACK, port=port, sync=wishes.sync, users=users, max_file_store=_AMPLE)
     try:
         argv = command(write_config(config, places.broker))
     except BrokerError as error:

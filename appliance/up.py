@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from appliance.assembly import Wishes
-from appliance.running import appliance
+from appliance.running import Running, appliance
 from appliance.supervisor import Happening, Supervisor
-from appliance.words import told, welcome
+from appliance.words import cramped, told, welcome
 
+_BLOCK = 512
+"""Bytes of the blocks that a file's status counts, whatever the file system's are."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -55,6 +58,7 @@ async def up(wishes: Wishes, *, as_json: bool, verbose: bool) -> int:
         ApplianceError: it cannot run here, or a process did not become ready.
     """
     async with appliance(wishes, say=_tell, mirror=_mirror if verbose else None) as running:
+        _warn_of_the_disk(running)
         with listening(running.supervisor) as ending:
             starting = asyncio.create_task(running.supervisor.start())
             asked = asyncio.create_task(ending.asked.wait())
@@ -68,6 +72,14 @@ async def up(wishes: Wishes, *, as_json: bool, verbose: bool) -> int:
                 await asyncio.wait({starting})
             await running.supervisor.stop()
     return 0 if ending.fast is None else 128 + ending.fast
+
+
+def _warn_of_the_disk(running: Running) -> None:
+    broker = running.places.broker
+    taken = sum(path.stat().st_blocks * _BLOCK for path in broker.rglob("*") if path.is_file())
+    line = cramped(running.assembly.disk, shutil.disk_usage(running.places.root).free, taken)
+    if line is not None:
+        print(line, file=sys.stderr, flush=True)
 
 
 def _present(text: str) -> None:

@@ -10,6 +10,8 @@ from appliance.assembly import SCHEDULER
 from appliance.running import Running
 from appliance.supervisor import Died, Happening, Overdue, Ready, indented
 
+_GIB = 1024**3
+
 MANY = 3
 """Deaths in a row from which on the end of the log is shown."""
 
@@ -41,6 +43,19 @@ def welcome(running: Running) -> str:
         f"Is it ready, and what does it measure?\n\ncurl -s {assembly.services[SCHEDULER]}/readyz\n"
         f"curl -s {assembly.services[SCHEDULER]}/metrics\n\n"
         f"Send a job and wait for its result:\n\n{snippet}\n"
+    )
+
+
+def cramped(needed: int, free: int, taken: int) -> str | None:
+    """A warning if the streams may come to take more bytes than the disk has, None otherwise.
+
+    ``taken`` is what they have of it already.
+    """
+    if free + taken >= needed:
+        return None
+    return (
+        f"the disk has {free / _GIB:.1f} GiB free, and the queues and results may grow to {needed / _GIB:.1f} GiB; when"
+        " it is full, the broker takes no more jobs: give the data directory a larger disk, or lower nats.max_queue_bytes"
     )
 
 

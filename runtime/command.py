@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
-from runtime.bus.port import Unreachable
+from runtime.bus.port import Refused, Unreachable
 from runtime.config import ConfigError, load
 from runtime.service import run
 from runtime.settings import Config
@@ -62,6 +62,9 @@ def main(
         return run(lambda: serve(config, arguments))
     except Unusable as error:
         sys.stderr.write(f"the configuration cannot be used:\n{error}\n")
+        return BAD_CONFIG
+    except Refused as error:
+        sys.stderr.write(f"the broker at {shown(config.nats.url)} refuses what this needs: {error}\n")
         return BAD_CONFIG
     except Unreachable as error:
         sys.stderr.write(f"the broker at {shown(config.nats.url)} cannot be reached: {error}\n")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from runtime.bus.manifest import Drift, drifts
-from runtime.bus.port import NotFound, Refused
+from runtime.bus.manifest import GIB, Drift, drifts, reserved
+from runtime.bus.port import BusError, NotFound, Refused, StreamFull
 from runtime.bus.replies import NO_CONSUMER, NO_STREAM
 
 Call: TypeAlias = Callable[[str, Mapping[str, object]], Awaitable[dict[str, Any]]]
@@ -20,7 +20,9 @@ class Applier:
         self._call = call
 
     async def ensure(self, assets: Sequence[Mapping[str, Any]], *, create: bool) -> list[str]:
-        """See ``port.Bus.ensure``. Raises Refused before anything is changed if one change could destroy messages."""
+        """See ``port.Bus.ensure``. Raises Refused before anything is changed if one change could destroy messages, and
+        StreamFull, with what to change, if the broker has no room for what a stream reserves.
+        """
         found = [(asset, await self._look(asset)) for asset in assets]
         lines = [line for asset, there in found for line in _lines(asset, there)]
         if not create:
@@ -35,7 +37,12 @@ class Applier:
         if dangers:
             raise Refused("the broker's streams differ in ways that are to be changed by hand: " + "; ".join(dangers))
         for asset, there in found:
-            await self._apply(asset, there)
+            try:
+                await self._apply(asset, there)
+            except BusError as error:
+                if asset["kind"] != "stream" or not _lacks_room(error):
+                    raise
+                raise StreamFull(f"{_no_room(asset, assets)} The broker says: {error}", code=error.code) from error
         return lines
 
     async def _look(self, asset: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -64,6 +71,29 @@ class Applier:
             action = "create" if there is None else "update"
             request = {"stream_name": asset["stream"], "config": body, "action": action}
             await self._call(f"CONSUMER.CREATE.{asset['stream']}.{config['name']}", request)
+
+
+def _lacks_room(error: BusError) -> bool:
+    return isinstance(error, StreamFull) or "insufficient" in str(error)  # a cluster says it in words only
+
+
+def _no_room(asset: Mapping[str, Any], assets: Sequence[Mapping[str, Any]]) -> str:
+    config = asset["config"]
+    needs = _gib(config.get("max_bytes", 0))
+    if config.get("storage") == "memory":
+        where, together, setting, else_ = "in memory", reserved(assets, "memory"), "max_memory_store", ""
+    else:
+        where, together, setting = "on its disk", reserved(assets, "file"), "max_file_store"
+        else_ = ", on a disk that has it, or lower nats.max_queue_bytes"
+    return (
+        f"stream {config['name']}: the broker has no room {where} for the {needs} that it reserves. Together the"
+        f" streams reserve {_gib(together)} there: raise jetstream.{setting} in the broker's configuration to at least"
+        f" that{else_}."
+    )
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.2f} GiB"
 
 
 def _lines(asset: Mapping[str, Any], there: Mapping[str, Any] | None) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -53,6 +53,12 @@ def manifest(limits: StreamLimits, pools: Sequence[str] = ()) -> list[Asset]:
     declared = [*_streams(limits)]
     declared += [worker_consumer(pool, limits, shard) for shard in range(limits.shards) for pool in pools]
     return declared
+
+
+def reserved(assets: Sequence[Mapping[str, Any]], storage: Literal["file", "memory"]) -> int:
+    """Bytes that the broker sets aside in one of its stores, on each server that holds a copy."""
+    configs = [asset["config"] for asset in assets if asset["kind"] == "stream"]
+    return sum(max(config.get("max_bytes", 0), 0) for config in configs if config.get("storage", "file") == storage)
 
 
 def worker_consumer(pool: str, limits: StreamLimits, shard: int = 0) -> Asset:

@@ -20,8 +20,8 @@ from cryptography.x509.oid import NameOID
 from job_contracts import subjects
 from runtime.broker import Broker, BrokerConfig, BrokerError, BrokerUser, write_config
 from runtime.bus import NatsBus
-from runtime.bus.manifest import StreamLimits, manifest
-from runtime.bus.port import AlreadyStored, Message, OutcomeUnknown, Outgoing, Unreachable, WrongSequence
+from runtime.bus.manifest import GIB, MIB, StreamLimits, manifest, reserved
+from runtime.bus.port import AlreadyStored, Message, OutcomeUnknown, Outgoing, StreamFull, Unreachable, WrongSequence
 from tests.support.eventually import eventually
 
 Open = Callable[..., Awaitable[NatsBus]]
@@ -161,6 +161,42 @@ async def test_it_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> No
     parent.send_signal(signal.SIGKILL)
     await parent.wait()
     await eventually(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+
+
+@pytest.mark.parametrize(
+    ("store", "stream", "words"),
+    [
+        (
+            {"max_file_store": 10 * GIB},
+            "OUT_0",
+            "on its disk for the 1.00 GiB .* 32.12 GiB .* jetstream.max_file_store",
+        ),
+        ({"max_memory_store": MIB}, "TOK", "in memory for the 0.25 GiB .* 0.25 GiB .* jetstream.max_memory_store"),
+    ],
+)
+async def test_a_store_too_small_for_the_streams_is_told_with_what_to_change(
+    tmp_path: Path, open_bus: Open, store: dict[str, int], stream: str, words: str
+) -> None:
+    broker = Broker(BrokerConfig(sync="default", **store), tmp_path / "broker")  # type: ignore[arg-type]
+    await broker.start()
+    try:
+        bus = await open_bus(broker.url)
+        with pytest.raises(StreamFull, match=f"stream {stream}: the broker has no room {words}"):
+            await bus.ensure(manifest(StreamLimits()))
+    finally:
+        await broker.stop()
+
+
+async def test_a_store_of_just_what_the_streams_reserve_is_enough(tmp_path: Path, open_bus: Open) -> None:
+    assets = manifest(StreamLimits(submit_bytes=80 * GIB))
+    broker = Broker(BrokerConfig(sync="default", max_file_store=reserved(assets, "file")), tmp_path / "broker")
+    await broker.start()
+    try:
+        bus = await open_bus(broker.url)
+        await bus.ensure(assets)
+        assert await bus.ensure(assets, create=False) == []
+    finally:
+        await broker.stop()
 
 
 async def test_an_encrypted_connection_is_made_and_verified(tmp_path: Path, open_bus: Open) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from appliance.supervisor import Died, Overdue, Ready
-from appliance.words import told
+from appliance.words import cramped, told
 
 
 def _died(failures: int) -> Died:
@@ -35,3 +35,12 @@ def test_a_first_start_is_not_worth_a_line_and_a_restart_is() -> None:
 
 def test_a_process_that_does_not_end_is_named() -> None:
     assert told(Overdue("scheduler", 45.0)) == "scheduler did not end within 45 s and was killed"
+
+
+def test_a_disk_that_is_smaller_than_what_the_streams_may_take_is_named_with_what_to_change() -> None:
+    gib = 1024**3
+    assert cramped(32 * gib, free=20 * gib, taken=12 * gib) is None
+    said = cramped(32 * gib, free=20 * gib, taken=11 * gib) or ""
+    assert "has 20.0 GiB free" in said
+    assert "grow to 32.0 GiB" in said
+    assert "nats.max_queue_bytes" in said
