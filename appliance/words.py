@@ -55,7 +55,7 @@ def cramped(needed: int, free: int, taken: int) -> str | None:
         return None
     return (
         f"the disk has {free / _GIB:.1f} GiB free, and the queues and results may grow to {needed / _GIB:.1f} GiB; when"
-        " it is full, the broker takes no more jobs: give the data directory a larger disk, or lower nats.max_queue_bytes"
+        " it is full, no more jobs are taken: give the data directory a larger disk, or lower nats.max_queue_bytes"
     )
 
 

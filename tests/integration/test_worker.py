@@ -17,7 +17,7 @@ from job_contracts.codec import encode
 from job_contracts.failures import FailureKind as Kind
 from job_contracts.jobs import JobState
 from job_contracts.stream import EndDelta, StartDelta, TextDelta
-from runtime.broker import Broker
+from runtime.broker import Broker, BrokerConfig
 from simulator import Settings, Simulator
 from tests.support.broker import open_bus, own_broker
 from tests.support.eventually import eventually
@@ -250,3 +250,17 @@ async def test_a_broker_that_is_not_there_is_told(config: Path) -> None:
     said = "".join(process.other)
     assert "the broker at nats://127.0.0.1:1 cannot be reached" in said
     assert "hush" not in said
+
+
+async def test_a_broker_without_room_for_the_streams_is_told_with_what_to_change(config: Path, tmp_path: Path) -> None:
+    small = Broker(BrokerConfig(sync="default", max_file_store=1024**3), tmp_path / "small")
+    await small.start()
+    try:
+        async with worker_process("openai", config, "--nats", small.url, environ=KEYS) as process:
+            assert await process.ended() == 78
+        said = "".join(process.other)
+        assert "has no room on its disk" in said
+        assert "raise jetstream.max_file_store" in said
+        assert "Traceback" not in said
+    finally:
+        await small.stop()
