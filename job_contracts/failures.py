@@ -51,7 +51,7 @@ class FailureKind(StrEnum):
     CONNECT = "connect"
     """No connection came about: refused, unreachable, name unknown, TLS failed, or too slow."""
     RESET = "reset"
-    """The connection broke before the answer began."""
+    """The connection broke after the request was sent: before the answer, or within it."""
     FIRST_TOKEN_TIMEOUT = "first_token_timeout"
     """No first token came in time."""
     STALLED = "stalled"

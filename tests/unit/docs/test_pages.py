@@ -18,7 +18,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from runtime.bus.manifest import StreamLimits, manifest
 from runtime.config import ConfigError, parse
+from tests.architecture.tree import present
 from tests.support.pages import ROOT, Block, anchors, blocks, links, pages, paths_named
 
 BLOCKS = blocks()
@@ -204,3 +206,23 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
+
+
+# -- what the architecture says
+
+
+def test_the_architecture_names_every_stream_and_where_its_messages_lie() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| ([A-Z]+(?:_0)?) \| (.*)$", text, re.MULTILINE))
+    streams = {asset["config"]["name"]: asset["config"] for asset in manifest(StreamLimits())}
+    assert rows.keys() == streams.keys()
+    for name, config in streams.items():
+        told = "subject_transform" in config and config["subject_transform"]["dest"]
+        for subject in [told] if told else config["subjects"]:
+            words = [word for word in subject.split(".") if re.fullmatch(r"[a-z]\w*", word)]
+            assert all(word in rows[name] for word in words if "barrier" not in subject), (name, subject)
+
+
+def test_the_architecture_names_every_folder() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert [package for package in present() if f"| `{package}` |" not in text] == []
