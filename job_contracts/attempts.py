@@ -12,6 +12,14 @@ from job_contracts.jobs import BlobRef, Job
 from job_contracts.results import AttemptRecord
 
 
+def attempt_name(project: str, job: str, attempt: int) -> str:
+    """The name by which heartbeats, aborts and facts mean one attempt.
+
+    The project belongs to it: two projects that use the same idempotency key have jobs with the same id.
+    """
+    return f"{project}.{job}.{attempt}"
+
+
 class Timeouts(Wire):
     """Seconds a worker waits: for the connection, the first token, the next one, and the whole answer."""
 
@@ -78,7 +86,7 @@ class Assignment(Wire):
     @property
     def attempt_id(self) -> str:
         """Unique name of this attempt."""
-        return f"{self.job_id}.{self.attempt}"
+        return attempt_name(self.project, self.job_id, self.attempt)
 
 
 class LimitReading(Wire):

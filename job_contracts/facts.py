@@ -15,7 +15,9 @@ Reason = Literal["user", "failed", "cancelled", "hedged", "shadow", "verify"]
 
 
 class AttemptFact(Wire):
-    """What one attempt used. ``attempt`` (job id, dot, number) makes it idempotent: it may be told twice."""
+    """What one attempt used. ``attempt`` (project, job id and number, dots between) makes it idempotent: it may be told
+    twice.
+    """
 
     attempt: str
     project: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from job_contracts import subjects
-from job_contracts.attempts import Abort, Heartbeat, HeartbeatReply
+from job_contracts.attempts import Abort, Heartbeat, HeartbeatReply, attempt_name
 from job_contracts.chat import Usage
 from job_contracts.codec import ContractError, decode, encode
 from job_contracts.failures import Failure, FailureKind
@@ -89,6 +89,7 @@ class Lifeline:
         flight = self._flights.get((project, job))
         if flight is not None and flight.attempt == attempt:
             flight.seq = seq
+            flight.claimed = self._clock.monotonic()
 
     def ended(self, project: str, job: str, attempt: int) -> None:
         """That attempt has ended, with or without the job."""
@@ -100,11 +101,11 @@ class Lifeline:
         """Nothing of the job is in flight any more."""
         flight = self._flights.pop((project, job), None)
         if flight is not None and self._aborts:
-            self._aborts.pop(f"{job}.{flight.attempt}", None)
+            self._aborts.pop(attempt_name(project, job, flight.attempt), None)
 
     def abort(self, project: str, job: str, attempt: int, deployment: str) -> None:
         """Ask the pool to stop an attempt: at once by message, and with every heartbeat's answer until it has ended."""
-        name = f"{job}.{attempt}"
+        name = attempt_name(project, job, attempt)
         self._aborts[name] = (project, job)
         message = encode(Abort(attempts=(name,)))
         self._term.background.start(self._bus.publish(subjects.abort(pool_of(deployment)), message))
@@ -119,8 +120,8 @@ class Lifeline:
         now = self._clock.monotonic()
         holds = frozenset(beat.attempts)
         self._workers[(beat.pool, beat.worker)] = WorkerSeen(now, beat.slots, beat.draining, holds)
-        for flight_key, flight in self._flights.items():
-            if f"{flight_key[1]}.{flight.attempt}" in holds:
+        for (project, job), flight in self._flights.items():
+            if attempt_name(project, job, flight.attempt) in holds:
                 flight.claimed = now
         for deployment, readings in beat.limits.items():
             self._board.apply(LimitsRead(deployment, readings), now)
@@ -129,27 +130,36 @@ class Lifeline:
 
     async def watch(self) -> None:
         """For ever: notice workers that fell silent and attempts nobody holds."""
-        looked = self._clock.monotonic()
+        looked, deaf = self._clock.monotonic(), False
         while True:
             await asyncio.sleep(LOOK)
             now = self._clock.monotonic()
-            if now - looked > LOOK + OWN_PAUSE:
+            if deaf or now - looked > LOOK + OWN_PAUSE:
                 self._reprieve(now)
             looked = now
-            if not self._term.lease.trusted:
+            # While the broker is away no beat can be heard: that time says nothing about the workers.
+            deaf = not (self._term.lease.trusted and self._bus.connected)
+            if deaf:
                 continue
             silent = [who for who, seen in self._workers.items() if now - seen.at > self._settings.beat_missed]
             for who in silent:
                 del self._workers[who]
                 self._term.telemetry.emit("worker.silent", WARNING, pool=who[0], worker=who[1])
                 self._count_slots(who[0])
+            self._forget_aborts()
             try:
                 await self._find_lost()
             except BusError as error:
                 self._term.telemetry.emit("lifeline.look_failed", INFO, error=type(error).__name__)
 
+    def _forget_aborts(self) -> None:
+        """Of attempts that are over, by our account and by the workers'."""
+        held = {name for seen in self._workers.values() for name in seen.holds} if self._aborts else ()
+        for name in [name for name, job in self._aborts.items() if job not in self._flights and name not in held]:
+            del self._aborts[name]
+
     def _reprieve(self, now: float) -> None:
-        """We were the ones who slept: nobody's silence during that time counts."""
+        """We were the ones who slept or were cut off: nobody's silence during that time counts."""
         for flight in self._flights.values():
             flight.claimed = now
         for seen in self._workers.values():
@@ -164,8 +174,8 @@ class Lifeline:
             pool = pool_of(flight.deployment)
             if pool not in delivered:
                 delivered[pool] = await self._delivered(pool)
-            if self._flights.get(key) is not flight:
-                continue
+            if self._flights.get(key) is not flight or not flight.seq:
+                continue  # ended meanwhile, or still being stored: the dispatcher finds out what became of it
             if flight.seq <= delivered[pool]:
                 self._lost(key, flight, FailureKind.WORKER_LOST, "its worker fell silent")
             elif now - flight.since > self._settings.grant_valid + NEVER_FETCHED:

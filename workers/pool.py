@@ -34,7 +34,7 @@ GATHER = 0.002
 """Seconds to wait for more free slots when there are few: a request for each single slot would cost more."""
 _FEW = 8
 _REMEMBERED = 10_000
-"""Attempt ids kept of those that were aborted before they came, and of those that were answered for."""
+"""Names kept of attempts that were aborted before they came, and of dispatches that were answered for."""
 HAND_BACK_WITHIN = 8.0
 """Seconds to report what was handed back."""
 _BLOB_TRIES = 3
@@ -190,7 +190,8 @@ class Pool(Duty):
 
     async def _attempt(self, delivery: Delivery, found: Readable | InvalidJob) -> None:
         attempt = Attempt(self._endpoint, found.assignment)
-        if attempt.id in self._in_hand or attempt.id in self._answered:  # a killed broker may deliver twice
+        if attempt.id in self._in_hand or _dispatch(found.assignment) in self._answered:
+            # A killed broker may deliver twice.
             self.telemetry.emit("pool.twice", WARNING, attempt=attempt.id)
             self._books.enter(delivery, None)
             return
@@ -258,7 +259,7 @@ class Pool(Duty):
         # Without a stored report nothing is acknowledged: the leader misses the attempt and tries again.
         self._books.enter(delivery if stored is not Stored.UNKNOWN else None, fact)
         if stored is not Stored.UNKNOWN:
-            _remember(self._answered, assignment.attempt_id)
+            _remember(self._answered, _dispatch(assignment))
         self._tell(assignment, ending, stored)
 
     def _tell(self, assignment: Assignment, ending: Ending, stored: Stored) -> None:
@@ -280,7 +281,12 @@ class Pool(Duty):
         )
 
 
-def _remember(ids: OrderedDict[str, None], attempt_id: str) -> None:
-    ids[attempt_id] = None
+def _dispatch(assignment: Assignment) -> str:
+    """Names one dispatch: a job that is submitted anew after its result has expired begins again with attempt 1."""
+    return f"{assignment.attempt_id} {assignment.epoch} {assignment.grant.granted}"
+
+
+def _remember(ids: OrderedDict[str, None], name: str) -> None:
+    ids[name] = None
     if len(ids) > _REMEMBERED:
         ids.popitem(last=False)

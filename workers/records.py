@@ -144,6 +144,7 @@ def outcome_of(assignment: Assignment, ending: Ending, failure: Failure, *, pool
         pool=pool,
         worker=worker,
         record=record_of(assignment, ending),
+        history=assignment.history,
         failure=failure,
         limits=ending.limits,
         called=ending.called,

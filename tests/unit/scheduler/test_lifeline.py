@@ -49,6 +49,14 @@ class Scene:
         beat = Heartbeat(pool="alpha", worker="w1", slots=4, attempts=attempts)
         return await self.lifeline.on_heartbeat(Message(subjects.heartbeat("alpha", "w1"), encode(beat)))
 
+    async def fetched(self) -> None:
+        """An attempt of ``demo``'s job ``a-1`` lies in WORK and was handed to a worker."""
+        seq = (await self.term.bus.append(subjects.work(0, "alpha", "demo", "a-1"), b"")).seq
+        puller = await self.term.bus.pull(self.term.stream(subjects.WORK), "alpha")
+        assert await puller.fetch(1, expires=5.0)
+        await puller.close()
+        self.lifeline.dispatched("demo", "a-1", 1, "alpha/m", seq)
+
     async def looks(self, count: int = 3) -> None:
         """Let the watch look a few times, whatever the manual clock says."""
         for _ in range(count):
@@ -84,14 +92,14 @@ async def test_an_attempt_that_is_claimed_is_not_lost_however_long_it_takes(scen
     for _ in range(30):
         scene.clock.advance(1.0)
         await keep_leading(scene)
-        await scene.beat("a-1.1")
+        await scene.beat("demo.a-1.1")
         await scene.looks(1)
     assert not scene.ended
 
 
 async def test_an_attempt_whose_worker_falls_silent_is_lost_after_the_missed_beats(scene: Scene) -> None:
-    scene.lifeline.dispatched("demo", "a-1", 1, "alpha/m")
-    await scene.beat("a-1.1")
+    await scene.fetched()
+    await scene.beat("demo.a-1.1")
     for _ in range(int(MISSED) - 1):
         scene.clock.advance(1.0)
         await keep_leading(scene)
@@ -108,7 +116,7 @@ async def test_an_attempt_whose_worker_falls_silent_is_lost_after_the_missed_bea
 
 async def test_nobodys_silence_counts_while_the_leader_itself_was_away(scene: Scene) -> None:
     scene.lifeline.dispatched("demo", "a-1", 1, "alpha/m")
-    await scene.beat("a-1.1")
+    await scene.beat("demo.a-1.1")
     await scene.looks()
     scene.clock.advance(60.0)
     await keep_leading(scene)
@@ -128,7 +136,48 @@ async def test_a_leader_that_is_no_longer_trusted_declares_nothing_lost(scene: S
 async def test_an_abort_is_repeated_with_every_beat_until_the_attempt_has_ended(scene: Scene) -> None:
     scene.lifeline.dispatched("demo", "a-1", 1, "alpha/m")
     scene.lifeline.abort("demo", "a-1", 1, "alpha/m")
-    assert b"a-1.1" in await scene.beat("a-1.1")
-    assert b"a-1.1" in await scene.beat("a-1.1")
+    assert b"demo.a-1.1" in await scene.beat("demo.a-1.1")
+    assert b"demo.a-1.1" in await scene.beat("demo.a-1.1")
     scene.lifeline.ended("demo", "a-1", 1)
-    assert b"a-1.1" not in await scene.beat("a-1.1")
+    assert b"demo.a-1.1" not in await scene.beat("demo.a-1.1")
+
+
+async def test_nobodys_silence_counts_while_the_broker_was_away(scene: Scene) -> None:
+    await scene.fetched()
+    await scene.beat("demo.a-1.1")
+    for _ in range(int(MISSED) * 2):  # no renewal is answered and no beat is heard
+        scene.clock.advance(1.0)
+        await scene.looks(1)
+    await keep_leading(scene)
+    await scene.looks()
+    assert not scene.ended
+    assert scene.lifeline.workers
+
+
+async def test_an_attempt_that_is_still_being_stored_is_not_lost(scene: Scene) -> None:
+    scene.lifeline.dispatched("demo", "a-1", 1, "alpha/m")
+    for _ in range(int(MISSED) * 2):
+        scene.clock.advance(1.0)
+        await keep_leading(scene)
+        await scene.looks(1)
+    assert not scene.ended
+
+
+async def test_beats_and_aborts_mean_one_projects_attempt(scene: Scene) -> None:
+    scene.lifeline.dispatched("demo", "key-1", 1, "alpha/m")
+    scene.lifeline.dispatched("other", "key-1", 1, "alpha/m")
+    scene.clock.advance(1.0)
+    scene.lifeline.abort("demo", "key-1", 1, "alpha/m")
+    assert b"demo.key-1.1" not in await scene.beat("other.key-1.1")
+    mine, theirs = scene.lifeline.flights[("demo", "key-1")], scene.lifeline.flights[("other", "key-1")]
+    assert theirs.claimed == scene.clock.monotonic() > mine.claimed
+
+
+async def test_an_abort_of_an_attempt_that_is_over_is_forgotten(scene: Scene) -> None:
+    scene.lifeline.abort("demo", "a-1", 1, "alpha/m")
+    assert b"demo.a-1.1" in await scene.beat("demo.a-1.1")
+    await scene.looks()
+    assert b"demo.a-1.1" in await scene.beat("demo.a-1.1")
+    await scene.beat()
+    await scene.looks()
+    assert b"demo.a-1.1" not in await scene.beat("demo.a-1.1")

@@ -48,7 +48,7 @@ async def test_a_plain_job_ends_in_one_result_a_fact_and_an_acknowledgement(work
     assert result.times.dispatched == given.grant.granted
     settlement = worker.settlements()["stem-1"]
     assert (settlement.state, settlement.attempt, settlement.usage) == (JobState.SUCCEEDED, 1, result.usage)
-    fact = worker.facts()["stem-1.1"]
+    fact = worker.facts()["default.stem-1.1"]
     assert (fact.won, fact.reason, fact.usage, fact.tags) == (True, "user", result.usage, {"team": "blue"})
     assert worker.outcomes() == {}
     assert worker.work_left() == 0
@@ -202,13 +202,14 @@ async def test_an_error_answer_is_classified_with_its_limits_and_nothing_is_bill
 ) -> None:
     told = {"retry_after": "7", "x_ratelimit_limit_requests": "60", "x_ratelimit_remaining_requests": "0"}
     provider.play([error(429, "rate_limit_exceeded", **told)])
-    given = await worker.hand(worker.assignment())
+    given = await worker.hand(worker.assignment(attempt=2, history=(builders.record(),)))
     outcome = await worker.outcome(given)
     assert (outcome.failure.kind, outcome.failure.status) == (FailureKind.RATE_LIMIT, 429)
     assert outcome.failure.retry_after == 7
     assert (outcome.failure.provider, outcome.failure.deployment) == ("alpha", "alpha/m")
     assert [reading.limit for reading in outcome.limits if reading.unit == "requests"] == [60]
     assert outcome.called
+    assert outcome.history == given.history, "a new leader learns of earlier attempts from here"
     fact = worker.facts()[given.attempt_id]
     assert (fact.usage.total, fact.won, fact.reason, fact.failure) == (0, False, "failed", FailureKind.RATE_LIMIT)
     assert worker.results() == {}

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from job_contracts import subjects
 from job_contracts.codec import encode
 from job_contracts.failures import FailureKind
+from tests.support import builders
 from tests.support.eventually import eventually
 from tests.support.upstream import Do, Upstream, completion, response, upstream
 from tests.support.worker import Bench, bench
@@ -106,3 +108,24 @@ async def test_an_assignment_that_comes_again_after_its_answer_is_acknowledged_w
     await eventually(lambda: worker.said("pool.twice") and worker.work_left() == 0)
     assert len(provider.asked) == 1
     assert list(worker.facts()) == [given.attempt_id]
+
+
+async def test_jobs_of_two_projects_with_the_same_id_are_both_worked_on(worker: Bench, provider: Upstream) -> None:
+    provider.play([Do.WAIT, response(completion())], [Do.WAIT, response(completion())])
+    job = builders.job("key-1")
+    given = [await worker.hand(worker.assignment(job=job, project=name)) for name in ("one", "two")]
+    await eventually(lambda: len(provider.asked) == 2)
+    provider.proceed()
+    provider.proceed()
+    await eventually(lambda: worker.work_left() == 0 and len(worker.messages(subjects.RES)) == 2)
+    assert worker.facts().keys() == {one.attempt_id for one in given}
+
+
+async def test_a_job_that_is_submitted_anew_long_after_its_end_is_worked_on(worker: Bench, provider: Upstream) -> None:
+    job = builders.job("key-1")
+    given = await worker.hand(worker.assignment(job=job))
+    await worker.result(given)
+    (record,) = worker.messages(subjects.RES)
+    await worker.mine.delete(subjects.RES, record.seq)  # as when its time to live is over
+    await worker.result(await worker.hand(worker.assignment(job=job)))
+    assert len(provider.asked) == 2
