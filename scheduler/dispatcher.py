@@ -221,13 +221,15 @@ class Dispatcher:
             self._term.telemetry.emit("dispatch.delayed", INFO, error=type(error).__name__, jobs=len(dispatches))
             await asyncio.sleep(0.05)
             return [(dispatch, LATER) for dispatch in dispatches]
-        read = {dispatch.job: body for dispatch, body in zip(missing, bodies, strict=True)}
+        # By project as well: two of them may use the same idempotency key, and so the same job id.
+        read = {(dispatch.project, dispatch.job): body for dispatch, body in zip(missing, bodies, strict=True)}
         found: list[tuple[Dispatch, Body]] = []
         for dispatch in dispatches:
             if self._board.cancelling(dispatch.project, dispatch.job):
                 found.append((dispatch, LATER))
                 continue
-            body = read[dispatch.job] if dispatch.job in read else self._bodies.at_hand(dispatch.seq)
+            key = (dispatch.project, dispatch.job)
+            body = read[key] if key in read else self._bodies.at_hand(dispatch.seq)
             if body is not GONE:
                 found.append((dispatch, body))
         return found

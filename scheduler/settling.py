@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from job_contracts import subjects
 from job_contracts.codec import ContractError, decode
+from job_contracts.jobs import JobState
 from job_contracts.results import Settlement
 from runtime.bus.port import BusError
 from runtime.telemetry import INFO, WARNING
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from runtime.bus.port import Message
     from scheduler.lifeline import Lifeline
     from scheduler.term import Term
+
+_UNREADABLE = Settlement(state=JobState.FAILED, token="", body_hash="")
+"""For a record that tells the scheduler nothing: the job has ended all the same, and must not run again."""
 
 SWEEP = 0.1
 """Seconds between two removals of finished submissions."""
@@ -60,10 +64,10 @@ class Settling:
             self._term.background.start(self._bus.delete_blob(f"{project}.{job}", of="job"))
         if entry.outcome_seq:
             self._outcomes.append(entry.outcome_seq)
-        if settlement is not None:
-            self._board.apply(self._fact(project, job, settlement), now)
-            self._term.telemetry.emit("job.settled", state=settlement.state.value)
-            self._term.wake.set()
+        fact = self._fact(project, job, settlement or _UNREADABLE)
+        self._board.apply(fact, now)
+        self._term.telemetry.emit("job.settled", state=fact.state.value)
+        self._term.wake.set()
 
     async def sweep(self) -> None:
         """For ever: remove what is settled, as long as this term is trusted (removing twice does no harm)."""

@@ -10,9 +10,11 @@ import pytest
 
 from job_contracts import subjects
 from job_contracts.attempts import Assignment
+from job_contracts.chat import Conversation, UserTurn
+from job_contracts.codec import encode
 from job_contracts.desk import Results, Statuses
 from job_contracts.failures import Failure, FailureKind
-from job_contracts.jobs import JobState
+from job_contracts.jobs import Job, JobState
 from runtime.broker import Broker
 from runtime.bus.memory import MemoryBroker
 from runtime.bus.port import Bus
@@ -204,7 +206,7 @@ async def test_a_running_attempt_is_aborted_when_its_job_is_cancelled(demo: Worl
     await demo.cancel("a-1", ticket.token)
     result = await demo.result("a-1")
     assert result.state is JobState.CANCELLED
-    assert pool.aborted == {"a-1.1"}
+    assert pool.aborted == {"demo.a-1.1"}
     assert len(result.attempts) == 1
     await demo.settled()
 
@@ -371,3 +373,32 @@ async def test_many_jobs_each_have_one_result_and_no_more_calls_than_jobs(demo: 
         assert (await demo.result(job, within=20.0)).state is JobState.SUCCEEDED
     assert len(alpha.seen) + len(beta.seen) == len(jobs)
     await demo.settled()
+
+
+async def test_jobs_of_two_projects_with_the_same_id_keep_their_bodies_apart(bus: Bus) -> None:
+    async with world(bus, projects={"demo": {}, "other": {}}) as running:
+        for project in ("demo", "other"):
+            conversation = Conversation(messages=(UserTurn(role="user", content=f"of {project}"),))
+            job = Job(id="key-1", route="fast", conversation=conversation)
+            await running.submit("key-1", project=project, body=encode(job))
+        await eventually(lambda: running.status("key-1") and running.status("key-1", project="other"))
+        pool = await running.pool("alpha")
+        for project in ("demo", "other"):
+            assert (await running.result("key-1", project=project)).project == project
+        assert sorted(order.project for order in pool.seen) == ["demo", "other"]
+        for order in pool.seen:
+            assert order.job is not None
+            assert order.job.conversation.messages[0].content == f"of {order.project}"
+        await running.settled()
+
+
+async def test_a_job_whose_result_tells_the_scheduler_nothing_has_ended_all_the_same(demo: World) -> None:
+    await demo.submit("a-1")
+    await eventually(lambda: demo.status("a-1"))
+    await demo.bus.append(subjects.result("demo", "a-1"), b"{}", expect_last=0)
+    await eventually(lambda: demo.status("a-1") is None)
+    pool = await demo.pool("alpha")
+    await demo.submit("a-2")
+    await demo.result("a-2")
+    await demo.settled()
+    assert [order.job_id for order in pool.seen] == ["a-2"]
