@@ -81,6 +81,7 @@ class Board:
         backlog.add(job)
         cancelled = backlog.cancelled_early(job)
         if cancelled is not None:
+            job.told().cancel = cancelled  # if it turns out to be under way, that has to be stopped
             backlog.cancel(job, cancelled)
         elif refused is not None:
             backlog.end(job, JobState.FAILED, refused)

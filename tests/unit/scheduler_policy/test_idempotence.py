@@ -284,3 +284,18 @@ def test_any_fact_may_come_again_at_any_time(data: st.DataObject) -> None:
             settled = {f.job for f in told if isinstance(f, Settled)}
             again = [f for f in told if not (isinstance(f, Submitted) and f.job in settled)]
             noisy.apply(data.draw(st.sampled_from(again)), float(now))  # type: ignore[arg-type]
+
+
+def test_a_cancel_read_before_its_submission_stops_the_attempt_that_is_found_under_way_and_any_further_one() -> None:
+    board = made.board(made.rules(TWO))
+    submitted = made.job(1)
+    board.apply(made.cancel(submitted), 0.0)
+    made.submit(board, submitted)
+    running = Dispatch("p", "j-1", 1, 1, "r", "a/m", "a", 1, 1, ())
+    board.apply(made.in_flight(running), 0.0)
+    (abort,) = board.decide(0.0, 10)
+    assert made.aborts([abort])
+    board.apply(made.ended(running), 0.0)
+    (finish,) = made.finishes(board.decide(0.0, 10))
+    assert finish.state is JobState.CANCELLED
+    assert nothing_reserved(board)
