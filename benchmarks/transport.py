@@ -162,7 +162,13 @@ def pyreqwest_directly() -> Call:
 
     async def call(url: str, body: bytes, headers: dict[str, str]) -> int:
         size = 0
-        async with client.post(url).headers(headers).body_bytes(body).streamed_read_buffer_limit(0).build_streamed() as response:
+        async with (
+            client.post(url)
+            .headers(headers)
+            .body_bytes(body)
+            .streamed_read_buffer_limit(0)
+            .build_streamed() as response
+        ):
             reader = response.body_reader
             while (chunk := await reader.read_chunk()) is not None:
                 size += len(chunk)
@@ -244,7 +250,12 @@ def _over_pyreqwest() -> Any:
     class Transport(httpx.AsyncBaseTransport):  # type: ignore[misc, name-defined]
         async def handle_async_request(self, request: Any) -> Any:
             builder = client.post(str(request.url))
-            sending = builder.headers(request.headers.multi_items()).body_bytes(request.read()).streamed_read_buffer_limit(0).build_streamed()
+            sending = (
+                builder.headers(request.headers.multi_items())
+                .body_bytes(request.read())
+                .streamed_read_buffer_limit(0)
+                .build_streamed()
+            )
             response = await sending.__aenter__()
             headers = list(response.headers.items())
             return httpx.Response(response.status, headers=headers, stream=Stream(response.body_reader, sending))

@@ -9,7 +9,15 @@ from runtime.settings import Config, Nats
 
 def bus_settings(nats: Nats, *, name: str) -> BusSettings:
     """The connection of one process; ``name`` is what the broker's monitoring shows."""
-    return BusSettings(url=nats.url, user=nats.user, password=nats.password, name=name)
+    return BusSettings(
+        url=nats.url,
+        user=nats.user,
+        password=nats.password,
+        tls_ca=nats.tls_ca,
+        tls_cert=nats.tls_cert,
+        tls_key=nats.tls_key,
+        name=name,
+    )
 
 
 def declared(config: Config) -> list[Asset]:

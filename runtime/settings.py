@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
@@ -209,6 +210,12 @@ class Nats(Section):
     """Name by which the services connect."""
     password: SecretStr | None = None
     """Their password."""
+    tls_ca: Path | None = None
+    """File with the certificates to trust when the connection is encrypted; default: the system's."""
+    tls_cert: Path | None = None
+    """File with our own certificate, where the broker asks for one."""
+    tls_key: Path | None = None
+    """File with its private key."""
     replicas: Literal[1, 3, 5] = 1
     """Copies of each stream; more than 1 needs as many brokers."""
     max_queue_bytes: Annotated[int, Field(gt=0)] = 8 * 1024**3

@@ -28,7 +28,7 @@ INSTRUMENTS = (
     level("pool_inflight", "flights.counted", "Attempts holding a reservation", "deployment", value="value"),
     level("deployment_benched", "deployment.benched", "1 while it is left alone", "deployment", value="value"),
     level("limiter_available", "limit.read", "What a limit has left", "domain", "unit", value="value"),
-    level("pool_slots", "pool.counted", "Calls the live workers of a pool take at once", "pool", value="value"),
+    level("pool_live_slots", "pool.counted", "Calls the live workers of a pool take at once", "pool", value="value"),
     count("workers_silent", "worker.silent", "Workers that stopped beating", "pool"),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
@@ -126,7 +127,14 @@ def _type(annotation: Any) -> str:
     return _SIMPLE[annotation]
 
 
-_SIMPLE = {str: "text", int: "whole number", float: "number", bool: "true or false", SecretStr: "secret text"}
+_SIMPLE = {
+    Path: "path",
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    SecretStr: "secret text",
+}
 
 
 def _bounds(metadata: Iterable[Any]) -> str:
