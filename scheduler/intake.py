@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from scheduler.endings import Endings
     from scheduler.term import Term
 
+SKEW = 5.0
+"""Seconds by which a producer's clock may be ahead of ours for its submissions to be told from those of a term ago."""
 FRESH = 60.0
 """Seconds: a submission this young, under a random id, cannot be a resubmission of a job that is forgotten already."""
 
@@ -76,6 +78,7 @@ class Intake:
 
     def _entry(self, seq: int, job: str, ticket: Ticket) -> Entry:
         age = self._clock.wall() - ticket.submitted
+        before = ticket.submitted < self._term.followed + SKEW  # the term before may have seen it end
         return Entry(
             seq=seq,
             token=ticket.token,
@@ -84,7 +87,7 @@ class Intake:
             deadline=ticket.deadline,
             stream=ticket.stream,
             blob=ticket.blob,
-            unsure=job.startswith(f"{subjects.KEYED_STEM}-") or not -FRESH < age < FRESH,
+            unsure=job.startswith(f"{subjects.KEYED_STEM}-") or not -FRESH < age < FRESH or before,
         )
 
     def _fact(self, seq: int, project: str, job: str, ticket: Ticket, now: float) -> Submitted:

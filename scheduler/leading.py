@@ -51,6 +51,7 @@ class Leading:
         if record is not None:  # else nothing was ever granted, and the buckets are full
             term.board.restore(record.levels, predecessor.silence, term.clock.monotonic())
             term.submissions.begin(record.settled)
+            term.followed = term.clock.wall()
         term.lease.state = lambda: (
             term.board.levels(term.clock.monotonic()),
             term.submissions.settled_cursor(),

@@ -35,6 +35,8 @@ class Term:
     submissions: Submissions = field(default_factory=Submissions)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by whoever learns something that may permit a decision."""
+    followed: float = 0.0
+    """UTC seconds at which it followed an earlier term, whose results it has not all read; 0 if there was none."""
 
     def __post_init__(self) -> None:
         """The rest starts empty."""

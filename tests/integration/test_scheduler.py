@@ -402,3 +402,18 @@ async def test_a_job_whose_result_tells_the_scheduler_nothing_has_ended_all_the_
     await demo.result("a-2")
     await demo.settled()
     assert [order.job_id for order in pool.seen] == ["a-2"]
+
+
+async def test_a_resubmission_of_a_job_that_ended_in_an_earlier_term_is_not_run_again(bus: Bus) -> None:
+    async with world(bus) as first:
+        await first.pool("alpha")
+        submitted = (await first.submit("a-1")).submitted
+        await first.result("a-1")
+        await first.settled()
+    async with scheduler_on(bus, first.config, owner="s2") as second:
+        pool = await second.pool("alpha")
+        assert await second.submit_again("a-1", submitted=submitted)  # its acknowledgement was lost
+        await second.submit("a-2")
+        await second.result("a-2")
+        await second.settled()
+        assert [order.job_id for order in pool.seen] == ["a-2"]
