@@ -308,12 +308,15 @@ class Lease:
             seq, record = await self._read()
         except BusError:
             return None
-        if seq <= self._fence or record is None:
+        if seq <= self._fence:
             return None
-        if record.bid == bid or record.bid in probes:
+        if record is not None and (record.bid == bid or record.bid in probes):
             self._advance(seq, started)
             return Verdict.STORED if record.bid == bid else Verdict.NOT_STORED
-        self._telemetry.emit("lease.lost", WARNING, epoch=self.epoch, owner=record.owner)
+        # Unreadable: whoever wrote it, our fence is dead.
+        self._telemetry.emit(
+            "lease.lost", WARNING, epoch=self.epoch, owner=record.owner if record is not None else None
+        )
         self.epoch = 0
         return Verdict.LOST
 

@@ -230,3 +230,16 @@ async def test_a_full_stream_refuses_and_loses_nothing(
     assert said == sorted(said, reverse=True), "stored after it was full"
     assert 1 <= said.count(True) <= 2, "the record counts as well, a batch counts it twice"
     assert await stored(bus) == said.count(True)
+
+
+async def test_a_record_that_nobody_can_read_ends_the_term_and_the_next_begins_at_once(
+    bus: Bus, lease: Callable[[str], Lease]
+) -> None:
+    first = lease("a")
+    await first.acquire(asyncio.Event())
+    await bus.append(subjects.lease(0), b"not a record", headers={"Nats-Rollup": "sub"})
+    async with asyncio.timeout(LEASE):
+        assert (await first.write([order("a-1")])).verdict in (Verdict.LOST, Verdict.NOT_STORED)
+        assert (await first.write()).verdict is Verdict.LOST
+        assert await lease("b").acquire(asyncio.Event()) is not None
+    assert await stored(bus) == 0
