@@ -88,7 +88,7 @@ class Settling:
         for seq in self._submissions.stragglers(self._clock.monotonic(), older=PATIENCE, most=SINGLE):
             await self._bus.delete(self._submit, seq)
             self._submissions.deleted(seq)
-        while self._outcomes:
+        for _ in range(len(self._outcomes)):  # not what comes meanwhile: submissions have to be removed as well
             seq = self._outcomes.pop()  # at once: while the broker is asked, further ones are added behind it
             try:
                 await self._bus.delete(self._out, seq)
