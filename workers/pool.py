@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from math import inf
 
 from job_contracts import subjects
 from job_contracts.attempts import Assignment, LimitReading
@@ -35,6 +36,8 @@ GATHER = 0.002
 _FEW = 8
 _REMEMBERED = 10_000
 """Names kept of attempts that were aborted before they came, and of dispatches that were answered for."""
+ABORTED_FOR = 120.0
+"""Seconds an abort holds for an attempt that is not here: longer than an assignment waits for a worker."""
 HAND_BACK_WITHIN = 8.0
 """Seconds to report what was handed back."""
 _BLOB_TRIES = 3
@@ -67,8 +70,8 @@ class Pool(Duty):
         self._puller: Puller | None = None
         self._in_hand: dict[str, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._aborted: OrderedDict[str, None] = OrderedDict()
-        self._answered: OrderedDict[str, None] = OrderedDict()
+        self._aborted: OrderedDict[str, float] = OrderedDict()
+        self._answered: OrderedDict[str, float] = OrderedDict()
         self._answers: dict[str, tuple[Target, Reply]] = {}
         self._freed = asyncio.Event()
 
@@ -99,7 +102,7 @@ class Pool(Duty):
             if attempt is not None:
                 attempt.interrupt(FailureKind.CANCELLED)
             else:
-                _remember(self._aborted, attempt_id)
+                _remember(self._aborted, attempt_id, self._endpoint.clock.monotonic())
 
     # -- taking work
 
@@ -196,7 +199,7 @@ class Pool(Duty):
             self._books.enter(delivery, None)
             return
         self._in_hand[attempt.id] = attempt
-        if attempt.id in self._aborted:
+        if self._endpoint.clock.monotonic() - self._aborted.get(attempt.id, -inf) < ABORTED_FOR:
             attempt.interrupt(FailureKind.CANCELLED)
         elif self.stopping.is_set():
             attempt.interrupt(FailureKind.HANDED_BACK)
@@ -259,7 +262,7 @@ class Pool(Duty):
         # Without a stored report nothing is acknowledged: the leader misses the attempt and tries again.
         self._books.enter(delivery if stored is not Stored.UNKNOWN else None, fact)
         if stored is not Stored.UNKNOWN:
-            _remember(self._answered, _dispatch(assignment))
+            _remember(self._answered, _dispatch(assignment), self._endpoint.clock.monotonic())
         self._tell(assignment, ending, stored)
 
     def _tell(self, assignment: Assignment, ending: Ending, stored: Stored) -> None:
@@ -286,7 +289,7 @@ def _dispatch(assignment: Assignment) -> str:
     return f"{assignment.attempt_id} {assignment.epoch} {assignment.grant.granted}"
 
 
-def _remember(ids: OrderedDict[str, None], name: str) -> None:
-    ids[name] = None
+def _remember(ids: OrderedDict[str, float], name: str, now: float) -> None:
+    ids[name] = now
     if len(ids) > _REMEMBERED:
         ids.popitem(last=False)

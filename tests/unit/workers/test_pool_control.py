@@ -15,6 +15,7 @@ from job_contracts.failures import FailureKind
 from job_contracts.jobs import JobState
 from runtime.bus.port import BusError, Message, StreamFull, Undecided
 from tests.support import builders
+from tests.support.clock import ManualClock
 from tests.support.eventually import eventually
 from tests.support.upstream import Do, Step, Upstream, chunk, completion, event, head, response, upstream
 from tests.support.worker import POOL, WORKER, Bench, bench
@@ -80,6 +81,18 @@ async def test_an_abort_that_comes_first_keeps_the_attempt_from_starting(worker:
     assert (outcome.failure.kind, outcome.called) == (FailureKind.CANCELLED, False)
     assert provider.asked == []
     assert worker.facts() == {}
+
+
+async def test_an_abort_of_long_ago_says_nothing_of_a_job_that_is_submitted_anew(provider: Upstream) -> None:
+    clock = ManualClock()
+    async with bench(provider.url, clock=clock) as worker:
+        given = worker.assignment()
+        await worker.abort(given.attempt_id)
+        await asyncio.sleep(0)
+        clock.advance(3_600.0)
+        fresh = given.model_copy(update={"grant": given.grant.model_copy(update={"granted": clock.wall()})})
+        await worker.result(await worker.hand(fresh))
+        assert len(provider.asked) == 1
 
 
 async def test_a_heartbeats_answer_aborts_as_well(worker: Bench, provider: Upstream, leader: Leader) -> None:
