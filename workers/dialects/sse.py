@@ -45,15 +45,14 @@ class Events:
             self._held.append(data)
             data = b"".join(self._held)
             self._held, self._held_size = [], 0
-        if b"\r" in data:
-            data = data.replace(b"\r\n", b"\n")
-        if b"\r" in data:  # alone, or the first half of a pair that was cut
+        alone = data.count(b"\r") - data.count(b"\r\n")
+        if alone:  # ends a line by itself, or is the first half of a pair that was cut
             lines = data.splitlines(keepends=True)
             last = b"" if lines[-1][-1] in b"\r\n" else lines.pop()
             self._skip_newline = not last and lines[-1][-1] == 0x0D
             lines = [line.rstrip(b"\r\n") for line in lines]
         else:
-            lines = data.split(b"\n")
+            lines = data.replace(b"\r\n", b"\n").split(b"\n")
             last = lines.pop()
         found = self._take(lines)
         if last:

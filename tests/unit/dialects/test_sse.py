@@ -41,6 +41,12 @@ def test_mixed_line_ends_and_any_cuts_change_nothing(lines: list[bytes], ends: l
     assert parsed(pieces) == parsed([body])
 
 
+def test_a_carriage_return_before_a_pair_is_an_end_of_its_own() -> None:
+    body = b"data: x\r\r\ndata: y\r\r\n"
+    assert parsed([body]) == [("", b"x"), ("", b"y")]
+    assert parsed([body[:8], body[8:]]) == [("", b"x"), ("", b"y")]
+
+
 def _ambiguous(lines: list[bytes], ends: list[bytes]) -> bool:
     """A CR followed by an empty line that ends with LF is one CRLF."""
     used = [ends[at % len(ends)] for at in range(len(lines))]
