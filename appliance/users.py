@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
 
 from pydantic import SecretStr
 
 from appliance.configuration import SERVICE_USER
 from appliance.keys import Keys
 from job_contracts import subjects
-from runtime.broker import BrokerUser
-
-WAYS_IN = ("submit", "cancel", "blob", "api")
-"""What a producer may publish to, below ``penstock.v1.<way>.<its project>``."""
+from runtime.broker import BrokerUser, access
 
 
 def project_user(project: str, key: SecretStr) -> BrokerUser:
@@ -22,8 +18,9 @@ def project_user(project: str, key: SecretStr) -> BrokerUser:
     return BrokerUser(
         name=project,
         password=key,
-        publish=tuple(f"{subjects.PUBLIC}.{way}.{project}.>" for way in WAYS_IN),
+        publish=tuple(f"{subjects.PUBLIC}.{way}.{project}.>" for way in subjects.WAYS_IN),
         subscribe=(f"{subjects.PUBLIC}.live.{project}.>", f"{subjects.inbox_prefix(project)}.>"),
+        account="projects",
     )
 
 
@@ -35,13 +32,5 @@ def users_of(keys: Keys, projects: Iterable[str]) -> tuple[BrokerUser, ...]:
 
 def as_include(users: Iterable[BrokerUser]) -> str:
     """The same as a file that a nats-server's configuration includes."""
-    rendered = json.dumps({"users": [_rendered(user) for user in users]}, indent=2)
-    return f"# Made by `python -m appliance keys`; holds passwords.\nauthorization: {rendered}\n"
-
-
-def _rendered(user: BrokerUser) -> dict[str, Any]:
-    rendered: dict[str, Any] = {"user": user.name, "password": user.password.get_secret_value()}
-    if user.publish is not None and user.subscribe is not None:
-        allowed = {"publish": {"allow": list(user.publish)}, "subscribe": {"allow": list(user.subscribe)}}
-        rendered["permissions"] = allowed
-    return rendered
+    lines = [f"{name}: {json.dumps(value, indent=2)}" for name, value in access(tuple(users)).items()]
+    return "\n".join(("# Made by `python -m appliance keys`; holds passwords.", *lines, ""))

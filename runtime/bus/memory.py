@@ -20,6 +20,7 @@ from runtime.bus.port import (
     BusError,
     Family,
     Handler,
+    Inboxes,
     Message,
     NotFound,
     OutcomeUnknown,
@@ -237,7 +238,12 @@ class MemoryBus:
         return subscription
 
     async def respond(
-        self, subject: str, responder: Responder, *, queue: str = "", inbox: Callable[[Message], str] | None = None
+        self,
+        subject: str,
+        responder: Responder,
+        *,
+        queue: str = "",
+        inbox: Inboxes | None = None,
     ) -> MemorySubscription:
         async def answer(request: Message) -> None:
             try:

@@ -23,6 +23,7 @@ from runtime.bus.port import (
     BusError,
     Family,
     Handler,
+    Inboxes,
     Message,
     NotFound,
     OutcomeUnknown,
@@ -101,7 +102,12 @@ class NatsBus:
         return await self._link.listen(subject, hear, queue=queue)
 
     async def respond(
-        self, subject: str, responder: Responder, *, queue: str = "", inbox: Callable[[Message], str] | None = None
+        self,
+        subject: str,
+        responder: Responder,
+        *,
+        queue: str = "",
+        inbox: Inboxes | None = None,
     ) -> Listening:
         def hear(message: Arrival) -> None:
             request = Message(message.subject, message.data, message.headers, 0, message.reply)

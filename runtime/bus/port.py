@@ -190,6 +190,9 @@ Handler = Callable[[Message], None]
 Responder = Callable[[Message], Awaitable[bytes]]
 """Answers one request; the bytes go to the request's reply inbox."""
 
+Inboxes = Callable[[Message], tuple[str, ...]]
+"""How the reply subject of a request may begin."""
+
 
 class Bus(Protocol):
     """Everything the services ask of a broker."""
@@ -213,9 +216,14 @@ class Bus(Protocol):
 
     async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription: ...
     async def respond(
-        self, subject: str, responder: Responder, *, queue: str = "", inbox: Callable[[Message], str] | None = None
+        self,
+        subject: str,
+        responder: Responder,
+        *,
+        queue: str = "",
+        inbox: Inboxes | None = None,
     ) -> Subscription:
-        """Answer requests; with ``inbox``, a request whose reply subject does not start with ``inbox(request)`` is
+        """Answer requests; with ``inbox``, a request whose reply subject starts with none of ``inbox(request)`` is
         dropped, so a requester cannot make us publish elsewhere.
         """
         ...

@@ -100,11 +100,11 @@ async def test_a_responder_answers_only_to_the_inboxes_it_was_told(scene: Scene)
         answered.append(request.data)
         return b"yes"
 
-    await scene.other.respond(scene.on("guarded"), answer, inbox=lambda _: "_INBOX_elsewhere.")
+    await scene.other.respond(scene.on("guarded"), answer, inbox=lambda _: ("_INBOX_elsewhere.",))
     with pytest.raises(OutcomeUnknown):
         await scene.bus.request(scene.on("guarded"), b"forged", timeout=0.2)
     assert answered == []
-    await scene.other.respond(scene.on("open"), answer, inbox=lambda _: "_INBOX.")
+    await scene.other.respond(scene.on("open"), answer, inbox=lambda _: ("_INBOX_elsewhere.", "_INBOX."))
     assert (await scene.bus.request(scene.on("open"), b"fine", timeout=2)).data == b"yes"
 
 

@@ -117,8 +117,8 @@ class StandIn:
         while self._desk:
             await self._desk.pop().close()
 
-    def _inbox(self, _: Message) -> str:
-        return f"{subjects.inbox_prefix(self.project)}."
+    def _inbox(self, _: Message) -> tuple[str, ...]:
+        return f"{subjects.inbox_prefix(self.project)}.", subjects.IMPORTED_REPLY
 
     async def _answer(self, message: Message) -> bytes:
         answer = self.stage.asked(message.subject.rpartition(".")[2], message.data)

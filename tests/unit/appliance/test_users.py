@@ -35,11 +35,13 @@ def test_the_include_is_what_the_server_reads(tmp_path: Path) -> None:
     text = as_include(users_of(keys_of(tmp_path / "keys.json", ["demo"]), ["demo"]))
     comment, _, rest = text.partition("\n")
     assert comment.startswith("#")
-    assert rest.startswith("authorization: ")
-    users = json.loads(rest.removeprefix("authorization: "))["users"]
-    assert [user["user"] for user in users] == ["service", "demo"]
-    assert "permissions" not in users[0]
-    assert users[1]["permissions"]["subscribe"]["allow"] == ["penstock.v1.live.demo.>", "_INBOX_demo.>"]
+    assert rest.startswith("accounts: ")
+    accounts = json.loads(rest.removeprefix("accounts: "))
+    (service,), (demo,) = accounts["SERVICES"]["users"], accounts["PROJECTS"]["users"]
+    assert (service["user"], demo["user"]) == ("service", "demo")
+    assert "permissions" not in service
+    assert demo["permissions"]["subscribe"]["allow"] == ["penstock.v1.live.demo.>", "_INBOX_demo.>"]
+    assert "jetstream" not in accounts["PROJECTS"], "the streams are the services' alone"
 
 
 def test_keys_are_handed_over_once_and_kept(tmp_path: Path) -> None:
