@@ -13,7 +13,7 @@ from job_contracts.facts import DeadLetter
 from job_contracts.jobs import JobState
 from job_contracts.results import Result, Settlement, Times
 from runtime.bus.port import BusError, WrongSequence
-from runtime.telemetry import INFO
+from runtime.telemetry import ERROR, INFO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from scheduler.policy.decisions import Finish
     from scheduler.term import Term
 
+AT_ONCE = 256
+"""Records written at the same time: a thousand jobs may expire in one moment."""
 BACKOFF = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between two tries of a record whose outcome is unknown; the last one repeats."""
 
@@ -41,10 +43,11 @@ class Endings:
         self.on_existing: Callable[[Message], None] = lambda _: None
         """Told of the record that stands already where one was to be written."""
         self._writing: set[asyncio.Task[None]] = set()
+        self._places = asyncio.Semaphore(AT_ONCE)
 
     def write(self, finish: Finish) -> None:
         """Start writing; the result's own tail tells when it is there."""
-        task = asyncio.get_running_loop().create_task(self._write(finish), name=f"ending {finish.job}")
+        task = asyncio.get_running_loop().create_task(self._until_written(finish), name=f"ending {finish.job}")
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
 
@@ -75,6 +78,18 @@ class Endings:
             body=b64encode(message.data[: 256 * 1024]).decode(),
         )
         await self._bus.append(subjects.unreadable(stream, message.seq), encode(letter))
+
+    async def _until_written(self, finish: Finish) -> None:
+        """Write it when there is a place; a bug on the way is told, and must not leave the job without its end."""
+        for pause in _pauses():
+            async with self._places:
+                try:
+                    await self._write(finish)
+                except Exception as error:  # noqa: BLE001 - the top of the errand
+                    self._telemetry.emit("ending.failed", ERROR, job_id=finish.job, error=type(error).__name__)
+                else:
+                    return
+            await asyncio.sleep(pause)
 
     async def _write(self, finish: Finish) -> None:
         if finish.state is JobState.DEAD:
