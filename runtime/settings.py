@@ -241,7 +241,7 @@ class Scheduling(Section):
     """Seconds between two renewals when nothing is dispatched."""
     batch: Annotated[int, Field(ge=1, le=900)] = 200
     """Dispatches in one atomic write at most."""
-    linger: Annotated[float, Field(ge=0)] = 0.005
+    linger: Annotated[float, Field(ge=0)] = 0.01
     """Seconds between two batches at least, so that under load they are shared; the first goes at once."""
     grant_valid: Annotated[float, Field(gt=0)] = 5.0
     """Seconds after a grant in which its call must start."""

@@ -42,6 +42,8 @@ Body = bytes | Held | None
 
 FULL = 0.8
 """Share of WORK that dispatches may fill; a full stream would refuse the lease itself (R8)."""
+FEW = 4
+"""Jobs in a batch up to which the next one does not wait for company: there is no load worth sharing a round."""
 BATCH_BYTES = 4 * 1024 * 1024
 """Bytes of bodies in one batch at most; the rest waits for the next one."""
 
@@ -64,6 +66,7 @@ class Dispatcher:
         self._lifeline = lifeline
         self._cancels = cancels
         self._last_batch = 0.0
+        self._last_size = 0
         self._stopping = False
 
     def stop(self) -> None:
@@ -88,7 +91,7 @@ class Dispatcher:
         now = self._clock.monotonic()
         if self._changed.is_set():
             rest = self._last_batch + self._settings.linger - now
-            if rest > 0:
+            if rest > 0 and self._last_size > FEW:
                 await asyncio.sleep(rest)
             return
         until = self._lease.last_write + self._settings.renew
@@ -139,7 +142,7 @@ class Dispatcher:
 
     async def _send(self, dispatches: Sequence[Dispatch]) -> bool:
         """Store one batch; False when the term is over."""
-        self._last_batch = self._clock.monotonic()
+        self._last_batch, self._last_size = self._clock.monotonic(), len(dispatches)
         self._board.sent(dispatches, self._last_batch)
         ready: list[Dispatch] = []
         messages: list[Outgoing] = []
