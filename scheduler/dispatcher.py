@@ -80,10 +80,9 @@ class Dispatcher:
             await self._wait()
             self._changed.clear()
             dispatches = self._decide()
-            if dispatches:
-                if not await self._send(dispatches):
-                    return
-            elif self._due_for_renewal() and (await self._lease.write()).verdict is Verdict.LOST:
+            if dispatches and not await self._send(dispatches):
+                return
+            if self._due_for_renewal() and (await self._lease.write()).verdict is Verdict.LOST:
                 return
 
     async def _wait(self) -> None:

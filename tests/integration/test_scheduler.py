@@ -417,3 +417,19 @@ async def test_a_resubmission_of_a_job_that_ended_in_an_earlier_term_is_not_run_
         await second.result("a-2")
         await second.settled()
         assert [order.job_id for order in pool.seen] == ["a-2"]
+
+
+async def test_a_leader_that_always_has_something_to_dispatch_renews_its_lease_all_the_same(bus: Bus) -> None:
+    async with world(bus, scheduler={"batch": 1, "linger": 0, "renew": 0.02}) as busy:
+        leading = busy.scheduler.leading
+        assert leading is not None
+        renewals: set[float] = set()
+
+        def note(order: Assignment) -> None:
+            del order
+            renewals.add(leading._term.lease.last_write)
+
+        await asyncio.gather(*(busy.submit(f"a-{number}") for number in range(600)))
+        pool = await busy.pool("alpha", note, slots=1_000)
+        await eventually(lambda: len(pool.seen) == 600, within=20.0)
+        assert len(renewals) >= 3
