@@ -39,7 +39,7 @@ $(STAMP): requirements.lock pyproject.toml
 	  "$$found" -m venv --clear $(VENV); \
 	fi; \
 	echo "Installing what requirements.lock names into $(VENV)"; \
-	$(PIP) install --require-hashes --only-binary :all: -r requirements.lock; \
+	$(PIP) install --no-deps --require-hashes --only-binary :all: -r requirements.lock; \
 	$(PIP) install --no-deps --no-build-isolation --no-index --editable .; \
 	touch $@
 
