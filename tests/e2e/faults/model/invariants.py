@@ -108,7 +108,7 @@ def within_limits(history: History, config: Config) -> list[str]:
                 if order.grant.domain == name and call is not None:
                     committed.append((event.at, _amount(limit, call)))
                     called.append((call.at, _amount(limit, call)))
-            found += _overflow(name, limit, committed)
+            found += overflow(name, limit, committed)
             found += _window(name, limit, sorted(called))
     return found
 
@@ -118,7 +118,7 @@ def _amount(limit: Limit, call: Event) -> float:
     return {"requests": 1.0, "input_tokens": read, "output_tokens": written, "tokens": read + written}[limit.unit]
 
 
-def _overflow(name: str, limit: Limit, taken: Sequence[tuple[float, float]]) -> list[str]:
+def overflow(name: str, limit: Limit, taken: Sequence[tuple[float, float]]) -> list[str]:
     """B + r*t over every stretch: a bucket that leaks with r never holds more than B (one large request aside)."""
     large = max((amount for _, amount in taken), default=0.0)
     most = max(burst(limit), large)

@@ -14,7 +14,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from job_contracts import subjects
-from job_contracts.attempts import Assignment
+from job_contracts.attempts import Assignment, Outcome
 from job_contracts.codec import decode
 from job_contracts.jobs import Cancel, Ticket
 from job_contracts.results import Settlement
@@ -103,6 +103,9 @@ class ModelBroker(MemoryBroker):
         if stream == subjects.stream_name(subjects.SUBMIT) and subjects.H_TICKET in headers:
             ticket = decode(Ticket, headers[subjects.H_TICKET])
             return "submitted", 0, {"token": ticket.token, "body_hash": ticket.body_hash, "ticket": ticket}
+        if stream == subjects.stream_name(subjects.OUT) and message.data:
+            outcome = decode(Outcome, message.data)
+            return "outcome", outcome.record.number, {"kind": outcome.failure.kind}
         if stream == subjects.CTL and message.data:
             return "cancel", 0, {"token": decode(Cancel, message.data).token}
         return "", 0, {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random as everybodys
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -70,6 +71,31 @@ def shape_of(seed: int, **over: Any) -> Shape:
     return replace(made, **over)
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a run does, as lists from which single entries can be taken away."""
+
+    shape: Shape
+    jobs: tuple[int, ...]
+    """Numbers of jobs; each has a generator of its own."""
+    faults: tuple[tuple[float, str, int], ...]
+    """When, what, and the number of its generator."""
+
+    def __len__(self) -> int:
+        return len(self.jobs) + len(self.faults)
+
+
+def plan_of(shape: Shape) -> Plan:
+    """What the seed of a shape stands for."""
+    random = Random(shape.seed)
+    kinds = shape.kinds or (
+        *("pause leader", "kill leader", "stop leader", "kill worker", "pause worker", "cut"),
+        *("weather", "weather", "weather"),
+    )
+    faults = sorted((random.uniform(0.2, FAULTY), random.choice(kinds), n) for n in range(shape.faults))
+    return Plan(shape, tuple(range(shape.jobs)), tuple(faults))
+
+
 def config_of(shape: Shape) -> Config:
     """Two pools with limits that bind, a route over both and one over each, three projects."""
     limits = {"rpm": 360, "input_tpm": 60_000, "window": 10.0, "burst": 0.1, "skew": 1.0}
@@ -82,7 +108,11 @@ def config_of(shape: Shape) -> Config:
             "fast": {"deployments": ["alpha/m", "beta/m"], "expected_output": 20},
             "one": {"deployments": ["alpha/m"], "expected_output": 20},
         },
-        "projects": {"demo": {}, "other": {}, "few": {"max_in_flight": 3}},
+        "projects": {
+            "demo": {"retry_share": 1.0},
+            "other": {"retry_share": 1.0},
+            "few": {"max_in_flight": 3, "retry_share": 1.0},
+        },
         "scheduler": {"lease": LEASE, "renew": 0.5, "beat_missed": 1.5, "grant_valid": 2.0, "reconcile_every": 1.0},
         "nats": {"replicas": shape.replicas, "result_ttl": shape.ttl},
     }
@@ -102,9 +132,9 @@ class Node:
 class Run:
     """See the module."""
 
-    def __init__(self, shape: Shape, loop: VirtualLoop, weather: Weather | None = None) -> None:
-        self.shape = shape
-        self.random = Random(shape.seed)
+    def __init__(self, plan: Plan, loop: VirtualLoop, weather: Weather | None = None) -> None:
+        self.plan = plan
+        self.shape = shape = plan.shape
         self.loop = loop
         self.clock = VirtualClock(loop)
         self.history = History()
@@ -116,12 +146,16 @@ class Run:
         self.workers: list[Worker] = []
         self.names = 0
         self.ledger: list[str] = []
-        self._watched = True
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def _chance(self, what: str) -> Random:
+        """A generator for one thing alone, so that whatever else happens leaves it as it is."""
+        return Random(f"{self.shape.seed} {what}")
 
     # ------------------------------------------------------------------------------------------------------- the parts
 
     def _bus(self, who: str) -> ModelBus:
-        bus = ModelBus(self.broker, who, Random(self.random.random()))
+        bus = ModelBus(self.broker, who, self._chance(who))
         bus.weather = replace(self.fair)
         return bus
 
@@ -156,7 +190,7 @@ class Run:
             self.clock,
             self.provider,
             self.behave,
-            Random(self.random.random()),
+            self._chance(f"calls of {name}"),
             self.shape.ttl,
         )
         self.workers.append(worker.start())
@@ -218,9 +252,9 @@ class Run:
         self.history.note(Event(self.loop.now, "accepted", key, told={"ticket": ticket}))
         for _ in range(random.choice([0, 0, 1, 2])):
             await asyncio.sleep(random.choice([0.1, 3.0, 20.0]) * random.random())
-            again = ticket.model_copy(update={"token": f"t{number}-again", "submitted": self.clock.wall()})
-            if random.random() < 0.5:
-                again = ticket
+            again = ticket
+            if keyed and random.random() < 0.5:  # under a random id a producer only ever repeats the same bytes
+                again = ticket.model_copy(update={"token": f"t{number}-again", "submitted": self.clock.wall()})
             await self._stored(bus, subject, body, {subjects.H_TICKET: encode(again).decode()})
 
     async def _cancel(self, bus: ModelBus, key: Key, token: str, delay: float) -> None:
@@ -228,20 +262,20 @@ class Run:
         await self._stored(bus, subjects.cancel(*key), encode(Cancel(job=key[1], token=token)))
         self.history.note(Event(self.loop.now, "cancel acknowledged", key, told={"token": token}))
 
-    def _soon(self, work: Any) -> None:
+    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
         task = NETWORK.run(asyncio.get_running_loop().create_task, work)
         self._tasks.add(task)
 
     # ---------------------------------------------------------------------------------------------------------- faults
 
-    def _leader(self) -> Node | None:
+    def _leader(self, random: Random) -> Node | None:
         alive = [node for node in self.nodes if not node.process.dead]
         leading = [node for node in alive if node.scheduler.leads and not node.process.stopped]
-        return leading[0] if leading else (self.random.choice(alive) if alive else None)
+        return leading[0] if leading else (random.choice(alive) if alive else None)
 
     async def _fault(self, kind: str, random: Random) -> None:
         self.history.note(Event(self.loop.now, "fault", told={"kind": kind}))
-        node, worker = self._leader(), random.choice([w for w in self.workers if not w.process.dead])
+        node, worker = self._leader(random), random.choice([w for w in self.workers if not w.process.dead])
         match kind:
             case "pause leader" if node is not None:
                 node.process.stop()
@@ -305,23 +339,17 @@ class Run:
 
     async def go(self) -> Verdict:
         """All of it."""
-        shape, random = self.shape, self.random
-        self._tasks: set[Any] = set()
         await self._bus("setup").ensure(declared(self.config))
-        for _ in range(shape.schedulers):
+        for _ in range(self.shape.schedulers):
             await self.scheduler()
         for pool in ("alpha", "beta"):
             for _ in range(2):
                 self.worker(pool)
-        for number in range(shape.jobs):
-            self._soon(self._produce(number, Random(random.random())))
+        for number in self.plan.jobs:
+            self._soon(self._produce(number, self._chance(f"job {number}")))
         self._soon(self._watch())
-        kinds = shape.kinds or (
-            *("pause leader", "kill leader", "stop leader", "kill worker", "pause worker", "cut"),
-            *("weather", "weather", "weather"),
-        )
-        for at in sorted(random.uniform(0.2, FAULTY) for _ in range(shape.faults)):
-            self._soon(self._later(at, random.choice(kinds), Random(random.random())))
+        for at, kind, number in self.plan.faults:
+            self._soon(self._later(at, kind, self._chance(f"fault {number}")))
         await asyncio.sleep(FAULTY)
         await self._until_over()
         return self._judge()
@@ -354,30 +382,60 @@ class Run:
         left[subjects.WORK] -= 1
         return {name: count for name, count in left.items() if count > 0}
 
+    def end(self) -> None:
+        """Let go of everything, so that the loop can close."""
+        for node in self.nodes:
+            node.bus.cut()
+        for process in [node.process for node in self.nodes] + [worker.process for worker in self.workers]:
+            if process.stopped:
+                process.resume()
+
     def _judge(self) -> Verdict:
         leaders = [n for n in self.nodes if not n.process.dead and n.scheduler.leads and n.scheduler.board is not None]
         board: Board | None = leaders[0].scheduler.board if leaders else None
         return problems(self.history, self.config, self.broker, board, self._left(), self.ledger)
 
 
-def run(shape: Shape, weather: Weather | None = None) -> Verdict:
-    """Run one shape from its beginning to its end, and judge it."""
+def run(plan: Plan | Shape, weather: Weather | None = None) -> Verdict:
+    """Run a plan from its beginning to its end, and judge it."""
+    made = plan_of(plan) if isinstance(plan, Shape) else plan
     verdict: Verdict | None = None
-    everybodys.seed(shape.seed)  # the reporter spreads its retries by it
+    everybodys.seed(made.shape.seed)  # the reporter spreads its retries by it
 
     async def main(loop: VirtualLoop) -> None:
         nonlocal verdict
-        running = Run(shape, loop, weather)
+        running = Run(made, loop, weather)
         try:
             verdict = await running.go()
         except Stuck as stuck:
             verdict = Verdict([f"stuck: {stuck}"], running.history)
-        for node in running.nodes:
-            node.bus.cut()
-        for process in [node.process for node in running.nodes] + [worker.process for worker in running.workers]:
-            if process.stopped:
-                process.resume()
+        finally:
+            running.end()
 
     run_virtual(main)
     assert verdict is not None
     return verdict
+
+
+def shrink(plan: Plan, weather: Weather | None = None, *, tries: int = 60) -> Plan:
+    """A plan as small as can be found that goes wrong as well: halves first, then single entries."""
+    size = max(1, len(plan) // 2)
+    while size and tries > 0:
+        smaller = False
+        for candidate in _without(plan, size):
+            tries -= 1
+            if run(candidate, weather).problems:
+                plan, smaller = candidate, True
+                break
+            if tries <= 0:
+                break
+        if not smaller:
+            size //= 2
+    return plan
+
+
+def _without(plan: Plan, size: int) -> Iterator[Plan]:
+    for start in range(0, len(plan.faults), size):
+        yield replace(plan, faults=plan.faults[:start] + plan.faults[start + size :])
+    for start in range(0, len(plan.jobs), size):
+        yield replace(plan, jobs=plan.jobs[:start] + plan.jobs[start + size :])
