@@ -26,13 +26,19 @@ AT_THE_DOOR = {FailureKind.RATE_LIMIT, FailureKind.OVERLOADED, FailureKind.CONNE
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """What a call comes to: after ``seconds`` an answer, or a failure."""
+    """What a call comes to: after ``seconds`` an answer that takes a share of what was reserved, or a failure."""
 
     seconds: float
     failure: Failure | None = None
+    used: float = 1.0
 
 
 Behave = Callable[[Assignment, Random], Ends]
+
+
+def used(order: Assignment, ends: Ends) -> tuple[int, int]:
+    """Input and output tokens of an answer."""
+    return max(1, int(order.grant.input_tokens * ends.used)), max(1, int(order.grant.output_tokens * ends.used))
 
 
 class Provider:
@@ -44,7 +50,7 @@ class Provider:
 
     def call(self, order: Assignment, worker: str, ends: Ends) -> None:
         """A call begins."""
-        tokens = (order.grant.input_tokens, order.grant.output_tokens)
+        tokens = used(order, ends)
         if ends.failure is not None:
             tokens = (0, 0) if ends.failure.kind in AT_THE_DOOR else (tokens[0], 0)
         told = {"domain": order.grant.domain, "metered": tokens, "order": order}
@@ -136,7 +142,7 @@ class Worker:
                 await stopped.wait()
         except TimeoutError:
             if ends.failure is None:
-                await self._succeed(order)
+                await self._succeed(order, used(order, ends))
             else:
                 await self._fail(order, ends.failure)
         else:
@@ -154,8 +160,8 @@ class Worker:
             usage=usage,
         )
 
-    async def _succeed(self, order: Assignment) -> None:
-        usage = Usage(input=order.grant.input_tokens, output=order.grant.output_tokens)
+    async def _succeed(self, order: Assignment, tokens: tuple[int, int]) -> None:
+        usage = Usage(input=tokens[0], output=tokens[1])
         result = Result(
             job=order.job_id,
             project=order.project,

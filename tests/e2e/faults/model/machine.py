@@ -128,7 +128,7 @@ class Machine(RuleBasedStateMachine):
             input_estimate=size,
             submitted=self.now,
             not_before=None if after is None else self.now + after,
-            deadline=None if within is None else self.now + (after or 0.0) + within,
+            deadline=None if within is None else self.now + within,
         )
         key = (project, fact.job)
         self.submit[key] = self.first[key] = fact
@@ -154,12 +154,6 @@ class Machine(RuleBasedStateMachine):
             self.ctl[key] = asked
         elif standing is None or standing.token != asked.token:
             self.ctl[key] = replace(asked, token="of another submission")
-
-    @rule(key=jobs)
-    def submits_again(self, key: Key) -> None:
-        """The same job once more: while its message is there the broker refuses it, after that its record is there."""
-        if key not in self.submit:
-            assert key in self.res, "a submission was removed before its result existed"
 
     # ------------------------------------------------------------------------------------------------------ the leader
 
@@ -190,6 +184,18 @@ class Machine(RuleBasedStateMachine):
             assert self._cancelled(key), f"{key} ended cancelled, and nobody had cancelled it"
         self._write(key, made.settled(finish))
 
+    @rule(room=st.sampled_from([2, 50]))
+    def all_goes_well(self, room: int) -> None:
+        """A whole round without trouble: decided, stored, heard, called."""
+        if self.leader.batch is None:
+            self.decides(room)
+        if self.leader.batch is not None and self.leader.stored is None:
+            self._arrive(self.leader)
+        if self.leader.batch is not None:
+            self.leader_hears()
+        for attempt in [each for each in self.attempts if each.called is None and not each.answered]:
+            self.worker_calls(self._place(attempt))
+
     @rule()
     @precondition(lambda self: self.leader.batch is not None and self.leader.stored is None)
     def batch_arrives(self) -> None:
@@ -215,11 +221,6 @@ class Machine(RuleBasedStateMachine):
         leader = self.leader
         batch, leader.batch = leader.batch or [], None
         (leader.board.stored if leader.stored else leader.board.refused)(batch, self.now)
-
-    @rule()
-    def leader_reads(self) -> None:
-        """Tails go on."""
-        self._read()
 
     @rule(silence=st.sampled_from([0.0, 3.0, 8.0]))
     def takes_over(self, silence: float) -> None:
@@ -263,14 +264,19 @@ class Machine(RuleBasedStateMachine):
             attempt.called = self.now
             attempt.metered = (1.0, attempt.dispatch.input_tokens, attempt.dispatch.output_tokens)
 
-    @rule(index=st.integers(0, 30), kind=st.sampled_from([None, None, None, *FAILS]), used=st.sampled_from([0.1, 1.0]))
+    @rule(
+        index=st.integers(0, 30),
+        kind=st.sampled_from([None, None, None, *FAILS]),
+        used=st.sampled_from([0.1, 1.0]),
+        wait=st.sampled_from([None, 6.0]),
+    )
     @precondition(lambda self: any(each.called is not None and not each.answered for each in self.attempts))
-    def call_ends(self, index: int, kind: FailureKind | None, used: float) -> None:
+    def call_ends(self, index: int, kind: FailureKind | None, used: float, wait: float | None) -> None:
         """A call comes to its end, perhaps of a worker that was given up."""
         running = [each for each in self.attempts if each.called is not None and not each.answered]
-        self._answer(running[index % len(running)], kind, used)
+        self._answer(running[index % len(running)], kind, used, wait)
 
-    def _answer(self, attempt: Attempt, kind: FailureKind | None, used: float) -> None:
+    def _answer(self, attempt: Attempt, kind: FailureKind | None, used: float, wait: float | None = None) -> None:
         dispatch = attempt.dispatch
         key = (dispatch.project, dispatch.job)
         attempt.answered = True
@@ -284,7 +290,7 @@ class Machine(RuleBasedStateMachine):
             attempt.metered = (float(called), 0, 0)
             if called and kind not in AT_THE_DOOR:
                 attempt.metered = (1.0, dispatch.input_tokens, 0)
-            self._report(key, made.ended(dispatch, kind, called=called))
+            self._report(key, made.ended(dispatch, kind, called=called, retry_after=wait))
         if mine:
             del self.work[key]
 
@@ -372,8 +378,10 @@ class Machine(RuleBasedStateMachine):
             self.attempts.append(attempt)
 
     def _report(self, key: Key, fact: AttemptEnded) -> None:
-        """An outcome, where none of a newer attempt lies."""
-        self.out[key] = fact
+        """An outcome, where none of a newer attempt lies: a zombie's must not hide what came of its successor."""
+        standing = self.out.get(key)
+        if standing is None or standing.attempt <= fact.attempt:
+            self.out[key] = fact
 
     def _write(self, key: Key, settled: Settled) -> None:
         """A terminal record, if there is none."""
@@ -387,7 +395,7 @@ class Machine(RuleBasedStateMachine):
         for key, fact in self.submit.items():
             self._once(("submit", key), fact)
         for key, outcome in self.out.items():
-            self._once(("out", key, outcome.attempt), outcome)
+            self._once(("out", key, outcome.attempt, outcome.failure.kind), outcome)
         for key, settled in self.res.items():
             if ("res", key) not in read:
                 read.add(("res", key))
@@ -428,7 +436,7 @@ class Machine(RuleBasedStateMachine):
 
     def _replay(self, leader: Leader, outcomes: Sequence[tuple[Key, AttemptEnded]]) -> None:
         for key, outcome in outcomes:
-            leader.read.add(("out", key, outcome.attempt))
+            leader.read.add(("out", key, outcome.attempt, outcome.failure.kind))
             flight = self.work.get(key)
             if flight is not None and flight.dispatch.attempt > outcome.attempt:
                 continue

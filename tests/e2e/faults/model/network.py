@@ -160,7 +160,7 @@ class ModelBus(MemoryBus):
         late, lost = chance < weather.late, weather.late <= chance < weather.late + weather.lost
         mute = random.random() < weather.reply_lost
         if late:
-            arrives = sent + TIMEOUT + random.uniform(0.0, 3.0)
+            arrives = sent + TIMEOUT + random.choice([0.05, 3.0]) * random.random()
         else:
             takes = random.uniform(0.001, 0.004)
             if random.random() < weather.slow:

@@ -53,6 +53,10 @@ class Shape:
     replicas: int = 1
     failing: float = 0.2
     """Share of calls that fail."""
+    seconds: float = 1.0
+    """Factor on how long calls take."""
+    used: tuple[float, ...] = (0.2, 1.0)
+    """Shares of its reservation that a call may use."""
     kinds: tuple[str, ...] = ()
     """Of faults; empty for all."""
     ttl: int = 3_600
@@ -67,6 +71,7 @@ def shape_of(seed: int, **over: Any) -> Shape:
         faults=random.choice([2, 6, 12]),
         replicas=random.choice([1, 3]),
         failing=random.choice([0.0, 0.2, 0.4]),
+        seconds=random.choice([1.0, 1.0, 4.0]),
     )
     return replace(made, **over)
 
@@ -198,9 +203,9 @@ class Run:
 
     def behave(self, order: Assignment, random: Random) -> Ends:
         """What a call comes to."""
-        seconds = random.choice([0.05, 0.2, 0.5, 2.0]) * random.uniform(0.5, 1.5)
+        seconds = random.choice([0.05, 0.2, 0.5, 2.0]) * random.uniform(0.5, 1.5) * self.shape.seconds
         if random.random() >= self.shape.failing:
-            return Ends(seconds)
+            return Ends(seconds, used=random.choice(self.shape.used))
         kind = random.choice(BAD)
         return Ends(min(seconds, 0.3), Failure(kind=kind, message="made up", deployment=order.deployment))
 
@@ -236,8 +241,8 @@ class Run:
             token=f"t{number}",
             body_hash=body_hash(body),
             input_estimate=random.choice([5, 100, 800]),
-            not_before=wall + random.uniform(1.0, 15.0) if odd < 0.2 else None,
-            deadline=wall + random.uniform(0.5, 20.0) if 0.2 <= odd < 0.4 else None,
+            not_before=wall + random.uniform(1.0, 15.0) if odd < 0.25 else None,
+            deadline=wall + random.uniform(0.5, 20.0) if 0.15 <= odd < 0.4 else None,
         )
         key = (project, job)
         wish = random.random()
