@@ -181,6 +181,11 @@ def barrier(stream: str, shard: int) -> str:
     return f"{PREFIX}.{stream.lower()}_barrier.{shard}"
 
 
+def handed_over(shard: int) -> str:
+    """A hint to those who stand by that the lease is free (core message, empty); the record itself decides."""
+    return f"{PREFIX}.handed_over.{shard}"
+
+
 def heartbeat(pool: str, worker: str) -> str:
     """A worker's sign of life (core message, attempts.Heartbeat)."""
     return f"{PREFIX}.beat.{pool}.{worker}"
