@@ -93,7 +93,7 @@ class Intake:
             deadline=ticket.deadline,
             stream=ticket.stream,
             blob=ticket.blob,
-            unsure=job.startswith(f"{subjects.KEYED_STEM}-") or not -FRESH < age < FRESH or before,
+            unsure=not subjects.names_one_submission(job) or not -FRESH < age < FRESH or before,
         )
 
     def _fact(self, seq: int, project: str, job: str, ticket: Ticket, now: float) -> Submitted:
