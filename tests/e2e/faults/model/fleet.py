@@ -82,7 +82,7 @@ class Worker:
             self.bus, self.clock, Telemetry(), shard=0, persist=30.0, sleep=asyncio.sleep, ttl=self.ttl
         )
         for duty in (self._pull(), self._beat()):
-            self._tasks.add(self.process.start(duty))
+            self.process.start(duty)
         return self
 
     async def _pull(self) -> None:

@@ -13,9 +13,10 @@ from scheduler.policy.rules import Limit, rules_from
 from tests.support.world import CATALOGUE
 
 if TYPE_CHECKING:
+    from job_contracts.jobs import Ticket
     from runtime.settings import Config
     from scheduler.policy.board import Board
-    from tests.e2e.faults.model.network import Event, History, Key, ModelBroker
+    from tests.e2e.faults.model.network import Event, History, Key
 
 TOLERANCE = 0.01
 LONG_AFTER = 8.0
@@ -34,14 +35,14 @@ class Verdict:
 def problems(
     history: History,
     config: Config,
-    broker: ModelBroker,
+    *,
     board: Board | None,
     left: dict[str, int],
     ledger: Sequence[str],
 ) -> Verdict:
     """All that is wrong."""
     found = [
-        *one_end_each(history, broker),
+        *one_end_each(history),
         *attempts_in_order(history),
         *within_limits(history, config),
         *cancels_hold(history),
@@ -61,7 +62,7 @@ def problems(
     return Verdict(found, history, dict(figures))
 
 
-def one_end_each(history: History, broker: ModelBroker) -> list[str]:
+def one_end_each(history: History) -> list[str]:
     """I1: one record a job, and it is there."""
     records = Counter(event.key for event in history.of("result"))
     submitted = {event.key for event in history.of("submitted")}
@@ -114,8 +115,9 @@ def within_limits(history: History, config: Config) -> list[str]:
 
 
 def _amount(limit: Limit, call: Event) -> float:
-    read, written = call.told["metered"]
-    return {"requests": 1.0, "input_tokens": read, "output_tokens": written, "tokens": read + written}[limit.unit]
+    read, written = (float(amount) for amount in call.told["metered"])
+    by_unit: dict[str, float] = {"requests": 1.0, "input_tokens": read, "output_tokens": written}
+    return by_unit.get(limit.unit, read + written)
 
 
 def overflow(name: str, limit: Limit, taken: Sequence[tuple[float, float]]) -> list[str]:
@@ -173,7 +175,7 @@ def cancels_hold(history: History) -> list[str]:
 
 def times_hold(history: History) -> list[str]:
     """Nothing is sent before its ``not_before``, nothing long after its deadline, whoever leads."""
-    tickets = {}
+    tickets: dict[Key, Ticket] = {}
     for event in history.of("submitted"):
         tickets.setdefault(event.key, event.told["ticket"])
     found: list[str] = []
@@ -214,12 +216,21 @@ def ledger_problems(board: Board) -> list[str]:
         for unit, bucket in domain.buckets.items():
             if abs(bucket.pending - pending[unit]) > TOLERANCE:
                 found.append(f"I3: {name} {unit}: pending {bucket.pending}, its attempts make {pending[unit]}")
-    found += [f"I3: pool {p.name}: {p.places.used}, not {pools[p.name]}" for p in world.pools.values()
-              if p.places.used != pools[p.name]]
-    found += [f"I3: {d.name}: flying {d.flying}, not {deployments[d.name]}" for d in world.deployments.values()
-              if d.flying != deployments[d.name]]
-    found += [f"I3: {t.name}: flying {t.flying}, not {tenants[t.name]}" for t in world.tenants.values()
-              if t.flying != tenants[t.name]]
+    found += [
+        f"I3: pool {p.name}: {p.places.used}, not {pools[p.name]}"
+        for p in world.pools.values()
+        if p.places.used != pools[p.name]
+    ]
+    found += [
+        f"I3: {d.name}: flying {d.flying}, not {deployments[d.name]}"
+        for d in world.deployments.values()
+        if d.flying != deployments[d.name]
+    ]
+    found += [
+        f"I3: {t.name}: flying {t.flying}, not {tenants[t.name]}"
+        for t in world.tenants.values()
+        if t.flying != tenants[t.name]
+    ]
     return found
 
 

@@ -32,12 +32,15 @@ class Process:
         self.stopped = False
         self.dead = False
         self.backlog: list[_Handle | _Timer] = []
+        self._tasks: set[asyncio.Task[object]] = set()
 
-    def start(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+    def start(self, work: Coroutine[Any, Any, object]) -> None:
         """Run something as part of this process."""
         context = copy_context()
         context.run(PROCESS.set, self)
-        return asyncio.get_running_loop().create_task(work, context=context)
+        task = asyncio.get_running_loop().create_task(work, context=context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def stop(self) -> None:
         """SIGSTOP."""
@@ -65,7 +68,7 @@ class _Handle(asyncio.Handle):
         if self.owner is not None and self.owner.stopped:
             self.owner.backlog.append(self)
         else:
-            super()._run()  # type: ignore[misc]  # typeshed does not know what the loop calls
+            super()._run()
 
 
 class _Timer(asyncio.TimerHandle):
@@ -76,7 +79,7 @@ class _Timer(asyncio.TimerHandle):
         if self.owner is not None and self.owner.stopped:
             self.owner.backlog.append(self)
         else:
-            super()._run()  # type: ignore[misc]  # typeshed does not know what the loop calls
+            super()._run()
 
 
 class _Jump(selectors.SelectSelector):
@@ -126,7 +129,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._ready.append(handle)  # type: ignore[attr-defined]  # the base class's queue
         return handle
 
-    def call_at(
+    def call_at(  # type: ignore[override]  # the base class pairs the callback with its arguments
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         timer = _Timer(when, callback, args, self, context)

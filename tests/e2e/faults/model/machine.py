@@ -89,7 +89,7 @@ class Machine(RuleBasedStateMachine):
     def begin(self) -> None:
         """Nobody has led before."""
         self.now = 100.0
-        self.rules = rules()
+        self.laws = rules()
         self.fence = 1
         self.record: tuple[Any, float] | None = None
         self.submit: dict[Key, Submitted] = {}
@@ -117,7 +117,9 @@ class Machine(RuleBasedStateMachine):
         after=st.sampled_from([None, None, None, 2.0, 15.0]),
         within=st.sampled_from([None, None, None, 1.0, 8.0, 60.0]),
     )
-    def submits(self, project: str, route: str, lane: str, size: int, after: float | None, within: float | None) -> Key:
+    def submits(
+        self, *, project: str, route: str, lane: str, size: int, after: float | None, within: float | None
+    ) -> Key:
         """A producer submits a job, perhaps for later, perhaps with a deadline."""
         self.serial += 1
         fact = made.job(
@@ -305,7 +307,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def nobody_was_admitted_beyond_a_limit(self) -> None:
         """I2."""
-        for name, domain in self.rules.domains.items():
+        for name, domain in self.laws.domains.items():
             mine = [each for each in self.attempts if each.dispatch.domain == name]
             for place, limit in enumerate(domain.limits):
                 found = overflow(name, limit, [(each.committed, float(each.metered[place])) for each in mine])
@@ -410,7 +412,7 @@ class Machine(RuleBasedStateMachine):
 
     def _lead(self) -> Leader:
         """Begin a term from what lies in the streams, as recovery does."""
-        leader = Leader(Board(self.rules, now=self.now), self.fence)
+        leader = Leader(Board(self.laws, now=self.now), self.fence)
         board, read = leader.board, leader.read
         for pool in ("a", "b"):
             board.apply(PoolSeen(pool, 6), self.now)
@@ -441,8 +443,11 @@ class Machine(RuleBasedStateMachine):
             if flight is not None and flight.dispatch.attempt > outcome.attempt:
                 continue
             if flight is None:
-                past = next(e.dispatch.history for e in self.attempts
-                            if (e.dispatch.project, e.dispatch.job, e.dispatch.attempt) == (*key, outcome.attempt))
+                past = next(
+                    e.dispatch.history
+                    for e in self.attempts
+                    if (e.dispatch.project, e.dispatch.job, e.dispatch.attempt) == (*key, outcome.attempt)
+                )
                 found = InFlight(*key, outcome.attempt, outcome.deployment, 0, 0, past)
                 leader.board.apply(found, self.now)
             leader.board.apply(outcome, self.now)

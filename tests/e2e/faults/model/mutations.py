@@ -35,6 +35,15 @@ class Mutation:
     kinds: tuple[str, ...] = ()
     shape: dict[str, Any] = field(default_factory=dict)
     weather: Weather | None = None
+    first: int = 0
+    """The seed to begin with, where it was once found quickly."""
+    sound: Weather | None = None
+    """Where the mistake is the weather itself: the weather without it."""
+
+
+def by_name(name: str) -> Mutation:
+    """One of them."""
+    return next(mutation for mutation in MUTATIONS if mutation.name == name)
 
 
 @contextmanager
@@ -69,7 +78,9 @@ def edit(owner: Any, name: str, before: str, after: str) -> Callable[[], Undo]:
         source = textwrap.dedent(inspect.getsource(function))
         assert source.count(before) == 1, f"{owner.__name__}.{name} does not say {before!r} once any more"
         scope = dict(function.__globals__)
-        exec(compile("from __future__ import annotations\n" + source.replace(before, after), "<mutation>", "exec"), scope)
+        exec(
+            compile("from __future__ import annotations\n" + source.replace(before, after), "<mutation>", "exec"), scope
+        )
         setattr(owner, name, scope[function.__name__])
         return lambda: setattr(owner, name, original)
 
@@ -119,7 +130,19 @@ def _keep_quiet(*_: Any, **__: Any) -> None:
     return None
 
 
-PAUSES = ("pause leader", "pause leader", "weather")
+def _both(*applied: Callable[[], Undo]) -> Callable[[], Undo]:
+    def apply() -> Undo:
+        undone = [each() for each in applied]
+
+        def undo() -> None:
+            for each in undone:
+                each()
+
+        return undo
+
+    return apply
+
+
 TAKEOVERS = ("kill leader", "pause leader", "kill leader")
 
 MUTATIONS: tuple[Mutation, ...] = (
@@ -139,11 +162,21 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "a refused batch is refunded twice",
-        edit(grants, "undo", "_let_go(job, held, (0, 0))", "held.deployment.gate.domain.undo(held.tokens, now)\n    _let_go(job, held, (0, 0))"),
+        edit(
+            grants,
+            "undo",
+            "_let_go(job, held, (0, 0))",
+            "held.deployment.gate.domain.undo(held.tokens, now)\n    _let_go(job, held, (0, 0))",
+        ),
     ),
     Mutation(
         "a reservation is given back twice",
-        edit(grants, "release", "_let_go(job, held, used)", "_let_go(job, held, used)\n    held.deployment.gate.domain._vacate(held.tokens)"),
+        edit(
+            grants,
+            "release",
+            "_let_go(job, held, used)",
+            "_let_go(job, held, used)\n    held.deployment.gate.domain._vacate(held.tokens)",
+        ),
     ),
     Mutation(
         "a lost worker's reservation is not released",
@@ -155,14 +188,25 @@ MUTATIONS: tuple[Mutation, ...] = (
             "    elif held is not None and held.attempt == fact.attempt:",
         ),
     ),
-    Mutation("a refused batch keeps its tokens", edit(grants, "undo", "held.deployment.gate.domain.undo(held.tokens, now)", "held.deployment.gate.domain._vacate(held.tokens)")),
+    Mutation(
+        "a refused batch keeps its tokens",
+        edit(
+            grants,
+            "undo",
+            "held.deployment.gate.domain.undo(held.tokens, now)",
+            "held.deployment.gate.domain._vacate(held.tokens)",
+        ),
+    ),
     Mutation(
         "buckets are full at a take-over",
         swap(board.Board, "restore", _keep_quiet),
     ),
     Mutation("an adopted attempt takes no slot", edit(grants, "adopt", "gate.domain.occupy(tokens)", "pass")),
     Mutation("a project's own count is not lowered", edit(grants, "_let_go", "tenant.flying -= 1", "pass")),
-    Mutation("a closed grant stays pending", edit(domains.Domain, "confirm", "bucket.confirm(_amount(unit, tokens), now)", "pass")),
+    Mutation(
+        "a closed grant stays pending",
+        edit(domains.Domain, "confirm", "bucket.confirm(_amount(unit, tokens), now)", "pass"),
+    ),
     # -- facts that come late, twice, or of something else
     Mutation(
         "an outcome counts whatever its attempt's number",
@@ -176,7 +220,12 @@ MUTATIONS: tuple[Mutation, ...] = (
     # -- times
     Mutation(
         "not_before is forgotten",
-        edit(board.Board, "_submitted", "fact.not_before is not None and fact.not_before > now", "fact.not_before is None and False"),
+        edit(
+            board.Board,
+            "_submitted",
+            "fact.not_before is not None and fact.not_before > now",
+            "fact.not_before is None and False",
+        ),
     ),
     Mutation(
         "jobs that wait for a time do not expire",
@@ -205,6 +254,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("pause leader",),
         {"jobs": 100, "faults": 5},
         Weather(keep_expected=False),
+        sound=Weather(),
     ),
     Mutation(
         "an unknown outcome is resolved by a read",
@@ -213,6 +263,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("weather",),
         {"replicas": 3, "jobs": 100, "faults": 0, "failing": 0.0},
         Weather(late=0.1),
+        first=7,
     ),
     Mutation(
         "results are written over one another",
@@ -221,6 +272,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("pause worker",),
         {"jobs": 100, "faults": 10},
         Weather(keep_create_only=False),
+        sound=Weather(),
     ),
     Mutation(
         "no tombstone is looked up",
@@ -246,7 +298,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "nothing is read behind a barrier, and no tombstone is looked up",
-        lambda: _both(swap(leading, "behind_barrier", _none), swap(dispatcher.Dispatcher, "_has_result", _no)),
+        _both(swap(leading, "behind_barrier", _none), swap(dispatcher.Dispatcher, "_has_result", _no)),
         "services",
         TAKEOVERS,
         {"jobs": 100, "faults": 5},
@@ -254,7 +306,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "outcomes from before the term are dropped",
-        edit(outcomes.Outcomes, "replay", "early, self._early = self._early or [], None", "early, self._early = [], None"),
+        edit(
+            outcomes.Outcomes, "replay", "early, self._early = self._early or [], None", "early, self._early = [], None"
+        ),
         "services",
         TAKEOVERS,
         {"jobs": 100, "faults": 5, "failing": 0.4},
@@ -267,8 +321,3 @@ MUTATIONS: tuple[Mutation, ...] = (
         {"jobs": 60, "faults": 4},
     ),
 )
-
-
-def _both(*applied: Callable[[], Undo]) -> Undo:
-    undone = [apply() for apply in applied]
-    return lambda: [undo() for undo in undone][0]

@@ -383,7 +383,10 @@ class Run:
 
     def _left(self) -> dict[str, int]:
         names = (subjects.SUBMIT, subjects.OUT, subjects.WORK)
-        left = {name: len(self.broker.stream(subjects.stream_name(name)).messages) for name in names}
+        left = {
+            name: sum("_barrier." not in each.subject for each in self.broker.stream(stream).messages.values())
+            for name, stream in ((name, subjects.stream_name(name)) for name in names)
+        }
         left[subjects.WORK] -= 1
         return {name: count for name, count in left.items() if count > 0}
 
@@ -398,7 +401,7 @@ class Run:
     def _judge(self) -> Verdict:
         leaders = [n for n in self.nodes if not n.process.dead and n.scheduler.leads and n.scheduler.board is not None]
         board: Board | None = leaders[0].scheduler.board if leaders else None
-        return problems(self.history, self.config, self.broker, board, self._left(), self.ledger)
+        return problems(self.history, self.config, board=board, left=self._left(), ledger=self.ledger)
 
 
 def run(plan: Plan | Shape, weather: Weather | None = None) -> Verdict:

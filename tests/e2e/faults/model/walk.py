@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 from job_contracts.jobs import LANES
 from tests.e2e.faults.model.machine import FAILS, Key, Machine
@@ -20,11 +20,19 @@ def _submits(random: Random) -> Do:
     project, route = random.choice(["p", "p", "q", "few"]), random.choice("rs")
     lane, size = random.choice(LANES), random.choice([1, 50, 300])
     after, within = random.choice([None, None, None, 2.0, 15.0]), random.choice([None, None, None, 1.0, 8.0, 60.0])
-    return lambda machine, keys: keys.append(machine.submits(project, route, lane, size, after, within))
+    given: dict[str, Any] = {
+        "project": project,
+        "route": route,
+        "lane": lane,
+        "size": size,
+        "after": after,
+        "within": within,
+    }
+    return lambda machine, keys: keys.append(cast("Key", machine.submits(**given)))
 
 
 def _cancels_early(random: Random) -> Do:
-    return lambda machine, keys: keys.append(machine.cancels_early(1, "p"))
+    return lambda machine, keys: keys.append(cast("Key", machine.cancels_early(1, "p")))
 
 
 def _cancels(random: Random) -> Do:
