@@ -162,7 +162,9 @@ def test_a_day_of_queueing_forgets_nobody() -> None:
     trial = Trial(made.board(rules), takes_its_time)
     # The flood brings 24 times what the others bring together, in all lanes; it alone is more than can be served.
     facts = [
-        made.job(10**6 + n, project=FLOOD, lane=LANES[n % 4], input_estimate=400, max_output=200, submitted=n * day / 12_000)
+        made.job(
+            10**6 + n, project=FLOOD, lane=LANES[n % 4], input_estimate=400, max_output=200, submitted=n * day / 12_000
+        )
         for n in range(12_000)
     ]
     facts += [

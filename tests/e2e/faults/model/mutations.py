@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from runtime.bus.port import BusError
 from scheduler import dispatcher, leadership, leading, lifeline, outcomes
-from scheduler.policy import aftermath, backlog, board, buckets, domains, grants, queues
+from scheduler.policy import aftermath, backlog, board, buckets, domains, early, grants, queues
 from scheduler.policy.jobs import QUEUED
 from tests.e2e.faults.model.network import Weather
 
@@ -239,7 +239,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "an early cancel needs no token",
-        edit(backlog.Backlog, "cancelled_early", " and cancel[0] == job.token", ""),
+        edit(early, "_key", "{project}\\0{job}\\0{token}", "{project}\\0{job}"),
     ),
     Mutation("early cancels are not remembered", swap(backlog.Backlog, "remember_cancel", _keep_quiet)),
     Mutation(
