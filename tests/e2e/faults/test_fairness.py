@@ -134,8 +134,10 @@ def test_projects_divide_what_is_scarce_evenly_by_token_cost(scarce: str) -> Non
 def test_lanes_keep_their_minimum_share_under_a_flood_in_the_first(scarce: str) -> None:
     facts: list[Submitted] = []
     for n, lane in enumerate(LANES):
-        for seq in range(4_000 if lane == "rt" else 2_000):
-            facts.append(made.job(100_000 * n + seq, project=OTHERS[seq % 4], lane=lane, max_output=100))
+        facts += [
+            made.job(100_000 * n + seq, project=OTHERS[seq % 4], lane=lane, max_output=100)
+            for seq in range(4_000 if lane == "rt" else 2_000)
+        ]
     trial = Trial(made.board(laws(scarce)), takes_its_time)
     trial.submit(*facts)
     trial.run(until=120.0)
