@@ -53,7 +53,7 @@ class NatsTransport:
         window: int = 2_048,
     ) -> None:
         given = url.split(",") if isinstance(url, str) else url
-        self.servers = tuple(one.strip() for one in given if one.strip())
+        self._servers = [one.strip() for one in given if one.strip()]
         self._project = project
         self._password = password
         self._name = name
@@ -113,7 +113,7 @@ class NatsTransport:
         client = Client()
         connecting = asyncio.ensure_future(
             client.connect(
-                servers=list(self.servers),
+                servers=self._servers,
                 user=self._project if self._password else None,
                 password=self._password or None,
                 name=self._name,

@@ -20,7 +20,7 @@ from runtime.command import shown
 )
 def test_several_addresses_stand_in_one_text_or_apart(given: str | tuple[str, ...], urls: tuple[str, ...]) -> None:
     assert BusSettings(url=given).urls == urls
-    assert NatsTransport(given, "demo").servers == urls
+    assert tuple(NatsTransport(given, "demo")._servers) == urls
 
 
 def test_no_password_of_several_addresses_is_shown() -> None:
