@@ -171,6 +171,7 @@ class Lease:
             renewed = await self._write_record(())
             if renewed.verdict is not Verdict.STORED:
                 return Written(renewed.verdict, (NOT_STORED,) * len(messages))
+            self._telemetry.emit("lease.levels_stored", jobs=len(messages))
         return await self._write_each(messages)
 
     async def _write_record(self, messages: Sequence[Outgoing]) -> Written:
@@ -247,6 +248,8 @@ class Lease:
             )
         except BusError as error:
             self._telemetry.emit("lease.resign_unconfirmed", INFO, error=type(error).__name__)
+        else:
+            self._telemetry.emit("lease.resigned", epoch=self.epoch)
         self.epoch = 0
 
     async def _read(self) -> tuple[int, LeaseRecord | None]:

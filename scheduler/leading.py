@@ -133,6 +133,7 @@ class Leading:
         await behind_barrier(term, subjects.OUT, outcomes)
         await behind_barrier(term, subjects.CTL, cancels)
         await self._read_submissions()
+        term.telemetry.emit("recovery.submissions_read")
         term.submissions.all_read()
         await self._restore_flights(remnants)
         self._outcomes.replay()
