@@ -65,7 +65,7 @@ async def test_a_worker_that_dies_at_any_point_costs_at_most_the_calls_it_had_in
             for death in WORKERS_DIE
         }
         producer = await site.stack.enter_async_context(site.producer())
-        await asyncio.gather(*(victim.ready() for victim in victims.values()))
+        await asyncio.gather(*(victim.began("service.started", 60) for victim in victims.values()))
         jobs = {death: await submitted(producer, death.pool, JOBS) for death in WORKERS_DIE}
         await asyncio.gather(*(replaced(site, death, victim) for death, victim in victims.items()))
         records = {death: await asyncio.gather(*(one.record() for one in jobs[death])) for death in WORKERS_DIE}
