@@ -42,7 +42,9 @@ POINTS = (
     Point("scheduler", "lease.acquired", "the lease is taken, nothing is read"),
     Point("scheduler", "recovery.submissions_read", "the streams are read, nothing is dispatched"),
     Point("scheduler", "dispatch.decided", "tokens are taken, nothing of the batch is sent"),
-    Point("scheduler", "lease.levels_stored", "single node: the record has the new levels, nothing of the batch is sent"),
+    Point(
+        "scheduler", "lease.levels_stored", "single node: the record has the new levels, nothing of the batch is sent"
+    ),
     Point("scheduler", "lease.outcome_unknown", "the batch was sent, and no answer came"),
     Point("scheduler", "dispatch.stored", "the batch is stored"),
     Point("scheduler", "attempt.ended", "an outcome is read, nothing is decided"),

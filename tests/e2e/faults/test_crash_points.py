@@ -180,7 +180,7 @@ class Unnamed(Pool):
 
 
 async def test_a_leader_that_dies_at_any_point_costs_no_call_and_no_job(tmp_path: Path) -> None:
-    metered = {"slots": 16, "limits": {"rpm": 1_000_000}}
+    metered: dict[str, Any] = {"slots": 16, "limits": {"rpm": 1_000_000}}
     routes = {
         "plain": {"deployments": ["alpha/plain"]},
         "failing": {"deployments": ["alpha/failing+fault=503@0.05", "beta/well"]},
@@ -333,9 +333,7 @@ async def test_a_broker_that_is_killed_and_comes_back_has_lost_nothing_that_was_
         await site.scheduler()
         await site.worker("alpha")
         async with site.producer() as producer:
-            asked = [
-                asyncio.create_task(producer.submit(model="plain", messages=f"Number {n}")) for n in range(200)
-            ]
+            asked = [asyncio.create_task(producer.submit(model="plain", messages=f"Number {n}")) for n in range(200)]
             for share in (0.2, 0.6):
                 await eventually(partial(has_results, site, share * len(asked)), within=20.0)
                 site.broker.kill()
@@ -379,7 +377,9 @@ ROWS: dict[str, tuple[object, ...]] = {
     "worker, outcome stored, acknowledgement not": ("outcome.stored",),
     "leader, outcome read, nothing written": ("attempt.ended", "letter.stored"),
     "leader, terminal record stored, submission still there": ("ending.stored", "job.settled", "settling.removed"),
-    "broker, single node, any moment": (test_a_broker_that_is_killed_and_comes_back_has_lost_nothing_that_was_accepted,),
+    "broker, single node, any moment": (
+        test_a_broker_that_is_killed_and_comes_back_has_lost_nothing_that_was_accepted,
+    ),
 }
 """The rows of the table in ARCHITECTURE.md, and where a process dies to show each of them."""
 
