@@ -51,7 +51,7 @@ REQUEST_ID = "x-penstock-attempt"
 BASE: Mapping[str, Any] = {
     "projects": {PROJECT: {"retry_share": 1.0}},
     "scheduler": {
-        "lease": 2.4,
+        "lease": 1.6,
         "renew": 0.3,
         "beat_missed": 2.0,
         "reconcile_every": 0.5,

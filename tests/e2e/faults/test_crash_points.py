@@ -188,7 +188,7 @@ async def test_a_leader_that_dies_at_any_point_costs_no_call_and_no_job(tmp_path
         "doomed": {"deployments": ["doomed/never"]},
     }
     pools = {"alpha": metered, "beta": metered, "doomed": {"slots": 16}}
-    scheduling = {**BASE["scheduler"], "beat_missed": 3.0, "max_worker_deaths": 1}
+    scheduling = {**BASE["scheduler"], "beat_missed": 2.5, "max_worker_deaths": 1}
     async with (
         plant(tmp_path, pools=pools, routes=routes, scheduler=scheduling) as site,
         FaultProxy(site.broker) as proxy,
