@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from catalogue.load import providers
 from job_contracts import subjects
 from job_contracts.attempts import attempt_name
-from job_contracts.codec import decode
+from job_contracts.codec import decode, encode
 from job_contracts.facts import Facts
 from job_contracts.failures import FailureKind
 from job_contracts.results import Result
@@ -89,7 +89,10 @@ class Victim(Process):
 
 @dataclass
 class Account:
-    """What each side says of the same jobs: records by job, calls and facts by attempt."""
+    """What each side says of the same jobs: records by job, calls and facts by attempt.
+
+    A fact whose acknowledgement was lost is told again, word for word, and counts once.
+    """
 
     results: dict[str, Result]
     calls: Counter[str]
@@ -119,7 +122,7 @@ class Account:
         jobs = list(jobs)
         found = [f"{job} has no result" for job in jobs if job not in self.results]
         found += [f"{name} was called {count} times" for name, count in self.calls.items() if count > 1]
-        found += [f"{name} has {count} facts" for name, count in self.facts.items() if count > 1]
+        found += [f"{name} has {count} facts that differ" for name, count in self.facts.items() if count > 1]
         found += [f"{name} has a fact and no call" for name in self.of(jobs, self.facts) - set(self.calls)]
         return found
 
@@ -240,7 +243,8 @@ class Plant:
             """Facts come a moment after the results: wait until no more come."""
             nonlocal count, facts
             messages = await self._all(subjects.LEDGER, f"{subjects.PREFIX}.usage.>")
-            facts = Counter(fact.attempt for one in messages for fact in decode(Facts, one.data).facts)
+            told = {encode(fact): fact for one in messages for fact in decode(Facts, one.data).facts}
+            facts = Counter(fact.attempt for fact in told.values())
             before, count = count, facts.total()
             return before == count
 
