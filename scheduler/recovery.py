@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 CATCH_UP = 600.0
 """Seconds a stream may take to be replayed."""
+PATIENCE, AGAIN = 30.0, 0.1
+"""Seconds for which a mark that could not be written is written again, and between two tries."""
 AT_ONCE = 200
 """Assignments asked for at the same time."""
 
@@ -93,12 +95,25 @@ async def stored_work(bus: Bus, stream: str, shard: int) -> AsyncIterator[Messag
 async def behind_barrier(term: Term, stream: str, tail: Tail) -> None:
     """Wait until ``tail`` has read everything that was stored before now. Raises NotRecovered when it takes too long.
 
-    The barrier is a message of our own: once the tail has passed it, whatever it did not show is not there (R4).
+    The barrier is a message of our own: once the tail has passed it, whatever it did not show is not there (R4). All
+    leaders use one subject, which keeps one message: what an unknown outcome leaves behind goes with the next one.
     """
-    subject = f"{subjects.barrier(stream, term.shard)}.{term.lease.epoch}"
     name = stream if stream in {subjects.RES, subjects.CTL} else term.stream(stream)
-    seq = (await term.bus.append(subject, b"")).seq
+    seq = await _mark(term, subjects.barrier(stream, term.shard))
     if not await tail.caught_up(seq, timeout=CATCH_UP):
         message = f"{name} could not be read up to sequence {seq} in {CATCH_UP:g} s"
         raise NotRecovered(message)
     await term.bus.delete(name, seq)
+
+
+async def _mark(term: Term, subject: str) -> int:
+    """The sequence of a mark that is certainly stored; an unknown outcome is followed by another mark."""
+    until = term.clock.monotonic() + PATIENCE
+    while True:
+        try:
+            return (await term.bus.append(subject, b"")).seq
+        except BusError as error:
+            if term.clock.monotonic() >= until:
+                raise
+            term.telemetry.emit("recovery.mark_again", error=type(error).__name__)
+            await asyncio.sleep(AGAIN)
