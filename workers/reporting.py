@@ -130,6 +130,7 @@ class Reporter:
                 severity = ERROR if isinstance(error, StreamFull) else WARNING
                 self._telemetry.emit("report.retried", severity, what=what, error=type(error).__name__)
             else:
+                self._telemetry.emit(f"{what}.stored")
                 return Stored.OURS
             first = False
             seen: Stored | None = None
@@ -156,6 +157,7 @@ class Reporter:
     async def _in_blob(self, result: Result, data: bytes) -> bytes:
         """Put the whole record where there is room; returns the record that points there."""
         blob = await self._bus.put_blob(f"{result.project}.{result.job}", data, of="result")
+        self._telemetry.emit("result.blob_stored", job=result.job)
         return encode(pointer_of(result, blob))
 
 
