@@ -40,6 +40,10 @@ class Leading:
         self._settling = Settling(term, self.lifeline)
         self._endings.on_existing = self._settling.on_result
         self._outcomes = Outcomes(term, self.lifeline, self._endings)
+        readings = (self._settling.reading, *self._outcomes.readings)
+        self._reconciler = Reconciler(
+            term, self.lifeline, self._endings, readings, on_submission=self._intake.on_message
+        )
         self._desk = Desk(term, version)
         self._open: list[Tail | Subscription] = []
         self.recovered = False
@@ -68,7 +72,7 @@ class Leading:
             asyncio.create_task(dispatcher.run(), name="dispatcher"),
             asyncio.create_task(self._settling.sweep(), name="settling"),
             asyncio.create_task(self.lifeline.watch(), name="lifeline"),
-            asyncio.create_task(Reconciler(term, self.lifeline).run(), name="reconciler"),
+            asyncio.create_task(self._reconciler.run(), name="reconciler"),
             asyncio.create_task(Census(term, self.lifeline).run(), name="census"),
         ]
         asked = asyncio.create_task(stopping.wait(), name="stopping")

@@ -11,7 +11,9 @@ from job_contracts.jobs import JobState
 from job_contracts.results import Settlement
 from runtime.bus.port import BusError
 from runtime.telemetry import INFO, WARNING
+from scheduler.mishaps import tell
 from scheduler.policy.facts import Settled
+from scheduler.readings import Gaps, Reading
 
 if TYPE_CHECKING:
     from runtime.bus.port import Message
@@ -43,9 +45,15 @@ class Settling:
         self._bodies = term.bodies
         self._lifeline = lifeline
         self._outcomes: list[int] = []
+        self._gaps = Gaps()
+        self._gaps.begin()
+        self.reading = Reading("unread_result", subjects.RES, f"{subjects.PREFIX}.res.>", self._gaps, self.on_result)
+        """RES, for whoever looks after what was passed over."""
+        lifeline.losses.on_result = self.on_result
 
     def on_result(self, message: Message) -> None:
         """One terminal record."""
+        self._gaps.read(message.seq)
         if message.subject.startswith(f"{subjects.PREFIX}.res_barrier."):
             return
         now = self._clock.monotonic()
@@ -65,9 +73,17 @@ class Settling:
         if entry.outcome_seq:
             self._outcomes.append(entry.outcome_seq)
         fact = self._fact(project, job, settlement or _UNREADABLE)
-        self._board.apply(fact, now)
+        self._settle(fact, now)
         self._term.telemetry.emit("job.settled", state=fact.state.value)
         self._term.wake.set()
+
+    def _settle(self, fact: Settled, now: float) -> None:
+        """Let the policy know. A bug must not keep a job that has ended: then it is told the end alone, of nobody."""
+        try:
+            self._board.apply(fact, now)
+        except Exception as error:  # noqa: BLE001 - see above
+            tell(self._term, "result", fact.job, error)
+            self._board.apply(self._fact(fact.project, fact.job, _UNREADABLE), now)
 
     async def sweep(self) -> None:
         """For ever: remove what is settled, as long as this term is trusted (removing twice does no harm)."""

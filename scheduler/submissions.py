@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from scheduler.readings import Gaps
+
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from job_contracts.jobs import BlobRef
 
 JobKey = tuple[str, str]
@@ -56,6 +62,8 @@ class Submissions:
         """While submissions are still to be read, results cannot be matched with them: the cursor stays here."""
         self._purged = 0
         self._deleted: set[int] = set()
+        self.gaps = Gaps()
+        """Submissions that were passed over; nothing from there on is purged before it is known what they are."""
 
     def begin(self, settled: int) -> None:
         """A term begins at an earlier one's cursor: results are read from there, and before their submissions."""
@@ -64,6 +72,7 @@ class Submissions:
     def all_read(self) -> None:
         """Everything that was stored when the term began has been read."""
         self._floor = None
+        self.gaps.begin()
 
     def add(self, key: JobKey, entry: Entry) -> None:
         """A submission was read; sequences come in ascending order."""
@@ -100,6 +109,8 @@ class Submissions:
             settled.pop(seq, None)
             deleted.discard(seq)
         below = order[0] if order else self.top + 1
+        if self.gaps.lowest is not None:
+            below = min(below, self.gaps.lowest)
         return below if below > max(self._purged, 1) else 0
 
     def purged(self, below: int) -> None:
@@ -128,9 +139,27 @@ class Submissions:
         cursor = results[0][0] - 1 if results else self.last_result
         return cursor if self._floor is None else min(cursor, self._floor)
 
+    @property
+    def stored(self) -> int:
+        """How many messages are held to lie in the stream."""
+        return len(self._order) - len(self._deleted)
+
+    def between(self, first: int, last: int) -> list[int]:
+        """Sequences from ``first`` to ``last`` that are held to lie in the stream."""
+        low, high = bisect_left(self._order, first), bisect_right(self._order, last)
+        return [seq for seq in islice(self._order, low, high) if seq not in self._deleted]
+
+    def unfinished(self, seqs: Collection[int]) -> dict[int, JobKey]:
+        """Those of ``seqs`` whose jobs have not ended, with their jobs. Looks at every entry: for a few, and rarely."""
+        return {entry.seq: key for key, entry in self.entries.items() if entry.seq in seqs} if seqs else {}
+
     def _read(self, seq: int) -> None:
-        self._order.append(seq)
-        self.top = max(self.top, seq)
+        self.gaps.read(seq)
+        if seq > self.top:
+            self._order.append(seq)
+            self.top = seq
+        else:
+            insort(self._order, seq)
 
     def _remember(self, key: JobKey, now: float, result_seq: int) -> None:
         recent = self._recent
