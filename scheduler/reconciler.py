@@ -192,17 +192,21 @@ class Reconciler:
         return unknown, gone
 
     async def _take_in(self, seq: int) -> None:
-        """Read a submission as if it came now: it runs, or its result is found and shown again."""
+        """Read a submission as if it came now; one whose job has its result goes, and the result is shown again."""
         try:
             message = await self._bus.get(self._submit, seq)
-        except NotFound:
+            project, job = subjects.project_and_job(message.subject)
+        except (NotFound, ValueError):
             return
         try:
-            result = await self._bus.last(subjects.RES, subjects.result(*subjects.project_and_job(message.subject)))
-        except (NotFound, ValueError):
-            result = None
-        self._on_submission(message)
-        self._repaired("unread_submission" if result is None else "left_submission", seq=seq)
+            await self._bus.last(subjects.RES, subjects.result(project, job))
+        except NotFound:
+            self._on_submission(message)
+            self._repaired("unread_submission", seq=seq)
+        else:
+            await self._bus.delete(self._submit, seq)
+            self._term.republish(project, job)
+            self._repaired("left_submission", seq=seq)
 
     async def _end_without_submission(self, seq: int, key: JobKey) -> None:
         """The job could not be found by another leader: it ends, and its producer hears why."""

@@ -15,12 +15,15 @@ from runtime.bus.memory import MemoryBroker
 from runtime.bus.port import Message
 from runtime.connection import declared
 from runtime.telemetry import Telemetry
+from scheduler.endings import Endings
 from scheduler.leadership import Lease
 from scheduler.lifeline import Lifeline
+from scheduler.outcomes import Outcomes
 from scheduler.policy.board import Board
 from scheduler.policy.facts import AttemptEnded
 from scheduler.policy.rules import rules_from
 from scheduler.term import Term
+from tests.support.builders import assignment, job
 from tests.support.clock import ManualClock
 from tests.support.eventually import eventually
 from tests.support.world import CATALOGUE, config
@@ -35,6 +38,7 @@ class Scene:
         self.term = term
         self.clock = clock
         self.lifeline = Lifeline(term)
+        self.outcomes = Outcomes(term, self.lifeline, Endings(term))
         self.ended: list[AttemptEnded] = []
         apply = term.board.apply
 
@@ -51,7 +55,8 @@ class Scene:
 
     async def fetched(self) -> None:
         """An attempt of ``demo``'s job ``a-1`` lies in WORK and was handed to a worker."""
-        seq = (await self.term.bus.append(subjects.work(0, "alpha", "demo", "a-1"), b"")).seq
+        order = assignment(job("a-1"), project="demo", deployment="alpha/m")
+        seq = (await self.term.bus.append(subjects.work(0, "alpha", "demo", "a-1"), encode(order))).seq
         puller = await self.term.bus.pull(self.term.stream(subjects.WORK), "alpha")
         assert await puller.fetch(1, expires=5.0)
         await puller.close()
@@ -75,10 +80,13 @@ async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     await lease.acquire(asyncio.Event())
     term = Term(bus, clock, Telemetry(), made, lease, Board(rules_from(made, CATALOGUE), now=clock.monotonic()))
     running = Scene(term, clock)
+    running.outcomes.replay()
+    tail = await bus.tail(term.stream(subjects.OUT), running.outcomes.on_outcome)
     running.watching = asyncio.create_task(running.lifeline.watch())
     yield running
     running.watching.cancel()
     await asyncio.gather(running.watching, return_exceptions=True)
+    await tail.close()
     await term.background.stop()
 
 
