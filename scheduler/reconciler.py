@@ -211,8 +211,8 @@ class Reconciler:
     async def _end_without_submission(self, seq: int, key: JobKey) -> None:
         """The job could not be found by another leader: it ends, and its producer hears why."""
         entry = self._term.submissions.entries.get(key)
-        if entry is None or entry.seq != seq or not await self._is_absent(seq):
-            return
+        if entry is None or entry.seq != seq or key in self._lifeline.flights or not await self._is_absent(seq):
+            return  # what is in flight may yet bring its result
         status = self._term.board.status(*key, self._term.clock.monotonic())
         words = "its submission is no longer stored"
         self._endings.write(
