@@ -40,9 +40,13 @@ class Leading:
         self._settling = Settling(term, self.lifeline)
         self._endings.on_existing = self._settling.on_result
         self._outcomes = Outcomes(term, self.lifeline, self._endings)
-        readings = (self._settling.reading, *self._outcomes.readings)
         self._reconciler = Reconciler(
-            term, self.lifeline, self._endings, readings, on_submission=self._intake.on_message
+            term,
+            self.lifeline,
+            self._endings,
+            self._settling,
+            self._outcomes,
+            on_submission=self._intake.on_message,
         )
         self._desk = Desk(term, version)
         self._open: list[Tail | Subscription] = []

@@ -22,11 +22,13 @@ from scheduler.policy.decisions import Finish
 from scheduler.readings import PATIENCE, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
     from runtime.bus.port import Handler, Message
     from scheduler.endings import Endings
     from scheduler.lifeline import Lifeline
+    from scheduler.outcomes import Outcomes
+    from scheduler.settling import Settling
     from scheduler.submissions import JobKey
     from scheduler.term import Term
 
@@ -58,7 +60,8 @@ class Reconciler:
         term: Term,
         lifeline: Lifeline,
         endings: Endings,
-        readings: Sequence[Reading],
+        settling: Settling,
+        outcomes: Outcomes,
         *,
         on_submission: Handler,
     ) -> None:
@@ -66,11 +69,13 @@ class Reconciler:
         self._bus = term.bus
         self._lifeline = lifeline
         self._endings = endings
+        self._settling = settling
         submitted = f"{subjects.PREFIX}.q.{term.shard}.>"
         gaps = term.submissions.gaps
         self._readings = (
             Reading("unread_submission", term.stream(subjects.SUBMIT), submitted, gaps, on_submission),
-            *readings,
+            settling.reading,
+            *outcomes.readings,
         )
         self._on_submission = on_submission
         self._costs = Costs(term)
@@ -255,6 +260,7 @@ class Reconciler:
             seq = stored.seq + 1
             if subjects.project_and_job(stored.subject) not in self._term.submissions.entries:
                 found.add(stored.seq)
+        found -= set(self._settling.leaving)
         self._next_outcome = start if found else seq  # what looks wrong is looked at again
         for one in self._left.certain(found, self._term.clock.monotonic()):
             if await self._bus.delete(self._out, one):

@@ -16,6 +16,8 @@ from scheduler.policy.facts import Settled
 from scheduler.readings import Gaps, Reading
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runtime.bus.port import Message
     from scheduler.lifeline import Lifeline
     from scheduler.term import Term
@@ -50,6 +52,11 @@ class Settling:
         self.reading = Reading("unread_result", subjects.RES, f"{subjects.PREFIX}.res.>", self._gaps, self.on_result)
         """RES, for whoever looks after what was passed over."""
         lifeline.losses.on_result = self.on_result
+
+    @property
+    def leaving(self) -> Sequence[int]:
+        """Sequences of outcomes that are about to be removed."""
+        return self._outcomes
 
     def on_result(self, message: Message) -> None:
         """One terminal record."""
