@@ -77,6 +77,7 @@ class Dispatcher:
         while not self._stopping:
             await self._wait()
             self._changed.clear()
+            await self._lifeline.work.ensure(self._settings.batch, BATCH_BYTES)
             dispatches = self._decide()
             if dispatches and not await self._send(dispatches):
                 return
@@ -107,7 +108,7 @@ class Dispatcher:
     def _decide(self) -> list[Dispatch]:
         work = self._lifeline.work
         room = min(work.messages, self._settings.batch) if work.bytes > BATCH_BYTES else 0
-        work.held(held=not room)
+        work.hold(held=not room)
         dispatches: list[Dispatch] = []
         for decision in self._board.decide(self._clock.monotonic(), room):
             match decision:
@@ -172,7 +173,7 @@ class Dispatcher:
     async def _store(self, ready: Sequence[Dispatch], messages: Sequence[Outgoing]) -> bool:
         for dispatch in ready:
             self._lifeline.dispatched(dispatch.project, dispatch.job, dispatch.attempt, dispatch.deployment)
-        self._lifeline.work.stored(sum(len(message.data) for message in messages))
+        self._lifeline.work.stored(len(messages), sum(len(message.data) for message in messages))
         written = await self._lease.write(messages)
         if written.verdict is Verdict.LOST:
             return False

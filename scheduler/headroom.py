@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from job_contracts import subjects
+from runtime.bus.port import BusError
 from runtime.telemetry import INFO, WARNING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from scheduler.term import Term
 
 FULL = 0.8
@@ -18,69 +18,83 @@ ALARM = 0.6
 """Share at which operators are told."""
 RELIEF = 0.5
 """Share at which they are told that it is over."""
+AGAIN = 0.02
+"""Seconds between two looks at least, however short room is."""
 
 
 class Headroom:
-    """Counts what lies in WORK: what is in flight, and what is left over there beside it.
+    """Counts what lies in WORK, by looking at the stream and adding what was stored since.
 
-    Between two looks at the stream it reckons upward only: what was stored since is added, what has left is not taken
-    off before the next look. ``flights``: how many assignments must be there by our own account.
+    What has left since is not taken off before the next look, so the count is never too low: remnants, which nobody
+    counts otherwise, fill the stream as well.
     """
 
-    def __init__(self, term: Term, flights: Callable[[], int]) -> None:
+    def __init__(self, term: Term) -> None:
         self._term = term
-        self._flights = flights
         self._stream = term.stream(subjects.WORK)
-        self._messages = term.config.nats.max_work_messages
+        self._limit = term.config.nats.max_work_messages
         self._max_bytes = -1
-        self._left_over = 0
-        self._bytes = self._added = 0
+        self._messages = self._limit
+        """Nothing may be added before the first look."""
+        self._bytes = 0
+        self._added = (0, 0)
+        self._looked = -inf
         self._alarmed = self._held = False
 
     @property
     def messages(self) -> int:
         """Assignments that may be added."""
-        return max(0, int(self._messages * FULL) - self._flights() - self._left_over)
+        return max(0, int(self._limit * FULL) - self._messages)
 
     @property
     def bytes(self) -> int:
         """Bytes that may be added; a large number where the stream has no bound."""
         return 2**62 if self._max_bytes <= 0 else max(0, int(self._max_bytes * FULL) - self._bytes)
 
-    def stored(self, size: int) -> None:
-        """So many bytes were (or may have been) added."""
+    def stored(self, messages: int, size: int) -> None:
+        """So many messages, of so many bytes together, were (or may have been) added."""
+        self._messages += messages
         self._bytes += size
-        self._added += size
+        self._added = self._added[0] + messages, self._added[1] + size
+
+    async def ensure(self, messages: int, size: int) -> None:
+        """Look, if it is not certain that there is room for that; without an answer there is none."""
+        short = self.messages < messages or self.bytes < size
+        if short and self._term.clock.monotonic() - self._looked >= AGAIN:
+            try:
+                await self.look()
+            except BusError as error:
+                self._term.telemetry.emit("work.unread", INFO, error=type(error).__name__)
 
     async def look(self) -> None:
         """Read the stream's own count. Raises BusError."""
+        self._looked = self._term.clock.monotonic()
         before = self._added
         state = await self._term.bus.stream_state(self._stream)
-        if 0 < state.max_messages < self._messages:
-            self._messages = state.max_messages
-        self._max_bytes, self._bytes = state.max_bytes, state.bytes + self._added - before
-        self._left_over = max(0, state.messages - 1 - self._flights())  # without the lease
-        filled = (state.messages - 1) / self._messages
+        if 0 < state.max_messages < self._limit:
+            self._limit = state.max_messages
+        self._messages = state.messages - 1 + self._added[0] - before[0]  # without the lease
+        self._max_bytes, self._bytes = state.max_bytes, state.bytes + self._added[1] - before[1]
+        filled = self._messages / self._limit
         if state.max_bytes > 0:
-            filled = max(filled, state.bytes / state.max_bytes)
+            filled = max(filled, self._bytes / state.max_bytes)
         self._tell(filled)
         if self._held and self.messages:
             self._term.wake.set()
 
-    def held(self, *, held: bool) -> None:
-        """Whether dispatch has to wait for room; told when it begins."""
-        if held and not self._held:
-            self._term.telemetry.emit("work.held", WARNING, in_flight=self._flights(), left_over=self._left_over)
-            self._term.telemetry.emit("work.holding", value=1.0)
-        elif self._held and not held:
-            self._term.telemetry.emit("work.holding", value=0.0)
+    def hold(self, *, held: bool) -> None:
+        """Whether dispatch has to wait for room; told when it begins and when it is over."""
+        if held != self._held:
+            if held:
+                self._term.telemetry.emit("work.held", WARNING, messages=self._messages, bytes=self._bytes)
+            self._term.telemetry.emit("work.holding", value=float(held))
         self._held = held
 
     def _tell(self, filled: float) -> None:
         self._term.telemetry.emit("work.filled", value=filled)
         if filled >= ALARM and not self._alarmed:
             self._alarmed = True
-            self._term.telemetry.emit("work.filling", WARNING, filled=round(filled, 3), left_over=self._left_over)
+            self._term.telemetry.emit("work.filling", WARNING, filled=round(filled, 3))
         elif filled < RELIEF and self._alarmed:
             self._alarmed = False
             self._term.telemetry.emit("work.relieved", INFO, filled=round(filled, 3))

@@ -71,7 +71,7 @@ class Lifeline:
         self._pullers: dict[str, Puller] = {}
         self._slots: dict[str, int] = {}
         self.losses = Losses(term)
-        self.work = Headroom(term, lambda: len(self._flights) + self.losses.leaving)
+        self.work = Headroom(term)
 
     @property
     def flights(self) -> dict[JobKey, Flight]:

@@ -50,8 +50,6 @@ class Losses:
         self._costs = Costs(term)
         self.on_result: Handler = lambda _: None
         self.on_outcome: Handler = lambda _: None
-        self.leaving = 0
-        """Assignments of lost attempts that may still lie in WORK beside their successors."""
 
     async def write(self, loss: Loss) -> None:
         """Make the loss durable, or find out that there is none. Raises BusError; then it is tried again."""
@@ -66,12 +64,8 @@ class Losses:
             return
         if order is not None and outcome.called:
             await self._costs.tell(fact_of(order, outcome.record))
-        self.leaving += 1
-        try:
-            stored = await self._store(loss, outcome, outcome_seq)
-        finally:
-            self.leaving -= 1
-        if stored and order is None:  # its worker acknowledged it, so it had answered; that answer is nowhere
+        if await self._store(loss, outcome, outcome_seq) and order is None:
+            # its worker acknowledged it, so it had answered; that answer is nowhere
             self._repaired("lost_report", loss)
 
     async def _store(self, loss: Loss, outcome: Outcome, outcome_seq: int) -> bool:
