@@ -6,7 +6,7 @@ Processes of their own on loopback: broker (every write synced), simulator, 3 sc
 simulator enforces each limit in fixed or sliding windows of ``--window`` seconds and logs every call; all figures are
 computed from that log. Each limit is the only one of its limit domain, and there is always more to do than it allows.
 After the steady state come faults: the leader killed (-9), paused beyond its lease (SIGSTOP), its commits held back.
-``--window 60`` takes 9 minutes and is the window real providers have.
+``--window 60`` takes 9 minutes and is the window that real providers have.
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ WORKERS = {FIRST: 4, SECOND: 4}
 SCHEDULERS = 3
 OUTSTANDING = 120
 """Jobs of each case that are queued or under way all the time."""
-MARGIN = 0.25
-"""Seconds a takeover is waited for longer than it should take, before the next fault."""
+WORDS = "the quick brown fox jumps over the lazy dog and runs on through the wet grass"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +164,7 @@ def simulation(cases: Sequence[Case], window: float) -> dict[str, Any]:
 async def load(url: str, cases: Sequence[Case], outstanding: int) -> Any:
     """Keep ``outstanding`` jobs of every case on their way; yields a counter of what came back, by case."""
     done: dict[str, int] = dict.fromkeys((case.name for case in cases), 0)
-    words = "the quick brown fox jumps over the lazy dog and runs on through the wet grass ".split()
+    words = WORDS.split()
     dice = random.Random(7)
     async with Producer(url, project="default") as producer:
 
@@ -199,12 +198,12 @@ def bucket_of(config: Config, case: Case) -> Bucket | None:
 
 
 def judged(
-    case: Case, lines: Sequence[LogLine], bucket: Bucket | None, window: float, phase: str, span: tuple[float, float]
+    case: Case, lines: Sequence[LogLine], bucket: Bucket | None, window: float, *, phase: str, span: tuple[float, float]
 ) -> Row:
     """One row from the provider's log. What is overfull or too dense is looked for from the start to the end of it."""
     mine = [line for line in lines if line.model == case.name and line.at < span[1]]
-    refused = sum(line.status == 429 for line in mine)  # noqa: PLR2004 - the status itself
-    taken = [line for line in mine if line.status == 200]  # noqa: PLR2004
+    refused = sum(line.status == 429 for line in mine)
+    taken = [line for line in mine if line.status == 200]
     calls = sum(line.at >= span[0] for line in taken)
     limit = case.amount(window)
     if bucket is None:
@@ -258,8 +257,8 @@ async def penstock(window: float, directory: Path) -> tuple[list[Row], list[Row]
         lines = await running.simulator.control.log(400_000)
         for case in CASES:
             bucket = bucket_of(config, case)
-            rows.append(judged(case, lines, bucket, window, "steady", (steady, broken)))
-            rows.append(judged(case, lines, bucket, window, "faults", (broken, end)))
+            rows.append(judged(case, lines, bucket, window, phase="steady", span=(steady, broken)))
+            rows.append(judged(case, lines, bucket, window, phase="faults", span=(broken, end)))
         return rows, await per_replica(running, window), notes
 
 
@@ -294,7 +293,7 @@ async def per_replica(running: Fleet, window: float) -> list[Row]:
     for (index, variant), spread in itertools.product(enumerate(VARIANTS), SPREADS):
         mine = [line for line in lines if line.model == f"{index}-{spread}"]
         sent = seen([(line.at, 1) for line in mine], limit, window, limit / window)
-        taken = [(line.at, 1) for line in mine if line.status == 200]  # noqa: PLR2004 - the status itself
+        taken = [(line.at, 1) for line in mine if line.status == 200]
         share = used(taken, limit, window, began, began + seconds)
         name = f"{variant.name}, {variant.demand:g}x demand, {spread}"
         rows.append(Row(name, "per replica", share, 1.0, len(mine) - len(taken), sent.fullest, None, len(mine)))

@@ -26,7 +26,7 @@ class Seen:
     most: int
     """The largest sum over any window of ``window`` seconds."""
     needed: float
-    """The smallest *B* for which use never exceeded *B + r·t* in any stretch of *t* seconds, at the rate asked about."""
+    """The smallest *B* for which use never exceeded *B + r·t* in any stretch of *t* seconds, at the *r* asked about."""
 
     @property
     def fullest(self) -> float:

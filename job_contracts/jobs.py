@@ -18,7 +18,7 @@ LANES: tuple[Lane, ...] = ("rt", "std", "batch", "bg")
 MAX_TAGS = 16
 
 Mark = Annotated[str, Field(max_length=128)]
-"""A random token or a fingerprint of a submission. Bounded: the leader keeps those of every job, and of every cancel."""
+"""A random token or a fingerprint of a submission; bounded, because the leader keeps those of every job and cancel."""
 
 MOST_TOKENS = 1_000_000_000
 """No count of tokens is larger; arithmetic over what producers claim stays finite."""

@@ -2,7 +2,8 @@
 
 The scheduler alone decides how many calls there are; here they only keep a distance. The pace is at least twice the
 limit's own, and drains a whole burst within a third of the time the limit tolerates as lateness (``Limits.skew``),
-which is half of what a grant is good for, so smoothing never makes a call late. A domain without a request limit is not slowed at all.
+which is half of what a grant is good for, so smoothing never makes a call late. A domain without a request limit is
+not slowed at all.
 """
 
 from __future__ import annotations

@@ -7,80 +7,27 @@ project that does nothing wrong, and behind both a whole gateway.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import nats
 import pytest
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 
-from catalogue.load import providers
 from job_contracts import subjects
 from job_contracts.codec import encode
 from job_contracts.jobs import Cancel, JobState, body_hash
 from producer_sdk import JobFailed, Producer
-from producer_sdk.errors import InvalidRequest, TooLarge
-from producer_sdk.nats_transport import NatsTransport
+from producer_sdk.errors import InvalidRequest
 from runtime.broker import Broker
 from runtime.bus import NatsBus
-from runtime.bus.port import TooLarge as BusTooLarge
-from runtime.telemetry import INFO
-from simulator import ProviderSettings, Settings, Simulator
+from tests.e2e.faults.trespass import HELLO, MINE, THEIRS, WAYS, Login, counts, empty, login, quiet, way, whole
 from tests.support import builders
 from tests.support.eventually import eventually
-from tests.support.gateway import Gateway, gateway
-from tests.support.stand_in import OTHER, PROJECT, broker_config, key, service_bus
-
-MINE, THEIRS = PROJECT, OTHER
-"""The attacker's project, and the one that does nothing wrong."""
-HELLO: dict[str, Any] = {"model": "fast", "messages": [{"role": "user", "content": "hello"}]}
-WAYS = ("submit", "cancel", "blob")
-"""The ways in that the broker stores; ``api`` is answered by the desk."""
-MIB = 1024 * 1024
-
-
-@dataclass
-class Login:
-    """A bare connection with a project's key."""
-
-    client: Client
-    errors: list[str] = field(default_factory=list)
-    heard: list[Msg] = field(default_factory=list)
-
-    async def hear(self, message: Msg) -> None:
-        self.heard.append(message)
-
-    async def listen(self, *on: str) -> None:
-        for subject in on:
-            await self.client.subscribe(subject, cb=self.hear)
-        await self.client.flush()
-
-    async def refused(self, words: str) -> bool:
-        """Whether the broker said so, which it does some time after."""
-        await eventually(lambda: any(words in error for error in self.errors), says=lambda: (words, self.errors))
-        return True
-
-
-@contextlib.asynccontextmanager
-async def login(url: str, project: str) -> AsyncIterator[Login]:
-    made = Login(Client())
-
-    async def note(error: Exception) -> None:
-        made.errors.append(str(error).lower())
-
-    prefix = subjects.inbox_prefix(project)
-    made.client = await nats.connect(url, user=project, password=key(project), inbox_prefix=prefix, error_cb=note)
-    try:
-        yield made
-    finally:
-        with contextlib.suppress(nats.errors.Error):
-            await made.client.close()
+from tests.support.gateway import Gateway
+from tests.support.stand_in import broker_config, key, service_bus
 
 
 @pytest.fixture
@@ -102,34 +49,6 @@ async def mallory(broker: Broker, services: NatsBus) -> AsyncIterator[Login]:
     del services
     async with login(broker.url, MINE) as made:
         yield made
-
-
-@contextlib.asynccontextmanager
-async def whole(directory: Path) -> AsyncIterator[Gateway]:
-    """A gateway of both projects over a simulated provider."""
-    one = ProviderSettings(name="openai", dialect="openai")
-    async with Simulator(Settings(providers=(one,))) as simulator:
-        values = {
-            "providers": {"openai": {"key": "sk-test", "base_url": f"{simulator.base_url('openai')}/v1"}},
-            "routes": {"fast": {"deployments": ["openai/m"]}},
-            "projects": {MINE: {}, THEIRS: {}},
-        }
-        async with gateway(directory, values, {"openai": providers()["openai"]}) as made:
-            yield made
-
-
-async def counts(bus: NatsBus) -> dict[str, int]:
-    """Messages by stream."""
-    names = [subjects.stream_name(name) for name in (subjects.SUBMIT, subjects.WORK, subjects.OUT)]
-    names += [subjects.RES, subjects.CTL, subjects.DEAD, subjects.LEDGER, subjects.BLOB, subjects.TOK]
-    return {name: (await bus.stream_state(name)).messages for name in names}
-
-
-def way(name: str, job: str, project: str = MINE) -> str:
-    """Where a project publishes for a job, by the way in."""
-    if name == "blob":
-        return subjects.blob(project, job, 0)
-    return subjects.submit(project, job) if name == "submit" else subjects.cancel(project, job)
 
 
 # -- the answer goes where the asker says
@@ -162,7 +81,9 @@ async def test_no_answer_goes_to_the_services_or_to_another_project(
     broker: Broker, services: NatsBus, mallory: Login, name: str
 ) -> None:
     heard: list[str] = []
-    ears = [await services.subscribe(reply, lambda message: heard.append(message.subject)) for reply in REPLIES.values()]
+    ears = [
+        await services.subscribe(reply, lambda message: heard.append(message.subject)) for reply in REPLIES.values()
+    ]
     desk = await services.respond(subjects.api("*", "hello"), desk_answer, inbox=desk_inbox)
     before = await counts(services)
     async with login(broker.url, THEIRS) as victim:
@@ -194,7 +115,11 @@ def desk_inbox(message: Any) -> tuple[str, ...]:
 
 
 async def test_the_desk_answers_nobody_in_another_projects_name(tmp_path: Path) -> None:
-    async with whole(tmp_path) as gate, login(gate.broker.url, MINE) as mallory, login(gate.broker.url, THEIRS) as victim:
+    async with (
+        whole(tmp_path) as gate,
+        login(gate.broker.url, MINE) as mallory,
+        login(gate.broker.url, THEIRS) as victim,
+    ):
         job = "key-0123456789abcdef"
         await victim.listen(subjects.live_job(THEIRS, job), f"{subjects.inbox_prefix(THEIRS)}.>")
         for reply in (subjects.live_result(THEIRS, job), f"{subjects.inbox_prefix(THEIRS)}.x"):
@@ -248,9 +173,7 @@ async def test_headers_that_steer_the_broker_are_but_words_to_the_desk(services:
     await desk.close()
 
 
-async def test_a_trace_of_the_broker_goes_nowhere_a_project_may_not_publish(
-    services: NatsBus, mallory: Login
-) -> None:
+async def test_a_trace_of_the_broker_goes_nowhere_a_project_may_not_publish(services: NatsBus, mallory: Login) -> None:
     heard: list[str] = []
     for where in (subjects.lease(0), subjects.live_result(THEIRS, "a-b"), subjects.queued(0, THEIRS, "a-b")):
         ear = await services.subscribe(where, lambda message: heard.append(message.subject))
@@ -287,13 +210,6 @@ def kind_of(subject: str) -> str:
     return subject.removeprefix(f"{subjects.PUBLIC}.").removeprefix(f"{subjects.PREFIX}.").partition(".")[0]
 
 
-@contextlib.asynccontextmanager
-async def quiet(gate: Gateway) -> AsyncIterator[Producer]:
-    """The project that does nothing wrong, with the SDK."""
-    async with Producer(gate.broker.url, key(THEIRS), timeout=30) as producer:
-        yield producer
-
-
 # -- names
 
 
@@ -307,7 +223,7 @@ BAD_PROJECTS = ["a.b", "*", ">", "a b", "ä", "-a", "x" * 65, "a\r\nPUB x 0\r\n"
 @pytest.mark.parametrize("job", BAD_JOBS)
 def test_a_job_id_that_is_none_never_reaches_a_subject(job: str) -> None:
     with pytest.raises(InvalidRequest):
-        Producer(key=key()).attach(job)
+        _ = Producer(key=key()).attach(job)
 
 
 @pytest.mark.parametrize("project", BAD_PROJECTS)
@@ -343,10 +259,6 @@ async def test_ids_that_are_none_are_set_aside_and_hurt_nobody(tmp_path: Path) -
         assert gate.scheduler.leads
         await waiting.cancel()
         await eventually(lambda: empty(gate, subjects.stream_name(subjects.SUBMIT)), within=10, says="left in SUBMIT")
-
-
-async def empty(gate: Gateway, stream: str) -> bool:
-    return (await gate.bus.stream_state(stream)).messages == 0
 
 
 # -- listening in
@@ -402,130 +314,3 @@ async def test_the_project_is_the_logins_whatever_a_message_says(tmp_path: Path)
 async def all_results(gate: Gateway, job: str) -> set[str]:
     """The projects in whose name a job has a result."""
     return {result.project for result in (await gate.results()).values() if result.job == job}
-
-
-# -- too much
-
-
-HUGE = "x" * (62 * 1024)
-"""Near the most that the broker stores as headers of one message."""
-TOO_HUGE = "x" * (66 * 1024)
-HEADER_TOO_LARGE = 10_097
-TICKETS: dict[str, Callable[[dict[str, Any]], dict[str, str]]] = {
-    "a huge route": lambda fields: {subjects.H_TICKET: json.dumps({**fields, "route": HUGE})},
-    "a huge token": lambda fields: {subjects.H_TICKET: json.dumps({**fields, "token": HUGE})},
-    "a huge fingerprint": lambda fields: {subjects.H_TICKET: json.dumps({**fields, "body_hash": HUGE})},
-    "a huge session": lambda fields: {subjects.H_TICKET: json.dumps({**fields, "session": HUGE})},
-    "a huge list": lambda fields: {subjects.H_TICKET: json.dumps({**fields, "needs": ["tools"] * 6_000})},
-    "no ticket": lambda _: {},
-    "a ticket that is none": lambda _: {subjects.H_TICKET: HUGE},
-    "a huge header beside it": lambda fields: {subjects.H_TICKET: json.dumps(fields), "X": HUGE},
-}
-
-
-async def test_a_huge_ticket_costs_its_job_and_nobody_elses(tmp_path: Path) -> None:
-    async with whole(tmp_path) as gate, quiet(gate) as theirs, login(gate.broker.url, MINE) as mallory:
-        for index, (what, headers) in enumerate(TICKETS.items()):
-            job = builders.job(f"huge-{index}")
-            fields = json.loads(encode(builders.ticket(job, submitted=time.time())))
-            answer = await mallory.client.request(
-                subjects.submit(MINE, job.id), encode(job), headers=headers(fields), timeout=3
-            )
-            assert "error" not in json.loads(answer.data), what
-        answer = await mallory.client.request(
-            subjects.submit(MINE, "huge-no"), b"{}", headers={subjects.H_TICKET: TOO_HUGE}, timeout=3
-        )
-        assert json.loads(answer.data)["error"]["err_code"] == HEADER_TOO_LARGE
-        for _ in range(3):
-            await mallory.client.request(subjects.cancel(MINE, "a-b"), encode_huge_cancel(), timeout=3)
-        assert (await theirs.complete(**HELLO)).text
-        ended = await eventually(
-            lambda: ended_of(gate, "huge-", len(TICKETS)),
-            within=15,
-            says=lambda: [event for event in gate.events if event.level >= INFO][-40:],
-        )
-        states = {job: state for job, state in ended.items() if state is not JobState.FAILED}
-        assert set(states) <= {f"huge-{len(TICKETS) - 1}"}, "a job with an honest ticket may run, whatever stands beside"
-        assert gate.scheduler.leads
-        assert gate.bus.connected
-        assert [event for event in gate.events if event.name in {"ending.failed", "bus.closed"}] == []
-
-
-def encode_huge_cancel() -> bytes:
-    return json.dumps({"job": "a-b", "token": "x" * 900_000, "reason": "y" * 1000}).encode()
-
-
-async def ended_of(gate: Gateway, prefix: str, count: int) -> dict[str, JobState]:
-    found = {result.job: result.state for result in (await gate.results()).values() if result.job.startswith(prefix)}
-    assert len(found) == count, found
-    return found
-
-
-@pytest.mark.parametrize("size", [MIB - 64, MIB, MIB + 1, 2 * MIB])
-async def test_headers_too_large_never_close_a_connection_of_ours_for_good(
-    broker: Broker, services: NatsBus, size: int
-) -> None:
-    class Deaf:
-        def heard(self, subject: str, data: bytes) -> None: ...
-
-        def restored(self) -> None: ...
-
-    transport = NatsTransport(broker.url, MINE, key())
-    await transport.open("stem", Deaf(), timeout=5)
-    try:
-        subject = subjects.submit(MINE, f"a-{size}")
-        with pytest.raises((TooLarge, InvalidRequest)):
-            await transport.store(subject, b"12345678" * 8, {"X": "x" * size}, timeout=2)
-        with pytest.raises((TooLarge, InvalidRequest)):
-            await transport.ask(subjects.api(MINE, "hello"), b"x" * (size + 65), timeout=2)
-        assert await transport.store(subjects.submit(MINE, f"b-{size}"), b"{}", None, timeout=5), "still connected"
-        with pytest.raises(BusTooLarge):
-            await services.append(subjects.result(MINE, "a-b"), b"12345678" * 8, headers={"X": "x" * size})
-        assert (await services.append(subjects.result(MINE, "a-b"), b"{}")).seq > 0
-    finally:
-        await transport.close()
-
-
-async def test_who_breaks_the_brokers_bounds_loses_his_own_connection_alone(tmp_path: Path) -> None:
-    async with whole(tmp_path) as gate, quiet(gate) as theirs:
-        host, _, port = gate.broker.url.rpartition("/")[2].rpartition(":")
-        for attack in (b"HPUB x 2000000 2000000\r\n", b"PUB x 9999999\r\n", b"PUB " + b"x" * 8192, b"\x00" * 4096):
-            reader, writer = await asyncio.open_connection(host, int(port))
-            connect = {"user": MINE, "pass": key(), "verbose": False, "headers": True}
-            writer.write(b"CONNECT " + json.dumps(connect).encode() + b"\r\n" + attack)
-            with contextlib.suppress(OSError):
-                async with asyncio.timeout(3):
-                    while await reader.read(65_536):
-                        pass
-            writer.close()
-        assert (await theirs.complete(**HELLO)).text
-        assert gate.scheduler.leads
-
-
-FLOOD = 4_000
-
-
-async def test_a_flood_of_one_project_does_not_keep_another_waiting(tmp_path: Path) -> None:
-    async with whole(tmp_path) as gate, quiet(gate) as theirs, login(gate.broker.url, MINE) as mallory:
-        assert (await theirs.complete(**HELLO)).text
-        done = asyncio.Event()
-
-        async def flood() -> None:
-            for index in range(FLOOD):
-                await mallory.client.publish(subjects.submit(MINE, f"f-{index}"), b"{}")
-                await mallory.client.publish(subjects.cancel(MINE, f"f-{index}"), b"{}")
-                await mallory.client.publish(subjects.api(MINE, "status"), b"{}", reply="nowhere")
-                if index % 100 == 0:
-                    await mallory.client.flush()
-            done.set()
-
-        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-            group.create_task(flood())
-            served = 0
-            while not done.is_set() or served < 5:
-                assert (await theirs.complete(**HELLO)).text
-                served += 1
-        assert gate.scheduler.leads
-        held = await counts(gate.bus)
-        assert held[subjects.CTL] <= FLOOD + 1
-        await eventually(lambda: empty(gate, subjects.stream_name(subjects.SUBMIT)), within=60)

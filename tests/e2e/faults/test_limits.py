@@ -21,6 +21,7 @@ from benchmarks.limits import WORKERS, Case, bucket_of, configuration, judged, l
 from benchmarks.windows import busy, seen, used
 from runtime.settings import Config
 from simulator.reports import LogLine
+from tests.support.eventually import eventually
 
 WINDOW, SKEW, BURST = 4.0, 1.0, 0.05
 LEASE = 2.5
@@ -46,13 +47,13 @@ async def test_no_limit_is_overshot_and_all_are_used_while_leaders_die_pause_and
         fleet(tmp_path, values, simulation(CASES, WINDOW), workers=WORKERS, sync="default") as running,
         load(running.broker.url, CASES, OUTSTANDING) as done,
     ):
-        await asyncio.sleep(WINDOW)  # the windows themselves are real time
+        await passed(WINDOW)
         steady = time.time()
-        await asyncio.sleep(2 * WINDOW)
+        await passed(2 * WINDOW)
         broken = time.time()
         leaders = await torment(running)
         mended = time.time()
-        await asyncio.sleep(1.5 * WINDOW)
+        await passed(1.5 * WINDOW)
         end = time.time()
         lines = await running.simulator.control.log(100_000)
         audit = await running.simulator.control.audit()
@@ -69,15 +70,21 @@ async def torment(running: Fleet) -> list[str]:
     leaders = [await running.leader()]
     await running.kill_leader()
     leaders.append(await running.leader())
-    await asyncio.sleep(1.0)
+    await passed(1.0)
     pausing = asyncio.create_task(running.pause_leader(LEASE * 1.6))
     await running.other_leader(leaders[-1], within=30.0)
     leaders.append(await running.leader())
     await pausing
     for seconds in (0.2, 0.6, 1.2):
         await running.stall_commits(seconds)
-        await asyncio.sleep(0.5)
+        await passed(0.5)
     return leaders
+
+
+async def passed(seconds: float) -> None:
+    """The windows are real time, and so is what is done within them."""
+    moment = time.time() + seconds
+    await eventually(lambda: time.time() >= moment, within=seconds + 5.0)
 
 
 def broken_promises(
@@ -86,7 +93,7 @@ def broken_promises(
     bucket = bucket_of(config, case)
     found = []
     for span in (steady, after):
-        row = judged(case, lines, bucket, WINDOW, "", span)
+        row = judged(case, lines, bucket, WINDOW, phase="", span=span)
         if row.fullest > 1:
             found.append(f"{case.name}: a window (or a moment) had {row.fullest:.1%} of the limit")
         if row.needed is not None and row.needed > 1:
@@ -100,7 +107,8 @@ def broken_promises(
 
 
 Calls = list[tuple[float, int]]
-CALLS = st.lists(st.tuples(st.integers(0, 60).map(lambda tenth: tenth / 10), st.integers(1, 5)), min_size=1, max_size=25)
+MOMENTS = st.integers(0, 48).map(lambda eighth: eighth / 8)
+CALLS = st.lists(st.tuples(MOMENTS, st.integers(1, 5)), min_size=1, max_size=25)
 
 
 @given(CALLS, st.integers(1, 30), st.sampled_from([0.5, 2.0, 4.0]))
@@ -118,12 +126,12 @@ def test_the_judge_finds_the_fullest_window_and_the_smallest_bucket(calls: Calls
 
 
 def test_the_judge_sees_replicas_that_count_for_themselves_overshoot() -> None:
-    each = [(second / 10, 1) for second in range(100)]
-    three = [(at + shift, amount) for at, amount in each for shift in (0.0, 0.01, 0.02)]
-    assert seen(each, 10, 1.0, 10.0).fullest == 1.0
-    assert seen(three, 10, 1.0, 10.0).fullest == 3.0
-    assert seen(three, 10, 1.0, 10.0).needed > 10
-    assert used(three, 10, 1.0, 0.0, 10.0) == pytest.approx(3.0)
+    each = [(eighth / 8, 1) for eighth in range(80)]
+    three = [(at + shift, amount) for at, amount in each for shift in (0.0, 1 / 64, 1 / 32)]
+    assert seen(each, 8, 1.0, 8.0).fullest == 1.0
+    assert seen(three, 8, 1.0, 8.0).fullest == 3.0
+    assert seen(three, 8, 1.0, 8.0).needed > 8
+    assert used(three, 8, 1.0, 0.0, 10.0) == pytest.approx(3.0)
 
 
 def test_the_judge_counts_calls_at_once() -> None:
