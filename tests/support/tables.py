@@ -164,6 +164,8 @@ def _bounds(metadata: Iterable[Any]) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
+    if field.default_factory_takes_validated_data:
+        return "see there"
     value = field.get_default(call_default_factory=True)
     match value:
         case None | ():
