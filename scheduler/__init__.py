@@ -6,5 +6,6 @@ known · ``bodies`` job bodies at hand · ``dispatcher`` decisions become fenced
 is sent · ``endings`` the terminal records the leader writes · ``settling`` results become facts, finished submissions
 go · ``outcomes`` failed attempts and cancels become facts · ``lifeline`` heartbeats, lost attempts, aborts ·
 ``recovery`` the state at the start of a term · ``reconciler`` what a lost message left · ``desk`` producers'
-questions · ``background`` small errands · ``instruments`` what is measured · ``policy`` PURE: all decisions.
+questions · ``letters`` dead letters kept, ``letter_desk`` asked about, ``replaying`` acted on · ``background`` small
+errands · ``instruments`` what is measured · ``policy`` PURE: all decisions.
 """

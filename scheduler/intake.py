@@ -87,7 +87,7 @@ class Intake:
             deadline=ticket.deadline,
             stream=ticket.stream,
             blob=ticket.blob,
-            unsure=job.startswith(f"{subjects.KEYED_STEM}-") or not -FRESH < age < FRESH or before,
+            unsure=job.startswith(subjects.NAMED_STEMS) or not -FRESH < age < FRESH or before,
         )
 
     def _fact(self, seq: int, project: str, job: str, ticket: Ticket, now: float) -> Submitted:
