@@ -13,10 +13,10 @@ from pydantic import Field
 from pydantic_core import from_json, to_json
 
 from job_contracts.codec import VERSION, ContractError, Version, Wire, decode
-from job_contracts.failures import Failure
-from job_contracts.jobs import BlobRef, Job, Lane, Ticket, body_hash
+from job_contracts.failures import Failure, FailureKind
+from job_contracts.jobs import BlobRef, Job, JobState, Lane, Ticket, body_hash
 from job_contracts.results import AttemptRecord
-from job_contracts.subjects import replay_job_id
+from job_contracts.subjects import REPLAY_STEM, replay_job_id
 
 Reason = Literal["poison", "unreadable", "invalid", "exhausted"]
 LetterState = Literal["open", "replayed", "discarded"]
@@ -198,6 +198,22 @@ class AllHandled(Wire):
 
     version: Version = VERSION
     handled: tuple[Handled, ...]
+
+
+def leaves_letter(job: str, state: JobState, failure: Failure | None, history: tuple[AttemptRecord, ...]) -> bool:
+    """Whether a job that ends so is set aside.
+
+    One that was given up is judged by its attempts: if all of them failed by the request's own fault, so would others.
+    A replay that found the queue full has its letter again.
+    """
+    if failure is None or state not in (JobState.FAILED, JobState.DEAD):
+        return False
+    if failure.kind is FailureKind.QUEUE_FULL:
+        return job.startswith(f"{REPLAY_STEM}-")
+    story = [record.failure for record in history if record.failure is not None]
+    if failure.kind is FailureKind.RETRIES_EXHAUSTED and story:
+        return any(each.permits.letter for each in story)
+    return failure.permits.letter
 
 
 def summary(letter: DeadLetter, seq: int, name: str = "") -> LetterSummary:

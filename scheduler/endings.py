@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from job_contracts import subjects
 from job_contracts.codec import ContractError, decode, encode
 from job_contracts.jobs import JobState
+from job_contracts.letters import leaves_letter
 from job_contracts.results import Result, Settlement, Times
 from runtime.bus.port import BusError, WrongSequence
 from runtime.telemetry import ERROR, INFO
-from scheduler.letters import Letters, leaves_letter
+from scheduler.letters import Letters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -75,7 +76,7 @@ class Endings:
             await asyncio.sleep(pause)
 
     async def _write(self, finish: Finish) -> None:
-        if leaves_letter(finish):  # first: the submission with the body goes as soon as there is a result
+        if _set_aside(finish):  # first: the submission with the body goes as soon as there is a result
             await self._keep_letter(finish)
         data, headers = self._record(finish, await self._letters.replay_of(finish))
         subject = subjects.result(finish.project, finish.job)
@@ -101,7 +102,7 @@ class Endings:
             else:
                 self.on_existing(standing)
                 self._republish(finish.project, finish.job)
-                if leaves_letter(finish) and _answered(standing):
+                if _set_aside(finish) and _answered(standing):
                     self._background.start(self._letters.withdraw(finish.project, finish.job, finish.token))
                 return
 
@@ -134,6 +135,10 @@ class Endings:
                 return
             else:
                 return
+
+
+def _set_aside(finish: Finish) -> bool:
+    return leaves_letter(finish.job, finish.state, finish.failure, finish.history)
 
 
 def _answered(record: Message) -> bool:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from job_contracts import subjects
 from job_contracts.codec import ContractError, decode, encode
-from job_contracts.failures import FailureKind
 from job_contracts.fingerprints import fingerprint, of_failure, plain
 from job_contracts.jobs import BlobRef, JobState, Ticket
 from job_contracts.letters import DeadLetter, shortened, told
@@ -35,23 +34,6 @@ KEPT = DEAD_DAYS * 86_400.0
 """Seconds a letter and its body are kept."""
 REPLACE = {"Nats-Rollup": "sub"}
 """A letter takes the place of the one before it in one step."""
-_ENDS = frozenset({JobState.FAILED, JobState.DEAD})
-
-
-def leaves_letter(finish: Finish) -> bool:
-    """Whether a job that ends so is set aside.
-
-    One that was given up is judged by its attempts: if all of them failed by the request's own fault, so would others.
-    A replay that found the queue full has its letter again.
-    """
-    kind, story = finish.failure.kind, [record.failure for record in finish.history if record.failure is not None]
-    if finish.state not in _ENDS:
-        return False
-    if kind is FailureKind.QUEUE_FULL:
-        return finish.job.startswith(f"{subjects.REPLAY_STEM}-")
-    if kind is FailureKind.RETRIES_EXHAUSTED and story:
-        return any(failure.permits.letter for failure in story)
-    return finish.failure.permits.letter
 
 
 class Letters:
