@@ -41,10 +41,9 @@ H_TRACE = "traceparent"
 
 _TOKEN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 _JOB = re.compile(r"[A-Za-z0-9_]{1,32}-[A-Za-z0-9_]{1,32}")
+_RANDOM_JOB = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}")
 KEYED_STEM = "key"
 REPLAY_STEM = "replay"
-NAMED_STEMS = (f"{KEYED_STEM}-", f"{REPLAY_STEM}-")
-"""How ids begin that are made of something else than chance: the same job may be submitted again after it has ended."""
 
 
 def stream_name(stream: str, shard: int = 0) -> str:
@@ -81,6 +80,13 @@ def keyed_job_id(idempotency_key: str) -> str:
 def replay_job_id(job_id: str, token: str) -> str:
     """The job id of a dead letter's replay: made of the submission it is about, so it is the same every time."""
     return f"{REPLAY_STEM}-{sha256(f'{job_id} {token}'.encode('utf-8', 'replace')).hexdigest()[:32]}"
+
+
+def names_one_submission(job_id: str) -> bool:
+    """Whether an id has the random form, 16 hexadecimal digits on either side: it is submitted again only with the very
+    same bytes, within seconds. Any other id may come again at any time, like an idempotency key.
+    """
+    return _RANDOM_JOB.fullmatch(job_id) is not None
 
 
 def _job_tokens(job_id: str) -> str:
@@ -197,6 +203,11 @@ def unreadable(stream: str, seq: int) -> str:
 def barrier(stream: str, shard: int) -> str:
     """A mark a leader writes before it believes that something is absent from ``stream``."""
     return f"{PREFIX}.{stream.lower()}_barrier.{shard}"
+
+
+def handed_over(shard: int) -> str:
+    """A hint to those who stand by that the lease is free (core message, empty); the record itself decides."""
+    return f"{PREFIX}.handed_over.{shard}"
 
 
 def heartbeat(pool: str, worker: str) -> str:

@@ -55,10 +55,9 @@ class StageLetters:
         """Routes a replay may name; ``None``: any."""
 
     def ended(
-        self, job: Job, ticket: Ticket, state: JobState, failure: Failure | None, told: list[AttemptRecord]
+        self, job: Job, ticket: Ticket, state: JobState, failure: Failure | None, history: tuple[AttemptRecord, ...]
     ) -> None:
         """A job came to its end: it is set aside if jobs that end so are."""
-        history = tuple(told)
         if failure is None or not leaves_letter(job.id, state, failure, history):
             return
         body = encode(job)

@@ -73,7 +73,12 @@ def test_any_message_has_a_fingerprint(message: str) -> None:
 
 
 def test_another_kind_code_status_place_or_wording_is_another_cause() -> None:
-    base: dict[str, object] = {"kind": FailureKind.AUTH, "message": "the key is not valid", "status": 401, "code": "invalid_api_key"}
+    base: dict[str, object] = {
+        "kind": FailureKind.AUTH,
+        "message": "the key is not valid",
+        "status": 401,
+        "code": "invalid_api_key",
+    }
     others: list[dict[str, object]] = [
         {"kind": FailureKind.PERMISSION},
         {"message": "the key has expired"},
