@@ -17,29 +17,29 @@ LENGTH = 16
 MOST = 400
 """Characters of a message that are looked at: what comes later is a page that somebody answered with."""
 
-_VARIABLE: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE), "<url>"),
-    (re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+"), "<address>"),
-    (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE), "<id>"),
-    (
-        re.compile(r"\b\d{4}-\d\d-\d\d(?:[t ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:z|[+-]\d\d:?\d\d)?)?", re.IGNORECASE),
-        "<time>",
-    ),
-    (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"), "<host>"),
-    (re.compile(r"(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{8,}(?![\w-])"), "<id>"),
-    (re.compile(r"\b0x[0-9a-f]+\b|\b[0-9a-f]{12,}\b", re.IGNORECASE), "<id>"),
-    (re.compile(r"\d+(?:[.,:]\d+)*"), "<n>"),
+ANY = "<*>"
+"""Stands for whatever differs between two tellings of one cause."""
+_VARIABLE = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"[a-z][a-z0-9+.-]*://\S+",  # addresses of pages
+        r"[^\s@]+@[^\s@]+\.[^\s@]+",  # and of people
+        r"\b\d{4}-\d\d-\d\d(?:[t ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:z|[+-]\d\d:?\d\d)?)?",  # moments
+        r"(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[a-z])[\w-]{8,}(?![\w-])",  # long words with a digit in them: ids
+        r"\b[0-9a-f]{12,}\b",
+        r"\d+",
+    )
 )
-"""What differs between two tellings of one cause, and what stands for it; the order matters."""
+_RUN = re.compile(r"<\*>(?:[.,:_-]?<\*>)+")
 _SPACE = re.compile(r"\s+")
 
 
 def plain(message: str) -> str:
     """A failure's message without what names one request: ids, addresses, times, numbers."""
     text = message[:MOST]
-    for pattern, stands_for in _VARIABLE:
-        text = pattern.sub(stands_for, text)
-    return _SPACE.sub(" ", text).strip().lower()
+    for pattern in _VARIABLE:
+        text = pattern.sub(ANY, text)
+    return _SPACE.sub(" ", _RUN.sub(ANY, text)).strip().lower()
 
 
 def fingerprint(kind: str, *parts: str) -> str:

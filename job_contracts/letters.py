@@ -20,6 +20,7 @@ from job_contracts.subjects import REPLAY_STEM, replay_job_id
 
 Reason = Literal["poison", "unreadable", "invalid", "exhausted"]
 LetterState = Literal["open", "replayed", "discarded"]
+AnyState = Literal["open", "replayed", "discarded", "any"]
 
 MAX_LISTED = 100
 """Letters in one answer at most."""
@@ -123,8 +124,7 @@ class AskLetters(Wire):
     until: Annotated[int, Field(ge=0)] | None = None
     """Only those up to this place."""
     limit: Annotated[int, Field(ge=1, le=MAX_LISTED)] = MAX_LISTED
-    state: LetterState | None = "open"
-    """``None``: in any state."""
+    state: AnyState = "open"
     fingerprint: str | None = None
     route: str | None = None
 
@@ -245,7 +245,7 @@ def wanted(asked: AskLetters, letter: DeadLetter) -> bool:
     """Whether a letter belongs into the list that was asked for."""
     route = letter.ticket.route if letter.ticket is not None else None
     return (
-        asked.state in (None, letter.state)
+        asked.state in ("any", letter.state)
         and asked.fingerprint in (None, letter.fingerprint)
         and asked.route in (None, route)
     )

@@ -14,6 +14,7 @@ from job_contracts.letters import (
     MAX_HANDLED,
     MAX_LISTED,
     AllHandled,
+    AnyState,
     AskDiscard,
     AskLetter,
     AskLetterBody,
@@ -23,7 +24,6 @@ from job_contracts.letters import (
     FoundLetter,
     Handled,
     LetterPage,
-    LetterState,
     LetterSummary,
 )
 from producer_sdk.border import refused
@@ -97,13 +97,13 @@ class DeadLetters:
         after: int = 0,
         until: int | None = None,
         limit: int = MAX_LISTED,
-        state: LetterState | None = "open",
+        state: AnyState = "open",
         fingerprint: str | None = None,
         model: str | None = None,
     ) -> LetterPage:
         """One page, oldest first; the next begins at its ``after`` while ``more`` is true.
 
-        ``until`` bounds it by an earlier page's ``last``; ``state`` of ``None`` means all; ``model`` is the route the
+        ``until`` bounds it by an earlier page's ``last``; ``state`` may be ``any``; ``model`` is the route the
         jobs were submitted to. A page may be short or empty although there is more.
         """
         question = AskLetters(after=after, until=until, limit=limit, state=state, fingerprint=fingerprint, route=model)
@@ -113,7 +113,7 @@ class DeadLetters:
     async def list(
         self,
         *,
-        state: LetterState | None = "open",
+        state: AnyState = "open",
         fingerprint: str | None = None,
         model: str | None = None,
     ) -> AsyncGenerator[LetterSummary, None]:
@@ -128,7 +128,7 @@ class DeadLetters:
                 return
             after, until = page.after, page.last if until is None else until
 
-    async def groups(self, *, state: LetterState | None = "open", model: str | None = None) -> Sequence[LetterGroup]:
+    async def groups(self, *, state: AnyState = "open", model: str | None = None) -> Sequence[LetterGroup]:
         """The letters by cause, most of them first. Reads every letter, and holds one group each in memory."""
         found: dict[str, LetterGroup] = {}
         async for letter in self.list(state=state, model=model):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 
 from job_contracts.jobs import Job
-from job_contracts.letters import MAX_LISTED, DeadLetter, LetterPage, LetterState, LetterSummary
+from job_contracts.letters import MAX_LISTED, AnyState, DeadLetter, LetterPage, LetterSummary
 from producer_sdk.letters import RATE, DeadLetters, LetterGroup, Tally
 from producer_sdk.portal import Portal, iterated
 from producer_sdk.sync_handle import SyncJobHandle
@@ -24,7 +24,7 @@ class SyncDeadLetters:
         after: int = 0,
         until: int | None = None,
         limit: int = MAX_LISTED,
-        state: LetterState | None = "open",
+        state: AnyState = "open",
         fingerprint: str | None = None,
         model: str | None = None,
     ) -> LetterPage:
@@ -34,12 +34,12 @@ class SyncDeadLetters:
         )
 
     def list(
-        self, *, state: LetterState | None = "open", fingerprint: str | None = None, model: str | None = None
+        self, *, state: AnyState = "open", fingerprint: str | None = None, model: str | None = None
     ) -> Generator[LetterSummary, None, None]:
         """See ``DeadLetters.list``; a plain iterator."""
         return iterated(self._portal, self._letters.list(state=state, fingerprint=fingerprint, model=model))
 
-    def groups(self, *, state: LetterState | None = "open", model: str | None = None) -> Sequence[LetterGroup]:
+    def groups(self, *, state: AnyState = "open", model: str | None = None) -> Sequence[LetterGroup]:
         """See ``DeadLetters.groups``."""
         return self._portal.call(self._letters.groups(state=state, model=model))
 

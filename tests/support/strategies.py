@@ -451,7 +451,7 @@ EVERY_MESSAGE: dict[str, st.SearchStrategy[Wire]] = {
         after=counts,
         until=maybe(counts),
         limit=st.integers(1, letters.MAX_LISTED),
-        state=maybe(letter_states),
+        state=letter_states | st.just("any"),
         fingerprint=maybe(words),
         route=maybe(words),
     ),
