@@ -61,10 +61,11 @@ def failures() -> str:
             "yes" if PERMITS[kind].counts else "no",
             "" if PERMITS[kind].bench is Bench.NO else PERMITS[kind].bench.value,
             "" if PERMITS[kind].scope is Scope.REQUEST else PERMITS[kind].scope.value,
+            "yes" if PERMITS[kind].letter else "",
         )
         for kind in FailureKind
     ]
-    return _table(("kind", "what happened", "then", "counts", "bench", "reach"), rows)
+    return _table(("kind", "what happened", "then", "counts", "bench", "reach", "letter"), rows)
 
 
 def words(of: type[Action | Bench | Scope]) -> str:
