@@ -20,7 +20,7 @@ SWEEP_EVERY = 60.0
 """Seconds between two sweeps of what is too old."""
 SLACK = 64
 """One part in so many may be remembered beyond the limit until the next sweep: a sweep of one would cost too much."""
-PLAIN = Cancel.model_fields["reason"].default
+PLAIN: str = Cancel.model_fields["reason"].default
 """The reason that nobody needs to remember."""
 
 

