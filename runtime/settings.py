@@ -221,7 +221,7 @@ class Nats(Section):
     max_queue_bytes: Annotated[int, Field(gt=0)] = 8 * 1024**3
     """Bytes of queued submissions; then further ones are refused."""
     max_work_messages: Annotated[int, Field(ge=100)] = 20_000
-    """Assignments that may lie with the pools; dispatch stops at 80 %."""
+    """Assignments that may lie with the pools; dispatch stops at 80 % (the stream itself takes twice as many)."""
     result_ttl: Annotated[int, Field(ge=60)] = 86_400
     """Seconds a result stays readable and its idempotency key protects."""
     max_body: Annotated[int, Field(gt=0)] = 32 * 1024**2
