@@ -173,6 +173,7 @@ class Dispatcher:
     async def _store(self, ready: Sequence[Dispatch], messages: Sequence[Outgoing]) -> bool:
         for dispatch in ready:
             self._lifeline.dispatched(dispatch.project, dispatch.job, dispatch.attempt, dispatch.deployment)
+        self._term.telemetry.emit("dispatch.decided", jobs=len(ready))
         self._lifeline.work.stored(len(messages), sum(len(message.data) for message in messages))
         written = await self._lease.write(messages)
         if written.verdict is Verdict.LOST:

@@ -145,6 +145,7 @@ class Leading:
         await behind_barrier(term, subjects.RES, results)
         await behind_barrier(term, subjects.OUT, outcomes)
         await self._read_submissions(submissions)
+        term.telemetry.emit("recovery.submissions_read")
         term.submissions.all_read()
         await self._intake.take_over()
         await self._restore_flights(remnants)

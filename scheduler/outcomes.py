@@ -118,6 +118,7 @@ class Outcomes:
         except (ContractError, ValueError) as error:
             self._set_aside(message, subjects.CTL, error)
             return
+        self._term.telemetry.emit("cancel.read", job_id=job)
         asked = CancelAsked(project=project, job=job, token=cancel.token, reason=cancel.reason[:500])
         try:
             self._board.apply(asked, self._clock.monotonic())

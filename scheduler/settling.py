@@ -109,6 +109,7 @@ class Settling:
         below = self._submissions.removable_below()
         if below:
             await self._bus.purge(self._submit, below=below)
+            self._term.telemetry.emit("settling.removed", below=below)
             self._submissions.purged(below)
         for seq in self._submissions.stragglers(self._clock.monotonic(), older=PATIENCE, most=SINGLE):
             await self._bus.delete(self._submit, seq)

@@ -145,6 +145,7 @@ class Pool:
             deployment=order.deployment,
             attempts=(*order.history, record),
             times=Times(submitted=order.submitted, finished=order.submitted),
+            replay_of=order.job.replay_of if order.job is not None else None,
         )
         settlement = Settlement(
             state=JobState.SUCCEEDED,
