@@ -207,5 +207,6 @@ async def test_hundreds_of_attempts_lost_at_once_are_all_written_down_and_made_a
         for job in jobs:
             result = await demo.result(job, within=30.0)
             assert [record.number for record in result.attempts] == [1, 2]
-        assert len({fact.attempt for fact in await facts_of(buses[0])}) == 400
+        lost = {fact.attempt for fact in await facts_of(buses[0]) if fact.attempt.endswith(".1")}
+        assert len(lost) == 400
         await demo.settled()
