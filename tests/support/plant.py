@@ -23,7 +23,7 @@ from catalogue.load import providers
 from job_contracts import subjects
 from job_contracts.attempts import attempt_name
 from job_contracts.codec import decode, encode
-from job_contracts.facts import Facts
+from job_contracts.facts import AttemptFact, Facts
 from job_contracts.failures import FailureKind
 from job_contracts.results import Result
 from producer_sdk import Producer
@@ -91,12 +91,15 @@ class Victim(Process):
 class Account:
     """What each side says of the same jobs: records by job, calls and facts by attempt.
 
-    A fact whose acknowledgement was lost is told again, word for word, and counts once.
+    A fact whose acknowledgement was lost is told again, word for word, and counts once; what the leader tells in a
+    worker's place counts where the worker told nothing.
     """
 
     results: dict[str, Result]
     calls: Counter[str]
     facts: Counter[str]
+    estimated: frozenset[str]
+    """Attempts of which nothing is told but the leader's estimate: they were delivered, and may have called."""
 
     def extra(self, jobs: Iterable[str]) -> set[str]:
         """Calls whose worker never told how they ended: the job took another way to its result."""
@@ -123,7 +126,8 @@ class Account:
         found = [f"{job} has no result" for job in jobs if job not in self.results]
         found += [f"{name} was called {count} times" for name, count in self.calls.items() if count > 1]
         found += [f"{name} has {count} facts that differ" for name, count in self.facts.items() if count > 1]
-        found += [f"{name} has a fact and no call" for name in self.of(jobs, self.facts) - set(self.calls)]
+        silent = self.of(jobs, self.facts) - set(self.calls) - self.estimated
+        found += [f"{name} has a fact and no call" for name in silent]
         return found
 
 
@@ -236,20 +240,23 @@ class Plant:
         calls: Counter[str] = Counter(
             line.headers[REQUEST_ID] for line in self.simulator.control.log(100_000) if REQUEST_ID in line.headers
         )
-        facts: Counter[str] = Counter()
+        told: list[AttemptFact] = []
         count = -1
 
         async def still() -> bool:
             """Facts come a moment after the results: wait until no more come."""
-            nonlocal count, facts
+            nonlocal count, told
             messages = await self._all(subjects.LEDGER, f"{subjects.PREFIX}.usage.>")
-            told = {encode(fact): fact for one in messages for fact in decode(Facts, one.data).facts}
-            facts = Counter(fact.attempt for fact in told.values())
-            before, count = count, facts.total()
+            told = list({encode(fact): fact for one in messages for fact in decode(Facts, one.data).facts}.values())
+            before, count = count, len(told)
             return before == count
 
         await eventually(still, within=within, every=0.1, says="facts keep coming")
-        return Account(results, calls, facts)
+        facts = Counter(fact.attempt for fact in told if fact.told_by == "worker")
+        own = set(facts)
+        facts.update({fact.attempt for fact in told} - own)
+        known = {fact.attempt for fact in told if fact.usage.reported}
+        return Account(results, calls, facts, frozenset(set(facts) - own - known))
 
     def _telemetry(self) -> Telemetry:
         telemetry = Telemetry()
