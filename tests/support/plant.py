@@ -23,7 +23,7 @@ from catalogue.load import providers
 from job_contracts import subjects
 from job_contracts.attempts import attempt_name
 from job_contracts.codec import decode, encode
-from job_contracts.facts import Facts
+from job_contracts.facts import AttemptFact, Facts
 from job_contracts.failures import FailureKind
 from job_contracts.results import Result
 from producer_sdk import Producer
@@ -91,12 +91,14 @@ class Victim(Process):
 class Account:
     """What each side says of the same jobs: records by job, calls and facts by attempt.
 
-    A fact whose acknowledgement was lost is told again, word for word, and counts once.
+    A fact whose acknowledgement was lost is told again, word for word, and counts once. ``estimates`` are the leader's
+    own facts, of attempts whose workers were lost: it cannot know whether they had called.
     """
 
     results: dict[str, Result]
     calls: Counter[str]
     facts: Counter[str]
+    estimates: Counter[str]
 
     def extra(self, jobs: Iterable[str]) -> set[str]:
         """Calls whose worker never told how they ended: the job took another way to its result."""
@@ -110,7 +112,7 @@ class Account:
 
     def untold(self, jobs: Iterable[str]) -> set[str]:
         """Calls of which the ledger was told nothing."""
-        return self.of(jobs, self.calls) - set(self.facts)
+        return self.of(jobs, self.calls) - set(self.facts) - set(self.estimates)
 
     def of(self, jobs: Iterable[str], attempts: Iterable[str]) -> set[str]:
         """Those of the attempts that belong to these jobs."""
@@ -237,19 +239,21 @@ class Plant:
             line.headers[REQUEST_ID] for line in self.simulator.control.log(100_000) if REQUEST_ID in line.headers
         )
         facts: Counter[str] = Counter()
+        estimates: Counter[str] = Counter()
         count = -1
 
         async def still() -> bool:
             """Facts come a moment after the results: wait until no more come."""
-            nonlocal count, facts
+            nonlocal count, facts, estimates
             messages = await self._all(subjects.LEDGER, f"{subjects.PREFIX}.usage.>")
             told = {encode(fact): fact for one in messages for fact in decode(Facts, one.data).facts}
-            facts = Counter(fact.attempt for fact in told.values())
-            before, count = count, facts.total()
+            facts = Counter(fact.attempt for fact in told.values() if not of_leader(fact))
+            estimates = Counter(fact.attempt for fact in told.values() if of_leader(fact))
+            before, count = count, len(told)
             return before == count
 
         await eventually(still, within=within, every=0.1, says="facts keep coming")
-        return Account(results, calls, facts)
+        return Account(results, calls, facts, estimates)
 
     def _telemetry(self) -> Telemetry:
         telemetry = Telemetry()
@@ -263,6 +267,15 @@ class Plant:
                 found.append(await self.bus.next(stream, found[-1].seq + 1 if found else 1, subject))
         except NotFound:
             return found
+
+
+LEADER_TELLS = "told_by" in AttemptFact.model_fields
+"""Whether the leader tells the ledger what a lost worker cannot; until then such calls stay untold."""
+
+
+def of_leader(fact: AttemptFact) -> bool:
+    """Whether the leader told it, in its lost worker's place."""
+    return getattr(fact, "told_by", "worker") == "leader"
 
 
 @asynccontextmanager
