@@ -99,6 +99,8 @@ class Account:
     calls: Counter[str]
     facts: Counter[str]
     estimates: Counter[str]
+    stopped: set[str]
+    """Attempts whose own facts say that they were cancelled: perhaps in the moment before the provider heard of them."""
 
     def extra(self, jobs: Iterable[str]) -> set[str]:
         """Calls whose worker never told how they ended: the job took another way to its result."""
@@ -125,7 +127,9 @@ class Account:
         found = [f"{job} has no result" for job in jobs if job not in self.results]
         found += [f"{name} was called {count} times" for name, count in self.calls.items() if count > 1]
         found += [f"{name} has {count} facts that differ" for name, count in self.facts.items() if count > 1]
-        found += [f"{name} has a fact and no call" for name in self.of(jobs, self.facts) - set(self.calls)]
+        found += [
+            f"{name} has a fact and no call" for name in self.of(jobs, self.facts) - set(self.calls) - self.stopped
+        ]
         return found
 
 
@@ -240,20 +244,22 @@ class Plant:
         )
         facts: Counter[str] = Counter()
         estimates: Counter[str] = Counter()
+        stopped: set[str] = set()
         count = -1
 
         async def still() -> bool:
             """Facts come a moment after the results: wait until no more come."""
-            nonlocal count, facts, estimates
+            nonlocal count, facts, estimates, stopped
             messages = await self._all(subjects.LEDGER, f"{subjects.PREFIX}.usage.>")
             told = {encode(fact): fact for one in messages for fact in decode(Facts, one.data).facts}
             facts = Counter(fact.attempt for fact in told.values() if not of_leader(fact))
             estimates = Counter(fact.attempt for fact in told.values() if of_leader(fact))
+            stopped = {fact.attempt for fact in told.values() if fact.failure is FailureKind.CANCELLED}
             before, count = count, len(told)
             return before == count
 
         await eventually(still, within=within, every=0.1, says="facts keep coming")
-        return Account(results, calls, facts, estimates)
+        return Account(results, calls, facts, estimates, stopped)
 
     def _telemetry(self) -> Telemetry:
         telemetry = Telemetry()

