@@ -100,7 +100,7 @@ class Account:
     facts: Counter[str]
     estimates: Counter[str]
     stopped: set[str]
-    """Attempts whose own facts say that they were cancelled: perhaps in the moment before the provider heard of them."""
+    """Attempts whose own facts say they were cancelled: perhaps the moment before the provider heard of them."""
 
     def extra(self, jobs: Iterable[str]) -> set[str]:
         """Calls whose worker never told how they ended: the job took another way to its result."""
@@ -273,6 +273,38 @@ class Plant:
                 found.append(await self.bus.next(stream, found[-1].seq + 1 if found else 1, subject))
         except NotFound:
             return found
+
+
+PRODUCER = """
+import asyncio, sys
+from producer_sdk import Producer
+
+async def main(url, key):
+    async with Producer(url, key) as producer:
+        print("connected", flush=True)
+        handle = await producer.submit(model="plain", messages="Say hello.", idempotency_key="the-same")
+        print(handle.id, flush=True)
+        await handle
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+"""A program that submits one job under an idempotency key, and tells when it is accepted."""
+
+
+@asynccontextmanager
+async def producer_process(url: str) -> AsyncIterator[Process]:
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PRODUCER, url, key()), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    made = Process(child)
+    reading = asyncio.create_task(made.read())
+    try:
+        yield made
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+        await reading
 
 
 LEADER_TELLS = "told_by" in AttemptFact.model_fields

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,10 +20,9 @@ from runtime.bus import NatsBus
 from runtime.bus.port import BusError
 from runtime.crash import POINTS
 from tests.support.eventually import eventually
-from tests.support.plant import BASE, LEADER_TELLS, MESSAGES, ROOT, Plant, Victim, plant
+from tests.support.plant import BASE, LEADER_TELLS, MESSAGES, ROOT, Plant, Victim, plant, producer_process
 from tests.support.proxy import FaultProxy, lose_nothing, publish_acks
-from tests.support.stand_in import PROJECT, key
-from tests.support.worker_process import Process
+from tests.support.stand_in import PROJECT
 from tests.support.world import Pool
 
 pytestmark = pytest.mark.timeout(240)
@@ -278,38 +274,6 @@ async def lose_batch(proxy: FaultProxy, *, stored: bool) -> None:
 
 
 # -- producers and the broker
-
-
-PRODUCER = """
-import asyncio, sys
-from producer_sdk import Producer
-
-async def main(url, key):
-    async with Producer(url, key) as producer:
-        print("connected", flush=True)
-        handle = await producer.submit(model="plain", messages="Say hello.", idempotency_key="the-same")
-        print(handle.id, flush=True)
-        await handle
-
-asyncio.run(main(*sys.argv[1:]))
-"""
-"""A program that submits one job under an idempotency key, and tells when it is accepted."""
-
-
-@asynccontextmanager
-async def producer_process(url: str) -> AsyncIterator[Process]:
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PRODUCER, url, key()), cwd=ROOT, stdout=asyncio.subprocess.PIPE
-    )
-    made = Process(child)
-    reading = asyncio.create_task(made.read())
-    try:
-        yield made
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-        await reading
 
 
 @pytest.mark.parametrize("accepted", [False, True], ids=["before the acknowledgement", "after it"])

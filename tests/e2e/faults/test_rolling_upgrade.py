@@ -50,6 +50,9 @@ WRITTEN = {
 }
 """What must have passed between an older program and the broker for the test to say anything."""
 
+NEWER = {"workers": {"facts.facts[].told_by"}}
+"""Fields of today that must have been taken out on their way, for the program to have been one of 1.0."""
+
 
 @pytest.mark.parametrize("program", WRITTEN)
 async def test_a_program_of_1_0_works_beside_those_of_today(program: str, tmp_path: Path) -> None:
@@ -63,6 +66,7 @@ async def test_a_program_of_1_0_works_beside_those_of_today(program: str, tmp_pa
             await all_ended(site, jobs)
     assert not peer.refused
     assert peer.messages.keys() >= WRITTEN[program]
+    assert peer.dropped >= NEWER.get(program, set())
 
 
 async def test_the_lease_goes_from_a_leader_of_1_0_to_one_of_today_and_back_under_load(tmp_path: Path) -> None:
