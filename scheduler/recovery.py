@@ -13,7 +13,7 @@ from runtime.bus.port import BusError, NotFound
 from runtime.telemetry import WARNING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
     from runtime.bus.port import Bus, Message, Tail
     from scheduler.term import Term
@@ -39,7 +39,10 @@ class Remnant:
 
 
 async def work_in_flight(term: Term) -> list[Remnant]:
-    """All assignments in WORK, read behind the barrier that the acquiring record is; superseded ones are removed."""
+    """All assignments in WORK, read behind the barrier that the acquiring record is.
+
+    Superseded ones are left to the reconciler, which tells their cost before it removes them.
+    """
     bus, stream = term.bus, term.stream(subjects.WORK)
     found: dict[tuple[str, str], Remnant] = {}
     state = await bus.stream_state(stream, subjects=f"{subjects.PREFIX}.work.{term.shard}.>")
@@ -55,10 +58,7 @@ async def work_in_flight(term: Term) -> list[Remnant]:
             continue
         older = found.get((order.project, order.job_id))
         if older is not None and older.assignment.attempt > order.attempt:
-            await bus.delete(stream, stored.seq)
             continue
-        if older is not None:
-            await bus.delete(stream, older.seq)
         found[(order.project, order.job_id)] = Remnant(order, stored.seq)
     return list(found.values())
 
@@ -78,18 +78,6 @@ async def _newest(bus: Bus, stream: str, wanted: Sequence[str]) -> list[Message]
                 raise answer
             found.append(answer)
     return found
-
-
-async def stored_work(bus: Bus, stream: str, shard: int) -> AsyncIterator[Message]:
-    """Every assignment that lies in WORK, in order, read one by one (a work queue cannot be tailed)."""
-    seq = 1
-    while True:
-        try:
-            stored = await bus.next(stream, seq, f"{subjects.PREFIX}.work.{shard}.>")
-        except NotFound:
-            return
-        yield stored
-        seq = stored.seq + 1
 
 
 async def behind_barrier(term: Term, stream: str, tail: Tail) -> None:
