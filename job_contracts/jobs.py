@@ -55,6 +55,8 @@ class Job(Wire):
     tags: Annotated[dict[str, str], Field(max_length=MAX_TAGS)] = Field(default_factory=dict)
     stream: bool = False
     """Whether tokens are wanted while they come."""
+    replay_of: str | None = None
+    """The job whose dead letter this one was made of."""
 
     @model_validator(mode="after")
     def _times_agree(self) -> Job:
@@ -94,6 +96,8 @@ class Ticket(Wire):
     max_cost: Decimal | None = None
     needs: Annotated[tuple[Need, ...], Field(max_length=16)] = ()
     blob: BlobRef | None = None
+    replay_of: str | None = None
+    """The job whose dead letter this one was made of."""
 
 
 class JobState(StrEnum):

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from scheduler.policy.decisions import Dispatch
     from scheduler.submissions import Entry
 
-ROLLUP = {"Nats-Rollup": "sub"}
-"""A further attempt replaces what an earlier one may have left on the same subject."""
-
-
 ON_TIME = 2 / 3
 """Share of the skew in which a call must begin. The rest is for what no worker can hold to: that the scheduler's clock
 and its own differ, that a connection must be made, and the way to the provider."""
@@ -35,7 +31,11 @@ def pool_of(deployment: str) -> str:
 def assignment(
     dispatch: Dispatch, entry: Entry, body: bytes | None, config: Config, *, shard: int, epoch: int, wall: float
 ) -> Outgoing:
-    """The message for one dispatch. ``body`` must be one JSON document (checked at intake); ``None`` for a blob."""
+    """The message for one dispatch. ``body`` must be one JSON document (checked at intake); ``None`` for a blob.
+
+    It does not replace what an earlier attempt may have left on its subject: whoever removes that looks first whether
+    its cost was told.
+    """
     route = config.routes[dispatch.route]
     provider, _, model = dispatch.deployment.partition("/")
     order = Assignment.model_construct(
@@ -70,7 +70,7 @@ def assignment(
     if body is not None:
         data = b"".join((data[:-1], b',"job":', body, b"}"))
     subject = subjects.work(shard, provider, dispatch.project, dispatch.job)
-    return Outgoing(subject, data, ROLLUP if dispatch.attempt > 1 else None)
+    return Outgoing(subject, data)
 
 
 def _valid_for(config: Config, domain: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,17 @@ from runtime.bus.port import BusError, NotFound
 from runtime.telemetry import WARNING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Sequence
 
     from runtime.bus.port import Bus, Message, Tail
     from scheduler.term import Term
 
 CATCH_UP = 600.0
 """Seconds a stream may take to be replayed."""
+PATIENCE, AGAIN = 30.0, 0.1
+"""Seconds for which a mark that could not be written is written again, and between two tries."""
+AT_ONCE = 200
+"""Assignments asked for at the same time."""
 
 
 class NotRecovered(BusError):
@@ -34,11 +39,17 @@ class Remnant:
 
 
 async def work_in_flight(term: Term) -> list[Remnant]:
-    """All assignments in WORK, read behind the barrier that the acquiring record is; superseded ones are removed."""
+    """All assignments in WORK, read behind the barrier that the acquiring record is.
+
+    Superseded ones are left to the reconciler, which tells their cost before it removes them.
+    """
     bus, stream = term.bus, term.stream(subjects.WORK)
     found: dict[tuple[str, str], Remnant] = {}
-    await _as_new_as_the_term(term, stream)
-    async for stored in stored_work(bus, stream, term.shard):
+    state = await bus.stream_state(stream, subjects=f"{subjects.PREFIX}.work.{term.shard}.>")
+    if state.last_seq < term.lease.epoch:
+        message = f"{stream}: the answering node is older than this term"
+        raise NotRecovered(message)
+    for stored in await _newest(bus, stream, sorted(state.subjects or ())):
         try:
             order = decode(Assignment, stored.data)
         except ContractError as error:
@@ -47,43 +58,50 @@ async def work_in_flight(term: Term) -> list[Remnant]:
             continue
         older = found.get((order.project, order.job_id))
         if older is not None and older.assignment.attempt > order.attempt:
-            await bus.delete(stream, stored.seq)
             continue
-        if older is not None:
-            await bus.delete(stream, older.seq)
         found[(order.project, order.job_id)] = Remnant(order, stored.seq)
-    await _as_new_as_the_term(term, stream)
     return list(found.values())
 
 
-async def stored_work(bus: Bus, stream: str, shard: int) -> AsyncIterator[Message]:
-    """Every assignment that lies in WORK, in order, read one by one (a work queue cannot be tailed)."""
-    seq = 1
-    while True:
-        try:
-            stored = await bus.next(stream, seq, f"{subjects.PREFIX}.work.{shard}.>")
-        except NotFound:
-            return
-        yield stored
-        seq = stored.seq + 1
+async def _newest(bus: Bus, stream: str, wanted: Sequence[str]) -> list[Message]:
+    """The last message of each subject, many questions at a time; what was taken away meanwhile is left out.
+
+    It was taken away by a worker that had answered before: its result or outcome is read after this.
+    """
+    found: list[Message] = []
+    for start in range(0, len(wanted), AT_ONCE):
+        asked = (bus.last(stream, subject) for subject in wanted[start : start + AT_ONCE])
+        for answer in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(answer, NotFound):
+                continue
+            if isinstance(answer, BaseException):
+                raise answer
+            found.append(answer)
+    return found
 
 
 async def behind_barrier(term: Term, stream: str, tail: Tail) -> None:
     """Wait until ``tail`` has read everything that was stored before now. Raises NotRecovered when it takes too long.
 
-    The barrier is a message of our own: once the tail has passed it, whatever it did not show is not there (R4).
+    The barrier is a message of our own: once the tail has passed it, whatever it did not show is not there (R4). All
+    leaders use one subject, which keeps one message: what an unknown outcome leaves behind goes with the next one.
     """
-    subject = f"{subjects.barrier(stream, term.shard)}.{term.lease.epoch}"
     name = stream if stream in {subjects.RES, subjects.CTL} else term.stream(stream)
-    seq = (await term.bus.append(subject, b"")).seq
+    seq = await _mark(term, subjects.barrier(stream, term.shard))
     if not await tail.caught_up(seq, timeout=CATCH_UP):
         message = f"{name} could not be read up to sequence {seq} in {CATCH_UP:g} s"
         raise NotRecovered(message)
     await term.bus.delete(name, seq)
 
 
-async def _as_new_as_the_term(term: Term, stream: str) -> None:
-    state = await term.bus.stream_state(stream)
-    if state.last_seq < term.lease.epoch:
-        message = f"{stream}: the answering node is older than this term"
-        raise NotRecovered(message)
+async def _mark(term: Term, subject: str) -> int:
+    """The sequence of a mark that is certainly stored; an unknown outcome is followed by another mark."""
+    until = term.clock.monotonic() + PATIENCE
+    while True:
+        try:
+            return (await term.bus.append(subject, b"")).seq
+        except BusError as error:
+            if term.clock.monotonic() >= until:
+                raise
+            term.telemetry.emit("recovery.mark_again", error=type(error).__name__)
+            await asyncio.sleep(AGAIN)

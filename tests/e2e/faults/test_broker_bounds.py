@@ -62,7 +62,7 @@ TICKETS: dict[str, Callable[[dict[str, Any]], dict[str, str]]] = {
 
 
 async def test_a_huge_ticket_costs_its_job_and_nobody_elses(tmp_path: Path) -> None:
-    async with whole(tmp_path) as gate, quiet(gate) as theirs, login(gate.broker.url, MINE) as mallory:
+    async with whole(tmp_path) as gate, quiet(gate) as theirs, login(gate.url, MINE) as mallory:
         for index, (what, headers) in enumerate(TICKETS.items()):
             job = builders.job(f"huge-{index}")
             fields = json.loads(encode(builders.ticket(job, submitted=time.time())))
@@ -126,7 +126,7 @@ async def test_headers_too_large_never_close_a_connection_of_ours_for_good(
 
 async def test_who_breaks_the_brokers_bounds_loses_his_own_connection_alone(tmp_path: Path) -> None:
     async with whole(tmp_path) as gate, quiet(gate) as theirs:
-        host, _, port = gate.broker.url.rpartition("/")[2].rpartition(":")
+        host, _, port = gate.url.rpartition("/")[2].rpartition(":")
         for attack in (b"HPUB x 2000000 2000000\r\n", b"PUB x 9999999\r\n", b"PUB " + b"x" * 8192, b"\x00" * 4096):
             reader, writer = await asyncio.open_connection(host, int(port))
             connect = {"user": MINE, "pass": key(), "verbose": False, "headers": True}
@@ -144,7 +144,7 @@ FLOOD = 600
 
 
 async def test_a_flood_of_one_project_does_not_keep_another_waiting(tmp_path: Path) -> None:
-    async with whole(tmp_path) as gate, quiet(gate) as theirs, login(gate.broker.url, MINE) as mallory:
+    async with whole(tmp_path) as gate, quiet(gate) as theirs, login(gate.url, MINE) as mallory:
         assert (await theirs.complete(**HELLO)).text
         done = asyncio.Event()
 

@@ -117,8 +117,8 @@ def desk_inbox(message: Any) -> tuple[str, ...]:
 async def test_the_desk_answers_nobody_in_another_projects_name(tmp_path: Path) -> None:
     async with (
         whole(tmp_path) as gate,
-        login(gate.broker.url, MINE) as mallory,
-        login(gate.broker.url, THEIRS) as victim,
+        login(gate.url, MINE) as mallory,
+        login(gate.url, THEIRS) as victim,
     ):
         job = "key-0123456789abcdef"
         await victim.listen(subjects.live_job(THEIRS, job), f"{subjects.inbox_prefix(THEIRS)}.>")
@@ -239,7 +239,7 @@ RAW_TOKENS = ["*.b", "a.>", "*.*", "ä.b", "a-b.c", f"{'x' * 200}.b", "-.-", "a.
 
 
 async def test_ids_that_are_none_are_set_aside_and_hurt_nobody(tmp_path: Path) -> None:
-    async with whole(tmp_path) as gate, quiet(gate) as theirs, login(gate.broker.url, MINE) as mallory:
+    async with whole(tmp_path) as gate, quiet(gate) as theirs, login(gate.url, MINE) as mallory:
         first = await theirs.complete(**HELLO, idempotency_key="kept")
         waiting = await theirs.submit(**HELLO, not_before=600.0)
         for tokens in RAW_TOKENS:
@@ -273,7 +273,7 @@ EARS = [
 
 
 async def test_a_project_cannot_listen_to_anything_but_its_own(tmp_path: Path) -> None:
-    async with whole(tmp_path) as gate, quiet(gate) as theirs, login(gate.broker.url, MINE) as mallory:
+    async with whole(tmp_path) as gate, quiet(gate) as theirs, login(gate.url, MINE) as mallory:
         for subject in EARS:
             await mallory.client.subscribe(subject, cb=mallory.hear)
             await mallory.client.subscribe(subject, queue="q", cb=mallory.hear)
@@ -292,7 +292,7 @@ async def test_a_project_cannot_listen_to_anything_but_its_own(tmp_path: Path) -
 
 
 async def test_the_project_is_the_logins_whatever_a_message_says(tmp_path: Path) -> None:
-    async with whole(tmp_path) as gate, quiet(gate) as theirs, login(gate.broker.url, MINE) as mallory:
+    async with whole(tmp_path) as gate, quiet(gate) as theirs, login(gate.url, MINE) as mallory:
         waiting = await theirs.submit(**HELLO, not_before=600.0)
         status = await waiting.status()
         words = {"job": waiting.id, "token": status.token, "project": THEIRS}

@@ -98,7 +98,7 @@ def way(name: str, job: str, project: str = MINE) -> str:
 @contextlib.asynccontextmanager
 async def quiet(gate: Gateway) -> AsyncIterator[Producer]:
     """The project that does nothing wrong, with the SDK."""
-    async with Producer(gate.broker.url, key(THEIRS), timeout=30) as producer:
+    async with Producer(gate.url, key(THEIRS), timeout=30) as producer:
         yield producer
 
 
