@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from job_contracts.jobs import BlobRef
+from scheduler.entries import Entries, Entry, JobKey
 
-JobKey = tuple[str, str]
-"""``(project, job id)``."""
+__all__ = ["Entry", "JobKey", "Submissions"]
 
 REMEMBER = 120.0
 """Seconds a settled job is remembered without asking its record: longer than any producer goes on publishing."""
-
-
-@dataclass(slots=True)
-class Entry:
-    """One submission: its sequence and what must travel with every attempt."""
-
-    seq: int
-    token: str
-    body_hash: str
-    submitted: float
-    deadline: float | None
-    stream: bool
-    blob: BlobRef | None
-    unsure: bool
-    """It may be a resubmission of a finished job: its result record is looked up before it is dispatched."""
-    outcome_seq: int = 0
-    """Sequence of its last outcome in OUT, 0 if it has none."""
 
 
 class Submissions:
@@ -42,7 +21,7 @@ class Submissions:
     """
 
     def __init__(self) -> None:
-        self.entries: dict[JobKey, Entry] = {}
+        self.entries = Entries()
         self.top = 0
         """Highest sequence read so far."""
         self.last_result = 0
