@@ -19,6 +19,8 @@ JobKey = tuple[str, str]
 
 _FIXED = Struct("<QddB")
 """Sequence, times of submission and deadline, flags; token and body hash follow."""
+_SEQ = 8
+"""Bytes of the sequence, which stands first."""
 _STREAM, _UNSURE, _HAS_DEADLINE = 1, 2, 4
 
 
@@ -73,6 +75,13 @@ class Entries(MutableMapping[JobKey, Entry]):
             return False
         jobs = self._projects.get(key[0])
         return jobs is not None and key[1] in jobs
+
+    def seq(self, key: JobKey) -> int | None:
+        """The sequence of a job's submission, ``None`` if it is not known; leaves it packed."""
+        kept = self._projects.get(key[0], {}).get(key[1])
+        if isinstance(kept, bytes):
+            return int.from_bytes(kept[:_SEQ], "little")
+        return None if kept is None else kept.seq
 
     def __iter__(self) -> Iterator[JobKey]:
         for project, jobs in self._projects.items():

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left
 from collections import OrderedDict, deque
 from heapq import heappop, heappush
+from typing import TYPE_CHECKING
 
 from scheduler.entries import Entries, Entry, JobKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Entry", "JobKey", "Submissions"]
 
@@ -23,6 +27,8 @@ class Submissions:
 
     def __init__(self) -> None:
         self.entries = Entries()
+        self.floor: Callable[[], int | None] = lambda: None
+        """The lowest sequence that may be unread, if there is one: from there on nothing is purged."""
         self.top = 0
         """Highest sequence read so far."""
         self.last_result = 0
@@ -97,10 +103,12 @@ class Submissions:
 
     def removable_below(self) -> int:
         """The sequence below which nothing is needed, 0 if that has not grown since the last confirmed purge."""
-        order, settled, deleted = self._order, self._settled, self._deleted
-        while order and (order[0] in settled or order[0] in deleted):
+        order, settled, deleted, floor = self._order, self._settled, self._deleted, self.floor()
+        while order and (order[0] in settled or order[0] in deleted) and (floor is None or order[0] < floor):
             self._leave_order()
         below = order[0] if order else self.top + 1
+        if floor is not None:
+            below = min(below, floor)
         return below if below > max(self._purged, 1) else 0
 
     def purged(self, below: int) -> None:
@@ -135,12 +143,14 @@ class Submissions:
         self._deleted.discard(seq)
 
     def _read(self, seq: int) -> None:
-        """Almost always the highest; one that was missed and is read later still has its place in the order."""
+        """Almost always the highest; one that was missed and is read later still has its place in the order, once."""
         if seq > self.top:
             self._order.append(seq)
             self.top = seq
-        else:
-            insort(self._order, seq)
+            return
+        place = bisect_left(self._order, seq)
+        if place == len(self._order) or self._order[place] != seq:
+            self._order.insert(place, seq)
 
     def _remember(self, key: JobKey, now: float, result_seq: int) -> None:
         recent = self._recent
