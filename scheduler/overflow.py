@@ -66,11 +66,10 @@ class Overflow:
         """How many more of the project's jobs have a place in the index."""
         return max(0, self._open - len(self._entries), self._part - self._entries.of(project))
 
-    def wanting(self) -> list[tuple[str, int]]:
-        """Projects with submissions unread and room for a run of them, and how much."""
+    def wanting(self) -> list[str]:
+        """Projects with submissions unread and room for a run of them."""
         enough = max(1, min(RUN, self._part // 2))
-        found = [(project, self.room(project)) for project in self.projects]
-        return [(project, min(room, RUN)) for project, room in found if room >= enough]
+        return [project for project in self.projects if self.room(project) >= enough]
 
     def indexed(self, project: str) -> None:
         """One of them has been read, be it in its turn or ahead of it."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from job_contracts import subjects
 from runtime.bus.port import BusError, NotFound
 from runtime.telemetry import INFO
+from scheduler.overflow import RUN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,28 +49,32 @@ class Refilling:
     async def look(self) -> int:
         """One run of each project that has room; returns how many submissions were read. Raises BusError."""
         read = 0
-        for project, room in self._overflow.wanting():
-            read += await self._read_run(project, room)
+        for project in self._overflow.wanting():
+            read += await self._read_run(project)
         return read
 
-    async def _read_run(self, project: str, room: int) -> int:
+    async def _read_run(self, project: str) -> int:
         unread = self._overflow.projects[project]
         last = unread.last  # more may be left unread while the broker is asked: of those nothing is known then
         subject = f"{subjects.PREFIX}.q.{self._term.shard}.{project}.>"
         try:
-            found = await self._bus.run(self._stream, unread.start, subject, limit=room)
+            found = await self._bus.run(self._stream, unread.start, subject, limit=min(RUN, self._overflow.room(project)))
         except BusError:
             found = ()  # the stream may not be read directly: its leader has the last word anyway
         if not found:
             found = await self._next(unread.start, last, subject)
+        read = 0
         for message in found:
             if message.seq > last:
                 break  # what is above is the tail's to bring, or was counted meanwhile
+            if not self._overflow.room(project):
+                return read
             self._on_unread(message)
             self._overflow.advance(project, message.seq)
+            read += 1
         if not found or found[-1].seq >= last:
             self._overflow.advance(project, last)
-        return len(found)
+        return read
 
     async def _next(self, start: int, last: int, subject: str) -> list[Message]:
         """What the stream's leader has next. Nothing is believed only of one that knows of ``last``. Raises BusError."""
