@@ -142,7 +142,9 @@ class Crowd:
         """What the desk says of a job, ``None`` without an answer."""
         project, _, job = place.partition("/")
         try:
-            answer = await self._asking.request(subjects.api(project, "status"), encode(AskJobs(jobs=(job,))), timeout=5.0)
+            answer = await self._asking.request(
+                subjects.api(project, "status"), encode(AskJobs(jobs=(job,))), timeout=5.0
+            )
             return decode(Statuses, answer.data)
         except (BusError, ValueError):
             return None

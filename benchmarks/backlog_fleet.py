@@ -130,7 +130,10 @@ class Fleet:
         if first.process.poll() is not None:
             text = (self._folder / f"{first.name}.log").read_text()[-2000:]
             raise SystemExit(f"scheduler {first.name} ended:\n{text}")
-        return re.search(rb"^\w*_leader(?:\{[^}]*\})? 1(?:\.0)?$", await self._told(first, "/metrics"), re.MULTILINE) is not None
+        return (
+            re.search(rb"^\w*_leader(?:\{[^}]*\})? 1(?:\.0)?$", await self._told(first, "/metrics"), re.MULTILINE)
+            is not None
+        )
 
     async def stand_by(self) -> None:
         """Have somebody ready to take over, who has had time to read what there is to read."""

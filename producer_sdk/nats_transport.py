@@ -38,8 +38,8 @@ _NO_ACCESS = ("authorization violation", "authentication expired", "authenticati
 class NatsTransport:
     """One NATS connection as ``project`` with ``password`` (the whole key; ``None`` for a broker without accounts).
 
-    ``url`` is one URL or several of one cluster. It reconnects for ever; after a reconnect every unanswered message is
-    sent again and the listener is told. ``window`` bounds the unanswered messages.
+    ``url`` is one URL or several of one cluster (in one text: with commas between). It reconnects for ever; after a
+    reconnect every unanswered message is sent again and the listener is told. ``window`` bounds how many there may be.
     """
 
     def __init__(
@@ -52,7 +52,8 @@ class NatsTransport:
         tls: ssl.SSLContext | None = None,
         window: int = 2_048,
     ) -> None:
-        self._servers = [url] if isinstance(url, str) else list(url)
+        given = url.split(",") if isinstance(url, str) else url
+        self._servers = [one.strip() for one in given if one.strip()]
         self._project = project
         self._password = password
         self._name = name

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from scheduler.policy.decisions import Dispatch
     from scheduler.submissions import Entry
 
-ROLLUP = {"Nats-Rollup": "sub"}
-"""A further attempt replaces what an earlier one may have left on the same subject."""
-
-
 SHORTEST = 0.25
 """Seconds a grant is good for at least, however small the skew."""
 
@@ -32,7 +28,11 @@ def pool_of(deployment: str) -> str:
 def assignment(
     dispatch: Dispatch, entry: Entry, body: bytes | None, config: Config, *, shard: int, epoch: int, wall: float
 ) -> Outgoing:
-    """The message for one dispatch. ``body`` must be one JSON document (checked at intake); ``None`` for a blob."""
+    """The message for one dispatch. ``body`` must be one JSON document (checked at intake); ``None`` for a blob.
+
+    It does not replace what an earlier attempt may have left on its subject: whoever removes that looks first whether
+    its cost was told.
+    """
     route = config.routes[dispatch.route]
     provider, _, model = dispatch.deployment.partition("/")
     order = Assignment.model_construct(
@@ -67,7 +67,7 @@ def assignment(
     if body is not None:
         data = b"".join((data[:-1], b',"job":', body, b"}"))
     subject = subjects.work(shard, provider, dispatch.project, dispatch.job)
-    return Outgoing(subject, data, ROLLUP if dispatch.attempt > 1 else None)
+    return Outgoing(subject, data)
 
 
 def _valid_for(config: Config, domain: str) -> float:

@@ -106,6 +106,7 @@ class Endings:
                 self._telemetry.emit("ending.retried", INFO, job_id=finish.job, error=type(error).__name__)
                 await asyncio.sleep(pause)
             else:
+                self._telemetry.emit("ending.stored", job_id=finish.job)
                 return
 
     async def _acknowledge(self, finish: Finish, subject: str) -> None:
@@ -156,6 +157,7 @@ class Endings:
             except BusError:
                 await asyncio.sleep(pause)
             else:
+                self._telemetry.emit("letter.stored", job_id=finish.job)
                 return
 
     async def _body(self, seq: int) -> bytes:

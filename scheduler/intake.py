@@ -85,7 +85,10 @@ class Intake:
         rule = self._term.config.projects.get(project)
         if rule is None or self._submissions.finished(key):
             return False
-        return self._overflow.leaves(project, seq, most=rule.max_queued)
+        left = self._overflow.leaves(project, seq, most=rule.max_queued)
+        if left:
+            self._submissions.leave(seq)
+        return left
 
     def _accept(self, message: Message, project: str, job: str, now: float, *, late: bool = False) -> None:
         try:

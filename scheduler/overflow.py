@@ -56,10 +56,12 @@ class Overflow:
                 return False
             self.projects[project] = Unread(seq)
             return True
-        if seq < unread.start or self._entries.of(project) + unread.count >= most:
+        if seq <= unread.last:
+            return seq >= unread.start  # it was handed over before, and is counted
+        if self._entries.of(project) + unread.count >= most:
             return False
         unread.count += 1
-        unread.last = max(unread.last, seq)
+        unread.last = seq
         return True
 
     def room(self, project: str) -> int:
@@ -89,6 +91,11 @@ class Overflow:
         """About how many of a project's submissions are unread."""
         unread = self.projects.get(project)
         return 0 if unread is None else unread.count
+
+    @property
+    def total(self) -> int:
+        """About how many submissions are unread."""
+        return sum(unread.count for unread in self.projects.values())
 
     def holds(self, project: str, seq: int) -> bool:
         """Whether a submission is among those that are not read yet."""

@@ -58,7 +58,9 @@ class Refilling:
         last = unread.last  # more may be left unread while the broker is asked: of those nothing is known then
         subject = f"{subjects.PREFIX}.q.{self._term.shard}.{project}.>"
         try:
-            found = await self._bus.run(self._stream, unread.start, subject, limit=min(RUN, self._overflow.room(project)))
+            found = await self._bus.run(
+                self._stream, unread.start, subject, limit=min(RUN, self._overflow.room(project))
+            )
         except BusError:
             found = ()  # the stream may not be read directly: its leader has the last word anyway
         if not found:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict, deque
 from heapq import heappop, heappush
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from scheduler.entries import Entries, Entry, JobKey
+from scheduler.readings import Gaps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 __all__ = ["Entry", "JobKey", "Submissions"]
 
@@ -42,6 +44,8 @@ class Submissions:
         """While submissions are still to be read, results cannot be matched with them: the cursor stays here."""
         self._purged = 0
         self._deleted: set[int] = set()
+        self.gaps = Gaps()
+        """Submissions that were passed over; nothing from there on is purged before it is known what they are."""
 
     def begin(self, settled: int) -> None:
         """A term begins at an earlier one's cursor: results are read from there, and before their submissions."""
@@ -50,6 +54,7 @@ class Submissions:
     def all_read(self) -> None:
         """Everything that was stored when the term began has been read."""
         self._floor = None
+        self.gaps.begin()
 
     def follow(self, settled: int, first: int) -> None:
         """Another process leads: it has removed what ended by RES sequence ``settled``, and all below ``first``."""
@@ -78,6 +83,10 @@ class Submissions:
         finished = self._recent.get(key) if key is not None else None
         if finished is not None:
             heappush(self._results, (finished[1], seq))
+
+    def leave(self, seq: int) -> None:
+        """A submission was handed over, and stays unread in its stream."""
+        self.gaps.read(seq)
 
     def hold(self, seq: int) -> None:
         """A message was read that must stay in the stream until it is ``done`` with."""
@@ -109,6 +118,8 @@ class Submissions:
         below = order[0] if order else self.top + 1
         if floor is not None:
             below = min(below, floor)
+        if self.gaps.lowest is not None:
+            below = min(below, self.gaps.lowest)
         return below if below > max(self._purged, 1) else 0
 
     def purged(self, below: int) -> None:
@@ -137,6 +148,21 @@ class Submissions:
         cursor = results[0][0] - 1 if results else self.last_result
         return cursor if self._floor is None else min(cursor, self._floor)
 
+    @property
+    def stored(self) -> int:
+        """How many messages are held to lie in the stream."""
+        return len(self._order) - len(self._deleted)
+
+    def between(self, first: int, last: int) -> list[int]:
+        """Sequences from ``first`` to ``last`` that are held to lie in the stream."""
+        low, high = bisect_left(self._order, first), bisect_right(self._order, last)
+        return [seq for seq in islice(self._order, low, high) if seq not in self._deleted]
+
+    def unfinished(self, seqs: Collection[int]) -> dict[int, JobKey]:
+        """Those of ``seqs`` whose jobs have not ended, with their jobs. Looks at every entry: for a few, and rarely."""
+        known = ((self.entries.seq(key), key) for key in self.entries) if seqs else ()
+        return {seq: key for seq, key in known if seq is not None and seq in seqs}
+
     def _leave_order(self) -> None:
         seq = self._order.popleft()
         self._settled.pop(seq, None)
@@ -144,6 +170,7 @@ class Submissions:
 
     def _read(self, seq: int) -> None:
         """Almost always the highest; one that was missed and is read later still has its place in the order, once."""
+        self.gaps.read(seq)
         if seq > self.top:
             self._order.append(seq)
             self.top = seq

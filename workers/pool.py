@@ -199,6 +199,7 @@ class Pool(Duty):
             self._books.enter(delivery, None)
             return
         self._in_hand[attempt.id] = attempt
+        self.telemetry.emit("attempt.fetched", attempt=attempt.id)
         if self._endpoint.clock.monotonic() - self._aborted.get(attempt.id, -inf) < ABORTED_FOR:
             attempt.interrupt(FailureKind.CANCELLED)
         elif self.stopping.is_set():
@@ -240,6 +241,7 @@ class Pool(Duty):
         return Failure(kind=FailureKind.HANDED_BACK, message="the job's body could not be fetched from the broker")
 
     async def _report(self, delivery: Delivery, assignment: Assignment, ending: Ending, tags: dict[str, str]) -> None:
+        self.telemetry.emit("attempt.made", attempt=assignment.attempt_id)
         if ending.decoded is not None:
             stored = await self._reporter.result(
                 result_of(

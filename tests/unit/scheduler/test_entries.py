@@ -30,8 +30,8 @@ def test_an_entry_comes_back_as_it_was_kept(
     body_hash: str,
     submitted: float,
     deadline: float | None,
-    stream: bool,  # noqa: FBT001 - hypothesis passes by name
-    unsure: bool,  # noqa: FBT001 - as above
+    stream: bool,
+    unsure: bool,
     blob: BlobRef | None,
     outcome_seq: int,
 ) -> None:
