@@ -11,7 +11,7 @@ import sys
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import psutil
 
@@ -62,7 +62,7 @@ class Fleet:
         self.epoch_since = 0.0
         """Epoch of the newest assignment the pool has seen, and when it saw the first of them."""
 
-    async def __aenter__(self) -> Fleet:
+    async def __aenter__(self) -> Self:
         """Start the broker."""
         await self._broker.start()
         config = {

@@ -259,7 +259,7 @@ class Scheduling(Section):
     breaker: Breaker = Breaker()
     """When a deployment is left alone."""
     max_indexed: Annotated[int, Field(ge=10)] = 2_000_000
-    """Jobs it holds in memory at most, some 700 bytes each; of what is queued beyond, see the guide to large backlogs."""
+    """Jobs held in memory at most, some 700 bytes each; what is queued beyond waits unread in its stream."""
     default_deadline: Annotated[float, Field(gt=0)] = 86_400.0
     """Seconds a job without a deadline may take."""
     reconcile_every: Annotated[float, Field(gt=0)] = 30.0

@@ -79,7 +79,7 @@ class Refilling:
         return read
 
     async def _next(self, start: int, last: int, subject: str) -> list[Message]:
-        """What the stream's leader has next. Nothing is believed only of one that knows of ``last``. Raises BusError."""
+        """What the stream has next, by its leader; "nothing" is believed if that knows ``last``. Raises BusError."""
         if (await self._bus.stream_state(self._stream)).last_seq < last:
             message = f"{self._stream}: the answering node is older than what was read"
             raise BusError(message)

@@ -13,7 +13,8 @@ TEXTS = st.text(max_size=80)
 TIMES = st.floats(0, 4e9)
 
 
-@given(
+ENTRIES = st.builds(
+    Entry,
     seq=st.integers(1, 2**63),
     token=TEXTS,
     body_hash=TEXTS,
@@ -24,21 +25,15 @@ TIMES = st.floats(0, 4e9)
     blob=st.none() | st.just(BlobRef(size=3, chunks=1, sha256="d" * 64)),
     outcome_seq=st.integers(0, 9),
 )
-def test_an_entry_comes_back_as_it_was_kept(
-    seq: int,
-    token: str,
-    body_hash: str,
-    submitted: float,
-    deadline: float | None,
-    stream: bool,
-    unsure: bool,
-    blob: BlobRef | None,
-    outcome_seq: int,
-) -> None:
-    entry = Entry(seq, token, body_hash, submitted, deadline, stream, blob, unsure, outcome_seq)
+
+
+@given(ENTRIES)
+def test_an_entry_comes_back_as_it_was_kept(entry: Entry) -> None:
     entries = Entries()
     entries["p", "a-1"] = entry
+    assert entries.seq(("p", "a-1")) == entry.seq
     assert entries["p", "a-1"] == entry
+    assert entries.seq(("p", "a-1")) == entry.seq
 
 
 def waiting(seq: int = 7) -> Entry:
