@@ -18,6 +18,7 @@ from runtime.broker import Broker
 from runtime.bus.memory import MemoryBroker
 from runtime.bus.port import Bus
 from runtime.connection import declared
+from scheduler.readings import PATIENCE
 from tests.support.eventually import eventually
 from tests.support.world import World, config, scheduler_on, world
 
@@ -122,6 +123,18 @@ async def test_what_a_project_may_not_have_is_refused_unread_or_not(bus: Bus) ->
         assert refused.failure.kind is FailureKind.QUEUE_FULL
         await demo.pool("alpha")
         await all_ended(demo, jobs)
+
+
+async def test_what_is_unread_is_nothing_to_repair(bus: Bus) -> None:
+    async with world(bus, **FEW) as demo:
+        jobs = await filled(demo, 60)
+        later = demo.clock.monotonic() + PATIENCE + 1.0  # several looks, and one that would be certain
+        await eventually(lambda: demo.clock.monotonic() > later, within=10.0, says="the clock stands still")
+        assert unread(demo) == len(jobs) - INDEXED
+        assert not demo.events["reconciler.repaired"]
+        await demo.pool("alpha")
+        await all_ended(demo, jobs)
+        assert not demo.events["reconciler.repaired"]
 
 
 async def test_whoever_takes_over_runs_what_was_unread_and_nothing_twice(bus: Bus) -> None:
