@@ -279,8 +279,9 @@ class Measuring:
         await self.fleet.start_scheduler()
         await until(self.fleet.leads, "a cold start", pause=0.05)
         took = time.monotonic() - began
-        self.tell("cold start", took, "s", f"{self.jobs / took:,.0f} jobs/s, the process's own start included")
-        self.bare = 0.0
+        used = self.fleet.cpu()["leader"]
+        note = f"{self.jobs / took:,.0f} jobs/s, the process's own start included; {used:.1f} s of its CPU"
+        self.tell("cold start", took, "s", note)
         self.tell("leader's memory after it", self.fleet.memory()["leader"], "MiB")
 
 

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 PROJECTS = tuple(f"p{number}" for number in range(10))
 POOL = "sim"
+BODIES = 64.0
+"""MiB of bodies that a leader may hold and a standby does not."""
+READ_WITHIN = 300.0
+"""Seconds in which a standby must have read what there is. Nothing tells when it has: its memory does, nearly."""
 
 
 @dataclass
@@ -141,11 +145,14 @@ class Fleet:
             await self.start_scheduler()
         last = self._schedulers[-1]
         size = 0.0
-        while time.monotonic() - last.born < 600:
+        while time.monotonic() - last.born < READ_WITHIN:
             await asyncio.sleep(2.0)
-            before, size = size, psutil.Process(last.process.pid).memory_info().rss
-            if size <= before * 1.01 and (await self._told(last, "/readyz")):
+            memory = self.memory()
+            before, size = size, memory["standby"]
+            read = size <= before * 1.01 and size > 0.9 * (memory["leader"] - BODIES)
+            if read and await self._told(last, "/readyz"):
                 return
+        raise SystemExit(f"the standby has not read along within {READ_WITHIN:.0f} s")
 
     async def _told(self, scheduler: Scheduling, path: str) -> bytes:
         try:
