@@ -106,7 +106,7 @@ class Reading(RuleBasedStateMachine):
             if not self.overflow.leaves(project, self.top, most=1_000):
                 self.index(project, self.top)
 
-    @precondition(lambda self: len(self.submissions.entries))
+    @precondition(lambda self: len(self.submissions.entries) > 0)
     @rule(data=st.data())
     def one_ends(self, data: st.DataObject) -> None:
         self.results += 1
