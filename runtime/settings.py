@@ -264,6 +264,8 @@ class Scheduling(Section):
     """Shares of the lanes."""
     breaker: Breaker = Breaker()
     """When a deployment is left alone."""
+    max_indexed: Annotated[int, Field(ge=10)] = 2_000_000
+    """Jobs held in memory at most, some 700 bytes each; what is queued beyond waits unread in its stream."""
     default_deadline: Annotated[float, Field(gt=0)] = 86_400.0
     """Seconds a job without a deadline may take."""
     reconcile_every: Annotated[float, Field(gt=0)] = 30.0

@@ -28,6 +28,7 @@ INSTRUMENTS = (
     count("unreadable_messages", "intake.unreadable", "Submissions set aside as unreadable"),
     level("job_queue_depth", "queue.counted", "Jobs waiting", "lane", "pool", value="value"),
     level("job_oldest_age_seconds", "queue.aged", "Age of the oldest waiting job", "lane", value="value"),
+    level("jobs_unread", "queue.unread", "Jobs queued beyond the index", "project", value="value"),
     level("pool_inflight", "flights.counted", "Attempts holding a reservation", "deployment", value="value"),
     level("deployment_benched", "deployment.benched", "1 while it is left alone", "deployment", value="value"),
     level("limiter_available", "limit.read", "What a limit has left", "domain", "unit", value="value"),
