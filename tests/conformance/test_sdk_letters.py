@@ -41,7 +41,7 @@ async def test_a_job_that_was_given_up_is_listed_shown_and_replayed(house: House
 async def test_a_replay_may_go_to_another_route_that_there_is(house: House, producer: Producer) -> None:
     job = await given_up(house, producer)
     with pytest.raises(UnknownRoute):
-        await producer.dead.replay(job, model="nowhere")
+        _ = await producer.dead.replay(job, model="nowhere")
     house.stage.script.append(says("smart"))
     assert (await (await producer.dead.replay(job, model="smart")).record()).route == "smart"
 
@@ -51,7 +51,7 @@ async def test_the_requests_own_fault_leaves_no_letter(house: House, producer: P
     with pytest.raises(NotFound, match="there is no dead letter"):
         await producer.dead.show(job)
     with pytest.raises(NotFound):
-        await producer.dead.replay(job)
+        _ = await producer.dead.replay(job)
     with pytest.raises(NotFound):
         await producer.dead.discard(job)
 

@@ -31,6 +31,7 @@ from runtime.broker import Broker
 from runtime.bus.memory import MemoryBroker
 from runtime.bus.port import Ack, Bus, NotFound, OutcomeUnknown
 from runtime.connection import declared
+from scheduler.letter_desk import MAX_READ
 from tests.support.eventually import eventually
 from tests.support.world import World, config, scheduler_on
 
@@ -287,20 +288,33 @@ async def test_what_the_intake_would_refuse_is_refused_while_the_letter_is_open(
     assert (await page(demo)).letters[0].replayable
 
 
-async def test_a_full_queue_is_told_and_the_letter_stays(bus: Bus) -> None:
-    asked = AskReplay(jobs=("a-1",))
-    small = MemoryBroker().bus(inbox_prefix="_INBOX_small") if not hasattr(bus, "settings") else None
-    if small is None:
-        pytest.skip("asked as another project; the memory bus is enough")
-    await small.ensure(declared(config(**OVER)))
-    async with leader(small) as world:
+async def test_a_full_queue_is_told_and_the_letter_stays() -> None:
+    bus = MemoryBroker().bus(inbox_prefix="_INBOX_small")
+    await bus.ensure(declared(config(**OVER)))
+    async with leader(bus) as world:
         await world.pool("alpha", lambda _: BROKEN)
         await world.submit("a-1", project="small")
         await world.result("a-1", project="small")
-        (done,) = (await ask(world, "replay", asked, AllHandled, "small")).handled
+        (done,) = await replay(world, "a-1", project="small")
         assert done.failure is not None
         assert (done.failure.kind, done.failure.retry_after) == (FailureKind.QUEUE_FULL, 1.0)
         assert (await page(world, "small")).letters[0].replayable
+
+
+async def test_a_page_reads_no_more_than_its_bound_however_little_it_finds() -> None:
+    bus = MemoryBroker().bus(inbox_prefix="_INBOX_demo")
+    await bus.ensure(declared(config(**OVER)))
+    async with leader(bus) as world:
+        for number in range(MAX_READ + 5):
+            other = DeadLetter(
+                project="demo", job=f"a-{number}", reason="exhausted", detail="", fingerprint="theirs", at=1.0
+            )
+            await bus.append(subjects.dead("demo", f"a-{number}"), encode(other))
+        first = await page(world, fingerprint="ours")
+        assert (first.letters, first.more) == ((), True)
+        rest = await page(world, fingerprint="ours", after=first.after, until=first.last)
+        assert (rest.letters, rest.more) == ((), False)
+        assert first.last == MAX_READ + 5
 
 
 async def test_many_are_handled_by_one_question_and_what_is_missing_is_told(demo: World) -> None:
