@@ -25,11 +25,14 @@ _BINARY = "nats-server"
 _PR_SET_PDEATHSIG = 1
 _LOOK = 0.01
 _ANY_PORT = -1
+_LAME_DUCK_GRACE = "1s"
 GIB = 1024 * 1024 * 1024
 
 
-SERVICES, PROJECTS = "SERVICES", "PROJECTS"
-"""The broker's accounts."""
+SERVICES = "SERVICES"
+"""The services' account, which has the streams."""
+PROJECT = "PROJECT_"
+"""What the accounts of projects begin with; each has its own."""
 
 
 class BrokerError(Exception):
@@ -39,9 +42,10 @@ class BrokerError(Exception):
 class BrokerUser(BaseModel):
     """A login and what it may name; ``None`` allows everything.
 
-    ``account``: ``projects`` keeps a producer apart from the services. The broker sends the acknowledgement of a
-    submission to whatever reply subject its sender names, whatever the sender may publish to; within one account it
-    would land in the services' own streams.
+    ``account``: ``projects`` keeps a producer, whose name is its project, apart from the services and from every other
+    project, in an account of its own. The broker sends the acknowledgement of a submission to whatever reply subject
+    its sender names, whatever the sender may publish to; within one account it would land in the services' own streams,
+    or in another producer's inbox.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,8 +57,23 @@ class BrokerUser(BaseModel):
     account: Literal["services", "projects"] = "services"
 
 
+class ClusterNode(BaseModel):
+    """A server's place among several that hold copies of each other's streams."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    """Its own; the others know it by that, also after a restart."""
+    cluster: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] = "penstock"
+    """The same for all."""
+    port: Annotated[int, Field(gt=0, le=65_535)]
+    """Where the others reach it; chosen beforehand, since all must know it."""
+    routes: Annotated[tuple[str, ...], Field(min_length=2)]
+    """``host:port`` of every node; itself may be among them. Their number tells a new cluster its size."""
+
+
 class BrokerConfig(BaseModel):
-    """One server without a cluster. Ports of 0 are chosen by the server; sizes are bytes."""
+    """One server, alone unless ``node`` says otherwise. Ports of 0 are chosen by the server; sizes are bytes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,6 +83,8 @@ class BrokerConfig(BaseModel):
     """HTTP monitoring, off by default."""
     sync: Literal["default", "always"] = "always"
     """``default`` writes to the disk every two minutes: a crash of the server loses nothing, a power cut everything."""
+    node: ClusterNode | None = None
+    """Its place in a cluster."""
     users: tuple[BrokerUser, ...] = ()
     """Without any, everybody may do everything."""
     tls_cert: Path | None = None
@@ -114,7 +135,7 @@ def _rendered(config: BrokerConfig, directory: Path) -> dict[str, Any]:
     if config.sync == "always":
         jetstream["sync_interval"] = "always"
     rendered: dict[str, Any] = {
-        "server_name": "penstock",
+        "server_name": config.node.name if config.node else "penstock",
         "host": config.host,
         "port": config.port or _ANY_PORT,
         "ports_file_dir": str(directory),
@@ -128,37 +149,47 @@ def _rendered(config: BrokerConfig, directory: Path) -> dict[str, Any]:
         rendered["http"] = f"{config.host}:{config.monitor_port or _ANY_PORT}"
     if config.tls_cert is not None:
         rendered["tls"] = {"cert_file": str(config.tls_cert), "key_file": str(config.tls_key)}
+    if config.node is not None:
+        rendered |= _membership(config.node, config.host)
     return rendered | access(config.users)
+
+
+def _membership(node: ClusterNode, host: str) -> dict[str, Any]:
+    return {
+        "cluster": {
+            "name": node.cluster,
+            "listen": f"{host}:{node.port}",
+            "routes": [f"nats-route://{route}" for route in node.routes],
+        },
+        # Clients that are told to go have moved within this; the server's own default is ten seconds.
+        "lame_duck_grace_period": _LAME_DUCK_GRACE,
+    }
 
 
 def access(users: Sequence[BrokerUser]) -> dict[str, Any]:
     """Who may connect, as the server's configuration has it.
 
-    With producers among the users there are two accounts: the services' with the streams, and the projects', which
-    reaches the services only through the ways in, and hears of them only ``live``.
+    With producers among the users the services have an account with the streams, and each project one of its own, which
+    reaches the services only through its ways in, and hears of them only its ``live``.
     """
-    producers = [_user(user) for user in users if user.account == "projects"]
+    producers = [user for user in users if user.account == "projects"]
     services = [_user(user) for user in users if user.account == "services"]
     if not producers:
         return {"authorization": {"users": services}} if services else {}
     ways = [f"{subjects.PUBLIC}.{way}.>" for way in subjects.WAYS_IN]
-    live = f"{subjects.PUBLIC}.live.>"
-    return {
-        "accounts": {
-            SERVICES: {
-                "jetstream": "enabled",
-                "users": services,
-                "exports": [*({"service": way} for way in ways), {"stream": live}],
-            },
-            PROJECTS: {
-                "users": producers,
-                "imports": [
-                    *({"service": {"account": SERVICES, "subject": way}} for way in ways),
-                    {"stream": {"account": SERVICES, "subject": live}},
-                ],
-            },
-        }
-    }
+    exports = [*({"service": way} for way in ways), {"stream": f"{subjects.PUBLIC}.live.>"}]
+    made: dict[str, Any] = {SERVICES: {"jetstream": "enabled", "users": services, "exports": exports}}
+    made |= {f"{PROJECT}{user.name}": {"users": [_user(user)], "imports": _imports(user.name)} for user in producers}
+    return {"accounts": made}
+
+
+def _imports(project: str) -> list[dict[str, Any]]:
+    ways = [f"{subjects.PUBLIC}.{way}.{project}.>" for way in subjects.WAYS_IN]
+    live = f"{subjects.PUBLIC}.live.{project}.>"
+    return [
+        *({"service": {"account": SERVICES, "subject": way}} for way in ways),
+        {"stream": {"account": SERVICES, "subject": live}},
+    ]
 
 
 def _user(user: BrokerUser) -> dict[str, Any]:
@@ -258,6 +289,19 @@ class Broker:
     def thaw(self) -> None:
         """Let it go on (SIGCONT)."""
         os.kill(self.pid, signal.SIGCONT)
+
+    async def retire(self, *, within: float = 45.0) -> None:
+        """Let it hand over what it leads, send its clients away and end (lame duck mode: SIGUSR2).
+
+        It then closes one client a second. Raises BrokerError if it is still there when the time is up.
+        """
+        process = self._process
+        if process is None:
+            return
+        process.send_signal(signal.SIGUSR2)
+        if not await _ended(process, within):
+            raise BrokerError(f"the server {process.pid} has not retired within {within} s{self._log_end()}")
+        self._gone()
 
     def _gone(self) -> None:
         if self._process is not None:

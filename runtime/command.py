@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 from runtime.bus.port import OutcomeUnknown, Refused, Unreachable
 from runtime.config import ConfigError, load
+from runtime.crash import VARIABLE, NoSuchPoint, crash_at
 from runtime.service import run
 from runtime.settings import Config
+from runtime.telemetry import Telemetry
 
-__all__ = ["BAD_CONFIG", "NO_BROKER", "Unusable", "main", "parser", "shown"]
+__all__ = ["BAD_CONFIG", "NO_BROKER", "Unusable", "crash_points", "main", "parser", "shown"]
 
 BAD_CONFIG = 78
 """Exit status for a configuration that cannot be used (``EX_CONFIG`` of sysexits)."""
@@ -31,7 +34,7 @@ def parser(process: str, description: str) -> argparse.ArgumentParser:
     """A parser with the shared options; a process adds its own."""
     made = argparse.ArgumentParser(prog=f"python -m {process}", description=description)
     made.add_argument("--config", type=Path, required=True, metavar="FILE", help="the YAML configuration")
-    made.add_argument("--nats", metavar="URL", help="address of the broker, in place of the configuration's")
+    made.add_argument("--nats", metavar="URL", help="address of the broker, or of each node")
     made.add_argument("--health-host", default="127.0.0.1", metavar="HOST", help="where health and metrics listen")
     made.add_argument("--health-port", type=int, default=0, metavar="N", help="their port; 0 takes any that is free")
     made.add_argument("--name", metavar="ID", help="this process's name among its kind")
@@ -71,7 +74,19 @@ def main(
         return NO_BROKER
 
 
+def crash_points(telemetry: Telemetry, process: str) -> None:
+    """Let the process die where the environment asks for it. Raises Unusable when that is no point of it."""
+    try:
+        crash_at(telemetry, process, os.environ.get(VARIABLE))  # noqa: TID251 - for faults alone, no configuration
+    except NoSuchPoint as error:
+        raise Unusable(str(error)) from error
+
+
 def shown(url: str) -> str:
-    """An address without the user and password it may hold."""
+    """An address, or several, without the users and passwords they may hold."""
+    return ",".join(_bare(one.strip()) for one in url.split(","))
+
+
+def _bare(url: str) -> str:
     scheme, found, rest = url.rpartition("://")
     return f"{scheme}{found}{rest.rpartition('@')[2]}"

@@ -9,6 +9,7 @@ from job_contracts.codec import ContractError, Wire, decode, encode
 from job_contracts.desk import AskBlob, AskChunks, AskJobs, Chunks, Hello, Refusal, Results, Statuses
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import JobStatus
+from job_contracts.results import Result
 from job_contracts.stream import Chunk
 from runtime.bus.port import BusError, NotFound
 from runtime.telemetry import WARNING
@@ -149,7 +150,11 @@ class Desk:
 
     async def _blob(self, project: str, data: bytes) -> bytes:
         asked = decode(AskBlob, data)
-        subject = subjects.result_blob(project, subjects.check_job_id(asked.job), asked.index)
+        record = await self._record(project, subjects.check_job_id(asked.job))
+        ref = decode(Result, record).blob if record is not None else None
+        if ref is None:
+            raise NotFound(f"{asked.job} has no large result")
+        subject = subjects.result_blob(project, asked.job, asked.index, ref.sha256)
         return (await self._bus.get_direct(subjects.BLOB, subject)).data
 
 

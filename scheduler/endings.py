@@ -90,6 +90,7 @@ class Endings:
                 self._telemetry.emit("ending.retried", INFO, job_id=finish.job, error=type(error).__name__)
                 await asyncio.sleep(pause)
             else:
+                self._telemetry.emit("ending.stored", job_id=finish.job)
                 return
 
     async def _acknowledge(self, finish: Finish, subject: str) -> None:
@@ -134,6 +135,7 @@ class Endings:
                 self._telemetry.emit("letter.failed", ERROR, job_id=finish.job, error=type(error).__name__)
                 return
             else:
+                self._telemetry.emit("letter.stored", job_id=finish.job)
                 return
 
 

@@ -199,6 +199,7 @@ class Pool(Duty):
             self._books.enter(delivery, None)
             return
         self._in_hand[attempt.id] = attempt
+        self.telemetry.emit("attempt.fetched", attempt=attempt.id)
         if self._endpoint.clock.monotonic() - self._aborted.get(attempt.id, -inf) < ABORTED_FOR:
             attempt.interrupt(FailureKind.CANCELLED)
         elif self.stopping.is_set():
@@ -239,6 +240,7 @@ class Pool(Duty):
         return Failure(kind=FailureKind.HANDED_BACK, message="the job's body could not be fetched from the broker")
 
     async def _report(self, delivery: Delivery, assignment: Assignment, ending: Ending, job: Job | Failure) -> None:
+        self.telemetry.emit("attempt.made", attempt=assignment.attempt_id)
         tags, replay_of = ({}, None) if isinstance(job, Failure) else (job.tags, job.replay_of)
         if ending.decoded is not None:
             stored = await self._reporter.result(

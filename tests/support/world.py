@@ -138,7 +138,7 @@ class Pool:
             route=order.route,
             token=order.token,
             body_hash=order.body_hash,
-            nonce=order.attempt_id,
+            nonce=f"{order.attempt_id}@{self.worker}",
             answer=Answer(parts=(TextPart(text=text),)),
             finish_reason=FinishReason.STOP,
             usage=record.usage,
