@@ -27,6 +27,7 @@ INSTRUMENTS = (
     count("terms", "term.began", "Terms begun"),
     count("unreadable_messages", "intake.unreadable", "Submissions set aside as unreadable"),
     count("dead_letters", "letter.kept", "Jobs and messages set aside", "reason"),
+    count("dead_letters_failed", "letter.failed", "Jobs that ended without the letter they should have"),
     count("dead_letters_replayed", "letter.replayed", "Dead letters submitted again", "reason"),
     count("dead_letters_discarded", "letter.discarded", "Dead letters let go", "reason"),
     level("job_queue_depth", "queue.counted", "Jobs waiting", "lane", "pool", value="value"),

@@ -216,6 +216,20 @@ async def _nothing_in(world: World, stream: str) -> bool:
     return await world.messages(stream) == 0
 
 
+async def test_a_stream_that_refuses_letters_costs_no_job_its_end() -> None:
+    bus = MemoryBroker().bus(inbox_prefix="_INBOX_demo")
+    assets = declared(config(**OVER))
+    for asset in assets:
+        if asset["config"].get("name") == subjects.DEAD:
+            del asset["config"]["allow_rollup_hdrs"]
+    await bus.ensure(assets)
+    async with leader(bus) as world:
+        await world.pool("alpha", lambda _: BROKEN)
+        await world.submit("a-1")
+        assert (await world.result("a-1")).state is JobState.FAILED
+        assert len(world.events["letter.failed"]) == 1
+
+
 # -- replay
 
 
