@@ -1,0 +1,132 @@
+"""Leaders that die between a job's letter and its result, and between the steps of a replay; on both buses."""
+
+# ruff: noqa: F811 - fixtures are imported by name and asked for by the same
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from job_contracts import subjects
+from job_contracts.jobs import JobState
+from runtime.bus.port import Bus, NotFound
+from tests.support.eventually import eventually
+from tests.support.letters import (
+    BROKEN,
+    Cutting,
+    given_up,
+    leader,
+    letter_bus,  # noqa: F401  # a fixture
+    letter_of,
+    no_letters,
+    page,
+    replay,
+    some_letters,
+    stored,
+)
+
+
+@pytest.fixture
+def bus(letter_bus: Bus) -> Bus:
+    return letter_bus
+
+
+async def test_a_leader_that_dies_between_letter_and_result_leaves_one_of_each(bus: Bus) -> None:
+    cutting = Cutting(bus)
+    cutting.cut = lambda subject, _: subject.startswith(f"{subjects.PREFIX}.res.")
+    async with leader(cutting, "s1") as first:
+        pool = await first.pool("alpha", lambda _: BROKEN)
+        pool.bus = bus
+        await first.submit("a-1")
+        await eventually(lambda: some_letters(bus, "demo"))
+        with pytest.raises(NotFound):
+            await bus.last(subjects.RES, subjects.result("demo", "a-1"))
+        before = await bus.last(subjects.DEAD, subjects.dead("demo", "a-1"))
+    async with leader(bus, "s2") as second:
+        assert (await second.result("a-1", within=15.0)).state is JobState.FAILED
+        await second.settled()
+        assert (await bus.last(subjects.DEAD, subjects.dead("demo", "a-1"))).seq == before.seq
+        assert len((await page(second)).letters) == 1
+
+
+async def test_a_late_answer_between_letter_and_result_counts_and_takes_the_letter_away(bus: Bus) -> None:
+    cutting = Cutting(bus)
+    cutting.cut = lambda subject, _: subject.startswith(f"{subjects.PREFIX}.res.")
+    async with leader(cutting) as world:
+        pool = await world.pool("alpha", lambda _: BROKEN)
+        pool.bus = bus
+        await world.submit("a-1")
+        await eventually(lambda: some_letters(bus, "demo"))
+        assert await pool.succeed(pool.seen[0], "after all")
+        cutting.cut = lambda _subject, _headers: False
+        await eventually(lambda: no_letters(bus), within=8.0, says="the letter of an answered job stays")
+
+
+async def test_a_late_answer_is_found_when_the_letter_is_replayed(bus: Bus) -> None:
+    cutting = Cutting(bus)
+    cutting.cut = lambda subject, _: subject.startswith(f"{subjects.PREFIX}.res.")
+    async with leader(cutting) as world:
+        pool = await world.pool("alpha", lambda _: BROKEN)
+        pool.bus = bus
+        await world.submit("a-1")
+        await eventually(lambda: some_letters(bus, "demo"))
+        assert await pool.succeed(pool.seen[0], "after all")
+        (done,) = await replay(world, "a-1")
+        assert (done.done, done.became) == ("already", "a-1")
+        assert await stored(bus) == {}
+        assert len(pool.seen) == 1
+
+
+async def test_a_replay_that_stopped_before_its_submission_is_finished_as_it_was_begun(bus: Bus) -> None:
+    cutting = Cutting(bus)
+    async with leader(cutting, "s1") as first:
+        (await first.pool("alpha", lambda _: BROKEN)).bus = bus
+        await given_up(first)
+        cutting.cut = lambda subject, _: subject.startswith(f"{subjects.PUBLIC}.submit.")
+        (stopped,) = await replay(first, "a-1", route="other")
+        assert stopped.done == "refused"
+        marked = await letter_of(first, "a-1")
+        assert marked is not None
+        assert marked.replay is not None
+        assert (marked.state, marked.replay.route) == ("open", "other")
+    async with leader(bus, "s2") as second:
+        beta = await second.pool("beta")
+        (done,) = await replay(second, "a-1", route="fast")
+        assert (done.done, done.became) == ("replayed", marked.replay.job)
+        assert (await second.result(str(done.became))).route == "other"
+        assert len(beta.seen) == 1
+
+
+async def test_a_replay_that_stopped_after_its_submission_does_not_run_again(bus: Bus) -> None:
+    cutting = Cutting(bus)
+    async with leader(cutting, "s1") as first:
+        pool = await first.pool("alpha", lambda _: BROKEN)
+        pool.bus = bus
+        await given_up(first)
+        pool.answering = lambda _: "once"
+        replays = subjects.replay_job_id("a-1", "token-a-1")
+        writes: list[str] = []
+
+        def second_write_of_the_letter(subject: str, _: Mapping[str, str]) -> bool:
+            if subject == subjects.dead("demo", "a-1"):
+                writes.append(subject)
+            return len(writes) > 1
+
+        cutting.cut = second_write_of_the_letter
+        (stopped,) = await replay(first, "a-1")
+        assert stopped.done == "refused"
+        cutting.cut = lambda _subject, _headers: False
+        assert (await first.result(replays)).state is JobState.SUCCEEDED
+        await first.settled()
+        marked = await letter_of(first, "a-1")
+        assert marked is not None
+        assert marked.state == "open"
+    async with leader(bus, "s2") as second:
+        again = await second.pool("alpha")
+        (done,) = await replay(second, "a-1")
+        assert (done.done, done.became) == ("replayed", replays)
+        assert (await letter_of(second, "a-1") or marked).state == "replayed"
+        await second.settled()
+        assert not again.seen
+    assert len(pool.seen) == 2
