@@ -4,16 +4,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 
 from job_contracts import subjects
 from job_contracts.jobs import JobState
+from producer_sdk import Producer
+from runtime.broker import Broker
 from runtime.bus.port import Bus, NotFound
+from runtime.connection import declared
 from tests.support.eventually import eventually
 from tests.support.letters import (
     BROKEN,
+    OVER,
     Cutting,
     given_up,
     leader,
@@ -25,6 +31,7 @@ from tests.support.letters import (
     some_letters,
     stored,
 )
+from tests.support.world import config
 
 
 @pytest.fixture
@@ -130,3 +137,31 @@ async def test_a_replay_that_stopped_after_its_submission_does_not_run_again(bus
         await second.settled()
         assert not again.seen
     assert len(pool.seen) == 2
+
+
+async def test_a_replay_of_many_that_is_interrupted_is_finished_by_the_same_call_and_nothing_runs_twice(
+    own_broker: Broker, open_bus: Callable[..., Any]
+) -> None:
+    bus = await open_bus(own_broker.url, inbox_prefix="_INBOX_demo")
+    await bus.ensure(declared(config(**OVER)))
+    async with leader(bus) as world, Producer(own_broker.url, project="demo") as producer:
+        pool = await world.pool("alpha", lambda _: BROKEN)
+        jobs = [f"a-{number}" for number in range(120)]
+        for job in jobs:
+            await world.submit(job)
+        for job in jobs:
+            await world.result(job)
+        pool.answering = lambda _: "done"
+        pool.seen.clear()
+        begun = asyncio.Event()
+        first = asyncio.create_task(producer.dead.replay_all(progress=lambda _: begun.set()))
+        await asyncio.wait_for(begun.wait(), 10)
+        first.cancel()
+        tally = await producer.dead.replay_all(rate=None)
+        assert (tally.failed, [*await producer.dead.groups()]) == (0, [])
+        replayed = [str(letter.replayed_as) async for letter in producer.dead.list(state="replayed")]
+        assert len(set(replayed)) == len(jobs)
+        assert tally.done < len(jobs), "the interrupted call had done its part"
+        for job in replayed:
+            assert (await world.result(job)).state is JobState.SUCCEEDED
+        assert sorted(order.job_id for order in pool.seen) == sorted(replayed)
