@@ -25,6 +25,7 @@ _BINARY = "nats-server"
 _PR_SET_PDEATHSIG = 1
 _LOOK = 0.01
 _ANY_PORT = -1
+_LAME_DUCK_GRACE = "1s"
 GIB = 1024 * 1024 * 1024
 
 
@@ -53,8 +54,23 @@ class BrokerUser(BaseModel):
     account: Literal["services", "projects"] = "services"
 
 
+class ClusterNode(BaseModel):
+    """A server's place among several that hold copies of each other's streams."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    """Its own; the others know it by that, also after a restart."""
+    cluster: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] = "penstock"
+    """The same for all."""
+    port: Annotated[int, Field(gt=0, le=65_535)]
+    """Where the others reach it; chosen beforehand, since all must know it."""
+    routes: Annotated[tuple[str, ...], Field(min_length=2)]
+    """``host:port`` of every node; itself may be among them. Their number tells a new cluster its size."""
+
+
 class BrokerConfig(BaseModel):
-    """One server without a cluster. Ports of 0 are chosen by the server; sizes are bytes."""
+    """One server, alone unless ``node`` says otherwise. Ports of 0 are chosen by the server; sizes are bytes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,6 +80,8 @@ class BrokerConfig(BaseModel):
     """HTTP monitoring, off by default."""
     sync: Literal["default", "always"] = "always"
     """``default`` writes to the disk every two minutes: a crash of the server loses nothing, a power cut everything."""
+    node: ClusterNode | None = None
+    """Its place in a cluster."""
     users: tuple[BrokerUser, ...] = ()
     """Without any, everybody may do everything."""
     tls_cert: Path | None = None
@@ -114,7 +132,7 @@ def _rendered(config: BrokerConfig, directory: Path) -> dict[str, Any]:
     if config.sync == "always":
         jetstream["sync_interval"] = "always"
     rendered: dict[str, Any] = {
-        "server_name": "penstock",
+        "server_name": config.node.name if config.node else "penstock",
         "host": config.host,
         "port": config.port or _ANY_PORT,
         "ports_file_dir": str(directory),
@@ -128,7 +146,21 @@ def _rendered(config: BrokerConfig, directory: Path) -> dict[str, Any]:
         rendered["http"] = f"{config.host}:{config.monitor_port or _ANY_PORT}"
     if config.tls_cert is not None:
         rendered["tls"] = {"cert_file": str(config.tls_cert), "key_file": str(config.tls_key)}
+    if config.node is not None:
+        rendered |= _membership(config.node, config.host)
     return rendered | access(config.users)
+
+
+def _membership(node: ClusterNode, host: str) -> dict[str, Any]:
+    return {
+        "cluster": {
+            "name": node.cluster,
+            "listen": f"{host}:{node.port}",
+            "routes": [f"nats-route://{route}" for route in node.routes],
+        },
+        # Clients that are told to go have moved within this; the server's own default is ten seconds.
+        "lame_duck_grace_period": _LAME_DUCK_GRACE,
+    }
 
 
 def access(users: Sequence[BrokerUser]) -> dict[str, Any]:
@@ -258,6 +290,19 @@ class Broker:
     def thaw(self) -> None:
         """Let it go on (SIGCONT)."""
         os.kill(self.pid, signal.SIGCONT)
+
+    async def retire(self, *, within: float = 45.0) -> None:
+        """Let it hand over what it leads, send its clients away and end (lame duck mode: SIGUSR2).
+
+        It then closes one client a second. Raises BrokerError if it is still there when the time is up.
+        """
+        process = self._process
+        if process is None:
+            return
+        process.send_signal(signal.SIGUSR2)
+        if not await _ended(process, within):
+            raise BrokerError(f"the server {process.pid} has not retired within {within} s{self._log_end()}")
+        self._gone()
 
     def _gone(self) -> None:
         if self._process is not None:
