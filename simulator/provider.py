@@ -305,7 +305,7 @@ class Provider:
         fault = "" if call.fault is None else call.fault.kind
         self._journal.write(
             Line(
-                call.stamp.created,
+                self._clock.wall() - seconds,
                 seconds,
                 self.settings.name,
                 call.key,

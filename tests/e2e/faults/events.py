@@ -35,7 +35,7 @@ class Frozen(BaseModel):
 
 
 class LimitTold(Frozen):
-    """A limit on requests as the configuration says it: ``amount`` in any ``window`` seconds, and how it may be used."""
+    """A limit on requests as the configuration says it: ``amount`` in any ``window`` seconds."""
 
     provider: str
     amount: float

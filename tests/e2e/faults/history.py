@@ -64,7 +64,7 @@ def _figures(book: Book, found: list[Violation]) -> dict[str, int]:
     broken = defaultdict(set)
     for violation in found:
         broken[violation.rule].add(violation.about)
-    states = defaultdict(int)
+    states: dict[str, int] = defaultdict(int)
     for result in book.results.values():
         states[result.state.value] += 1
     return {
@@ -250,7 +250,8 @@ def accounts(book: Book) -> Iterator[Violation]:
         for fact in facts:
             if attempt not in called and fact.usage.total and fact.failure is not FailureKind.WORKER_LOST:
                 yield Violation("I7 fact", attempt, f"{fact.usage.total} tokens of a call that no provider knows")
-    counted, tokens = defaultdict(int), defaultdict(int)
+    counted: dict[str, int] = defaultdict(int)
+    tokens: dict[str, int] = defaultdict(int)
     for call in book.calls:
         counted[call.provider] += 1
         tokens[call.provider] += call.input_tokens + call.output_tokens
@@ -268,7 +269,9 @@ def _accounted(book: Book, flight: Flight) -> Iterator[Violation]:
         return
     facts = book.facts.get(call.attempt, [])
     if not facts:
-        yield Violation("I7 unaccounted", call.attempt, f"{call.provider} billed a call ({call.outcome}) without a fact")
+        yield Violation(
+            "I7 unaccounted", call.attempt, f"{call.provider} billed a call ({call.outcome}) without a fact"
+        )
     elif call.outcome == "ok" and not any(
         (fact.usage.input, fact.usage.output) == (call.input_tokens, call.output_tokens) for fact in facts
     ):
@@ -283,7 +286,7 @@ def _accounted(book: Book, flight: Flight) -> Iterator[Violation]:
 
 
 def _extras(book: Book) -> Iterator[tuple[tuple[str, str], list[Flight]]]:
-    """For each job, the calls that followed one which the provider had not spoiled: with that one, what made them so."""
+    """For each job that has more than one call its provider did not spoil: all of these but the last."""
     for job, flights in book.flights.items():
         whole = [flight for flight in flights if not flight.spoiled]
         if len(whole) > 1:
@@ -300,7 +303,7 @@ def in_flight(book: Book, strike: Strike) -> int:
 
 
 def extra(book: Book) -> Iterator[Violation]:
-    """Each call beyond a job's first follows one that a fault hit; together they are at most what was in flight then."""
+    """Each call beyond a job's first follows one that a fault hit; they are at most what was in flight then."""
     total = 0
     for (project, job), wasted in _extras(book):
         total += len(wasted)
