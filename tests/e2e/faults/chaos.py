@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from tests.e2e.faults import chaos_plan as plan
+from tests.e2e.faults import report
 from tests.e2e.faults.chaos_run import Settings, run
 from tests.e2e.faults.events import read
 from tests.e2e.faults.history import judged
@@ -47,10 +48,12 @@ def main() -> int:
     began = time.monotonic()
     book = book_of(read(path))
     verdict = judged(book)
-    for name, figure in verdict.figures.items():
-        print(f"{name:24}{figure:>10}")
+    print(report.summary(book, verdict))
     for violation in verdict.violations[:SHOWN]:
         print(violation)
+    if options.report is not None:
+        report.write(options.report, book, verdict)
+        print(f"the report: {options.report}")
     print(f"judged in {time.monotonic() - began:.1f} s: {path}")
     return 0 if verdict.good else 1
 

@@ -70,13 +70,13 @@ class Pace:
     """How close together the faults of a run are, in seconds. ``long_stop`` is that of a leader, one time in three."""
 
     first: float = 6.0
-    gap: tuple[float, float] = (7.0, 14.0)
+    gap: tuple[float, float] = (10.0, 18.0)
     stop: tuple[float, float] = (3.0, 14.0)
     long_stop: float = 30.0
     down: tuple[float, float] = (1.0, 5.0)
 
 
-QUICK = Pace(first=3.0, gap=(3.0, 4.5), stop=(2.0, 5.0), long_stop=5.0, down=(0.5, 1.5))
+QUICK = Pace(first=3.0, gap=(4.0, 5.5), stop=(2.0, 5.0), long_stop=5.0, down=(0.5, 1.5))
 
 
 def blows(seed: int, seconds: float, pace: Pace) -> tuple[Blow, ...]:

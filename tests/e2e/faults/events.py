@@ -231,11 +231,11 @@ _READER: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 class EventLog:
-    """Appends events to a file, each at once, so that a run that dies can still be judged."""
+    """Writes events to a new file, each at once, so that a run that dies can still be judged."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._file = path.open("x", encoding="utf-8", buffering=1)
 
     def write(self, event: Event) -> None:
         self._file.write(event.model_dump_json(exclude_defaults=False) + "\n")

@@ -22,20 +22,21 @@ WINDOW, SKEW, BURST = 10.0, 3.0, 0.1
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A provider: its dialect and model, the calls it takes in ``WINDOW`` seconds, and at once."""
+    """A provider: its dialect and model, tokens a second, the calls it takes in ``WINDOW`` seconds, and at once."""
 
     dialect: str
     model: str
+    pace: float
     calls: int | None = None
     tokens: int | None = None
     at_once: int | None = None
 
 
 PLACES: Mapping[str, Place] = {
-    "alpha": Place("openai", "gpt-4.1-mini", calls=150),
-    "beta": Place("anthropic", "claude-haiku-4-5", calls=150, at_once=24),
-    "gamma": Place("gemini", "gemini-2.5-flash", tokens=40_000),
-    "delta": Place("openai", "gpt-4.1-mini"),
+    "alpha": Place("openai", "gpt-4.1-mini", 200.0, calls=150),
+    "beta": Place("anthropic", "claude-haiku-4-5", 100.0, calls=150, at_once=24),
+    "gamma": Place("gemini", "gemini-2.5-flash", 60.0, tokens=40_000),
+    "delta": Place("openai", "gpt-4.1-mini", 20.0),
 }
 ROUTES: Mapping[str, tuple[str, ...]] = {
     "fast": ("alpha", "beta", "delta"),
@@ -66,7 +67,7 @@ def _simulated(name: str, place: Place) -> dict[str, Any]:
     return {
         "name": name,
         "dialect": place.dialect,
-        "pace": {"latency": 0.03, "ttft": 0.06, "tokens_per_second": 200.0, "jitter": 0.5},
+        "pace": {"latency": 0.03, "ttft": 0.06, "tokens_per_second": place.pace, "jitter": 0.5},
         "limits": {"period": WINDOW, "window": "sliding", **{key: value for key, value in told.items() if value}},
     }
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 from job_contracts import subjects
 from job_contracts.codec import decode
-from job_contracts.failures import FailureKind
 from job_contracts.jobs import JobState
 from job_contracts.results import Result
 from tests.e2e.faults import events as log
@@ -75,7 +74,7 @@ def _figures(book: Book, found: list[Violation]) -> dict[str, int]:
         "lost": len(broken["I1 lost"]),
         "duplicated": len(broken["I1 twice"]),
         "calls": len(book.calls),
-        "extra calls": sum(len(extra) for _, extra in _extras(book)),
+        "extra calls": sum(len(extra) for _, extra in extras(book)),
         "in flight at faults": sum(in_flight(book, strike) for strike in book.strikes),
         "facts": sum(map(len, book.facts.values())),
         "faults": len(book.strikes),
@@ -241,14 +240,17 @@ def times(book: Book) -> Iterator[Violation]:
 
 
 def accounts(book: Book) -> Iterator[Violation]:
-    """Every call has a fact with what was billed, or an estimate where a fault took its worker; no fact is invented."""
+    """Every call has a fact with what was billed, or an estimate where a fault took its worker; no fact is invented.
+
+    An estimate of a call that no provider knows is none: an attempt may be cut off before its request is out.
+    """
     for flights in book.flights.values():
         for flight in flights:
             yield from _accounted(book, flight)
     called = {call.attempt for call in book.calls}
     for attempt, facts in book.facts.items():
         for fact in facts:
-            if attempt not in called and fact.usage.total and fact.failure is not FailureKind.WORKER_LOST:
+            if attempt not in called and fact.usage.total and fact.usage.reported:
                 yield Violation("I7 fact", attempt, f"{fact.usage.total} tokens of a call that no provider knows")
     counted: dict[str, int] = defaultdict(int)
     tokens: dict[str, int] = defaultdict(int)
@@ -285,7 +287,7 @@ def _accounted(book: Book, flight: Flight) -> Iterator[Violation]:
 # -- calls beyond one a job
 
 
-def _extras(book: Book) -> Iterator[tuple[tuple[str, str], list[Flight]]]:
+def extras(book: Book) -> Iterator[tuple[tuple[str, str], list[Flight]]]:
     """For each job that has more than one call its provider did not spoil: all of these but the last."""
     for job, flights in book.flights.items():
         whole = [flight for flight in flights if not flight.spoiled]
@@ -305,7 +307,7 @@ def in_flight(book: Book, strike: Strike) -> int:
 def extra(book: Book) -> Iterator[Violation]:
     """Each call beyond a job's first follows one that a fault hit; they are at most what was in flight then."""
     total = 0
-    for (project, job), wasted in _extras(book):
+    for (project, job), wasted in extras(book):
         total += len(wasted)
         for flight in wasted:
             if not any(flight.under(strike, SLACK) for strike in book.strikes):
