@@ -41,6 +41,7 @@ H_TRACE = "traceparent"
 
 _TOKEN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 _JOB = re.compile(r"[A-Za-z0-9_]{1,32}-[A-Za-z0-9_]{1,32}")
+_RANDOM_JOB = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}")
 KEYED_STEM = "key"
 
 
@@ -73,6 +74,13 @@ def keyed_job_id(idempotency_key: str) -> str:
         message = "the idempotency key is not text that can be written as UTF-8"
         raise ContractError(message, field="idempotency_key", remedy="choose a key without lone surrogates") from error
     return f"{KEYED_STEM}-{sha256(key).hexdigest()[:32]}"
+
+
+def names_one_submission(job_id: str) -> bool:
+    """Whether an id has the random form, 16 hexadecimal digits on either side: it is submitted again only with the very
+    same bytes, within seconds. Any other id may come again at any time, like an idempotency key.
+    """
+    return _RANDOM_JOB.fullmatch(job_id) is not None
 
 
 def _job_tokens(job_id: str) -> str:
@@ -179,6 +187,11 @@ def unreadable(stream: str, seq: int) -> str:
 def barrier(stream: str, shard: int) -> str:
     """A mark a leader writes before it believes that something is absent from ``stream``."""
     return f"{PREFIX}.{stream.lower()}_barrier.{shard}"
+
+
+def handed_over(shard: int) -> str:
+    """A hint to those who stand by that the lease is free (core message, empty); the record itself decides."""
+    return f"{PREFIX}.handed_over.{shard}"
 
 
 def heartbeat(pool: str, worker: str) -> str:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
-from runtime.bus.port import Refused, Unreachable
+from runtime.bus.port import OutcomeUnknown, Refused, Unreachable
 from runtime.config import ConfigError, load
 from runtime.service import run
 from runtime.settings import Config
@@ -66,7 +66,7 @@ def main(
     except Refused as error:
         sys.stderr.write(f"the broker at {shown(config.nats.url)} refuses what this needs: {error}\n")
         return BAD_CONFIG
-    except Unreachable as error:
+    except (Unreachable, OutcomeUnknown) as error:
         sys.stderr.write(f"the broker at {shown(config.nats.url)} cannot be reached: {error}\n")
         return NO_BROKER
 

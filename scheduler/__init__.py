@@ -1,10 +1,11 @@
 """Who runs what, where and when: one fenced leader per shard decides from an index in memory what each pool does next.
 
-``service`` waits for the lease and leads again and again · ``leadership`` the lease and its fence · ``leading`` one
-period of it · ``term`` what its rooms share · ``intake`` submissions become facts · ``submissions`` those that are
-known · ``bodies`` job bodies at hand · ``dispatcher`` decisions become fenced batches · ``assignments`` what a worker
-is sent · ``endings`` the terminal records the leader writes · ``settling`` results become facts, finished submissions
-go · ``outcomes`` failed attempts and cancels become facts · ``lifeline`` heartbeats, lost attempts, aborts ·
-``recovery`` the state at the start of a term · ``reconciler`` what a lost message left · ``desk`` producers'
-questions · ``background`` small errands · ``instruments`` what is measured · ``policy`` PURE: all decisions.
+``service`` waits for the lease and leads again and again · ``leadership`` the lease and its fence · ``silence`` when
+a leader may be succeeded · ``standby`` reads along while another one leads · ``leading`` one period of it · ``term``
+what its rooms share · ``intake`` submissions become facts · ``submissions`` those that are known · ``bodies`` job
+bodies at hand · ``dispatcher`` decisions become fenced batches · ``assignments`` what a worker is sent · ``endings``
+the terminal records the leader writes · ``settling`` results become facts, finished submissions go · ``outcomes``
+failed attempts and cancels become facts · ``lifeline`` heartbeats, lost attempts, aborts · ``recovery`` the state at
+the start of a term · ``reconciler`` what a lost message left · ``desk`` producers' questions · ``background`` small
+errands · ``instruments`` what is measured · ``policy`` PURE: all decisions.
 """

@@ -39,7 +39,7 @@ class Endings:
         self._telemetry = term.telemetry
         self._republish = term.republish
         self._ttl = term.config.nats.result_ttl
-        self._nonce = f"leader.{term.lease.epoch}"
+        self._lease = term.lease
         self.on_existing: Callable[[Message], None] = lambda _: None
         """Told of the record that stands already where one was to be written."""
         self._writing: set[asyncio.Task[None]] = set()
@@ -128,7 +128,7 @@ class Endings:
             route=finish.route,
             token=finish.token,
             body_hash=finish.body_hash,
-            nonce=self._nonce,
+            nonce=f"leader.{self._lease.epoch}",
             attempts=finish.history,
             failure=finish.failure,
             times=Times(submitted=finish.submitted, finished=self._clock.wall()),

@@ -8,6 +8,7 @@ from job_contracts import subjects
 from job_contracts.codec import ContractError, decode
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import Job, JobState, Ticket
+from runtime.bus.port import NotFound
 from runtime.telemetry import ERROR, WARNING
 from scheduler.policy.decisions import Finish
 from scheduler.policy.facts import Submitted
@@ -36,6 +37,8 @@ class Intake:
         self._background = term.background
         self._clock = term.clock
         self._endings = endings
+        self._odd: list[int] = []
+        """Submissions read while standing by that only a leader may answer, by sequence."""
 
     def on_message(self, message: Message) -> None:
         """One submission, in order; ``data`` is empty when only headers were asked for (replay)."""
@@ -44,7 +47,8 @@ class Intake:
             project, job = subjects.project_and_job(message.subject)
             subjects.check_job_id(job)
         except (ValueError, ContractError):
-            self._drop_unreadable(message, "the subject names no job", now)
+            self._submissions.hold(message.seq)
+            self._set_unreadable_aside(message, "the subject names no job")
             return
         if message.subject.startswith(f"{subjects.PREFIX}.submit_barrier."):
             self._submissions.skip(message.seq, now)
@@ -52,7 +56,8 @@ class Intake:
         key = (project, job)
         if self._submissions.finished(key) or key in self._submissions.entries:
             self._submissions.skip(message.seq, now, key)
-            self._term.republish(project, job)
+            if self._term.leads:
+                self._term.republish(project, job)
             return
         try:
             self._accept(message, project, job, now)
@@ -64,7 +69,8 @@ class Intake:
         try:
             ticket = decode(Ticket, (message.headers or {}).get(subjects.H_TICKET, ""))
         except ContractError as error:
-            self._background.start(self._endings.set_aside(message, self._stream, "unreadable", str(error)))
+            if self._term.leads:
+                self._background.start(self._endings.set_aside(message, self._stream, "unreadable", str(error)))
             self._refuse(message, project, job, None, error)
             return
         if message.data and ticket.blob is None:
@@ -87,7 +93,7 @@ class Intake:
             deadline=ticket.deadline,
             stream=ticket.stream,
             blob=ticket.blob,
-            unsure=job.startswith(f"{subjects.KEYED_STEM}-") or not -FRESH < age < FRESH or before,
+            unsure=not subjects.names_one_submission(job) or not -FRESH < age < FRESH or before,
         )
 
     def _fact(self, seq: int, project: str, job: str, ticket: Ticket, now: float) -> Submitted:
@@ -115,7 +121,8 @@ class Intake:
     def _give_up(self, message: Message, project: str, job: str, error: Exception) -> None:
         name = type(error).__name__
         self._term.telemetry.emit("intake.failed", ERROR, job_id=job, error=name)
-        self._background.start(self._endings.set_aside(message, self._stream, "invalid", f"internal error: {name}"))
+        if self._term.leads:
+            self._background.start(self._endings.set_aside(message, self._stream, "invalid", f"internal error: {name}"))
         why = ContractError(f"the scheduler could not take this job in ({name})", remedy="tell the operator")
         self._refuse(message, project, job, None, why)
 
@@ -125,6 +132,9 @@ class Intake:
         if (project, job) not in self._submissions.entries:
             entry = Entry(message.seq, token, body_hash, 0.0, None, stream=False, blob=None, unsure=False)
             self._submissions.add((project, job), entry)
+        if not self._term.leads:
+            self._odd.append(message.seq)
+            return
         failure = Failure(
             kind=FailureKind.INVALID_JOB, message=str(error), field=error.field or None, remedy=error.remedy or None
         )
@@ -143,10 +153,42 @@ class Intake:
             )
         )
 
-    def _drop_unreadable(self, message: Message, detail: str, now: float) -> None:
+    def _set_unreadable_aside(self, message: Message, detail: str) -> None:
+        """Keep what names no job as a dead letter; it leaves its stream once the letter is stored."""
+        if not self._term.leads:
+            self._odd.append(message.seq)
+            return
         self._term.telemetry.emit("intake.unreadable", WARNING, seq=message.seq)
-        self._submissions.skip(message.seq, now)
-        self._background.start(self._endings.set_aside(message, self._stream, "unreadable", detail))
+        self._background.start(self._replace_by_letter(message, detail))
+
+    async def _replace_by_letter(self, message: Message, detail: str) -> None:
+        await self._endings.set_aside(message, self._stream, "unreadable", detail)
+        self._submissions.done(message.seq, self._clock.monotonic())
+
+    async def take_over(self) -> None:
+        """This process leads now: answer what had to wait for that, as far as the leader before has not."""
+        odd, self._odd = self._odd, []
+        for seq in odd:
+            try:
+                message = await self._term.bus.get(self._stream, seq)
+            except NotFound:
+                continue
+            self._answer_odd(message)
+
+    def _answer_odd(self, message: Message) -> None:
+        try:
+            project, job = subjects.project_and_job(message.subject)
+            subjects.check_job_id(job)
+        except (ValueError, ContractError):
+            self._set_unreadable_aside(message, "the subject names no job")
+            return
+        entry = self._submissions.entries.get((project, job))
+        if entry is None or entry.seq != message.seq:
+            return  # it has its result
+        try:
+            self._accept(message, project, job, self._clock.monotonic())
+        except Exception as error:  # noqa: BLE001 - as in on_message
+            self._give_up(message, project, job, error)
 
 
 def body_problem(body: bytes, job: str) -> ContractError | None:

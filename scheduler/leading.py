@@ -1,4 +1,4 @@
-"""One period of leading: builds the rooms, replays the streams, runs until the lease is lost."""
+"""One period: stands by, takes over with what it has read, leads until the lease is lost."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from scheduler.policy.facts import InFlight
 from scheduler.reconciler import Reconciler
 from scheduler.recovery import CATCH_UP, NotRecovered, behind_barrier, work_in_flight
 from scheduler.settling import Settling
+from scheduler.standby import Standby
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
 
 
 class Leading:
-    """Runs one term. ``run`` returns when the lease is lost or ``stopping`` is set; ``close`` ends what it began."""
+    """Runs one term. Until ``run`` it stands by; that returns when the lease is lost or ``stopping`` is set.
+
+    ``close`` ends what was begun, at any time.
+    """
 
     def __init__(self, term: Term, version: str) -> None:
         self._term = term
@@ -41,6 +45,9 @@ class Leading:
         self._endings.on_existing = self._settling.on_result
         self._outcomes = Outcomes(term, self.lifeline, self._endings)
         self._desk = Desk(term, version)
+        self.standby = Standby(
+            term, self.lifeline, on_submission=self._intake.on_message, on_result=self._settling.on_result
+        )
         self._open: list[Tail | Subscription] = []
         self.recovered = False
 
@@ -50,8 +57,6 @@ class Leading:
         record = predecessor.record
         if record is not None:  # else nothing was ever granted, and the buckets are full
             term.board.restore(record.levels, predecessor.silence, term.clock.monotonic())
-            term.submissions.begin(record.settled)
-            term.followed = term.clock.wall()
         term.lease.state = lambda: (
             term.board.levels(term.clock.monotonic()),
             term.submissions.settled_cursor(),
@@ -87,6 +92,7 @@ class Leading:
         await self._desk.stop()
         while self._open:
             await self._open.pop().close()
+        await self.standby.close()
         await self._endings.stop()
         await self._term.background.stop()
 
@@ -119,43 +125,41 @@ class Leading:
                     return
 
     async def _recover(self) -> Tail:
+        """WORK first, because an assignment leaves it only after its result exists; then what else was stored by now.
+
+        Cancels come last: the jobs they mean are known then, and need no remembering.
+        """
         term, bus = self._term, self._term.bus
         remnants = await work_in_flight(term)
-        results = await bus.tail(
-            subjects.RES, self._settling.on_result, start=term.submissions.last_result + 1, headers_only=True
-        )
-        self._open.append(results)
+        results, submissions = await self.standby.opened()
         outcomes = await bus.tail(term.stream(subjects.OUT), self._outcomes.on_outcome)
         self._open.append(outcomes)
-        cancels = await bus.tail(subjects.CTL, self._outcomes.on_cancel)
-        self._open.append(cancels)
         await behind_barrier(term, subjects.RES, results)
         await behind_barrier(term, subjects.OUT, outcomes)
-        await behind_barrier(term, subjects.CTL, cancels)
-        await self._read_submissions()
+        await self._read_submissions(submissions)
         term.submissions.all_read()
+        await self._intake.take_over()
         await self._restore_flights(remnants)
+        cancels = await bus.tail(subjects.CTL, self._outcomes.on_cancel)
+        self._open.append(cancels)
+        await behind_barrier(term, subjects.CTL, cancels)
         self._outcomes.replay()
         beats = await bus.respond(subjects.heartbeat("*", "*"), self.lifeline.on_heartbeat)
         self._open.append(beats)
         return cancels
 
-    async def _read_submissions(self) -> None:
-        """Headers of all that is queued, then everything that comes, whole."""
+    async def _read_submissions(self, headers: Tail) -> None:
+        """The rest of what is queued as the standby read it, by headers; from then on everything that comes, whole."""
         term = self._term
         stream = term.stream(subjects.SUBMIT)
         state = await term.bus.stream_state(stream)
-        position = state.first_seq - 1
-        if state.messages:
-            replay = await term.bus.tail(stream, self._intake.on_message, headers_only=True)
-            try:
-                if not await replay.caught_up(state.last_seq, timeout=CATCH_UP):
-                    message = f"{stream} could not be read up to sequence {state.last_seq} in {CATCH_UP:g} s"
-                    raise NotRecovered(message)
-                position = replay.position
-            finally:
-                await replay.close()
-        self._open.append(await term.bus.tail(stream, self._intake.on_message, start=max(position, state.last_seq) + 1))
+        if not await headers.caught_up(state.last_seq, timeout=CATCH_UP):
+            message = f"{stream} could not be read up to sequence {state.last_seq} in {CATCH_UP:g} s"
+            raise NotRecovered(message)
+        await headers.close()
+        term.leads = True
+        position = max(headers.position, state.last_seq)
+        self._open.append(await term.bus.tail(stream, self._intake.on_message, start=position + 1))
 
     async def _restore_flights(self, remnants: list[Remnant]) -> None:
         term = self._term

@@ -117,6 +117,19 @@ class Lifeline:
         except ContractError as error:
             self._term.telemetry.emit("lifeline.unreadable_beat", WARNING, error=str(error))
             return encode(HeartbeatReply())
+        holds = self._heard(beat)
+        return encode(HeartbeatReply(abort=tuple(name for name in self._aborts if name in holds)))
+
+    def overhear(self, message: Message) -> None:
+        """A worker's beat while another process leads, which answers it."""
+        try:
+            beat = decode(Heartbeat, message.data)
+        except ContractError:
+            return
+        self._heard(beat)
+
+    def _heard(self, beat: Heartbeat) -> frozenset[str]:
+        """Note a worker's sign of life; returns the attempts it holds."""
         now = self._clock.monotonic()
         holds = frozenset(beat.attempts)
         self._workers[(beat.pool, beat.worker)] = WorkerSeen(now, beat.slots, beat.draining, holds)
@@ -126,7 +139,7 @@ class Lifeline:
         for deployment, readings in beat.limits.items():
             self._board.apply(LimitsRead(deployment, readings), now)
         self._count_slots(beat.pool)
-        return encode(HeartbeatReply(abort=tuple(name for name in self._aborts if name in holds)))
+        return holds
 
     async def watch(self) -> None:
         """For ever: notice workers that fell silent and attempts nobody holds."""
@@ -141,16 +154,22 @@ class Lifeline:
             deaf = not (self._term.lease.trusted and self._bus.connected)
             if deaf:
                 continue
-            silent = [who for who, seen in self._workers.items() if now - seen.at > self._settings.beat_missed]
-            for who in silent:
-                del self._workers[who]
-                self._term.telemetry.emit("worker.silent", WARNING, pool=who[0], worker=who[1])
-                self._count_slots(who[0])
+            for pool, worker in self.forget_silent():
+                self._term.telemetry.emit("worker.silent", WARNING, pool=pool, worker=worker)
             self._forget_aborts()
             try:
                 await self._find_lost()
             except BusError as error:
                 self._term.telemetry.emit("lifeline.look_failed", INFO, error=type(error).__name__)
+
+    def forget_silent(self) -> list[tuple[str, str]]:
+        """Count no longer on workers that have not beaten for too long; returns their pools and names."""
+        now = self._clock.monotonic()
+        silent = [who for who, seen in self._workers.items() if now - seen.at > self._settings.beat_missed]
+        for who in silent:
+            del self._workers[who]
+            self._count_slots(who[0])
+        return silent
 
     def _forget_aborts(self) -> None:
         """Of attempts that are over, by our account and by the workers'."""

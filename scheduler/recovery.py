@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,15 @@ from runtime.bus.port import BusError, NotFound
 from runtime.telemetry import WARNING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from runtime.bus.port import Bus, Message, Tail
     from scheduler.term import Term
 
 CATCH_UP = 600.0
 """Seconds a stream may take to be replayed."""
+AT_ONCE = 200
+"""Assignments asked for at the same time."""
 
 
 class NotRecovered(BusError):
@@ -37,8 +40,11 @@ async def work_in_flight(term: Term) -> list[Remnant]:
     """All assignments in WORK, read behind the barrier that the acquiring record is; superseded ones are removed."""
     bus, stream = term.bus, term.stream(subjects.WORK)
     found: dict[tuple[str, str], Remnant] = {}
-    await _as_new_as_the_term(term, stream)
-    async for stored in stored_work(bus, stream, term.shard):
+    state = await bus.stream_state(stream, subjects=f"{subjects.PREFIX}.work.{term.shard}.>")
+    if state.last_seq < term.lease.epoch:
+        message = f"{stream}: the answering node is older than this term"
+        raise NotRecovered(message)
+    for stored in await _newest(bus, stream, sorted(state.subjects or ())):
         try:
             order = decode(Assignment, stored.data)
         except ContractError as error:
@@ -52,8 +58,24 @@ async def work_in_flight(term: Term) -> list[Remnant]:
         if older is not None:
             await bus.delete(stream, older.seq)
         found[(order.project, order.job_id)] = Remnant(order, stored.seq)
-    await _as_new_as_the_term(term, stream)
     return list(found.values())
+
+
+async def _newest(bus: Bus, stream: str, wanted: Sequence[str]) -> list[Message]:
+    """The last message of each subject, many questions at a time; what was taken away meanwhile is left out.
+
+    It was taken away by a worker that had answered before: its result or outcome is read after this.
+    """
+    found: list[Message] = []
+    for start in range(0, len(wanted), AT_ONCE):
+        asked = (bus.last(stream, subject) for subject in wanted[start : start + AT_ONCE])
+        for answer in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(answer, NotFound):
+                continue
+            if isinstance(answer, BaseException):
+                raise answer
+            found.append(answer)
+    return found
 
 
 async def stored_work(bus: Bus, stream: str, shard: int) -> AsyncIterator[Message]:
@@ -80,10 +102,3 @@ async def behind_barrier(term: Term, stream: str, tail: Tail) -> None:
         message = f"{name} could not be read up to sequence {seq} in {CATCH_UP:g} s"
         raise NotRecovered(message)
     await term.bus.delete(name, seq)
-
-
-async def _as_new_as_the_term(term: Term, stream: str) -> None:
-    state = await term.bus.stream_state(stream)
-    if state.last_seq < term.lease.epoch:
-        message = f"{stream}: the answering node is older than this term"
-        raise NotRecovered(message)

@@ -46,6 +46,7 @@ class Scheduler(Duty):
         self._version = version
         self.leading: Leading | None = None
         self.board: Board | None = None
+        """What it knows, standing by or leading."""
 
     @property
     def ready(self) -> str | None:
@@ -74,20 +75,21 @@ class Scheduler(Duty):
                 lease=scheduling.lease,
                 replicated=self._config.nats.replicas > 1,
             )
-            predecessor = await lease.acquire(self.stopping)
-            if predecessor is None:
-                return
-            self.telemetry.emit("lease.acquired", INFO, epoch=lease.epoch, silence=round(predecessor.silence, 2))
             self.board = Board(self._rules, now=self._clock.monotonic())
             term = Term(self._bus, self._clock, self.telemetry, self._config, lease, self.board)
-            self.leading = Leading(term, self._version)
+            period = Leading(term, self._version)
             try:
-                await self.leading.run(predecessor, self.stopping)
+                predecessor = await lease.acquire(self.stopping, period.standby.look)
+                if predecessor is None:
+                    return
+                self.telemetry.emit("lease.acquired", INFO, epoch=lease.epoch, silence=round(predecessor.silence, 2))
+                self.leading = period
+                await period.run(predecessor, self.stopping)
             except BusError as error:
                 self.telemetry.emit("term.failed", WARNING, error=type(error).__name__, why=str(error))
                 await self.pause(0.5)
             finally:
-                leading, self.leading = self.leading, None
-                await leading.close()
-                await lease.resign()
+                self.leading = None
+                await lease.resign()  # first: whoever stands by need not wait for our cleaning up
+                await period.close()
             self.telemetry.emit("term.ended", INFO)

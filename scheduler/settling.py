@@ -59,13 +59,15 @@ class Settling:
         self._lifeline.forget(project, job)
         if entry is None:
             return
+        fact = self._fact(project, job, settlement or _UNREADABLE)
+        self._board.apply(fact, now)
+        if not self._term.leads:
+            return
         self._bodies.drop(entry.seq)
         if entry.blob is not None:
             self._term.background.start(self._bus.delete_blob(f"{project}.{job}", of="job"))
         if entry.outcome_seq:
             self._outcomes.append(entry.outcome_seq)
-        fact = self._fact(project, job, settlement or _UNREADABLE)
-        self._board.apply(fact, now)
         self._term.telemetry.emit("job.settled", state=fact.state.value)
         self._term.wake.set()
 

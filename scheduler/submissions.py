@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -65,10 +66,25 @@ class Submissions:
         """Everything that was stored when the term began has been read."""
         self._floor = None
 
+    def follow(self, settled: int, first: int) -> None:
+        """Another process leads: it has removed what ended by RES sequence ``settled``, and all below ``first``."""
+        self._purged = max(self._purged, first)
+        if self._floor is not None:
+            self._floor = max(self._floor, settled)
+        while self._order and self._order[0] < first:
+            self._leave_order()
+        while self._results and self._results[0][0] <= settled:
+            seq = heappop(self._results)[1]
+            if seq >= first:
+                self.deleted(seq)
+        self.removable_below()
+
     def add(self, key: JobKey, entry: Entry) -> None:
-        """A submission was read; sequences come in ascending order."""
+        """A submission was read."""
+        known = self.entries.get(key)
         self.entries[key] = entry
-        self._read(entry.seq)
+        if known is None or known.seq != entry.seq:
+            self._read(entry.seq)
 
     def skip(self, seq: int, now: float, key: JobKey | None = None) -> None:
         """A message of the stream that is not, or no longer, a job to run (``key``, if it was one): remove it."""
@@ -77,6 +93,14 @@ class Submissions:
         finished = self._recent.get(key) if key is not None else None
         if finished is not None:
             heappush(self._results, (finished[1], seq))
+
+    def hold(self, seq: int) -> None:
+        """A message was read that must stay in the stream until it is ``done`` with."""
+        self._read(seq)
+
+    def done(self, seq: int, now: float) -> None:
+        """A message that was held is not needed any more: remove it."""
+        self._settled[seq] = now
 
     def settle(self, key: JobKey, result_seq: int, now: float) -> Entry | None:
         """The job's result exists at ``result_seq`` of RES; returns its entry if it was still known."""
@@ -96,9 +120,7 @@ class Submissions:
         """The sequence below which nothing is needed, 0 if that has not grown since the last confirmed purge."""
         order, settled, deleted = self._order, self._settled, self._deleted
         while order and (order[0] in settled or order[0] in deleted):
-            seq = order.popleft()
-            settled.pop(seq, None)
-            deleted.discard(seq)
+            self._leave_order()
         below = order[0] if order else self.top + 1
         return below if below > max(self._purged, 1) else 0
 
@@ -128,9 +150,18 @@ class Submissions:
         cursor = results[0][0] - 1 if results else self.last_result
         return cursor if self._floor is None else min(cursor, self._floor)
 
+    def _leave_order(self) -> None:
+        seq = self._order.popleft()
+        self._settled.pop(seq, None)
+        self._deleted.discard(seq)
+
     def _read(self, seq: int) -> None:
-        self._order.append(seq)
-        self.top = max(self.top, seq)
+        """Almost always the highest; one that was missed and is read later still has its place in the order."""
+        if seq > self.top:
+            self._order.append(seq)
+            self.top = seq
+        else:
+            insort(self._order, seq)
 
     def _remember(self, key: JobKey, now: float, result_seq: int) -> None:
         recent = self._recent

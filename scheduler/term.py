@@ -1,4 +1,4 @@
-"""What the rooms of one period of leading share: connection, clock, rules, and the state in memory."""
+"""What the rooms of one period of standing by and leading share: connection, clock, rules, and the state in memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Term:
-    """One period of leading one shard; all of it is forgotten when the lease is lost."""
+    """One period of one shard, from standing by to the end of the lease; all of it is forgotten then."""
 
     bus: Bus
     clock: Clock
@@ -37,6 +37,8 @@ class Term:
     """Set by whoever learns something that may permit a decision."""
     followed: float = 0.0
     """UTC seconds at which it followed an earlier term, whose results it has not all read; 0 if there was none."""
+    leads: bool = False
+    """Whether this process may act on what it reads; while it stands by, another one does."""
 
     def __post_init__(self) -> None:
         """The rest starts empty."""

@@ -116,7 +116,16 @@ class Aftermath:
             # What this attempt still does is for nothing.
             self._drop(job, held, now)
             self._backlog.stop(job, held.attempt, held.deployment.name)
+        else:
+            self._learn_beside(job, fact)
         self._backlog.forget(job, now)
+
+    def _learn_beside(self, job: Job, fact: Settled) -> None:
+        """Another process leads: what it learns of lengths must be known to whoever takes over."""
+        deployment = self._world.deployments.get(fact.deployment or "")
+        if deployment is not None and fact.state is JobState.SUCCEEDED and fact.usage.reported:
+            used = grants.metered(deployment, fact.usage)
+            self._world.estimates.learn(job.tenant.name, job.route_name, deployment.name, job.estimate, used)
 
     def _learn(self, job: Job, held: Held, fact: Settled, now: float) -> None:
         deployment = held.deployment

@@ -139,3 +139,11 @@ def test_everything_a_producer_may_name_lies_below_one_public_prefix() -> None:
         subjects.usage("x", "w"),
     ]
     assert not any(subject.startswith(f"{subjects.PUBLIC}.") for subject in internal)
+
+
+@pytest.mark.parametrize(
+    ("job", "once"),
+    [("0123456789abcdef-fedcba9876543210", True), ("key-0123456789abcdef0123456789abcdef", False), ("a-1", False)],
+)
+def test_only_an_id_of_the_random_form_names_one_submission(job: str, once: bool) -> None:
+    assert subjects.names_one_submission(job) is once

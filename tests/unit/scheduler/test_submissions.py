@@ -110,6 +110,42 @@ class Removal(RuleBasedStateMachine):
 TestRemoval = Removal.TestCase
 
 
+def test_a_standby_forgets_what_its_leader_has_removed_and_removes_the_rest_itself() -> None:
+    submissions = Submissions()
+    submissions.begin(0)
+    for seq in range(1, 11):
+        submissions.add(("p", f"a-{seq}"), entry(seq))
+    for result, seq in enumerate((1, 2, 3, 6, 8), start=1):
+        submissions.settle(("p", f"a-{seq}"), result, 0.0)
+    submissions.follow(settled=4, first=3)
+    assert submissions.settled_cursor() == 4, "a standby's cursor is its leader's"
+    submissions.all_read()
+    assert submissions.settled_cursor() == 4
+    assert submissions.removable_below() == 4
+    submissions.purged(4)
+    assert submissions.stragglers(10.0, older=2.0, most=9) == [8], "the leader has removed 6"
+    submissions.deleted(8)
+    assert submissions.settled_cursor() == 5
+
+
+def test_what_is_held_is_not_removed_before_it_is_done_with() -> None:
+    submissions = Submissions()
+    submissions.hold(1)
+    submissions.add(("p", "a-2"), entry(2))
+    submissions.settle(("p", "a-2"), 1, 0.0)
+    assert submissions.removable_below() == 0
+    submissions.done(1, 0.0)
+    assert submissions.removable_below() == 3
+
+
+def test_a_submission_that_was_missed_and_is_read_later_keeps_its_place() -> None:
+    submissions = Submissions()
+    submissions.add(("p", "a-5"), entry(5))
+    submissions.add(("p", "a-3"), entry(3))
+    submissions.settle(("p", "a-5"), 1, 0.0)
+    assert submissions.removable_below() == 3, "only what lies below the missed one may go"
+
+
 def test_a_settled_job_is_remembered_as_long_as_a_producer_may_retry_and_then_forgotten() -> None:
     submissions = Submissions()
     submissions.settle(("p", "a-1"), 1, 0.0)
