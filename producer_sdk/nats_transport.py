@@ -38,7 +38,7 @@ _NO_ACCESS = ("authorization violation", "authentication expired", "authenticati
 class NatsTransport:
     """One NATS connection as ``project`` with ``password`` (the whole key; ``None`` for a broker without accounts).
 
-    ``url`` is one URL or several of one cluster. It reconnects for ever; after a reconnect every unanswered message is
+    ``url`` is one URL or several of one cluster (in one text: with commas between them). It reconnects for ever; after a reconnect every unanswered message is
     sent again and the listener is told. ``window`` bounds the unanswered messages.
     """
 
@@ -52,7 +52,7 @@ class NatsTransport:
         tls: ssl.SSLContext | None = None,
         window: int = 2_048,
     ) -> None:
-        self._servers = [url] if isinstance(url, str) else list(url)
+        self._servers = [one.strip() for one in (url.split(",") if isinstance(url, str) else url)]
         self._project = project
         self._password = password
         self._name = name

@@ -31,7 +31,7 @@ def parser(process: str, description: str) -> argparse.ArgumentParser:
     """A parser with the shared options; a process adds its own."""
     made = argparse.ArgumentParser(prog=f"python -m {process}", description=description)
     made.add_argument("--config", type=Path, required=True, metavar="FILE", help="the YAML configuration")
-    made.add_argument("--nats", metavar="URL", help="address of the broker, in place of the configuration's")
+    made.add_argument("--nats", metavar="URL", help="address of the broker, or of each node")
     made.add_argument("--health-host", default="127.0.0.1", metavar="HOST", help="where health and metrics listen")
     made.add_argument("--health-port", type=int, default=0, metavar="N", help="their port; 0 takes any that is free")
     made.add_argument("--name", metavar="ID", help="this process's name among its kind")
@@ -72,6 +72,10 @@ def main(
 
 
 def shown(url: str) -> str:
-    """An address without the user and password it may hold."""
+    """An address, or several, without the users and passwords they may hold."""
+    return ",".join(_bare(one.strip()) for one in url.split(","))
+
+
+def _bare(url: str) -> str:
     scheme, found, rest = url.rpartition("://")
     return f"{scheme}{found}{rest.rpartition('@')[2]}"

@@ -205,7 +205,7 @@ class Nats(Section):
     """Where the broker is and how its streams are laid out."""
 
     url: str = "nats://127.0.0.1:4222"
-    """Address of the broker."""
+    """Address of the broker; of a cluster each node's, with commas between them."""
     user: str | None = None
     """Name by which the services connect."""
     password: SecretStr | None = None

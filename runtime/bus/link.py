@@ -299,7 +299,7 @@ class Link:
 
     async def _connect(self) -> None:
         """Try each server once. Raises Unreachable if none lets us in."""
-        urls = [self.settings.url] if isinstance(self.settings.url, str) else list(self.settings.url)
+        urls = list(self.settings.urls)
         urls += [url for url in self._known if url not in urls]
         random.shuffle(urls)
         failures: list[str] = []

@@ -16,6 +16,7 @@ class BusSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str | tuple[str, ...] = "nats://127.0.0.1:4222"
+    """Of one server, or of all nodes of a cluster: several, or one text with commas between them."""
     user: str | None = None
     password: SecretStr | None = None
     token: SecretStr | None = None
@@ -59,3 +60,9 @@ class BusSettings(BaseModel):
     max_blob: Annotated[int, Field(gt=0)] = 64 * 1024 * 1024
     chunk: Annotated[int, Field(gt=0)] = 256 * 1024
     """Bytes of one message of a blob."""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Each server's own."""
+        given = (self.url,) if isinstance(self.url, str) else self.url
+        return tuple(url.strip() for text in given for url in text.split(",") if url.strip())

@@ -25,6 +25,7 @@ from runtime.connection import declared
 from runtime.settings import Config
 from runtime.telemetry import INFO, Event, Telemetry
 from scheduler.service import Scheduler
+from tests.support.cluster import Cluster
 from tests.support.eventually import eventually
 from tests.support.stand_in import PROJECT, SECRET, SERVICE, broker_config, key
 from workers.assembly import Worker, assemble
@@ -42,7 +43,7 @@ QUICK: Mapping[str, Any] = {
 class Gateway:
     """The parts that a test looks at once it has run its jobs."""
 
-    broker: Broker
+    broker: Broker | Cluster
     bus: NatsBus
     config: Config
     scheduler: Scheduler
@@ -94,16 +95,19 @@ class Gateway:
 
 @asynccontextmanager
 async def gateway(
-    directory: Path, values: Mapping[str, Any], catalogue: Mapping[str, ProviderRow]
+    directory: Path, values: Mapping[str, Any], catalogue: Mapping[str, ProviderRow], *, nodes: Cluster | None = None
 ) -> AsyncIterator[Gateway]:
-    """Start all that a configuration of ``values`` (and ``QUICK``) needs, a pool each provider; stop it at the end."""
+    """Start all that a configuration of ``values`` (and ``QUICK``) needs, a pool each provider; stop it at the end.
+
+    With ``nodes``, which run already and know the users of ``broker_config``, it stands on those.
+    """
     config = Config.model_validate({**QUICK, **values})
     telemetry, events = Telemetry(), list[Event]()
     telemetry.subscribe(events.append, lowest=INFO)
     async with AsyncExitStack() as stack:
-        broker = Broker(broker_config(), directory / "broker")
-        await broker.start()
-        stack.push_async_callback(broker.stop)
+        broker = nodes or await Broker(broker_config(), directory / "broker").start()
+        if nodes is None:
+            stack.push_async_callback(broker.stop)
         buses = {name: await _service(broker, name) for name in ("test", "scheduler", "workers")}
         for bus in buses.values():
             stack.push_async_callback(bus.close)
@@ -124,7 +128,7 @@ async def gateway(
         yield Gateway(broker, buses["test"], config, scheduler, events)
 
 
-async def _service(broker: Broker, name: str) -> NatsBus:
+async def _service(broker: Broker | Cluster, name: str) -> NatsBus:
     return await connect(BusSettings(url=broker.url, user=SERVICE, password=SecretStr(SECRET), name=name))
 
 
