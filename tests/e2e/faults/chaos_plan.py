@@ -76,11 +76,11 @@ class Pace:
     down: tuple[float, float] = (1.0, 5.0)
 
 
-QUICK = Pace(first=3.0, gap=(4.0, 5.5), stop=(2.0, 5.0), long_stop=5.0, down=(0.5, 1.5))
+QUICK = Pace(first=3.0, gap=(4.0, 5.2), stop=(2.0, 5.0), long_stop=5.0, down=(0.5, 1.5))
 
 
 def blows(seed: int, seconds: float, pace: Pace) -> tuple[Blow, ...]:
-    """Every kind once in a random order, then again in another, until ``seconds`` are over."""
+    """Every kind once in a random order, then again in another, until ``seconds`` are over; the first round is whole."""
     dice = random.Random(f"blows {seed}")
     found: list[Blow] = []
     at = pace.first
@@ -91,7 +91,7 @@ def blows(seed: int, seconds: float, pace: Pace) -> tuple[Blow, ...]:
                 lasts = pace.long_stop
             found.append(Blow(round(at, 2), what, round(lasts, 2), dice.random()))
             at += dice.uniform(*pace.gap)
-    return tuple(blow for blow in found if blow.at < seconds)
+    return tuple(blow for number, blow in enumerate(found) if number < len(KINDS) or blow.at < seconds)
 
 
 def disturbances(seed: int, seconds: float) -> tuple[Disturbance, ...]:

@@ -42,13 +42,12 @@ END_WITHIN = 15.0
 
 @dataclass
 class Child:
-    """One process under supervision, and which start of it this is."""
+    """One process under supervision."""
 
     name: str
     words: tuple[str, ...]
     pool: str = ""
     process: asyncio.subprocess.Process | None = None
-    starts: int = 0
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while it works: after its start was told, until it ends."""
     duty: asyncio.Task[None] | None = None
@@ -149,9 +148,8 @@ class Fleet:
 
     async def _supervise(self, child: Child) -> None:
         while not self._ending:
-            node = self.nodes.url[child.starts % len(self.nodes.url)]
-            child.starts += 1
-            argv = (sys.executable, "-m", *child.words, "--config", str(self._file), "--nats", node)
+            nodes = ",".join(self.nodes.url)
+            argv = (sys.executable, "-m", *child.words, "--config", str(self._file), "--nats", nodes)
             child.process = await self._leash.start(argv, env=None, cwd=ROOT)
             pid = child.process.pid
             await self._read(child)
