@@ -80,7 +80,7 @@ QUICK = Pace(first=3.0, gap=(4.0, 5.2), stop=(2.0, 5.0), long_stop=5.0, down=(0.
 
 
 def blows(seed: int, seconds: float, pace: Pace) -> tuple[Blow, ...]:
-    """Every kind once in a random order, then again in another, until ``seconds`` are over; the first round is whole."""
+    """Every kind once in a random order, then again in another, until ``seconds`` are over; one round is whole."""
     dice = random.Random(f"blows {seed}")
     found: list[Blow] = []
     at = pace.first
