@@ -119,7 +119,7 @@ class Fleet:
         settings = BusSettings(
             url=self.nodes.url, user=made_of.SERVICE, password=self.config.nats.password, name="observer"
         )
-        self.bus = await connect(settings)
+        self.bus = await connect(settings, on_event=lambda kind, of: self._say("observer", f"bus.{kind}", {"of": of}))
         await self.bus.ensure(declared(self.config))
         for child in self.children.values():
             child.duty = asyncio.create_task(self._supervise(child))
