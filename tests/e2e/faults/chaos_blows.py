@@ -25,8 +25,9 @@ WORK = "WORK_0"
 class Striker:
     """Strikes. At most one node is down or behind at a time: what three nodes promise holds for one."""
 
-    def __init__(self, fleet: Fleet, tell: Callable[[Event], None]) -> None:
+    def __init__(self, fleet: Fleet, tell: Callable[[Event], None], *, nodes_roll: bool) -> None:
         self._fleet = fleet
+        self._nodes_roll = nodes_roll
         self._tell = tell
         self._ids = count(1)
         self._node_down = asyncio.Lock()
@@ -129,7 +130,7 @@ class Striker:
         await self._caught_up()
 
     async def _roll(self) -> None:
-        """Everything once, as an upgrade does: schedulers first, then half of the workers, then the other half."""
+        """Everything once, as an upgrade does: schedulers, one half of the workers, the other half, the nodes."""
         halves = [[one for one in self._fleet.workers if one.name.endswith(end)] for end in ("1", "2")]
         for group in [*([one] for one in self._fleet.schedulers), *halves]:
             pools = [child.pool for child in group if child.pool]
@@ -138,6 +139,13 @@ class Striker:
                     child.ready.clear()
                     child.signal(signal.SIGTERM)
                 await self._back(group)
+        nodes = self._fleet.nodes
+        for number, broker in enumerate(nodes.brokers if self._nodes_roll else ()):
+            async with self._node_down:
+                async with self._struck("rolling restart", {f"node{number}": broker.pid}, ()):
+                    await nodes.retire(number)
+                    await nodes.start(number)
+                await self._caught_up()
 
     async def _back(self, children: Sequence[Child]) -> None:
         async with asyncio.timeout(BACK_WITHIN):

@@ -74,9 +74,11 @@ class Pace:
     stop: tuple[float, float] = (3.0, 14.0)
     long_stop: float = 30.0
     down: tuple[float, float] = (1.0, 5.0)
+    nodes_roll: bool = True
+    """Whether a rolling restart is one of the brokers as well, which takes a minute."""
 
 
-QUICK = Pace(first=3.0, gap=(4.0, 5.2), stop=(2.0, 5.0), long_stop=5.0, down=(0.5, 1.5))
+QUICK = Pace(first=3.0, gap=(4.0, 5.2), stop=(2.0, 5.0), long_stop=5.0, down=(0.5, 1.5), nodes_roll=False)
 
 
 def blows(seed: int, seconds: float, pace: Pace) -> tuple[Blow, ...]:

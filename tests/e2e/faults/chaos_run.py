@@ -70,7 +70,7 @@ async def _under_fire(settings: Settings, made: Fleet, tell: Callable[[Event], N
     await load.open()
     tell(_began(settings, made))
     broken_for = settings.seconds - settings.calm
-    striker, began = Striker(made, tell), time.monotonic()
+    striker, began = Striker(made, tell, nodes_roll=settings.pace.nodes_roll), time.monotonic()
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(striker.carry_out(plan.blows(settings.seed, broken_for, settings.pace), began))
