@@ -25,7 +25,7 @@ Extra calls are those beyond one a job that followed a call its provider had not
 call that a fault hit, and together they may be no more than what was under way at the faults.
 """
 FELT = """\
-Seconds from the fault to the next call within its reach, and to the first second with half of the usual rate there.
+Seconds from the fault to the next call within its reach, and to the end of a second with half of the usual rate.
 Faults overlap, so a time may be owed to another fault as well.
 """
 

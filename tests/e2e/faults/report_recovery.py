@@ -1,4 +1,4 @@
-"""How long a fault was felt: from it to the next call, and until calls came as fast as usual. Pure."""
+"""How long a fault was felt: until the next call, and until the end of a second with calls as usual. Pure."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _usual_again(within: Sequence[Sequence[float]], since: float) -> float | Non
     usual = USUAL * rates.total() / (last + 1 - first)
     for second in range(math.ceil(since), last + 1):
         if rates[second] >= usual:
-            return max(0.0, second - since)
+            return second + 1.0 - since
     return None
 
 
