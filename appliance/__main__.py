@@ -50,7 +50,7 @@ def _demo(options: argparse.Namespace) -> int:
 def _keys(options: argparse.Namespace) -> int:
     from appliance.handover import show, write  # noqa: PLC0415 - as above
 
-    print(show(options.dir) if options.show else write(options.config, options.dir))
+    print(show(options.dir) if options.show else write(options.config, options.dir, options.nodes))
     return 0
 
 
@@ -72,6 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     keys.add_argument("--config", type=Path, metavar="FILE", help="the YAML configuration with the projects")
     keys.add_argument("--dir", type=Path, default=Path("/keys"), help="where to keep them (default /keys)")
+    keys.add_argument(
+        "--nodes",
+        type=lambda text: tuple(text.split(",")),
+        default=(),
+        metavar="HOST:PORT,…",
+        help="the nodes of the broker's cluster: also make routes.conf, by which they know each other",
+    )
     keys.add_argument("--show", action="store_true", help="print the projects' keys, make nothing")
     keys.set_defaults(run=_keys)
     ready = commands.add_parser("ready", help="exit 0 if a URL answers 200")

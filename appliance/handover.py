@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from appliance import configuration
 from appliance.errors import WrongUse
 from appliance.keys import Keys, keys_of
 from appliance.places import Places, write_private
-from appliance.users import as_include, users_of
+from appliance.users import as_include, as_routes, users_of
 
 USERS = "users.conf"
+ROUTES = "routes.conf"
 
 
-def write(config: Path | None, folder: Path) -> str:
+def write(config: Path | None, folder: Path, nodes: Sequence[str] = ()) -> str:
     """Make ``users.conf``, ``service.password`` and ``keys.json`` in ``folder``; what exists is kept.
+
+    With ``nodes``, the ``host:port`` of each node of a cluster, also ``routes.conf``.
 
     The configuration may name the very password that is being made: its projects are all that is read of it. Returns
     what to tell the person; the admin key is in it once, at the first time.
@@ -31,6 +35,8 @@ def write(config: Path | None, folder: Path) -> str:
         keys = keys_of(places.keys, projects)
         write_private(places.service_password, keys.service_password.get_secret_value() + "\n")
         write_private(folder / USERS, as_include(users_of(keys, projects)))
+        if nodes:
+            write_private(folder / ROUTES, as_routes(keys, nodes))
     except OSError as error:
         raise WrongUse(f"{folder} cannot be written ({error.strerror}): give --dir a place of your own") from error
     return _told(keys, folder)

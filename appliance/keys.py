@@ -46,6 +46,8 @@ class Keys:
     admin_hash: str
     pepper: SecretStr
     service_password: SecretStr
+    nodes_password: SecretStr
+    """By which the nodes of a cluster know each other."""
     projects: Mapping[str, SecretStr]
 
     def is_admin(self, key: str) -> bool:
@@ -84,6 +86,7 @@ def keys_of(path: Path, projects: Iterable[str]) -> Keys:
         admin_hash=stored.admin_hash,
         pepper=SecretStr(stored.pepper),
         service_password=SecretStr(stored.service_password),
+        nodes_password=SecretStr(_hashed("the nodes of the broker", stored.pepper)),
         projects={project: SecretStr(key) for project, key in stored.projects.items()},
     )
 

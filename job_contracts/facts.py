@@ -1,4 +1,11 @@
-"""What the ledger is told: one fact an attempt, whatever became of it, many in a message."""
+"""What the ledger is told: at least one fact an attempt that may have called its provider, many in a message.
+
+The worker that made an attempt tells its fact. Where it no longer can (it was lost, or was killed between its report
+and its fact), the leader does: from the attempt's record where there is one, else with the attempt's reservation as
+the estimate. So an attempt may have several facts, in any order, and each may come twice. One counts: the one that
+``outweighs`` the others. A fact of the attempt whose result is the visible one comes before one that says it lost; then
+usage that the provider reported comes before an estimate; then the worker's word before the leader's.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +23,7 @@ Reason = Literal["user", "failed", "cancelled", "hedged", "shadow", "verify"]
 
 class AttemptFact(Wire):
     """What one attempt used. ``attempt`` (project, job id and number, dots between) makes it idempotent: it may be told
-    twice.
+    twice, and by two, see above.
     """
 
     attempt: str
@@ -36,7 +43,16 @@ class AttemptFact(Wire):
     failure: ReadKind | None = None
     won: bool
     """Whether its result became the job's visible one; an attempt that cost and did not win is waste."""
+    told_by: Literal["worker", "leader"] = "worker"
+    """The leader tells what a lost worker could not; its usage is an estimate unless it is ``reported``."""
     tags: dict[str, str] = Field(default_factory=dict)
+
+    def outweighs(self, other: AttemptFact) -> bool:
+        """Whether this fact counts and ``other``, of the same attempt, does not; False for the same fact told twice."""
+        return self._weight() > other._weight()
+
+    def _weight(self) -> tuple[bool, bool, bool]:
+        return self.won, self.usage.reported, self.told_by == "worker"
 
 
 class Facts(Wire):
@@ -44,24 +60,3 @@ class Facts(Wire):
 
     version: Version = VERSION
     facts: tuple[AttemptFact, ...]
-
-
-class DeadLetter(Wire):
-    """Why a job or a message was set aside, with enough to find and replay it."""
-
-    version: Version = VERSION
-    project: str
-    job: str
-    """Empty where no job could be named."""
-    reason: Literal["poison", "unreadable", "invalid", "exhausted"]
-    detail: str
-    fingerprint: str
-    """The same for letters of the same cause."""
-    at: float
-    """UTC seconds."""
-    stream: str = ""
-    seq: int = 0
-    attempts: int = 0
-    headers: dict[str, str] = Field(default_factory=dict)
-    body: str = ""
-    """The message as it was, base64, so it can be replayed; empty when it is still in its stream."""

@@ -24,8 +24,8 @@ AT_ONCE = 8
 
 async def upload(transport: Transport, request: Request, *, timeout: float) -> BlobRef:
     """Store a request's body in pieces; ``timeout`` seconds for each. A piece that is there already is not an error."""
-    body = request.body
-    pieces = [body[start : start + PIECE] for start in range(0, len(body), PIECE)]
+    body, size = request.body, min(PIECE, transport.max_payload // 2)
+    pieces = [body[start : start + size] for start in range(0, len(body), size)]
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def put(index: int, piece: bytes) -> None:

@@ -38,8 +38,8 @@ _NO_ACCESS = ("authorization violation", "authentication expired", "authenticati
 class NatsTransport:
     """One NATS connection as ``project`` with ``password`` (the whole key; ``None`` for a broker without accounts).
 
-    ``url`` is one URL or several of one cluster (in one text: with commas between them). It reconnects for ever; after a reconnect every unanswered message is
-    sent again and the listener is told. ``window`` bounds the unanswered messages.
+    ``url`` is one URL or several of one cluster (in one text: with commas between). It reconnects for ever; after a
+    reconnect every unanswered message is sent again and the listener is told. ``window`` bounds how many there may be.
     """
 
     def __init__(
@@ -52,7 +52,8 @@ class NatsTransport:
         tls: ssl.SSLContext | None = None,
         window: int = 2_048,
     ) -> None:
-        self._servers = [one.strip() for one in (url.split(",") if isinstance(url, str) else url)]
+        given = url.split(",") if isinstance(url, str) else url
+        self._servers = [one.strip() for one in given if one.strip()]
         self._project = project
         self._password = password
         self._name = name
@@ -169,17 +170,21 @@ class NatsTransport:
         self, subject: str, data: bytes, headers: Mapping[str, str] | None = None, *, timeout: float
     ) -> bool:
         """Store durably; see ``Transport.store``."""
+        self._check_size(data, headers)
+        return await self._open_outbox().store(subject, data, headers, timeout=timeout)
+
+    async def ask(self, subject: str, data: bytes, *, timeout: float) -> bytes:
+        """Ask a service; see ``Transport.ask``."""
+        self._check_size(data, None)
+        return await self._open_outbox().ask(subject, data, timeout=timeout)
+
+    def _check_size(self, data: bytes, headers: Mapping[str, str] | None) -> None:
         size = len(data)
         if headers:
             size += HEADER_FRAME + sum(len(name) + len(value.encode()) + 4 for name, value in headers.items())
         if size > self.max_payload:
             # The server would close the connection, and nats-py would stay closed.
             raise TooLarge(f"a message of {size} bytes is over the broker's limit of {self.max_payload}")
-        return await self._open_outbox().store(subject, data, headers, timeout=timeout)
-
-    async def ask(self, subject: str, data: bytes, *, timeout: float) -> bytes:
-        """Ask a service; see ``Transport.ask``."""
-        return await self._open_outbox().ask(subject, data, timeout=timeout)
 
     def _open_outbox(self) -> Outbox:
         if self._outbox is None:

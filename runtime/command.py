@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 from runtime.bus.port import OutcomeUnknown, Refused, Unreachable
 from runtime.config import ConfigError, load
+from runtime.crash import VARIABLE, NoSuchPoint, crash_at
 from runtime.service import run
 from runtime.settings import Config
+from runtime.telemetry import Telemetry
 
-__all__ = ["BAD_CONFIG", "NO_BROKER", "Unusable", "main", "parser", "shown"]
+__all__ = ["BAD_CONFIG", "NO_BROKER", "Unusable", "crash_points", "main", "parser", "shown"]
 
 BAD_CONFIG = 78
 """Exit status for a configuration that cannot be used (``EX_CONFIG`` of sysexits)."""
@@ -69,6 +72,14 @@ def main(
     except (Unreachable, OutcomeUnknown) as error:
         sys.stderr.write(f"the broker at {shown(config.nats.url)} cannot be reached: {error}\n")
         return NO_BROKER
+
+
+def crash_points(telemetry: Telemetry, process: str) -> None:
+    """Let the process die where the environment asks for it. Raises Unusable when that is no point of it."""
+    try:
+        crash_at(telemetry, process, os.environ.get(VARIABLE))  # noqa: TID251 - for faults alone, no configuration
+    except NoSuchPoint as error:
+        raise Unusable(str(error)) from error
 
 
 def shown(url: str) -> str:

@@ -25,6 +25,6 @@ def declared(config: Config) -> list[Asset]:
     limits = StreamLimits(
         replicas=config.nats.replicas,
         submit_bytes=config.nats.max_queue_bytes,
-        work_messages=config.nats.max_work_messages,
+        work_messages=2 * config.nats.max_work_messages,  # a full stream would refuse the leader's lease
     )
     return manifest(limits, tuple(config.providers))

@@ -66,6 +66,11 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def lateness(window: float) -> float:
+    """Seconds of lateness reckoned with where nothing is said: 1 % of the window, at least 0.25 and at most 1."""
+    return min(1.0, max(0.25, window / 100))
+
+
 class Limits(Section):
     """What a provider meters for one limit domain, per minute unless said otherwise; ``None`` means unlimited."""
 
@@ -83,8 +88,9 @@ class Limits(Section):
     """Seconds of the provider's window."""
     burst: Annotated[float, Field(gt=0, le=1)] = 0.01
     """Share of a limit that may be used at once; the rest refills evenly over the window."""
-    skew: Annotated[float, Field(ge=0)] = 1.0
-    """Seconds a call may arrive late at the provider; the refill is slowed so that no window of theirs overflows."""
+    skew: Annotated[float, Field(ge=0)] = Field(default_factory=lambda told: lateness(told.get("window", 60.0)))
+    """Seconds a call may arrive late at the provider; the refill is slowed so that no window of theirs overflows. By
+    default 1 % of the window, at least 0.25 and at most 1."""
 
     @property
     def metered(self) -> bool:

@@ -26,6 +26,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
     telemetry, metrics, clock = Telemetry(), Metrics("scheduler"), SystemClock()
     write_logs(telemetry, "scheduler", sys.stdout.write)
     metrics.listen(telemetry, INSTRUMENTS)
+    command.crash_points(telemetry, "scheduler")
     owner = arguments.name or f"{socket.gethostname()}-{os.getpid()}"
     bus = await connect(bus_settings(config.nats, name=f"scheduler {owner}"))
     service = Service("scheduler", telemetry)

@@ -16,11 +16,10 @@ if TYPE_CHECKING:
     from scheduler.policy.decisions import Dispatch
     from scheduler.submissions import Entry
 
-ROLLUP = {"Nats-Rollup": "sub"}
-"""A further attempt replaces what an earlier one may have left on the same subject."""
-
-
-SHORTEST = 0.25
+ON_TIME = 2 / 3
+"""Share of the skew in which a call must begin. The rest is for what no worker can hold to: that the scheduler's clock
+and its own differ, that a connection must be made, and the way to the provider."""
+SHORTEST = 0.15
 """Seconds a grant is good for at least, however small the skew."""
 
 
@@ -32,7 +31,11 @@ def pool_of(deployment: str) -> str:
 def assignment(
     dispatch: Dispatch, entry: Entry, body: bytes | None, config: Config, *, shard: int, epoch: int, wall: float
 ) -> Outgoing:
-    """The message for one dispatch. ``body`` must be one JSON document (checked at intake); ``None`` for a blob."""
+    """The message for one dispatch. ``body`` must be one JSON document (checked at intake); ``None`` for a blob.
+
+    It does not replace what an earlier attempt may have left on its subject: whoever removes that looks first whether
+    its cost was told.
+    """
     route = config.routes[dispatch.route]
     provider, _, model = dispatch.deployment.partition("/")
     order = Assignment.model_construct(
@@ -67,15 +70,17 @@ def assignment(
     if body is not None:
         data = b"".join((data[:-1], b',"job":', body, b"}"))
     subject = subjects.work(shard, provider, dispatch.project, dispatch.job)
-    return Outgoing(subject, data, ROLLUP if dispatch.attempt > 1 else None)
+    return Outgoing(subject, data)
 
 
 def _valid_for(config: Config, domain: str) -> float:
-    """Seconds a grant may be used: where a provider meters, no later than its buckets reckon with (``skew``)."""
+    """Seconds a grant may be used: where a provider meters, so much less than its buckets reckon with (``skew``) that
+    the call is there in time as well.
+    """
     provider, _, own = domain.partition(":")
     limits = config.providers[provider].domains[own].limits if own else config.providers[provider].limits
     if limits.metered:
-        return min(config.scheduler.grant_valid, max(limits.skew, SHORTEST))
+        return min(config.scheduler.grant_valid, max(ON_TIME * limits.skew, SHORTEST))
     return config.scheduler.grant_valid
 
 

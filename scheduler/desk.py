@@ -9,9 +9,11 @@ from job_contracts.codec import ContractError, Wire, decode, encode
 from job_contracts.desk import AskBlob, AskChunks, AskJobs, Chunks, Hello, Refusal, Results, Statuses
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import JobStatus
+from job_contracts.results import Result
 from job_contracts.stream import Chunk
 from runtime.bus.port import BusError, NotFound
 from runtime.telemetry import WARNING
+from scheduler.letter_desk import LetterDesk
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,12 +28,13 @@ MAX_CHUNKS = 500
 
 
 class Desk:
-    """Serves ``hello``, ``status``, ``results``, ``chunks`` and ``blob`` while this process leads."""
+    """Serves ``hello``, ``status``, ``results``, ``chunks``, ``blob`` and ``LetterDesk``'s while this process leads."""
 
     def __init__(self, term: Term, version: str) -> None:
         self._term = term
         self._bus = term.bus
         self._version = version
+        self._letters = LetterDesk(term)
         self._open: list[Subscription] = []
 
     async def start(self) -> None:
@@ -42,6 +45,7 @@ class Desk:
             "results": self._results,
             "chunks": self._chunks,
             "blob": self._blob,
+            **self._letters.operations(),
         }
         for name, answer in operations.items():
             responder = _Responder(self._term, answer)
@@ -146,7 +150,11 @@ class Desk:
 
     async def _blob(self, project: str, data: bytes) -> bytes:
         asked = decode(AskBlob, data)
-        subject = subjects.result_blob(project, subjects.check_job_id(asked.job), asked.index)
+        record = await self._record(project, subjects.check_job_id(asked.job))
+        ref = decode(Result, record).blob if record is not None else None
+        if ref is None:
+            raise NotFound(f"{asked.job} has no large result")
+        subject = subjects.result_blob(project, asked.job, asked.index, ref.sha256)
         return (await self._bus.get_direct(subjects.BLOB, subject)).data
 
 

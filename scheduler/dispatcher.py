@@ -40,8 +40,6 @@ LATER, GONE = Held.LATER, Held.GONE
 Body = bytes | Held | None
 """``None``: the body is a blob, the worker fetches it."""
 
-FULL = 0.8
-"""Share of WORK that dispatches may fill; a full stream would refuse the lease itself (R8)."""
 FEW = 4
 """Jobs in a batch up to which the next one does not wait for company: there is no load worth sharing a round."""
 BATCH_BYTES = 4 * 1024 * 1024
@@ -79,6 +77,7 @@ class Dispatcher:
         while not self._stopping:
             await self._wait()
             self._changed.clear()
+            await self._lifeline.work.ensure(self._settings.batch, BATCH_BYTES)
             dispatches = self._decide()
             if dispatches and not await self._send(dispatches):
                 return
@@ -107,9 +106,11 @@ class Dispatcher:
         return self._clock.monotonic() - self._lease.last_write >= self._settings.renew
 
     def _decide(self) -> list[Dispatch]:
-        room = int(self._config.nats.max_work_messages * FULL) - len(self._lifeline.flights)
+        work = self._lifeline.work
+        room = min(work.messages, self._settings.batch) if work.bytes > BATCH_BYTES else 0
+        work.hold(held=not room)
         dispatches: list[Dispatch] = []
-        for decision in self._board.decide(self._clock.monotonic(), max(0, min(room, self._settings.batch))):
+        for decision in self._board.decide(self._clock.monotonic(), room):
             match decision:
                 case Dispatch():
                     dispatches.append(decision)
@@ -172,6 +173,8 @@ class Dispatcher:
     async def _store(self, ready: Sequence[Dispatch], messages: Sequence[Outgoing]) -> bool:
         for dispatch in ready:
             self._lifeline.dispatched(dispatch.project, dispatch.job, dispatch.attempt, dispatch.deployment)
+        self._term.telemetry.emit("dispatch.decided", jobs=len(ready))
+        self._lifeline.work.stored(len(messages), sum(len(message.data) for message in messages))
         written = await self._lease.write(messages)
         if written.verdict is Verdict.LOST:
             return False

@@ -54,6 +54,9 @@ class Intake:
             self._submissions.skip(message.seq, now)
             return
         key = (project, job)
+        known = self._submissions.entries.get(key)
+        if known is not None and known.seq == message.seq:
+            return  # read before its turn, by whoever looked for what was passed over
         if self._submissions.finished(key) or key in self._submissions.entries:
             self._submissions.skip(message.seq, now, key)
             if self._term.leads:

@@ -182,6 +182,7 @@ class Lease:
             renewed = await self._write_record(())
             if renewed.verdict is not Verdict.STORED:
                 return Written(renewed.verdict, (NOT_STORED,) * len(messages))
+            self._telemetry.emit("lease.levels_stored", jobs=len(messages))
         return await self._write_each(messages)
 
     async def _write_record(self, messages: Sequence[Outgoing]) -> Written:
@@ -259,6 +260,7 @@ class Lease:
         except BusError as error:
             self._telemetry.emit("lease.resign_unconfirmed", INFO, error=type(error).__name__)
         else:
+            self._telemetry.emit("lease.resigned", epoch=self.epoch)
             await self._hint()
         self.epoch = 0
 

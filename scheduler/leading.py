@@ -44,6 +44,14 @@ class Leading:
         self._settling = Settling(term, self.lifeline)
         self._endings.on_existing = self._settling.on_result
         self._outcomes = Outcomes(term, self.lifeline, self._endings)
+        self._reconciler = Reconciler(
+            term,
+            self.lifeline,
+            self._endings,
+            self._settling,
+            self._outcomes,
+            on_submission=self._intake.on_message,
+        )
         self._desk = Desk(term, version)
         self.standby = Standby(
             term, self.lifeline, on_submission=self._intake.on_message, on_result=self._settling.on_result
@@ -73,7 +81,7 @@ class Leading:
             asyncio.create_task(dispatcher.run(), name="dispatcher"),
             asyncio.create_task(self._settling.sweep(), name="settling"),
             asyncio.create_task(self.lifeline.watch(), name="lifeline"),
-            asyncio.create_task(Reconciler(term, self.lifeline).run(), name="reconciler"),
+            asyncio.create_task(self._reconciler.run(), name="reconciler"),
             asyncio.create_task(Census(term, self.lifeline).run(), name="census"),
         ]
         asked = asyncio.create_task(stopping.wait(), name="stopping")
@@ -137,6 +145,7 @@ class Leading:
         await behind_barrier(term, subjects.RES, results)
         await behind_barrier(term, subjects.OUT, outcomes)
         await self._read_submissions(submissions)
+        term.telemetry.emit("recovery.submissions_read")
         term.submissions.all_read()
         await self._intake.take_over()
         await self._restore_flights(remnants)
@@ -166,8 +175,7 @@ class Leading:
         for remnant in remnants:
             order = remnant.assignment
             if (order.project, order.job_id) not in term.submissions.entries:
-                await term.bus.delete(term.stream(subjects.WORK), remnant.seq)
-                continue
+                continue  # a remnant: the reconciler removes it, when its cost is told
             in_flight = InFlight(
                 project=order.project,
                 job=order.job_id,

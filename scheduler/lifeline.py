@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from job_contracts import subjects
 from job_contracts.attempts import Abort, Heartbeat, HeartbeatReply, attempt_name
-from job_contracts.chat import Usage
 from job_contracts.codec import ContractError, decode, encode
-from job_contracts.failures import Failure, FailureKind
-from job_contracts.results import AttemptRecord
+from job_contracts.failures import FailureKind
 from runtime.bus.port import BusError
 from runtime.telemetry import INFO, WARNING
 from scheduler.assignments import pool_of
-from scheduler.policy.facts import AttemptEnded, LimitsRead, PoolSeen
+from scheduler.headroom import Headroom
+from scheduler.losses import Loss, Losses
+from scheduler.policy.facts import LimitsRead, PoolSeen
 
 if TYPE_CHECKING:
     from runtime.bus.port import Message, Puller
@@ -41,6 +41,8 @@ class Flight:
     since: float
     claimed: float
     """Monotonic time of the last heartbeat that named it; the dispatch before the first."""
+    losing: bool = False
+    """Its loss is being written down."""
 
 
 @dataclass(slots=True)
@@ -68,6 +70,8 @@ class Lifeline:
         self._aborts: dict[str, JobKey] = {}
         self._pullers: dict[str, Puller] = {}
         self._slots: dict[str, int] = {}
+        self.losses = Losses(term)
+        self.work = Headroom(term)
 
     @property
     def flights(self) -> dict[JobKey, Flight]:
@@ -158,6 +162,7 @@ class Lifeline:
                 self._term.telemetry.emit("worker.silent", WARNING, pool=pool, worker=worker)
             self._forget_aborts()
             try:
+                await self.work.look()
                 await self._find_lost()
             except BusError as error:
                 self._term.telemetry.emit("lifeline.look_failed", INFO, error=type(error).__name__)
@@ -192,7 +197,7 @@ class Lifeline:
         for key, flight in suspects:
             pool = pool_of(flight.deployment)
             if pool not in delivered:
-                delivered[pool] = await self._delivered(pool)
+                delivered[pool] = await self.delivered(pool)
             if self._flights.get(key) is not flight or not flight.seq:
                 continue  # ended meanwhile, or still being stored: the dispatcher finds out what became of it
             if flight.seq <= delivered[pool]:
@@ -200,36 +205,27 @@ class Lifeline:
             elif now - flight.since > self._settings.grant_valid + NEVER_FETCHED:
                 self._lost(key, flight, FailureKind.GRANT_EXPIRED, f"no worker of pool {pool} fetched it")
 
-    async def _delivered(self, pool: str) -> int:
+    async def delivered(self, pool: str) -> int:
+        """Sequence in WORK up to which everything was handed to workers of that pool. Raises BusError."""
         if pool not in self._pullers:
             self._pullers[pool] = await self._bus.pull(self._stream, pool)
         return (await self._pullers[pool].state()).delivered_seq
 
     def _lost(self, key: JobKey, flight: Flight, kind: FailureKind, message: str) -> None:
-        project, job = key
-        self._term.telemetry.emit("attempt.lost", WARNING, job_id=job, attempt=flight.attempt, kind=str(kind))
-        now = self._clock.monotonic()
-        seconds = now - flight.since
-        provider, _, model = flight.deployment.partition("/")
-        failure = Failure(kind=kind, message=message, deployment=flight.deployment, provider=provider)
-        record = AttemptRecord(
-            number=flight.attempt,
-            deployment=flight.deployment,
-            provider=provider,
-            model=model,
-            started=self._clock.wall() - seconds,
-            seconds=seconds,
-            failure=failure,
-            usage=Usage(reported=False),
-        )
-        self.forget(project, job)
-        if flight.seq:
-            self._term.background.start(self._bus.delete(self._stream, flight.seq))
-        called = kind is FailureKind.WORKER_LOST
-        self._board.apply(
-            AttemptEnded(project, job, flight.attempt, flight.deployment, failure, record, called=called), now
-        )
-        self._term.wake.set()
+        if not flight.losing:
+            flight.losing = True
+            self._term.background.start(self._lose(key, flight, kind, message))
+
+    async def _lose(self, key: JobKey, flight: Flight, kind: FailureKind, message: str) -> None:
+        """Write the loss down, if it is still one when its turn has come; else the next look finds it again."""
+        try:
+            seconds = self._clock.monotonic() - flight.since
+            still = self._clock.monotonic() - flight.claimed > self._settings.beat_missed
+            if still and self._flights.get(key) is flight and self._term.lease.trusted:
+                loss = Loss(key, flight.attempt, flight.deployment, flight.seq, seconds, kind, message)
+                await self.losses.write(loss)
+        finally:
+            flight.losing = False
 
     def _count_slots(self, pool: str) -> None:
         slots = sum(seen.slots for (name, _), seen in self._workers.items() if name == pool and not seen.draining)

@@ -9,9 +9,13 @@ from job_contracts.attempts import Outcome
 from job_contracts.codec import ContractError, decode
 from job_contracts.jobs import Cancel
 from runtime.telemetry import WARNING
+from scheduler.mishaps import Mishaps
 from scheduler.policy.facts import AttemptEnded, CancelAsked, InFlight, LimitsRead
+from scheduler.readings import Gaps, Reading
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runtime.bus.port import Message
     from scheduler.endings import Endings
     from scheduler.lifeline import Lifeline
@@ -29,10 +33,20 @@ class Outcomes:
         self._submissions = term.submissions
         self._lifeline = lifeline
         self._endings = endings
+        self._mishaps = Mishaps(term, endings)
         self._early: list[tuple[int, Outcome]] | None = []
+        self._outcomes, self._cancels = Gaps(), Gaps()
+        prefix, out = subjects.PREFIX, self._out
+        self.readings = (
+            Reading("unread_outcome", out, f"{prefix}.out.{term.shard}.>", self._outcomes, self.on_outcome),
+            Reading("unread_cancel", subjects.CTL, f"{subjects.PUBLIC}.cancel.>", self._cancels, self.on_cancel),
+        )
+        """OUT and CTL, for whoever looks after what was passed over."""
+        lifeline.losses.on_outcome = self.on_outcome
 
     def on_outcome(self, message: Message) -> None:
         """How an attempt ended."""
+        self._outcomes.read(message.seq)
         if message.subject.startswith(f"{subjects.PREFIX}.out_barrier."):
             return
         try:
@@ -43,27 +57,43 @@ class Outcomes:
         if self._early is not None:
             self._early.append((message.seq, outcome))
         else:
-            self._apply(message.seq, outcome)
+            self._act(message.seq, outcome, self._apply)
 
     def replay(self) -> None:
         """All submissions are known: apply the outcomes that came before, each after the attempt it belongs to."""
         early, self._early = self._early or [], None
         for seq, outcome in early:
-            entry = self._submissions.entries.get((outcome.project, outcome.job_id))
-            if entry is None:
-                self._remove(seq)
-            elif not self._superseded(outcome):
-                self._replay(outcome)
-                self._apply(seq, outcome)
-            else:
-                entry.outcome_seq = seq
+            self._act(seq, outcome, self._replay)
+        for reading in (self._outcomes, self._cancels):
+            reading.begin()
+
+    def _act(self, seq: int, outcome: Outcome, how: Callable[[int, Outcome], None]) -> None:
+        """A bug must not leave the job waiting for an outcome that was read already: it ends with that failure."""
+        try:
+            how(seq, outcome)
+        except Exception as error:  # noqa: BLE001 - see above
+            history = (*outcome.history, outcome.record)
+            self._mishaps.give_up("outcome", outcome.project, outcome.job_id, error, history=history)
+
+    def _replay(self, seq: int, outcome: Outcome) -> None:
+        entry = self._submissions.entries.get((outcome.project, outcome.job_id))
+        if entry is None:
+            self._remove(seq)
+        elif not self._superseded(outcome):
+            self._recall(outcome)
+            self._apply(seq, outcome)
+        else:
+            entry.outcome_seq = seq
 
     def _superseded(self, outcome: Outcome) -> bool:
         flight = self._lifeline.flights.get((outcome.project, outcome.job_id))
         return flight is not None and flight.attempt > outcome.record.number
 
-    def _replay(self, outcome: Outcome) -> None:
-        """Let the policy know of the attempt first, as if it were still under way."""
+    def _recall(self, outcome: Outcome) -> None:
+        """Let the policy know of the attempt first, as if it were still under way, unless WORK has told it already.
+
+        What WORK holds may be a remnant of an earlier attempt, that knows less of what was before.
+        """
         in_flight = InFlight(
             project=outcome.project,
             job=outcome.job_id,
@@ -73,11 +103,13 @@ class Outcomes:
             output_tokens=0,
             history=outcome.history,
         )
-        if (outcome.project, outcome.job_id) not in self._lifeline.flights:
+        flight = self._lifeline.flights.get((outcome.project, outcome.job_id))
+        if flight is None or flight.attempt < outcome.record.number:
             self._board.apply(in_flight, self._clock.monotonic())
 
     def on_cancel(self, message: Message) -> None:
         """A producer's wish to stop."""
+        self._cancels.read(message.seq)
         if message.subject.startswith(f"{subjects.PREFIX}.ctl_barrier."):
             return
         try:
@@ -86,8 +118,12 @@ class Outcomes:
         except (ContractError, ValueError) as error:
             self._set_aside(message, subjects.CTL, error)
             return
+        self._term.telemetry.emit("cancel.read", job_id=job)
         asked = CancelAsked(project=project, job=job, token=cancel.token, reason=cancel.reason[:500])
-        self._board.apply(asked, self._clock.monotonic())
+        try:
+            self._board.apply(asked, self._clock.monotonic())
+        except Exception as error:  # noqa: BLE001 - a bug must not make a job run on that was to be stopped
+            self._mishaps.give_up("cancel", project, job, error)
         self._term.wake.set()
 
     def _apply(self, seq: int, outcome: Outcome) -> None:

@@ -13,13 +13,15 @@ from runtime.bus.port import BusError, NotFound
 from runtime.telemetry import WARNING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
     from runtime.bus.port import Bus, Message, Tail
     from scheduler.term import Term
 
 CATCH_UP = 600.0
 """Seconds a stream may take to be replayed."""
+PATIENCE, AGAIN = 30.0, 0.1
+"""Seconds for which a mark that could not be written is written again, and between two tries."""
 AT_ONCE = 200
 """Assignments asked for at the same time."""
 
@@ -37,7 +39,10 @@ class Remnant:
 
 
 async def work_in_flight(term: Term) -> list[Remnant]:
-    """All assignments in WORK, read behind the barrier that the acquiring record is; superseded ones are removed."""
+    """All assignments in WORK, read behind the barrier that the acquiring record is.
+
+    Superseded ones are left to the reconciler, which tells their cost before it removes them.
+    """
     bus, stream = term.bus, term.stream(subjects.WORK)
     found: dict[tuple[str, str], Remnant] = {}
     state = await bus.stream_state(stream, subjects=f"{subjects.PREFIX}.work.{term.shard}.>")
@@ -53,10 +58,7 @@ async def work_in_flight(term: Term) -> list[Remnant]:
             continue
         older = found.get((order.project, order.job_id))
         if older is not None and older.assignment.attempt > order.attempt:
-            await bus.delete(stream, stored.seq)
             continue
-        if older is not None:
-            await bus.delete(stream, older.seq)
         found[(order.project, order.job_id)] = Remnant(order, stored.seq)
     return list(found.values())
 
@@ -78,27 +80,28 @@ async def _newest(bus: Bus, stream: str, wanted: Sequence[str]) -> list[Message]
     return found
 
 
-async def stored_work(bus: Bus, stream: str, shard: int) -> AsyncIterator[Message]:
-    """Every assignment that lies in WORK, in order, read one by one (a work queue cannot be tailed)."""
-    seq = 1
-    while True:
-        try:
-            stored = await bus.next(stream, seq, f"{subjects.PREFIX}.work.{shard}.>")
-        except NotFound:
-            return
-        yield stored
-        seq = stored.seq + 1
-
-
 async def behind_barrier(term: Term, stream: str, tail: Tail) -> None:
     """Wait until ``tail`` has read everything that was stored before now. Raises NotRecovered when it takes too long.
 
-    The barrier is a message of our own: once the tail has passed it, whatever it did not show is not there (R4).
+    The barrier is a message of our own: once the tail has passed it, whatever it did not show is not there (R4). All
+    leaders use one subject, which keeps one message: what an unknown outcome leaves behind goes with the next one.
     """
-    subject = f"{subjects.barrier(stream, term.shard)}.{term.lease.epoch}"
     name = stream if stream in {subjects.RES, subjects.CTL} else term.stream(stream)
-    seq = (await term.bus.append(subject, b"")).seq
+    seq = await _mark(term, subjects.barrier(stream, term.shard))
     if not await tail.caught_up(seq, timeout=CATCH_UP):
         message = f"{name} could not be read up to sequence {seq} in {CATCH_UP:g} s"
         raise NotRecovered(message)
     await term.bus.delete(name, seq)
+
+
+async def _mark(term: Term, subject: str) -> int:
+    """The sequence of a mark that is certainly stored; an unknown outcome is followed by another mark."""
+    until = term.clock.monotonic() + PATIENCE
+    while True:
+        try:
+            return (await term.bus.append(subject, b"")).seq
+        except BusError as error:
+            if term.clock.monotonic() >= until:
+                raise
+            term.telemetry.emit("recovery.mark_again", error=type(error).__name__)
+            await asyncio.sleep(AGAIN)

@@ -11,9 +11,13 @@ from job_contracts.jobs import JobState
 from job_contracts.results import Settlement
 from runtime.bus.port import BusError
 from runtime.telemetry import INFO, WARNING
+from scheduler.mishaps import tell
 from scheduler.policy.facts import Settled
+from scheduler.readings import Gaps, Reading
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runtime.bus.port import Message
     from scheduler.lifeline import Lifeline
     from scheduler.term import Term
@@ -43,9 +47,20 @@ class Settling:
         self._bodies = term.bodies
         self._lifeline = lifeline
         self._outcomes: list[int] = []
+        self._gaps = Gaps()
+        self._gaps.begin()
+        self.reading = Reading("unread_result", subjects.RES, f"{subjects.PREFIX}.res.>", self._gaps, self.on_result)
+        """RES, for whoever looks after what was passed over."""
+        lifeline.losses.on_result = self.on_result
+
+    @property
+    def leaving(self) -> Sequence[int]:
+        """Sequences of outcomes that are about to be removed."""
+        return self._outcomes
 
     def on_result(self, message: Message) -> None:
         """One terminal record."""
+        self._gaps.read(message.seq)
         if message.subject.startswith(f"{subjects.PREFIX}.res_barrier."):
             return
         now = self._clock.monotonic()
@@ -60,7 +75,7 @@ class Settling:
         if entry is None:
             return
         fact = self._fact(project, job, settlement or _UNREADABLE)
-        self._board.apply(fact, now)
+        self._settle(fact, now)
         if not self._term.leads:
             return
         self._bodies.drop(entry.seq)
@@ -70,6 +85,14 @@ class Settling:
             self._outcomes.append(entry.outcome_seq)
         self._term.telemetry.emit("job.settled", state=fact.state.value)
         self._term.wake.set()
+
+    def _settle(self, fact: Settled, now: float) -> None:
+        """Let the policy know. A bug must not keep a job that has ended: then it is told the end alone, of nobody."""
+        try:
+            self._board.apply(fact, now)
+        except Exception as error:  # noqa: BLE001 - see above
+            tell(self._term, "result", fact.job, error)
+            self._board.apply(self._fact(fact.project, fact.job, _UNREADABLE), now)
 
     async def sweep(self) -> None:
         """For ever: remove what is settled, as long as this term is trusted (removing twice does no harm)."""
@@ -86,6 +109,7 @@ class Settling:
         below = self._submissions.removable_below()
         if below:
             await self._bus.purge(self._submit, below=below)
+            self._term.telemetry.emit("settling.removed", below=below)
             self._submissions.purged(below)
         for seq in self._submissions.stragglers(self._clock.monotonic(), older=PATIENCE, most=SINGLE):
             await self._bus.delete(self._submit, seq)

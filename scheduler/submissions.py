@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from scheduler.readings import Gaps
+
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from job_contracts.jobs import BlobRef
 
 JobKey = tuple[str, str]
@@ -57,6 +62,8 @@ class Submissions:
         """While submissions are still to be read, results cannot be matched with them: the cursor stays here."""
         self._purged = 0
         self._deleted: set[int] = set()
+        self.gaps = Gaps()
+        """Submissions that were passed over; nothing from there on is purged before it is known what they are."""
 
     def begin(self, settled: int) -> None:
         """A term begins at an earlier one's cursor: results are read from there, and before their submissions."""
@@ -65,6 +72,7 @@ class Submissions:
     def all_read(self) -> None:
         """Everything that was stored when the term began has been read."""
         self._floor = None
+        self.gaps.begin()
 
     def follow(self, settled: int, first: int) -> None:
         """Another process leads: it has removed what ended by RES sequence ``settled``, and all below ``first``."""
@@ -122,6 +130,8 @@ class Submissions:
         while order and (order[0] in settled or order[0] in deleted):
             self._leave_order()
         below = order[0] if order else self.top + 1
+        if self.gaps.lowest is not None:
+            below = min(below, self.gaps.lowest)
         return below if below > max(self._purged, 1) else 0
 
     def purged(self, below: int) -> None:
@@ -150,6 +160,20 @@ class Submissions:
         cursor = results[0][0] - 1 if results else self.last_result
         return cursor if self._floor is None else min(cursor, self._floor)
 
+    @property
+    def stored(self) -> int:
+        """How many messages are held to lie in the stream."""
+        return len(self._order) - len(self._deleted)
+
+    def between(self, first: int, last: int) -> list[int]:
+        """Sequences from ``first`` to ``last`` that are held to lie in the stream."""
+        low, high = bisect_left(self._order, first), bisect_right(self._order, last)
+        return [seq for seq in islice(self._order, low, high) if seq not in self._deleted]
+
+    def unfinished(self, seqs: Collection[int]) -> dict[int, JobKey]:
+        """Those of ``seqs`` whose jobs have not ended, with their jobs. Looks at every entry: for a few, and rarely."""
+        return {entry.seq: key for key, entry in self.entries.items() if entry.seq in seqs} if seqs else {}
+
     def _leave_order(self) -> None:
         seq = self._order.popleft()
         self._settled.pop(seq, None)
@@ -157,6 +181,7 @@ class Submissions:
 
     def _read(self, seq: int) -> None:
         """Almost always the highest; one that was missed and is read later still has its place in the order."""
+        self.gaps.read(seq)
         if seq > self.top:
             self._order.append(seq)
             self.top = seq

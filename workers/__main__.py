@@ -37,6 +37,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
     telemetry, metrics = Telemetry(), Metrics("workers")
     write_logs(telemetry, f"workers {arguments.pool}", sys.stdout.write)
     metrics.listen(telemetry, INSTRUMENTS)
+    command.crash_points(telemetry, "workers")
     worker = worker_id(arguments.name)
 
     def of_bus(kind: str, detail: str) -> None:

@@ -208,6 +208,7 @@ class Attempt:
             watch.expect(FailureKind.FIRST_TOKEN_TIMEOUT, timeouts.first_token)
         self.called = True
         reply = self.reply = await endpoint.upstream.send(encoded, attempt_id=self.id, connect=timeouts.connect)
+        endpoint.telemetry.emit("attempt.answering", attempt=self.id, status=reply.status)
         if self._was_error_answer:
             watch.expect(FailureKind.STALLED, ERROR_PATIENCE)
             while len(self._error_body) < MAX_ERROR_BODY and (data := await reply.read()):

@@ -159,6 +159,7 @@ class Books(Duty):
             except BusError:
                 pass
             else:
+                self.telemetry.emit("books.acknowledged")
                 return
         task = asyncio.create_task(self._acknowledge_late(delivery))
         self._late.add(task)

@@ -199,6 +199,7 @@ class Pool(Duty):
             self._books.enter(delivery, None)
             return
         self._in_hand[attempt.id] = attempt
+        self.telemetry.emit("attempt.fetched", attempt=attempt.id)
         if self._endpoint.clock.monotonic() - self._aborted.get(attempt.id, -inf) < ABORTED_FOR:
             attempt.interrupt(FailureKind.CANCELLED)
         elif self.stopping.is_set():
@@ -206,11 +207,10 @@ class Pool(Duty):
         try:
             job = found.failure if isinstance(found, InvalidJob) else await self._job(found.assignment)
             ending = attempt.failed(job) if isinstance(job, Failure) else await attempt.run(job)
-            tags = {} if isinstance(job, Failure) else job.tags
             try:
-                await self._report(delivery, found.assignment, ending, tags)
+                await self._report(delivery, found.assignment, ending, job)
             except Exception as error:  # noqa: BLE001 - an answer that cannot be written is still an outcome
-                await self._report(delivery, found.assignment, attempt.broken(error), tags)
+                await self._report(delivery, found.assignment, attempt.broken(error), job)
         finally:
             del self._in_hand[attempt.id]
             if attempt.reply is not None and attempt.target is not None:
@@ -239,7 +239,9 @@ class Pool(Duty):
                 return read_job(assignment, body)
         return Failure(kind=FailureKind.HANDED_BACK, message="the job's body could not be fetched from the broker")
 
-    async def _report(self, delivery: Delivery, assignment: Assignment, ending: Ending, tags: dict[str, str]) -> None:
+    async def _report(self, delivery: Delivery, assignment: Assignment, ending: Ending, job: Job | Failure) -> None:
+        self.telemetry.emit("attempt.made", attempt=assignment.attempt_id)
+        tags, replay_of = ({}, None) if isinstance(job, Failure) else (job.tags, job.replay_of)
         if ending.decoded is not None:
             stored = await self._reporter.result(
                 result_of(
@@ -249,6 +251,7 @@ class Pool(Duty):
                     nonce=f"{assignment.attempt_id}@{self._worker}",
                     finished=self._endpoint.clock.wall(),
                     tags=tags,
+                    replay_of=replay_of,
                 ),
                 settlement_of(assignment, ending),
             )

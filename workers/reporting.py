@@ -1,7 +1,8 @@
 """Stores what became of an attempt: the job's one result, an outcome, or a dead letter.
 
 A write whose fate is unknown is read back and repeated until it is known (rules R10 of the fence): a result is
-create-only and carries its writer's nonce, so whoever finds it knows whose it is; an outcome names its attempt.
+create-only and carries its writer's nonce, so whoever finds it knows whose it is; an outcome names its attempt, and
+never takes the place of a later attempt's.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from enum import Enum
 from job_contracts import subjects
 from job_contracts.attempts import Outcome
 from job_contracts.codec import ContractError, decode, encode
-from job_contracts.facts import DeadLetter
+from job_contracts.letters import DeadLetter
 from job_contracts.results import Result, Settlement
 from runtime.bus.port import AlreadyStored, Bus, BusError, NotFound, StreamFull, TooLarge, WrongSequence
 from runtime.clock import Clock
@@ -81,22 +82,43 @@ class Reporter:
         return await self._until_known("result", write, look, exclusive=True)
 
     async def outcome(self, outcome: Outcome) -> Stored:
-        """Tell the leader how an attempt ended that did not write the job's result."""
+        """Tell the leader how an attempt ended that did not write the job's result.
+
+        The subject keeps one outcome, so it must not be an older one than is there: ``THEIRS`` if this attempt, or a
+        later one of the same submission, has its outcome already. Its worker was held to be lost then.
+        """
         subject = subjects.outcome(self._shard, outcome.project, outcome.job_id)
         data = encode(outcome)
+        last = 0
 
         async def write() -> None:
-            await self._bus.append(subject, data)
+            await self._bus.append(subject, data, expect_last=last)
 
         async def look() -> Stored | None:
+            nonlocal last
+            last = 0
             there = await self._bus.last(self._stream, subject)
-            return Stored.OURS if there.data == data else None
+            if there.data == data:
+                return Stored.OURS
+            if _is_as_new(there.data, outcome):
+                return Stored.THEIRS
+            last = there.seq
+            return None
 
+        if outcome.history:  # the outcome of the attempt before it lies there, most likely
+            try:
+                seen = await look()
+            except BusError:
+                seen = None  # the write finds out
+            if seen is not None:
+                return seen
         return await self._until_known("outcome", write, look)
 
     async def dead_letter(self, letter: DeadLetter) -> Stored:
-        """Set a message aside for a person to look at. May be stored twice if the broker does not answer."""
-        subject = subjects.dead(letter.project, letter.job)
+        """Set a message aside for the operator to look at; the job it was about is the leader's to end, or to repeat.
+        May be stored twice if the broker does not answer.
+        """
+        subject = subjects.unreadable(letter.stream, letter.seq)
         data = encode(letter)
 
         async def write() -> None:
@@ -130,6 +152,7 @@ class Reporter:
                 severity = ERROR if isinstance(error, StreamFull) else WARNING
                 self._telemetry.emit("report.retried", severity, what=what, error=type(error).__name__)
             else:
+                self._telemetry.emit(f"{what}.stored")
                 return Stored.OURS
             first = False
             seen: Stored | None = None
@@ -156,7 +179,16 @@ class Reporter:
     async def _in_blob(self, result: Result, data: bytes) -> bytes:
         """Put the whole record where there is room; returns the record that points there."""
         blob = await self._bus.put_blob(f"{result.project}.{result.job}", data, of="result")
+        self._telemetry.emit("result.blob_stored", job=result.job)
         return encode(pointer_of(result, blob))
+
+
+def _is_as_new(data: bytes, ours: Outcome) -> bool:
+    try:
+        there = decode(Outcome, data)
+    except ContractError:
+        return False
+    return there.token == ours.token and there.record.number >= ours.record.number
 
 
 def _nonce(data: bytes) -> str | None:

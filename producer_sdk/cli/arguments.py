@@ -27,7 +27,12 @@ Tag = Annotated[list[str] | None, typer.Option(help="name=value, as often as nee
 MaxTokens = Annotated[int | None, typer.Option(help="Most tokens of the answer.")]
 Temperature = Annotated[float | None, typer.Option(help="0 to 2.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
-Url = Annotated[str | None, typer.Option(help="The broker; of a cluster each node, with commas between.", envvar="PENSTOCK_URL", show_envvar=True)]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        help="The broker; of a cluster each node, with commas between.", envvar="PENSTOCK_URL", show_envvar=True
+    ),
+]
 ApiKey = Annotated[str | None, typer.Option("--key", help="psk_…", envvar="PENSTOCK_KEY", show_envvar=True)]
 Project = Annotated[str | None, typer.Option(help="For whom to speak, where the broker asks for no key.")]
 Wait = Annotated[float, typer.Option("--timeout", help="Seconds to wait for the answer.")]

@@ -17,6 +17,8 @@ AT_ONCE = 8
 class Store(Protocol):
     """The part of a bus that blobs need."""
 
+    @property
+    def max_payload(self) -> int: ...
     async def append(self, subject: str, data: bytes) -> Ack: ...
     async def last(self, stream: str, subject: str) -> Message: ...
     async def get_direct(self, stream: str, subject: str) -> Message: ...
@@ -32,6 +34,7 @@ async def put(store: Store, key: str, data: bytes, *, of: Family, chunk: int, li
     """
     if len(data) > limit:
         raise TooLarge(f"{key}: {len(data)} bytes, the limit is {limit}")
+    chunk = min(chunk, store.max_payload // 2)  # whatever the broker takes, headers and an answer around it included
     parts = [data[at : at + chunk] for at in range(0, len(data), chunk)] or [b""]
     ref = BlobRef(chunks=len(parts), size=len(data), sha256=sha256(data).hexdigest())
     places = asyncio.Semaphore(AT_ONCE)

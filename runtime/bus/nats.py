@@ -44,6 +44,8 @@ H_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 H_TTL = "Nats-TTL"
 H_BATCH, H_BATCH_SEQ, H_BATCH_COMMIT = "Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit"
 MAX_BATCH = 1_000
+ASK_AGAIN = 1.0
+"""Seconds a question may wait that could as well be asked again."""
 _DIRECT_SUBJECT, _DIRECT_SEQ = "Nats-Subject", "Nats-Sequence"
 
 
@@ -249,10 +251,7 @@ class NatsBus:
         """From any replica; None if this one has it not, or the stream does not offer it."""
         if stream in self._no_direct:
             return None
-        subject, within = f"$JS.API.DIRECT.GET.{stream}", self.settings.api_timeout
-        answer = await self._link.ask(subject, json.dumps(query).encode(), timeout=within)
-        if answer is None:
-            raise silent(subject, within)
+        answer = await self._look(f"DIRECT.GET.{stream}", query)
         headers = answer.headers or {}
         seq = headers.get(_DIRECT_SEQ)
         if seq is None:
@@ -267,8 +266,8 @@ class NatsBus:
             self._no_direct.add(stream)
 
     async def _read(self, stream: str, query: Mapping[str, object]) -> Message:
-        answer = await self.call(f"STREAM.MSG.GET.{stream}", query)
-        stored = answer["message"]
+        answer = await self._look(f"STREAM.MSG.GET.{stream}", query)
+        stored = _answered(answer, f"STREAM.MSG.GET.{stream}")["message"]
         return Message(
             stored["subject"],
             b64decode(stored.get("data") or ""),
@@ -278,7 +277,10 @@ class NatsBus:
 
     async def stream_state(self, stream: str, *, subjects: str = "") -> StreamState:
         query: dict[str, object] = {"subjects_filter": subjects} if subjects else {}
-        info = await self.call(f"STREAM.INFO.{stream}", query)
+        operation = f"STREAM.INFO.{stream}"
+        info = (
+            await self.call(operation, query) if subjects else _answered(await self._look(operation, query), operation)
+        )
         found: dict[str, int] = dict(info["state"].get("subjects") or {})
         while subjects and len(found) < info.get("total", 0):
             page = await self.call(f"STREAM.INFO.{stream}", {**query, "offset": len(found)})
@@ -356,13 +358,33 @@ class NatsBus:
 
     async def call(self, operation: str, body: Mapping[str, object]) -> dict[str, Any]:
         """One call of the broker's API (``operation`` without its prefix). Raises as ``append`` does."""
-        subject, within = f"$JS.API.{operation}", self.settings.api_timeout
+        return _answered(await self._ask(operation, body, self.settings.api_timeout), operation)
+
+    async def _look(self, operation: str, body: Mapping[str, object]) -> Arrival:
+        """A question that changes nothing and is answered at once: asked again when its answer is late.
+
+        The leader of a shard asks before each batch; one question lost with a node that retires would hold up all work.
+        """
+        within = self.settings.api_timeout
+        first = min(ASK_AGAIN, within / 2)
+        try:
+            return await self._ask(operation, body, first)
+        except OutcomeUnknown:
+            return await self._ask(operation, body, within - first)
+
+    async def _ask(self, operation: str, body: Mapping[str, object], within: float) -> Arrival:
+        subject = f"$JS.API.{operation}"
         answer = await self._link.ask(subject, json.dumps(body).encode() if body else b"", timeout=within)
         if answer is None:
             raise silent(subject, within)
-        if answer.status:
-            raise OutcomeUnknown(f"{subject}: nobody answers for JetStream at the moment")
-        return api(answer.data, subject)
+        return answer
+
+
+def _answered(answer: Arrival, operation: str) -> dict[str, Any]:
+    subject = f"$JS.API.{operation}"
+    if answer.status:
+        raise OutcomeUnknown(f"{subject}: nobody answers for JetStream at the moment")
+    return api(answer.data, subject)
 
 
 def _in_memory(asset: Mapping[str, Any]) -> bool:

@@ -34,7 +34,7 @@ class BusSettings(BaseModel):
     backoff_first: Seconds = 0.05
     backoff_longest: Seconds = 2.0
     """Pauses between attempts to reconnect double from the first to the longest, with jitter; there is no last one."""
-    watchdog: Seconds = 5.0
+    watchdog: Seconds = 2.0
     """Every so often a message is sent to ourselves; when it does not come back in the same time, we reconnect."""
     flush_timeout: Seconds = 5.0
     """How long a publisher waits when the socket takes no more bytes."""

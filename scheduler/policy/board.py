@@ -20,6 +20,7 @@ from scheduler.policy.world import World
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from job_contracts.results import AttemptRecord
     from scheduler.policy.decisions import Decision, Dispatch
     from scheduler.policy.explain import Explanation
     from scheduler.policy.facts import Fact
@@ -200,6 +201,16 @@ class Board:
         """Where a job is and why, ``None`` if it is not (or no longer) known."""
         known = self._world.job(project, job)
         return None if known is None else explain(self._world, known, now)
+
+    def history(self, project: str, job: str) -> tuple[AttemptRecord, ...]:
+        """A job's attempts that have ended, as far as they are known."""
+        known = self._world.job(project, job)
+        return () if known is None or known.story is None else known.story.history
+
+    def unfinished(self, project: str) -> int:
+        """Jobs of a project without a result."""
+        tenant = self._world.tenants.get(project)
+        return 0 if tenant is None else len(tenant.jobs)
 
     def counts(self, now: float | None = None) -> Counts:
         """Numbers for operators."""

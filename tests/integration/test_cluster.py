@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from job_contracts import subjects
-from runtime.bus import NatsBus
+from runtime.bus import NatsBus, connect
 from runtime.bus.port import BusError
 from runtime.connection import declared
+from tests.support.broker import settings
 from tests.support.cluster import cluster
 from tests.support.eventually import eventually
 from tests.support.world import config
@@ -44,6 +45,26 @@ async def test_streams_with_three_copies_outlive_the_node_that_leads_them(tmp_pa
         assert (await bus.last(RES, subjects.result("demo", "a-l"))).data == b"result"
         nodes.kill(await nodes.leader_of(RES))
         await eventually(lambda: stored(bus, "c-l"), within=20.0, says="the restarted node does not count")
+
+
+async def test_a_client_that_knows_all_nodes_outlives_the_one_it_is_connected_to(tmp_path: Path) -> None:
+    told: list[tuple[str, str]] = []
+    async with cluster(tmp_path, sync="default") as nodes:
+        known = settings(", ".join(nodes.url))
+        bus = await connect(known, on_event=lambda kind, detail: told.append((kind, detail)))
+        try:
+            await bus.ensure(declared(config(nats={"replicas": 3})))
+            for _ in range(2):
+                (place,) = {detail for kind, detail in told[-1:] if kind == "connected"}
+                number = nodes.url.index(f"nats://{place}")
+                nodes.kill(number)
+                await eventually(lambda: told[-1][0] == "connected" and told[-1][1] != place, within=10.0)  # noqa: B023  # awaited here
+                await eventually(lambda: stored(bus, f"n{len(told)}-l"), within=20.0)
+                await nodes.start(number)
+                await nodes.whole()
+                await nodes.current()
+        finally:
+            await bus.close()
 
 
 async def test_a_node_that_retires_hands_over_and_its_clients_move(tmp_path: Path, open_bus: Open) -> None:

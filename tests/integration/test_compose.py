@@ -13,14 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from appliance.handover import write
+from appliance.ports import free_ports
 from producer_sdk import Forbidden, Producer
-from runtime.broker import binary
-from tests.support.compose import ROOT, Machine, compose_file
+from runtime.broker import Broker, BrokerConfig, ClusterNode, binary
+from tests.support.compose import ROOT, Machine, compose_file, variables_of
 from tests.support.eventually import eventually
 
 SIMULATED = {"PENSTOCK_CONFIG": "./deploy/penstock.simulated.yaml"}
+CLUSTER = variables_of("deploy/cluster.env")
+BROKERS = ("broker", "broker-2", "broker-3")
 ONE_SHOT = "keys"
 
 
@@ -30,8 +34,20 @@ def compose() -> dict[str, Any]:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, compose: dict[str, Any]) -> Iterator[Machine]:
-    made = Machine(compose, tmp_path)
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    made = Machine(compose_file(SIMULATED, "simulator"), tmp_path)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Iterator[Machine]:
+    """With three brokers, and the simulator in place of the providers."""
+    simulated = yaml.safe_load((ROOT / SIMULATED["PENSTOCK_CONFIG"]).read_text(encoding="utf-8"))
+    clustered = yaml.safe_load((ROOT / CLUSTER["PENSTOCK_CONFIG"]).read_text(encoding="utf-8"))
+    file = tmp_path / "penstock.yaml"
+    file.write_text(yaml.safe_dump({**simulated, "nats": clustered["nats"]}), encoding="utf-8")
+    made = Machine(compose_file({**CLUSTER, "PENSTOCK_CONFIG": str(file)}, "simulator", "cluster"), tmp_path)
     yield made
     made.stop()
 
@@ -90,7 +106,7 @@ def test_compose_itself_accepts_the_file() -> None:
     if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
         pytest.skip("the docker client with its compose plugin is not installed here")
     checked = subprocess.run(
-        [docker, "compose", "--profile", "simulator", "config", "--quiet"],
+        [docker, "compose", "--profile", "simulator", "--profile", "cluster", "config", "--quiet"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -99,18 +115,18 @@ def test_compose_itself_accepts_the_file() -> None:
     assert checked.returncode == 0, checked.stderr
 
 
-@pytest.mark.parametrize("name", ["nats.conf", "nats.compose.conf"])
+@pytest.mark.parametrize("name", ["nats.conf", "nats.compose.conf", "nats.cluster.conf"])
 def test_the_brokers_files_are_read_by_the_server(name: str, tmp_path: Path) -> None:
     config = tmp_path / "penstock.yaml"
     config.write_text("projects: {demo: {}}")
-    write(config, tmp_path / "keys")
+    write(config, tmp_path / "keys", ["a:6222", "b:6222", "c:6222"])
     text = (ROOT / "deploy" / name).read_text(encoding="utf-8")
     text = text.replace('"users.conf"', '"keys/users.conf"').replace('"../../keys/', '"keys/')
     text, certificates = re.subn(r'"/etc/nats/tls/[^"]+"', '""', text)
     assert certificates == (3 if name == "nats.conf" else 0)
     (tmp_path / name).write_text(re.sub(r"tls \{[^}]*\}", "", text))
     checked = subprocess.run(
-        [str(binary()), "-t", "-c", name], cwd=tmp_path, capture_output=True, text=True, check=False
+        [str(binary()), "-t", "-c", name, "--name", "a"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "sync_interval: always" in text
@@ -161,30 +177,73 @@ def test_the_image_installs_from_the_lock_with_hashes_and_only_groups_that_exist
 # -- the commands
 
 
+async def start_all(machine: Machine) -> None:
+    """Start every service after those it needs, each once these are well; the brokers of a cluster need one another."""
+    assert machine.start(ONE_SHOT).wait(timeout=60) == 0, machine.said(ONE_SHOT)
+    brokers = [name for name in BROKERS if name in machine.compose["services"]]
+    for name in brokers:
+        machine.start(name)
+    for name in [*brokers, *machine.order()]:
+        if name not in machine.running:
+            machine.start(name)
+        if name != ONE_SHOT:
+            await eventually(partial(machine.healthy, name), within=60, every=0.1, says=partial(machine.said, name))
+    assert set(machine.running) == set(machine.compose["services"])
+
+
+def key_of(machine: Machine) -> str:
+    project, key = machine.run(ONE_SHOT, "python -m appliance keys --show --dir /keys").split()
+    assert project == "demo"
+    return key
+
+
 @pytest.mark.timeout(180)
 async def test_every_command_and_health_check_of_compose_works_as_a_process(machine: Machine) -> None:
-    services = machine.compose["services"]
-    for name in machine.order():
-        process = machine.start(name)
-        if name == ONE_SHOT:
-            assert process.wait(timeout=60) == 0, machine.said(name)
-            continue
-        await eventually(partial(machine.healthy, name), within=60, every=0.1, says=partial(machine.said, name))
-    assert set(machine.running) == set(services)
-
-    project, key = machine.run(ONE_SHOT, "python -m appliance keys --show --dir /keys").split()
+    await start_all(machine)
     url = f"nats://127.0.0.1:{machine.ports['broker', '4222']}"
-    async with Producer(url, key=key) as producer:
+    async with Producer(url, key=key_of(machine)) as producer:
         for route in ("fast", "smart", "cheap"):
             answer = await producer.complete(model=route, messages="What is a penstock?", timeout=30)
             assert answer.text
-    assert project == "demo"
 
     private = [path for path in machine.folder.glob("keys/*") if stat.S_IMODE(path.stat().st_mode) != 0o600]
     assert private == []
     codes = machine.stop()
     del codes[ONE_SHOT]
     assert set(codes.values()) == {0}, codes
+
+
+@pytest.mark.timeout(240)
+async def test_the_cluster_of_compose_goes_on_without_the_node_that_is_killed(three: Machine) -> None:
+    await start_all(three)
+    urls = ",".join(f"nats://127.0.0.1:{three.ports[name, '4222']}" for name in BROKERS)
+    async with Producer(urls, key=key_of(three)) as producer:
+        assert (await producer.complete(model="fast", messages="What is a penstock?", timeout=60)).text
+        three.running["broker"].kill()
+        three.running["broker"].wait(timeout=10)
+        assert (await producer.complete(model="smart", messages="What is a penstock?", timeout=60)).text
+        three.start("broker")
+        await eventually(partial(three.healthy, "broker"), within=60, every=0.1, says=partial(three.said, "broker"))
+    codes = three.stop()
+    del codes[ONE_SHOT]
+    assert set(codes.values()) == {0}, codes
+
+
+async def test_a_stranger_cannot_join_the_cluster_of_compose(three: Machine, tmp_path: Path) -> None:
+    assert three.start(ONE_SHOT).wait(timeout=60) == 0, three.said(ONE_SHOT)
+    for name in BROKERS:
+        three.start(name)
+    await eventually(partial(three.healthy, "broker"), within=60, every=0.1, says=partial(three.said, "broker"))
+    routes = tuple(f"127.0.0.1:{three.ports[name, '6222']}" for name in BROKERS)
+    stranger = Broker(
+        BrokerConfig(node=ClusterNode(name="stranger", port=free_ports(1)[0], routes=routes)), tmp_path / "stranger"
+    )
+    await stranger.start()
+    try:
+        log = tmp_path / "stranger" / "nats-server.log"
+        await eventually(lambda: "Authorization Violation" in log.read_text(), within=20, says=log.read_text)
+    finally:
+        await stranger.stop()
 
 
 async def test_a_broker_of_compose_knows_no_key_that_was_not_made_for_it(machine: Machine) -> None:

@@ -7,10 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -18,15 +18,29 @@ from appliance.ports import free_ports
 from runtime.broker import binary
 
 ROOT = Path(__file__).resolve().parents[2]
-_VARIABLE = re.compile(r"\$\{([A-Z_]+)(?::-([^}]*))?\}")
+_VARIABLE = re.compile(r"\$\{([A-Z_0-9]+)(?::-([^}]*))?\}")
 
 
-def compose_file(variables: Mapping[str, str]) -> dict[str, Any]:
-    """The file, its variables filled in as compose does; an unset one without a default is empty."""
+def compose_file(variables: Mapping[str, str], *profiles: str) -> dict[str, Any]:
+    """The file, its variables filled in as compose does; an unset one without a default is empty.
+
+    With ``profiles`` only the services that run with these.
+    """
     text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
     filled = _VARIABLE.sub(lambda found: variables.get(found[1]) or found[2] or "", text)
     loaded: dict[str, Any] = yaml.safe_load(filled)
+    if profiles:
+        services = loaded["services"].items()
+        loaded["services"] = {
+            name: one for name, one in services if not one.get("profiles") or set(one["profiles"]) & set(profiles)
+        }
     return loaded
+
+
+def variables_of(name: str) -> dict[str, str]:
+    """What a file for ``--env-file`` sets."""
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
 @dataclass
@@ -42,10 +56,15 @@ class Machine:
     ports: dict[tuple[str, str], int] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    LISTENING = (("broker", "4222"), ("broker", "8222"), ("simulator", "8090"))
+    LISTENING: ClassVar[Mapping[str, Sequence[str]]] = {
+        **dict.fromkeys(("broker", "broker-2", "broker-3"), ("4222", "6222", "8222")),
+        "simulator": ("8090",),
+    }
 
     def __post_init__(self) -> None:
-        every = [*self.LISTENING, *((name, "8080") for name in self.compose["services"])]
+        services = [name for name in self.compose["services"] if name not in self.LISTENING]
+        every = [(name, port) for name, ports in self.LISTENING.items() for port in ports]
+        every += [(name, "8080") for name in services]
         self.ports = dict(zip(every, free_ports(len(every)), strict=True))
         for volume in self.compose["volumes"]:
             (self.folder / volume).mkdir(mode=0o700)
@@ -56,7 +75,8 @@ class Machine:
 
         def visit(name: str) -> None:
             for needed in services[name].get("depends_on", {}):
-                visit(needed)
+                if needed in services:
+                    visit(needed)
             if name not in ordered:
                 ordered.append(name)
 
@@ -115,32 +135,39 @@ class Machine:
         return codes
 
     def _here(self, name: str, word: str) -> str:
-        word = re.sub(r"(?<=[:/@])(broker|simulator)(?=:\d)", "127.0.0.1", word)
-        for (owner, port), there in self.ports.items():
-            if owner == name or port != "8080":
-                word = re.sub(rf"(?:(?<=:)|^){port}\b", str(there), word)
+        word = self.ports_of(name, word)
         word = "127.0.0.1" if word == "0.0.0.0" else word
         return self._mounted(name, word) if word.startswith("/") and word != "/dev/null" else word
 
+    def ports_of(self, name: str, text: str) -> str:
+        """``text`` as service ``name`` says it, every address in it one that listens here."""
+        if (name, text) in self.ports:
+            return str(self.ports[name, text])
+        others = "|".join(sorted(self.LISTENING, key=len, reverse=True))
+
+        def here(found: re.Match[str]) -> str:
+            owner = name if found[1] in ("0.0.0.0", "127.0.0.1") else found[1]
+            port = self.ports.get((owner, found[2]))
+            return f"127.0.0.1:{port}" if port else found[0]
+
+        return re.sub(rf"(?<![\w.-])({others}|0\.0\.0\.0|127\.0\.0\.1):(\d+)\b", here, text)
+
     def _mounted(self, name: str, path: str) -> str:
         """A path in the container: a volume's folder here, or a bound file with addresses and paths mapped."""
-        for mount in self.compose["services"][name]["volumes"]:
-            source, target = mount.split(":")[:2]
+        volumes = {
+            target: source for source, target, *_ in (m.split(":") for m in self.compose["services"][name]["volumes"])
+        }
+        for target, source in volumes.items():
             if path != target and not path.startswith(f"{target}/"):
                 continue
-            if not source.startswith("."):
+            if source in self.compose["volumes"]:
                 return str(self.folder / source) + path.removeprefix(target)
-            text = (ROOT / source).read_text(encoding="utf-8")
+            text = self.ports_of(name, (ROOT / source).read_text(encoding="utf-8"))
+            text = text.replace('"../../keys/', '"keys/')  # the copy lies beside the folders
+            text = text.replace("file:/keys/", f"file:{self.folder}/keys/")
+            if "/data" in volumes:
+                text = text.replace('"/data/', f'"{self.folder / volumes["/data"]}/')
             copy = self.folder / f"{name}-{Path(target).name}"
-            copy.write_text(self._mapped(text), encoding="utf-8")
+            copy.write_text(text, encoding="utf-8")
             return str(copy)
         raise AssertionError(f"{name}: nothing is mounted at {path}")
-
-    def _mapped(self, text: str) -> str:
-        """A configuration's text: service names and ports, volumes' paths, and the include that is relative."""
-        text = re.sub(r"(?<=//)(broker|simulator)(?=:\d)", "127.0.0.1", text).replace("0.0.0.0:", "127.0.0.1:")
-        for (_, port), there in self.ports.items():
-            text = re.sub(rf"(?<=:){port}\b", str(there), text) if port != "8080" else text
-        text = text.replace('"../../keys/', '"keys/')  # the copy lies beside the folders
-        text = text.replace("file:/keys/", f"file:{self.folder}/keys/")
-        return text.replace('"/data/', f'"{self.folder}/broker/')

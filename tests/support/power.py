@@ -46,7 +46,7 @@ class Disk:
         self._mounted = True
 
     def blocks(self, folder: Path) -> Disk:
-        """What the disk holds at this moment, nothing flushed: a second one, not mounted. Its writers must stand still."""
+        """What the disk holds now, nothing flushed: a second one, not mounted. Its writers must stand still."""
         copy = Disk(folder, folder.with_suffix(".img"))
         _run("cp", "--sparse=always", "--reflink=never", str(self.image), str(copy.image))
         return copy

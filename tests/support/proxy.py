@@ -16,8 +16,16 @@ Drop = Callable[[bytes], bool]
 """Whether a frame (its control line, and the payload of a message) is lost."""
 
 
+Change = Callable[[bytes], bytes]
+"""What becomes of a frame that is not lost."""
+
+
 def lose_nothing(_: bytes) -> bool:
     return False
+
+
+def change_nothing(frame: bytes) -> bytes:
+    return frame
 
 
 def publish_acks(frame: bytes) -> bool:
@@ -38,6 +46,8 @@ class FaultProxy:
         self._broker = broker
         self.lose_down: Drop = lose_nothing
         self.lose_up: Drop = lose_nothing
+        self.change_down: Change = change_nothing
+        self.change_up: Change = change_nothing
         self.delay = 0.0
         self.refusing = False
         self.accepted = 0
@@ -141,7 +151,8 @@ class FaultProxy:
                 kept = [frame for frame in frames if not loses(frame)]
                 if len(kept) < len(frames):
                     self.lost += [frame for frame in frames if frame not in kept]
-                writer.write(b"".join(kept))
+                change = self.change_up if up else self.change_down
+                writer.write(b"".join(map(change, kept)))
                 await writer.drain()
 
 

@@ -19,6 +19,7 @@ from job_contracts.attempts import Timeouts
 from job_contracts.failures import PERMITS, Action, Bench, FailureKind, Scope
 from producer_sdk.cli.app import app
 from runtime import settings
+from runtime.crash import POINTS
 from runtime.telemetry import Instrument, Metrics
 from tests.support.docstrings import said_of
 
@@ -60,10 +61,11 @@ def failures() -> str:
             "yes" if PERMITS[kind].counts else "no",
             "" if PERMITS[kind].bench is Bench.NO else PERMITS[kind].bench.value,
             "" if PERMITS[kind].scope is Scope.REQUEST else PERMITS[kind].scope.value,
+            "yes" if PERMITS[kind].letter else "",
         )
         for kind in FailureKind
     ]
-    return _table(("kind", "what happened", "then", "counts", "bench", "reach"), rows)
+    return _table(("kind", "what happened", "then", "counts", "bench", "reach", "letter"), rows)
 
 
 def words(of: type[Action | Bench | Scope]) -> str:
@@ -81,6 +83,12 @@ def metrics() -> str:
         f"### {process}\n\n" + _table(("metric", "type", "labels", "what"), [*_instruments(instruments), *gauges])
         for process, instruments, gauges in told
     )
+
+
+def crash_points() -> str:
+    """Every point at which a process can be made to die."""
+    rows = [(point.process, f"`{point.event}`", point.moment) for point in POINTS]
+    return _table(("process", "point", "what is done, and what is not"), rows)
 
 
 # -- the configuration
@@ -157,6 +165,8 @@ def _bounds(metadata: Iterable[Any]) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
+    if field.default_factory_takes_validated_data:
+        return "see there"
     value = field.get_default(call_default_factory=True)
     match value:
         case None | ():
@@ -269,6 +279,7 @@ TABLES = {
     "scopes": lambda: words(Scope),
     "metrics": metrics,
     "commands": commands,
+    "crash points": crash_points,
 }
 
 

@@ -64,8 +64,23 @@ async def worker_process(
     pool: str, config: Path, *more: str, environ: Mapping[str, str] | None = None
 ) -> AsyncIterator[Process]:
     """``python -m workers``; killed at the end if it still runs."""
+    async with _process("-m", "workers", "--pool", pool, "--config", str(config), *more, environ=environ) as process:
+        yield process
+
+
+@asynccontextmanager
+async def scheduler_process(
+    config: Path, *more: str, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[Process]:
+    """``python -m scheduler``; killed at the end if it still runs."""
+    async with _process("-m", "scheduler", "--config", str(config), *more, environ=environ) as process:
+        yield process
+
+
+@asynccontextmanager
+async def _process(*arguments: str, environ: Mapping[str, str] | None) -> AsyncIterator[Process]:
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "workers", "--pool", pool, "--config", str(config), *more),
+        *(sys.executable, *arguments),
         cwd=ROOT,
         env={**os.environ, **(environ or {})},  # noqa: TID251 - the child needs what the tests have
         stdout=asyncio.subprocess.PIPE,

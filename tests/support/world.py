@@ -138,13 +138,14 @@ class Pool:
             route=order.route,
             token=order.token,
             body_hash=order.body_hash,
-            nonce=order.attempt_id,
+            nonce=f"{order.attempt_id}@{self.worker}",
             answer=Answer(parts=(TextPart(text=text),)),
             finish_reason=FinishReason.STOP,
             usage=record.usage,
             deployment=order.deployment,
             attempts=(*order.history, record),
             times=Times(submitted=order.submitted, finished=order.submitted),
+            replay_of=order.job.replay_of if order.job is not None else None,
         )
         settlement = Settlement(
             state=JobState.SUCCEEDED,

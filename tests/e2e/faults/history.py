@@ -15,7 +15,7 @@ from job_contracts.codec import decode
 from job_contracts.jobs import JobState
 from job_contracts.results import Result
 from tests.e2e.faults import events as log
-from tests.e2e.faults.history_book import Book, Flight, Strike, book_of
+from tests.e2e.faults.history_book import Book, Flight, Strike, book_of, job_of
 
 SLACK = 1.0
 """Seconds that a process of a busy machine may take between two of its own steps."""
@@ -278,10 +278,18 @@ def _accounted(book: Book, flight: Flight) -> Iterator[Violation]:
         (fact.usage.input, fact.usage.output) == (call.input_tokens, call.output_tokens) for fact in facts
     ):
         estimated = any(not fact.usage.reported for fact in facts)
-        if not estimated or not any(flight.under(strike, SLACK) for strike in book.strikes):
+        if not estimated or not (_cut_short(book, flight) or any(flight.under(one, SLACK) for one in book.strikes)):
             told = [(fact.usage.input, fact.usage.output) for fact in facts]
             words = f"billed are {(call.input_tokens, call.output_tokens)}, told are {told}"
             yield Violation("I7 tokens", call.attempt, words)
+
+
+def _cut_short(book: Book, flight: Flight) -> bool:
+    """Whether its producer's cancel or its deadline fell into the call: the worker hung up on an answer on its way."""
+    job = job_of(flight.call.attempt)
+    ends = [one.deadline for one in _of(book, *job) if one.deadline is not None]
+    ends += [book.cancels[job]] if job in book.cancels else []
+    return any(flight.call.at - SLACK <= end <= flight.until + SLACK for end in ends)
 
 
 # -- calls beyond one a job

@@ -16,8 +16,8 @@ from tests.e2e.faults.report_recovery import percentile, recoveries
 FIGURES = ("jobs accepted", "records", "lost", "duplicated", "calls", "facts", "extra calls", "in flight at faults")
 ABOUT = ("processes", "lease", "machine", "versions")
 FAULT_HEAD = (
-    *("fault", "struck", "in flight then", "next call p50", "p95", "longest"),
-    *("usual rate p50", "p95", "longest"),
+    *("fault", "struck", "in flight then", "silence p50", "p95", "longest"),
+    *("as usual p50", "p95", "longest"),
 )
 MOST = 50
 EXTRA = """\
@@ -25,8 +25,9 @@ Extra calls are those beyond one a job that followed a call its provider had not
 call that a fault hit, and together they may be no more than what was under way at the faults.
 """
 FELT = """\
-Seconds from the fault to the next call within its reach, and to the end of a second with half of the usual rate.
-Faults overlap, so a time may be owed to another fault as well.
+Silence: seconds without a call within the fault's reach, the longest stretch that began under it. As usual: seconds
+from the fault to the end of the first second, after that, with half of the run's mean rate. Faults overlap, so a time
+may be owed to another fault as well; providers misbehave besides.
 """
 
 
@@ -57,7 +58,7 @@ def page(book: Book, verdict: Verdict, folder: str) -> str:
         "## Faults, and how long they were felt\n",
         _table(FAULT_HEAD, _fault_rows(book)),
         FELT,
-        f"![Seconds to the next call, by kind of fault]({folder}/recovery.svg)\n",
+        f"![Seconds without a call, by kind of fault]({folder}/recovery.svg)\n",
         f"![Calls under way at the faults, and extra calls, by provider]({folder}/extra.svg)\n",
         "## Violations\n",
         "".join(f"- {violation}\n" for violation in verdict.violations[:MOST]) or "None.\n",
@@ -68,7 +69,7 @@ def page(book: Book, verdict: Verdict, folder: str) -> str:
 def summary(book: Book, verdict: Verdict) -> str:
     """The same in a few lines for a terminal."""
     rows = [f"{name:<24}{figure:>10}" for name, figure in verdict.figures.items()]
-    rows += ["", f"{'fault':<24}{'struck':>8}{'next call p50':>16}{'longest':>10}"]
+    rows += ["", f"{'fault':<24}{'struck':>8}{'silence p50':>16}{'longest':>10}"]
     rows += [f"{row[0]:<24}{row[1]:>8}{row[3]:>16}{row[5]:>10}" for row in _fault_rows(book)]
     return "\n".join(rows)
 
@@ -79,8 +80,8 @@ def drawings(book: Book) -> dict[str, str]:
     marks = [(strike.at - began, f"{strike.struck.what} at {strike.at - began:.1f} s") for strike in book.strikes]
     recovered: dict[str, list[float]] = defaultdict(list)
     for one in recoveries(book):
-        if one.next_call is not None:
-            recovered[one.what].append(one.next_call)
+        if one.silence is not None:
+            recovered[one.what].append(one.silence)
     wasted = Counter(flight.call.provider for _, flights in extras(book) for flight in flights)
     flying = Counter(
         flight.call.provider
@@ -92,7 +93,9 @@ def drawings(book: Book) -> dict[str, str]:
     pairs = {pool: (float(flying[pool]), float(wasted[pool])) for pool in book.began.pools}
     return {
         "flow": plots.lines("Jobs and calls", "per second", _flow(book), marks),
-        "recovery": plots.dots("From a fault to the next call", "seconds", {kind: recovered[kind] for kind in KINDS}),
+        "recovery": plots.dots(
+            "The longest silence under each fault", "seconds", {kind: recovered[kind] for kind in KINDS}
+        ),
         "extra": plots.bars("Calls", "by provider", pairs, ("under way at faults", "extra")),
     }
 
@@ -120,8 +123,8 @@ def _fault_rows(book: Book) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for kind in KINDS:
         found = by_kind[kind]
-        calls = [one.next_call for one in found if one.next_call is not None]
-        usual = [one.usual_rate for one in found if one.usual_rate is not None]
+        calls = [one.silence for one in found if one.silence is not None]
+        usual = [one.usual for one in found if one.usual is not None]
         rows.append((kind, str(len(found)), str(flying[kind]), *_percentiles(calls), *_percentiles(usual)))
     return rows
 

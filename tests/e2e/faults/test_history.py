@@ -199,3 +199,9 @@ def test_a_call_that_the_provider_spoiled_entitles_to_another() -> None:
     rest: History = [call("s-d", T0 + 2.0, attempt=2), stored(record, 4, T0 + 3), seen(4, record)]
     facts = [fact("red.s-d.1", usage=Usage()), fact("red.s-d.2")]
     assert judge(metered([*good(), *once, spoiled, *rest, *facts])).good
+
+
+def test_an_answer_that_a_cancel_cut_off_may_be_estimated() -> None:
+    cut = told(Usage(input=10, reported=False))(good())
+    assert not judge(cut).good
+    assert judge([*cut, log.CancelAcked(at=T0 + 1.4, project="red", job="s-a")]).good

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import random
 from collections import Counter
@@ -15,7 +16,7 @@ import pytest
 from job_contracts import subjects
 from runtime.bus import NatsBus, connect
 from runtime.bus.manifest import StreamLimits, manifest
-from runtime.bus.port import Bus, BusError, Outgoing, StreamFull
+from runtime.bus.port import Bus, BusError, Outgoing
 from runtime.clock import SystemClock
 from runtime.telemetry import Telemetry
 from scheduler.leadership import Lease, Verdict
@@ -58,10 +59,8 @@ async def bus(nodes: Cluster) -> AsyncIterator[NatsBus]:
     await nodes.whole()
 
     async def anew() -> bool:
-        try:
+        with contextlib.suppress(BusError):
             await made.call(f"STREAM.DELETE.{WORK}", {})
-        except BusError:
-            pass
         try:
             await made.ensure([asset for asset in manifest(LIMITS, ("openai",)) if concerns_work(asset)])
         except BusError:
@@ -106,9 +105,7 @@ def order(job: str, size: int = 2) -> Outgoing:
 async def stored(bus: Bus) -> Counter[str]:
     """How many messages of each batch there are."""
     state = await bus.stream_state(WORK, subjects=f"{subjects.PREFIX}.work.>")
-    return Counter(
-        subjects.project_and_job(subject)[1].partition("-")[0] for subject in (state.subjects or {})
-    )
+    return Counter(subjects.project_and_job(subject)[1].partition("-")[0] for subject in (state.subjects or {}))
 
 
 async def test_a_batch_that_waits_for_the_other_nodes_is_not_given_up_before_it_is_decided(
@@ -175,7 +172,9 @@ async def test_a_batch_of_four_megabytes_is_whole_or_absent_as_it_was_told_thoug
     assert Verdict.LOST not in told.values()
 
 
-async def test_batches_that_were_begun_and_left_do_not_keep_the_leader_out_for_long(nodes: Cluster, bus: NatsBus) -> None:
+async def test_batches_that_were_begun_and_left_do_not_keep_the_leader_out_for_long(
+    nodes: Cluster, bus: NatsBus
+) -> None:
     """The broker holds fifty begun batches a stream; it forgets one that was idle for ten seconds."""
     leader = contender(bus, "a", lease=8.0)
     await leader.acquire(asyncio.Event())

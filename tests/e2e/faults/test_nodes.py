@@ -1,4 +1,4 @@
-"""One of three nodes dies, stands still or is taken out of service while jobs flow: none fails, none runs for nothing."""
+"""One of three nodes dies, stands still or is retired while jobs flow: none fails, and hardly a call is made twice."""
 
 from __future__ import annotations
 

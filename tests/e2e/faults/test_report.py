@@ -35,17 +35,17 @@ def test_a_run_without_violation_says_so() -> None:
     assert page.endswith("## Violations\n\nNone.\n")
 
 
-def test_a_fault_is_felt_until_the_next_call_within_its_reach() -> None:
+def test_a_fault_is_felt_as_long_as_nothing_within_its_reach_is_called() -> None:
     elsewhere = call("s-x", T0 + 5.5, provider="beta")
     [felt] = recoveries(book_of([*good(), elsewhere]))
-    assert felt.next_call == pytest.approx(4.0)
+    assert felt.silence == pytest.approx(4.0)
     everywhere = log.Struck(at=T0 + 5.0, id=2, what="leader kill", targets={"s1": 3})
-    assert recoveries(book_of([*good(), elsewhere, everywhere]))[1].next_call == pytest.approx(0.5)
+    assert recoveries(book_of([*good(), elsewhere, everywhere]))[1].silence == pytest.approx(3.5)
 
 
 def test_a_fault_after_the_last_call_has_no_recovery() -> None:
     late = log.Struck(at=T0 + 50.0, id=2, what="leader kill", targets={"s1": 3})
-    assert recoveries(book_of([*good(), late]))[-1].next_call is None
+    assert recoveries(book_of([*good(), late]))[-1].silence is None
 
 
 def test_a_percentile_is_one_of_the_values() -> None:

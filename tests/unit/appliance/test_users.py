@@ -37,11 +37,13 @@ def test_the_include_is_what_the_server_reads(tmp_path: Path) -> None:
     assert comment.startswith("#")
     assert rest.startswith("accounts: ")
     accounts = json.loads(rest.removeprefix("accounts: "))
-    (service,), (demo,) = accounts["SERVICES"]["users"], accounts["PROJECTS"]["users"]
+    (service,), (demo,) = accounts["SERVICES"]["users"], accounts["PROJECT_demo"]["users"]
     assert (service["user"], demo["user"]) == ("service", "demo")
     assert "permissions" not in service
     assert demo["permissions"]["subscribe"]["allow"] == ["penstock.v1.live.demo.>", "_INBOX_demo.>"]
-    assert "jetstream" not in accounts["PROJECTS"], "the streams are the services' alone"
+    assert "jetstream" not in accounts["PROJECT_demo"], "the streams are the services' alone"
+    told = json.dumps(accounts["PROJECT_demo"]["imports"])
+    assert told.count(".demo.>") == told.count("penstock.v1."), "a project's account reaches its own subjects alone"
 
 
 def test_keys_are_handed_over_once_and_kept(tmp_path: Path) -> None:
@@ -62,3 +64,18 @@ def test_without_keys_or_a_configuration_the_way_out_is_named(tmp_path: Path) ->
         write(None, tmp_path)
     with pytest.raises(WrongUse, match="appliance keys --config"):
         show(tmp_path)
+
+
+def test_the_nodes_of_a_cluster_get_one_password_that_is_kept_and_no_users(tmp_path: Path) -> None:
+    config, folder = tmp_path / "penstock.yaml", tmp_path / "keys"
+    config.write_text("projects: {demo: {}}")
+    write(config, folder)
+    assert not (folder / "routes.conf").exists(), "a single server needs none"
+    write(config, folder, ["a:6222", "b:6222"])
+    first = (folder / "routes.conf").read_text()
+    password = keys_of(folder / "keys.json", ()).nodes_password.get_secret_value()
+    assert f'"nats-route://node:{password}@b:6222"' in first
+    assert stat.S_IMODE((folder / "routes.conf").stat().st_mode) == 0o600
+    assert password not in (folder / "users.conf").read_text() + (folder / "keys.json").read_text()
+    write(config, folder, ["a:6222", "b:6222"])
+    assert (folder / "routes.conf").read_text() == first

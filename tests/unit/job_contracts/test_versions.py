@@ -16,6 +16,7 @@ from job_contracts.facts import AttemptFact
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import Cancel
 from job_contracts.messages import MESSAGES, schema
+from tests.support import schemas
 from tests.support.strategies import EVERY_MESSAGE, all_failures, attempt_facts
 
 MAJOR, _, MINOR = VERSION.partition(".")
@@ -61,6 +62,45 @@ def test_a_reader_that_knows_the_required_fields_alone_reads_what_is_written_tod
     assert {field: getattr(read, field) for field in older.model_fields} == {
         field: getattr(message, field) for field in older.model_fields
     }
+
+
+PINNED = sorted(path.stem for path in schemas.VERSION_1_0.glob("*.json") if path.stem in MESSAGES)
+
+
+@pytest.mark.parametrize("name", PINNED)
+@few
+@given(data=st.data())
+def test_what_is_written_today_breaks_nothing_in_the_schema_of_1_0_but_for_further_fields(
+    name: str, data: st.DataObject
+) -> None:
+    message = json.loads(encode(data.draw(EVERY_MESSAGE[name])))
+    seen = schemas.read(name, message)
+    assert not seen.problems
+    assert contains(message, seen.value)
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_no_field_of_1_0_is_gone_and_none_is_asked_for_that_1_0_did_not_write(name: str) -> None:
+    then, now = schemas.pinned(name), schema(name)
+    parts = {"": (then, now)} | {part: (old, now["$defs"][part]) for part, old in then.get("$defs", {}).items()}
+    for part, (old, new) in parts.items():
+        assert old.get("properties", {}).keys() <= new.get("properties", {}).keys(), part
+        assert set(new.get("required", ())) <= set(old.get("required", ())), part
+
+
+def test_a_reader_of_1_0_drops_what_it_does_not_know_and_stumbles_over_what_it_cannot_read() -> None:
+    written = WRITTEN_BY_1_0["outcome"]
+    newer = with_unknown_fields(written)
+    assert schemas.read("outcome", newer).value == schemas.read("outcome", written).value
+    assert not schemas.read("outcome", newer).problems
+    for broken in (
+        {key: value for key, value in written.items() if key != "job_id"},
+        written | {"job_id": 7},
+        written | {"version": "2.0"},
+        written | {"record": written["record"] | {"seconds": "long"}},
+    ):
+        assert schemas.read("outcome", broken).problems
+    assert schemas.read("job", WRITTEN_BY_1_0["job"] | {"lane": "a lane of later"}).problems
 
 
 @pytest.mark.parametrize("name", MESSAGES)

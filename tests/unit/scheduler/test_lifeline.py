@@ -11,16 +11,20 @@ import scheduler.lifeline
 from job_contracts import subjects
 from job_contracts.attempts import Heartbeat
 from job_contracts.codec import encode
-from runtime.bus.memory import MemoryBroker
+from runtime.bus.memory import MemoryBroker, MemoryBus
 from runtime.bus.port import Message
 from runtime.connection import declared
 from runtime.telemetry import Telemetry
+from scheduler.endings import Endings
+from scheduler.headroom import FULL
 from scheduler.leadership import Lease
 from scheduler.lifeline import Lifeline
+from scheduler.outcomes import Outcomes
 from scheduler.policy.board import Board
 from scheduler.policy.facts import AttemptEnded
 from scheduler.policy.rules import rules_from
 from scheduler.term import Term
+from tests.support.builders import assignment, job
 from tests.support.clock import ManualClock
 from tests.support.eventually import eventually
 from tests.support.world import CATALOGUE, config
@@ -35,6 +39,7 @@ class Scene:
         self.term = term
         self.clock = clock
         self.lifeline = Lifeline(term)
+        self.outcomes = Outcomes(term, self.lifeline, Endings(term))
         self.ended: list[AttemptEnded] = []
         apply = term.board.apply
 
@@ -51,7 +56,8 @@ class Scene:
 
     async def fetched(self) -> None:
         """An attempt of ``demo``'s job ``a-1`` lies in WORK and was handed to a worker."""
-        seq = (await self.term.bus.append(subjects.work(0, "alpha", "demo", "a-1"), b"")).seq
+        order = assignment(job("a-1"), project="demo", deployment="alpha/m")
+        seq = (await self.term.bus.append(subjects.work(0, "alpha", "demo", "a-1"), encode(order))).seq
         puller = await self.term.bus.pull(self.term.stream(subjects.WORK), "alpha")
         assert await puller.fetch(1, expires=5.0)
         await puller.close()
@@ -75,10 +81,13 @@ async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     await lease.acquire(asyncio.Event())
     term = Term(bus, clock, Telemetry(), made, lease, Board(rules_from(made, CATALOGUE), now=clock.monotonic()))
     running = Scene(term, clock)
+    running.outcomes.replay()
+    tail = await bus.tail(term.stream(subjects.OUT), running.outcomes.on_outcome)
     running.watching = asyncio.create_task(running.lifeline.watch())
     yield running
     running.watching.cancel()
     await asyncio.gather(running.watching, return_exceptions=True)
+    await tail.close()
     await term.background.stop()
 
 
@@ -181,3 +190,23 @@ async def test_an_abort_of_an_attempt_that_is_over_is_forgotten(scene: Scene) ->
     await scene.beat()
     await scene.looks()
     assert b"demo.a-1.1" not in await scene.beat("demo.a-1.1")
+
+
+async def test_room_in_work_is_counted_in_messages_and_in_bytes_and_upward_only_between_looks(scene: Scene) -> None:
+    work, bus = scene.lifeline.work, scene.term.bus
+    assert isinstance(bus, MemoryBus)
+    limit = int(scene.term.config.nats.max_work_messages * FULL)
+    bus.broker.stream("WORK_0").config["max_bytes"] = 100_000
+    assert work.messages == 0  # not known yet
+    await work.ensure(1, 1)
+    assert work.messages == limit
+    await scene.fetched()
+    await bus.append(subjects.work(0, "alpha", "demo", "a-2"), b"x" * 40_000)
+    await work.look()
+    assert work.messages == limit - 2  # one in flight, one that nobody waits for
+    before = work.bytes
+    assert 30_000 < before < 40_000
+    work.stored(3, 50_000)
+    assert (work.messages, work.bytes) == (limit - 5, 0)
+    await work.look()
+    assert (work.messages, work.bytes) == (limit - 2, before)

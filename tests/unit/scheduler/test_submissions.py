@@ -101,6 +101,7 @@ class Removal(RuleBasedStateMachine):
         for key, seq in sorted(self.running.items()):
             self.results[len(self.results) + 1] = seq
             self.submissions.settle(key, len(self.results), self.now)
+        self.submissions.gaps.begin()  # whatever was passed over has been looked into
         below = self.submissions.removable_below()
         if below:
             self.submissions.purged(below)
@@ -155,3 +156,19 @@ def test_a_settled_job_is_remembered_as_long_as_a_producer_may_retry_and_then_fo
     submissions.settle(("p", "a-3"), 3, REMEMBER + 1)
     assert not submissions.finished(("p", "a-1"))
     assert submissions.finished(("p", "a-3"))
+
+
+def test_nothing_is_purged_beyond_a_submission_that_was_passed_over() -> None:
+    submissions = Submissions()
+    submissions.add(("p", "a-1"), entry(1))
+    submissions.all_read()
+    submissions.add(("p", "a-2"), entry(2))
+    submissions.add(("p", "a-4"), entry(4))
+    for number, job in enumerate(("a-1", "a-2", "a-4"), 1):
+        submissions.settle(("p", job), number, 0.0)
+    assert submissions.removable_below() == 3
+    submissions.add(("p", "a-3"), entry(3))
+    submissions.gaps.ranges.clear()
+    assert submissions.removable_below() == 3
+    submissions.settle(("p", "a-3"), 4, 0.0)
+    assert submissions.removable_below() == 5

@@ -50,7 +50,7 @@ def test_limits_become_amounts_a_window_and_models_find_their_domain() -> None:
         Limit("input_tokens", 10_000.0, 10.0, 0.1, 2.0),
     )
     assert rules.domains["alpha"].concurrency == 7
-    assert rules.domains["alpha:mini"].limits == (Limit("requests", 60.0, burst=0.01),)
+    assert rules.domains["alpha:mini"].limits == (Limit("requests", 60.0, burst=0.01, skew=0.6),)
     assert {name: rule.domain for name, rule in rules.deployments.items()} == {
         "alpha/big-2": "alpha",
         "alpha/small-1": "alpha:mini",

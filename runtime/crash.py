@@ -1,0 +1,90 @@
+"""Dies on purpose, to show that nothing is lost: ``CRASH_AT=point[:n]`` kills the process as it passes the point.
+
+A point is the name of a telemetry event that is told between two durable steps. Nothing listens for it in production;
+when it is asked for, the n-th such event ends the process by SIGKILL from within ``emit``, so that no later line of
+the code runs: no cleanup, no last message, no drain.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from runtime.telemetry import Telemetry
+
+__all__ = ["POINTS", "VARIABLE", "NoSuchPoint", "Point", "crash_at"]
+
+VARIABLE = "CRASH_AT"
+"""The environment variable in which a point is asked for."""
+
+
+class NoSuchPoint(ValueError):
+    """What was asked for is no point of this process; the message names those there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A place between two durable steps of a process."""
+
+    process: Literal["scheduler", "workers"]
+    event: str
+    """The event that is told there; the point's name."""
+    moment: str
+    """What is done, and what is not."""
+
+
+POINTS = (
+    Point("scheduler", "lease.acquired", "the lease is taken, nothing is read"),
+    Point("scheduler", "recovery.submissions_read", "the streams are read, nothing is dispatched"),
+    Point("scheduler", "dispatch.decided", "tokens are taken, nothing of the batch is sent"),
+    Point(
+        "scheduler", "lease.levels_stored", "single node: the record has the new levels, nothing of the batch is sent"
+    ),
+    Point("scheduler", "lease.outcome_unknown", "the batch was sent, and no answer came"),
+    Point("scheduler", "dispatch.stored", "the batch is stored"),
+    Point("scheduler", "attempt.ended", "an outcome is read, nothing is decided"),
+    Point("scheduler", "attempt.lost", "an attempt is missed, nothing is decided"),
+    Point("scheduler", "cancel.read", "a cancel is read, nothing is decided"),
+    Point("scheduler", "letter.stored", "a job's dead letter is stored, its result is not"),
+    Point("scheduler", "ending.stored", "the leader's own result is stored, its submission is still there"),
+    Point("scheduler", "job.settled", "a worker's result is read, its submission is still there"),
+    Point("scheduler", "settling.removed", "submissions are removed, the cursor does not say so yet"),
+    Point("scheduler", "lease.resigned", "the lease is given back, the process still runs"),
+    Point("workers", "attempt.fetched", "an assignment is here, its provider is not called"),
+    Point("workers", "attempt.answering", "the provider has begun to answer"),
+    Point("workers", "attempt.made", "the call is over, nothing of it is stored"),
+    Point("workers", "result.blob_stored", "a large answer is stored, the result that points there is not"),
+    Point("workers", "result.stored", "the result is stored, its fact is not, nothing is acknowledged"),
+    Point("workers", "outcome.stored", "the outcome is stored, its fact is not, nothing is acknowledged"),
+    Point("workers", "books.stored", "facts are stored, nothing is acknowledged"),
+    Point("workers", "books.acknowledged", "all is done"),
+)
+"""Every point, in the order of a job's life."""
+
+
+def crash_at(telemetry: Telemetry, process: str, asked: str | None) -> None:
+    """Arm what ``CRASH_AT`` asks for; without it nothing is done. Raises NoSuchPoint."""
+    if not asked:
+        return
+    event, _, count = asked.partition(":")
+    known = [point.event for point in POINTS if point.process == process]
+    if event not in known or not (count or "1").isdecimal() or int(count or "1") < 1:
+        message = f"{VARIABLE}={asked}: write point or point:n; the points of {process} are {', '.join(known)}"
+        raise NoSuchPoint(message)
+    telemetry.on(event, _killing(event, int(count or "1")))
+
+
+def _killing(event: str, left: int) -> Callable[[Mapping[str, Any]], None]:
+    def passed(_: Mapping[str, Any]) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            os.write(2, f"{VARIABLE}={event}\n".encode())
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return passed
