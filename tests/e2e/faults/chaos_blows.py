@@ -64,11 +64,11 @@ class Striker:
             case "schedulers kill":
                 await self._kill(what, fleet.schedulers)
             case "worker kill":
-                await self._kill(what, [_chosen(fleet.workers, blow.pick)])
+                await self._kill(what, [await self._busy_worker(blow.pick)])
             case "worker stop":
-                await self._stop(what, _chosen(fleet.workers, blow.pick), blow.seconds)
+                await self._stop(what, await self._busy_worker(blow.pick), blow.seconds)
             case "pool kill":
-                pool = _chosen(fleet.workers, blow.pick).pool
+                pool = (await self._busy_worker(blow.pick)).pool
                 await self._kill(what, [one for one in fleet.workers if one.pool == pool])
             case "node kill" | "node stop":
                 async with self._node_down:
@@ -81,6 +81,15 @@ class Striker:
 
     async def _leader(self) -> Child:
         return self._fleet.children[await self._fleet.leader()]
+
+    async def _busy_worker(self, pick: float) -> Child:
+        """A worker of the pool with the most calls under way: a fault that hits nobody proves nothing."""
+        with contextlib.suppress(httpx.TransportError):
+            overview = await self._fleet.simulator.control.overview()
+            busiest = max(overview.providers, key=lambda one: one.in_progress)
+            if busiest.in_progress:
+                return _chosen([one for one in self._fleet.workers if one.pool == busiest.name], pick)
+        return _chosen(self._fleet.workers, pick)
 
     @asynccontextmanager
     async def _struck(self, what: FaultKind, targets: dict[str, int], pools: Sequence[str]) -> AsyncIterator[None]:

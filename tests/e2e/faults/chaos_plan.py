@@ -67,18 +67,18 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How close together the faults of a run are, in seconds. ``long_stop`` is that of a leader, one time in three."""
+    """How close together the faults of a run are, in seconds. ``long_stop`` is that of a process, one time in three."""
 
     first: float = 6.0
     gap: tuple[float, float] = (10.0, 18.0)
-    stop: tuple[float, float] = (3.0, 14.0)
+    stop: tuple[float, float] = (4.0, 16.0)
     long_stop: float = 30.0
     down: tuple[float, float] = (1.0, 5.0)
     nodes_roll: bool = True
     """Whether a rolling restart is one of the brokers as well, which takes a minute."""
 
 
-QUICK = Pace(first=3.0, gap=(4.0, 5.2), stop=(2.0, 5.0), long_stop=5.0, down=(0.5, 1.5), nodes_roll=False)
+QUICK = Pace(first=3.0, gap=(4.0, 5.2), stop=(4.5, 6.5), long_stop=8.0, down=(0.5, 1.5), nodes_roll=False)
 
 
 def blows(seed: int, seconds: float, pace: Pace) -> tuple[Blow, ...]:
@@ -89,7 +89,7 @@ def blows(seed: int, seconds: float, pace: Pace) -> tuple[Blow, ...]:
     while at < seconds:
         for what in dice.sample(KINDS, len(KINDS)):
             lasts = dice.uniform(*(pace.stop if what.endswith("stop") else pace.down))
-            if what == "leader stop" and dice.random() < 1 / 3:
+            if what in ("leader stop", "worker stop") and dice.random() < 1 / 3:
                 lasts = pace.long_stop
             found.append(Blow(round(at, 2), what, round(lasts, 2), dice.random()))
             at += dice.uniform(*pace.gap)

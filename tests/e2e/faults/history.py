@@ -204,7 +204,7 @@ def _over(limit: log.LimitTold, starts: list[float]) -> Iterator[Violation]:
 def cancelled(book: Book) -> Iterator[Violation]:
     """A job that was cancelled before it was dispatched is not called."""
     for (project, job), at in book.cancels.items():
-        held = max((one.not_before or 0.0 for one in _of(book, project, job)), default=0.0)
+        held = max((one.not_before or 0.0 for one in book.wishes.get((project, job), ())), default=0.0)
         late = at if held > at else at + book.began.grant_valid + SLACK
         for flight in book.flights.get((project, job), ()):
             if flight.call.at > late:
@@ -212,17 +212,9 @@ def cancelled(book: Book) -> Iterator[Violation]:
                 yield Violation("I5 cancelled", f"{project}.{job}", words)
 
 
-def _of(book: Book, project: str, job: str) -> list[log.Submitted]:
-    return [one for one in book.submissions.values() if (one.project, one.job) == (project, job)]
-
-
 def times(book: Book) -> Iterator[Violation]:
     """No call begins before ``not_before`` or after the deadline, and nothing succeeds after it."""
-    jobs = defaultdict(list)
-    for one in book.submissions.values():
-        if one.not_before is not None or one.deadline is not None:
-            jobs[one.project, one.job].append(one)
-    for (project, job), wished in jobs.items():
+    for (project, job), wished in book.wishes.items():
         about = f"{project}.{job}"
         first = min(one.not_before or 0.0 for one in wished)
         last = max(one.deadline or float("inf") for one in wished)
@@ -287,7 +279,7 @@ def _accounted(book: Book, flight: Flight) -> Iterator[Violation]:
 def _cut_short(book: Book, flight: Flight) -> bool:
     """Whether its producer's cancel or its deadline fell into the call: the worker hung up on an answer on its way."""
     job = job_of(flight.call.attempt)
-    ends = [one.deadline for one in _of(book, *job) if one.deadline is not None]
+    ends = [one.deadline for one in book.wishes.get(job, ()) if one.deadline is not None]
     ends += [book.cancels[job]] if job in book.cancels else []
     return any(flight.call.at - SLACK <= end <= flight.until + SLACK for end in ends)
 

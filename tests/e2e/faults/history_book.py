@@ -92,6 +92,14 @@ class Book:
         return {job: decode(Result, seqs[min(seqs)]) for job, seqs in self.records.items()}
 
     @cached_property
+    def wishes(self) -> dict[JobKey, list[log.Submitted]]:
+        """The submissions of each job."""
+        found: dict[JobKey, list[log.Submitted]] = defaultdict(list)
+        for one in self.submissions.values():
+            found[one.project, one.job].append(one)
+        return found
+
+    @cached_property
     def strikes(self) -> list[Strike]:
         """Faults in order of time; one that nobody mended lasts until the end."""
         end = max((call.ended for call in self.calls), default=0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from tests.e2e.faults import report_plots as plots
@@ -105,7 +106,11 @@ def _flow(book: Book) -> Mapping[str, Sequence[tuple[float, float]]]:
     accepted = Counter(math.floor(at - began) for at in book.acked.values())
     called = Counter(math.floor(call.at - began) for call in book.calls)
     last = max((*accepted, *called), default=0)
-    flying = [sum(call.at - began <= second < call.ended - began for call in book.calls) for second in range(last + 1)]
+    changes: Counter[int] = Counter()
+    for call in book.calls:
+        changes[math.ceil(call.at - began)] += 1
+        changes[math.ceil(call.ended - began)] -= 1
+    flying = list(accumulate(changes[second] for second in range(last + 1)))
     return {
         "calls in flight": list(enumerate(map(float, flying))),
         "calls a second": [(second, float(called[second])) for second in range(last + 1)],
