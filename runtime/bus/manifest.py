@@ -131,7 +131,6 @@ def _streams(limits: StreamLimits) -> Iterator[Asset]:
         limits,
         subjects=[f"{prefix}.tok.*.*.*"],
         storage="memory",
-        num_replicas=1,
         max_age=600 * SECOND,
         max_bytes=limits.token_bytes,
         republish={"src": f"{prefix}.tok.*.*.*", "dest": f"{public}.live.{job}.tok"},

@@ -17,6 +17,7 @@ from runtime.bus.assets import Applier
 from runtime.bus.memory_reading import MemoryPuller, MemoryTail, guarded
 from runtime.bus.memory_store import H_EXPECTED, H_TTL, MemoryStream, Stored, matches, transformed
 from runtime.bus.port import (
+    RUN_BYTES,
     Ack,
     BusError,
     Family,
@@ -337,6 +338,17 @@ class MemoryBus:
         for stored in self._stream(stream).after(seq, (subject,)):
             return stored.message()
         raise NotFound(f"{stream}: no message found (code 10037)", code=10037)
+
+    async def run(
+        self, stream: str, seq: int, subject: str = ">", *, limit: int = 256, size: int = RUN_BYTES
+    ) -> Sequence[Message]:
+        found: list[Message] = []
+        for stored in self._stream(stream).after(seq, (subject,)):
+            if len(found) >= limit or size <= 0:
+                break
+            found.append(stored.message())
+            size -= len(stored.data)
+        return found
 
     async def get_direct(self, stream: str, subject: str) -> Message:
         return self._stream(stream).last(subject)
