@@ -83,7 +83,7 @@ def test_the_pace_is_twice_the_limits_and_drains_a_burst_within_a_third_of_the_s
 
 
 async def test_a_burst_of_calls_is_spread() -> None:
-    smoothing = Smoothing(Provider(limits=Limits(rpm=600, burst=1, skew=6)))  # 200 starts a second
+    smoothing = Smoothing(Provider(limits=Limits(rpm=600, burst=1, skew=9)))  # 200 starts a second
     loop = asyncio.get_running_loop()
     begun = loop.time()
     await asyncio.gather(*(smoothing.turn("alpha", "m") for _ in range(21)))
