@@ -11,7 +11,10 @@ from job_contracts.failures import Failure
 from job_contracts.jobs import JobStatus, Lane
 from job_contracts.stream import Chunk
 
-Operation = Literal["hello", "status", "results", "chunks", "blob"]
+Operation = Literal[
+    "hello", "status", "results", "chunks", "blob", "letters", "letter", "letter_body", "replay", "discard"
+]
+"""The last five are about dead letters (``job_contracts.letters``)."""
 
 MAX_ASKED = 500
 """Jobs one ``results`` question may name."""

@@ -60,24 +60,3 @@ class Facts(Wire):
 
     version: Version = VERSION
     facts: tuple[AttemptFact, ...]
-
-
-class DeadLetter(Wire):
-    """Why a job or a message was set aside, with enough to find and replay it."""
-
-    version: Version = VERSION
-    project: str
-    job: str
-    """Empty where no job could be named."""
-    reason: Literal["poison", "unreadable", "invalid", "exhausted"]
-    detail: str
-    fingerprint: str
-    """The same for letters of the same cause."""
-    at: float
-    """UTC seconds."""
-    stream: str = ""
-    seq: int = 0
-    attempts: int = 0
-    headers: dict[str, str] = Field(default_factory=dict)
-    body: str = ""
-    """The message as it was, base64, so it can be replayed; empty when it is still in its stream."""

@@ -136,34 +136,43 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Permits:
-    """What a kind of failure permits: next action, whether the try counts, what to bench and how far it reaches."""
+    """What a kind of failure permits: next action, whether the try counts, what to bench and how far it reaches.
+
+    ``letter``: a job that ends with it leaves a dead letter. That is so where the place failed, not the request: after
+    a repair, or elsewhere, the same job may well succeed. It is not so where the request would meet the same end again,
+    where it was turned away at the door with nothing spent, and where the end was asked for (cancelled, expired).
+    """
 
     action: Action
     counts: bool
     bench: Bench = Bench.NO
     scope: Scope = Scope.REQUEST
+    letter: bool = False
 
 
 _K = FailureKind
-_SWITCH_BREAKER = Permits(Action.SWITCH, counts=True, bench=Bench.BREAKER, scope=Scope.DEPLOYMENT)
+_SWITCH_BREAKER = Permits(Action.SWITCH, counts=True, bench=Bench.BREAKER, scope=Scope.DEPLOYMENT, letter=True)
 _REPORT = Permits(Action.REPORT, counts=True)
-_REQUEUE = Permits(Action.WAIT, counts=False)
+_REQUEUE = Permits(Action.WAIT, counts=False, letter=True)
+_SET_ASIDE = Permits(Action.REPORT, counts=True, letter=True)
 
 _TABLE = {
-    _K.RATE_LIMIT: Permits(Action.WAIT, counts=False, bench=Bench.BUCKET, scope=Scope.DEPLOYMENT),
-    _K.QUOTA_EXHAUSTED: Permits(Action.SWITCH, counts=True, bench=Bench.QUARANTINE, scope=Scope.CREDENTIAL),
+    _K.RATE_LIMIT: Permits(Action.WAIT, counts=False, bench=Bench.BUCKET, scope=Scope.DEPLOYMENT, letter=True),
+    _K.QUOTA_EXHAUSTED: Permits(
+        Action.SWITCH, counts=True, bench=Bench.QUARANTINE, scope=Scope.CREDENTIAL, letter=True
+    ),
     _K.OVERLOADED: _SWITCH_BREAKER,
     _K.SERVER_ERROR: _SWITCH_BREAKER,
-    _K.AUTH: Permits(Action.SWITCH, counts=True, bench=Bench.QUARANTINE, scope=Scope.CREDENTIAL),
-    _K.PERMISSION: Permits(Action.SWITCH, counts=True, bench=Bench.QUARANTINE, scope=Scope.DEPLOYMENT),
-    _K.MODEL_NOT_FOUND: Permits(Action.SWITCH, counts=True, bench=Bench.QUARANTINE, scope=Scope.MODEL),
+    _K.AUTH: Permits(Action.SWITCH, counts=True, bench=Bench.QUARANTINE, scope=Scope.CREDENTIAL, letter=True),
+    _K.PERMISSION: Permits(Action.SWITCH, counts=True, bench=Bench.QUARANTINE, scope=Scope.DEPLOYMENT, letter=True),
+    _K.MODEL_NOT_FOUND: Permits(Action.SWITCH, counts=True, bench=Bench.QUARANTINE, scope=Scope.MODEL, letter=True),
     _K.CONTEXT_OVERFLOW: Permits(Action.SWITCH, counts=True, scope=Scope.MODEL),
     _K.REQUEST_EXCEEDS_LIMIT: Permits(Action.SWITCH, counts=True, scope=Scope.DEPLOYMENT),
     _K.CONTENT_POLICY: _REPORT,
     _K.UNSUPPORTED_PARAM: Permits(Action.SWITCH, counts=True, scope=Scope.MODEL),
     _K.BAD_REQUEST: _REPORT,
-    _K.MODEL_OUTPUT_INVALID: Permits(Action.SWITCH, counts=True, scope=Scope.MODEL),
-    _K.CONNECT: Permits(Action.SWITCH, counts=True, bench=Bench.BREAKER, scope=Scope.PROVIDER),
+    _K.MODEL_OUTPUT_INVALID: Permits(Action.SWITCH, counts=True, scope=Scope.MODEL, letter=True),
+    _K.CONNECT: Permits(Action.SWITCH, counts=True, bench=Bench.BREAKER, scope=Scope.PROVIDER, letter=True),
     _K.RESET: _SWITCH_BREAKER,
     _K.FIRST_TOKEN_TIMEOUT: _SWITCH_BREAKER,
     _K.STALLED: _SWITCH_BREAKER,
@@ -171,20 +180,20 @@ _TABLE = {
     _K.STREAM_TRUNCATED: _SWITCH_BREAKER,
     _K.MALFORMED_RESPONSE: _SWITCH_BREAKER,
     _K.RESPONSE_TOO_LARGE: Permits(Action.SWITCH, counts=True, scope=Scope.DEPLOYMENT),
-    _K.WORKER_LOST: Permits(Action.WAIT, counts=True),
+    _K.WORKER_LOST: Permits(Action.WAIT, counts=True, letter=True),
     _K.HANDED_BACK: _REQUEUE,
     _K.GRANT_EXPIRED: _REQUEUE,
     _K.CANCELLED: _REPORT,
     _K.EXPIRED: _REPORT,
-    _K.POISON: _REPORT,
+    _K.POISON: _SET_ASIDE,
     _K.INVALID_JOB: _REPORT,
     _K.UNKNOWN_ROUTE: _REPORT,
     _K.FORBIDDEN: _REPORT,
     _K.IDEMPOTENCY_CONFLICT: _REPORT,
     _K.QUEUE_FULL: _REPORT,
     _K.NO_DEPLOYMENT: _REPORT,
-    _K.RETRIES_EXHAUSTED: _REPORT,
-    _K.INTERNAL: _REPORT,
+    _K.RETRIES_EXHAUSTED: _SET_ASIDE,
+    _K.INTERNAL: _SET_ASIDE,
 }
 PERMITS: Mapping[FailureKind, Permits] = MappingProxyType(_TABLE)
 """The one table of what follows from a failure; it has a row for every kind."""

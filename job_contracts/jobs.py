@@ -17,6 +17,9 @@ LANES: tuple[Lane, ...] = ("rt", "std", "batch", "bg")
 
 MAX_TAGS = 16
 
+Mark = Annotated[str, Field(max_length=128)]
+"""A random token or a fingerprint of a submission; bounded, because the leader keeps those of every job and cancel."""
+
 MOST_TOKENS = 1_000_000_000
 """No count of tokens is larger; arithmetic over what producers claim stays finite."""
 
@@ -52,6 +55,8 @@ class Job(Wire):
     tags: Annotated[dict[str, str], Field(max_length=MAX_TAGS)] = Field(default_factory=dict)
     stream: bool = False
     """Whether tokens are wanted while they come."""
+    replay_of: str | None = None
+    """The job whose dead letter this one was made of."""
 
     @model_validator(mode="after")
     def _times_agree(self) -> Job:
@@ -73,24 +78,26 @@ class Ticket(Wire):
     """What the scheduler knows of a queued job without its body; travels as the header ``Penstock-Ticket``."""
 
     version: Version = VERSION
-    route: str
+    route: Annotated[str, Field(max_length=200)]
     lane: Lane = "std"
     priority: Annotated[int, Field(ge=0, le=9)] = 5
     deadline: float | None = None
     not_before: float | None = None
     submitted: float
     """UTC seconds on the producer's clock."""
-    token: str
+    token: Mark
     """Random per submission; a cancel must carry it, so it never hits a later job of the same id."""
-    body_hash: str
+    body_hash: Mark
     input_estimate: Annotated[int, Field(ge=0, le=MOST_TOKENS)]
     """The producer's count of prompt tokens; corrected by what providers report."""
     max_output: Annotated[int, Field(gt=0, le=MOST_TOKENS)] | None = None
     stream: bool = False
-    session: str | None = None
+    session: Annotated[str, Field(max_length=256)] | None = None
     max_cost: Decimal | None = None
-    needs: tuple[Need, ...] = ()
+    needs: Annotated[tuple[Need, ...], Field(max_length=16)] = ()
     blob: BlobRef | None = None
+    replay_of: str | None = None
+    """The job whose dead letter this one was made of."""
 
 
 class JobState(StrEnum):
@@ -145,5 +152,5 @@ class Cancel(Wire):
 
     version: Version = VERSION
     job: str
-    token: str
+    token: Mark
     reason: str = "cancelled by the producer"

@@ -9,8 +9,19 @@ from typing import Any
 from job_contracts.attempts import Abort, Assignment, Heartbeat, HeartbeatReply, Outcome
 from job_contracts.codec import Wire
 from job_contracts.desk import AskBlob, AskChunks, AskJobs, Chunks, Hello, Refusal, Results, Statuses
-from job_contracts.facts import DeadLetter, Facts
+from job_contracts.facts import Facts
 from job_contracts.jobs import Cancel, Job, JobStatus, Ticket
+from job_contracts.letters import (
+    AllHandled,
+    AskDiscard,
+    AskLetter,
+    AskLetterBody,
+    AskLetters,
+    AskReplay,
+    DeadLetter,
+    FoundLetter,
+    LetterPage,
+)
 from job_contracts.results import Result, Settlement
 from job_contracts.stream import Chunk
 
@@ -38,6 +49,14 @@ MESSAGES: Mapping[str, type[Wire]] = MappingProxyType(
         "chunks": Chunks,
         "ask_blob": AskBlob,
         "refusal": Refusal,
+        "ask_letters": AskLetters,
+        "letter_page": LetterPage,
+        "ask_letter": AskLetter,
+        "found_letter": FoundLetter,
+        "ask_letter_body": AskLetterBody,
+        "ask_replay": AskReplay,
+        "ask_discard": AskDiscard,
+        "all_handled": AllHandled,
     }
 )
 

@@ -92,3 +92,5 @@ class Result(Wire):
     tags: dict[str, str] = Field(default_factory=dict)
     blob: BlobRef | None = None
     """Set where the answer was too large for one message: the full record lies there."""
+    replay_of: str | None = None
+    """The job whose dead letter this one was made of."""

@@ -43,6 +43,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 _JOB = re.compile(r"[A-Za-z0-9_]{1,32}-[A-Za-z0-9_]{1,32}")
 _RANDOM_JOB = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}")
 KEYED_STEM = "key"
+REPLAY_STEM = "replay"
 
 
 def stream_name(stream: str, shard: int = 0) -> str:
@@ -74,6 +75,11 @@ def keyed_job_id(idempotency_key: str) -> str:
         message = "the idempotency key is not text that can be written as UTF-8"
         raise ContractError(message, field="idempotency_key", remedy="choose a key without lone surrogates") from error
     return f"{KEYED_STEM}-{sha256(key).hexdigest()[:32]}"
+
+
+def replay_job_id(job_id: str, token: str) -> str:
+    """The job id of a dead letter's replay: made of the submission it is about, so it is the same every time."""
+    return f"{REPLAY_STEM}-{sha256(f'{job_id} {token}'.encode('utf-8', 'replace')).hexdigest()[:32]}"
 
 
 def names_one_submission(job_id: str) -> bool:
@@ -177,6 +183,16 @@ def usage(pool: str, worker: str) -> str:
 def dead(project: str, job_id: str) -> str:
     """A job, or a message that could not be read, set aside with the reason."""
     return f"{PREFIX}.dead.{project}.{_job_tokens(job_id)}"
+
+
+def letters_of(project: str) -> str:
+    """All dead letters of a project, without their bodies; of ``-`` those that belong to none."""
+    return f"{PREFIX}.dead.{project}.*.*"
+
+
+def letter_body(project: str, job_id: str, digest: str, index: int) -> str:
+    """Piece ``index`` of the body beside a dead letter; the ``digest`` of the whole keeps bodies apart."""
+    return f"{dead(project, job_id)}.{digest[:16]}.{index}"
 
 
 def unreadable(stream: str, seq: int) -> str:

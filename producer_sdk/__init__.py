@@ -9,10 +9,12 @@
         print(answer.text, answer.usage, answer.cost)
 
 Its rooms: ``producer`` the facade and ``sync`` its blocking twin · ``handle`` a submitted job · ``streams`` its events,
-put in order by ``splice`` · ``batch`` many at once, with a ``checkpoint`` · ``request`` (with ``messages``,
-``generation``, ``estimates``) what is sent, checked first · ``exchange`` jobs out and results home, with ``replies``
-and ``desk`` · ``transport`` the seam to the broker, ``nats_transport`` and its ``outbox`` · ``errors`` one tree, made
-at ``border`` alone · ``testing`` a gateway in memory for your tests · ``cli`` the command ``penstock``.
+put in order by ``splice`` · ``batch`` many at once, with a ``checkpoint`` · ``letters`` jobs that were set aside ·
+``request`` (with ``messages``, ``generation``, ``estimates``) what is sent, checked first · ``exchange`` jobs out and
+results home, with ``replies`` and ``desk`` · ``portal`` the loop of the blocking twins, ``sync_handle`` and
+``sync_letters`` two more of them · ``transport`` the seam to the broker, ``nats_transport`` and its ``outbox`` ·
+``errors`` one tree, made at ``border`` alone · ``testing`` a gateway in memory for your tests · ``cli`` the command
+``penstock``.
 
 Names are loaded when they are first used, so that importing this package costs next to nothing.
 """
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from job_contracts.chat import FinishReason, ToolCallPart, Usage
     from job_contracts.failures import Failure, FailureKind
     from job_contracts.jobs import JobState, JobStatus
+    from job_contracts.letters import DeadLetter, LetterSummary
     from job_contracts.results import AttemptRecord, Result
     from job_contracts.stream import (
         Finished,
@@ -60,15 +63,19 @@ if TYPE_CHECKING:
         Unreachable,
     )
     from producer_sdk.handle import JobHandle, Receipt
+    from producer_sdk.letters import DeadLetters, LetterGroup, Tally
     from producer_sdk.options import Options
     from producer_sdk.producer import Producer
     from producer_sdk.streams import JobStream
-    from producer_sdk.sync import SyncJobHandle, SyncJobStream, SyncProducer
+    from producer_sdk.sync import SyncProducer
+    from producer_sdk.sync_handle import SyncJobHandle, SyncJobStream
+    from producer_sdk.sync_letters import SyncDeadLetters
 
 _HOMES = {
     "job_contracts.chat": ("FinishReason", "ToolCallPart", "Usage"),
     "job_contracts.failures": ("Failure", "FailureKind"),
     "job_contracts.jobs": ("JobState", "JobStatus"),
+    "job_contracts.letters": ("DeadLetter", "LetterSummary"),
     "job_contracts.results": ("AttemptRecord", "Result"),
     "job_contracts.stream": (
         "Finished",
@@ -103,10 +110,13 @@ _HOMES = {
         "Unreachable",
     ),
     "producer_sdk.handle": ("JobHandle", "Receipt"),
+    "producer_sdk.letters": ("DeadLetters", "LetterGroup", "Tally"),
     "producer_sdk.options": ("Options",),
     "producer_sdk.producer": ("Producer",),
     "producer_sdk.streams": ("JobStream",),
-    "producer_sdk.sync": ("SyncJobHandle", "SyncJobStream", "SyncProducer"),
+    "producer_sdk.sync": ("SyncProducer",),
+    "producer_sdk.sync_handle": ("SyncJobHandle", "SyncJobStream"),
+    "producer_sdk.sync_letters": ("SyncDeadLetters",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -114,6 +124,8 @@ __all__ = [
     "Answered",
     "AttemptRecord",
     "Closed",
+    "DeadLetter",
+    "DeadLetters",
     "Failure",
     "FailureKind",
     "FinishReason",
@@ -131,6 +143,8 @@ __all__ = [
     "JobState",
     "JobStatus",
     "JobStream",
+    "LetterGroup",
+    "LetterSummary",
     "NotFound",
     "Options",
     "PenstockError",
@@ -145,9 +159,11 @@ __all__ = [
     "Started",
     "StreamEvent",
     "Switched",
+    "SyncDeadLetters",
     "SyncJobHandle",
     "SyncJobStream",
     "SyncProducer",
+    "Tally",
     "Timeout",
     "Token",
     "TooLarge",

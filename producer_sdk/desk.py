@@ -160,6 +160,14 @@ class Desk:
         """One chunk of a result that was too large for a message."""
         return await self._bytes("blob", encode(AskBlob(job=job, index=index)))
 
+    async def ask(self, operation: Operation, question: Wire, kind: type[W]) -> W:
+        """Any question, and its answer."""
+        return await self._ask(operation, question, kind)
+
+    async def ask_bytes(self, operation: Operation, question: Wire) -> bytes:
+        """A question whose answer is bytes."""
+        return await self._bytes(operation, encode(question))
+
     async def _ask(self, operation: Operation, question: Wire | None, kind: type[W]) -> W:
         data = await self._bytes(operation, encode(question) if question is not None else b"{}")
         try:

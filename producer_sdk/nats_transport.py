@@ -170,17 +170,21 @@ class NatsTransport:
         self, subject: str, data: bytes, headers: Mapping[str, str] | None = None, *, timeout: float
     ) -> bool:
         """Store durably; see ``Transport.store``."""
+        self._check_size(data, headers)
+        return await self._open_outbox().store(subject, data, headers, timeout=timeout)
+
+    async def ask(self, subject: str, data: bytes, *, timeout: float) -> bytes:
+        """Ask a service; see ``Transport.ask``."""
+        self._check_size(data, None)
+        return await self._open_outbox().ask(subject, data, timeout=timeout)
+
+    def _check_size(self, data: bytes, headers: Mapping[str, str] | None) -> None:
         size = len(data)
         if headers:
             size += HEADER_FRAME + sum(len(name) + len(value.encode()) + 4 for name, value in headers.items())
         if size > self.max_payload:
             # The server would close the connection, and nats-py would stay closed.
             raise TooLarge(f"a message of {size} bytes is over the broker's limit of {self.max_payload}")
-        return await self._open_outbox().store(subject, data, headers, timeout=timeout)
-
-    async def ask(self, subject: str, data: bytes, *, timeout: float) -> bytes:
-        """Ask a service; see ``Transport.ask``."""
-        return await self._open_outbox().ask(subject, data, timeout=timeout)
 
     def _open_outbox(self) -> Outbox:
         if self._outbox is None:

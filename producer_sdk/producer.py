@@ -19,6 +19,7 @@ from producer_sdk.border import answered, malformed, same_request
 from producer_sdk.errors import Closed, InvalidRequest
 from producer_sdk.exchange import Exchange, Patience, checked_job
 from producer_sdk.handle import JobHandle
+from producer_sdk.letters import DeadLetters
 from producer_sdk.options import Messages, Options, Tools
 from producer_sdk.parsing import asked_for, read_as
 from producer_sdk.replies import Reader, Watch
@@ -89,6 +90,11 @@ class Producer:
     def project(self) -> str:
         """The project this producer speaks for."""
         return self._transport.project
+
+    @property
+    def dead(self) -> DeadLetters:
+        """The project's dead letters: jobs that were set aside, to be looked at, replayed or discarded."""
+        return DeadLetters(self)
 
     # -- life
 

@@ -29,8 +29,10 @@ _LAME_DUCK_GRACE = "1s"
 GIB = 1024 * 1024 * 1024
 
 
-SERVICES, PROJECTS = "SERVICES", "PROJECTS"
-"""The broker's accounts."""
+SERVICES = "SERVICES"
+"""The services' account, which has the streams."""
+PROJECT = "PROJECT_"
+"""What the accounts of projects begin with; each has its own."""
 
 
 class BrokerError(Exception):
@@ -40,9 +42,10 @@ class BrokerError(Exception):
 class BrokerUser(BaseModel):
     """A login and what it may name; ``None`` allows everything.
 
-    ``account``: ``projects`` keeps a producer apart from the services. The broker sends the acknowledgement of a
-    submission to whatever reply subject its sender names, whatever the sender may publish to; within one account it
-    would land in the services' own streams.
+    ``account``: ``projects`` keeps a producer, whose name is its project, apart from the services and from every other
+    project, in an account of its own. The broker sends the acknowledgement of a submission to whatever reply subject
+    its sender names, whatever the sender may publish to; within one account it would land in the services' own streams,
+    or in another producer's inbox.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -166,31 +169,27 @@ def _membership(node: ClusterNode, host: str) -> dict[str, Any]:
 def access(users: Sequence[BrokerUser]) -> dict[str, Any]:
     """Who may connect, as the server's configuration has it.
 
-    With producers among the users there are two accounts: the services' with the streams, and the projects', which
-    reaches the services only through the ways in, and hears of them only ``live``.
+    With producers among the users the services have an account with the streams, and each project one of its own, which
+    reaches the services only through its ways in, and hears of them only its ``live``.
     """
-    producers = [_user(user) for user in users if user.account == "projects"]
+    producers = [user for user in users if user.account == "projects"]
     services = [_user(user) for user in users if user.account == "services"]
     if not producers:
         return {"authorization": {"users": services}} if services else {}
     ways = [f"{subjects.PUBLIC}.{way}.>" for way in subjects.WAYS_IN]
-    live = f"{subjects.PUBLIC}.live.>"
-    return {
-        "accounts": {
-            SERVICES: {
-                "jetstream": "enabled",
-                "users": services,
-                "exports": [*({"service": way} for way in ways), {"stream": live}],
-            },
-            PROJECTS: {
-                "users": producers,
-                "imports": [
-                    *({"service": {"account": SERVICES, "subject": way}} for way in ways),
-                    {"stream": {"account": SERVICES, "subject": live}},
-                ],
-            },
-        }
-    }
+    exports = [*({"service": way} for way in ways), {"stream": f"{subjects.PUBLIC}.live.>"}]
+    made: dict[str, Any] = {SERVICES: {"jetstream": "enabled", "users": services, "exports": exports}}
+    made |= {f"{PROJECT}{user.name}": {"users": [_user(user)], "imports": _imports(user.name)} for user in producers}
+    return {"accounts": made}
+
+
+def _imports(project: str) -> list[dict[str, Any]]:
+    ways = [f"{subjects.PUBLIC}.{way}.{project}.>" for way in subjects.WAYS_IN]
+    live = f"{subjects.PUBLIC}.live.{project}.>"
+    return [
+        *({"service": {"account": SERVICES, "subject": way}} for way in ways),
+        {"stream": {"account": SERVICES, "subject": live}},
+    ]
 
 
 def _user(user: BrokerUser) -> dict[str, Any]:

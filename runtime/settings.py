@@ -66,6 +66,11 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def lateness(window: float) -> float:
+    """Seconds of lateness reckoned with where nothing is said: 1 % of the window, at least 0.25 and at most 1."""
+    return min(1.0, max(0.25, window / 100))
+
+
 class Limits(Section):
     """What a provider meters for one limit domain, per minute unless said otherwise; ``None`` means unlimited."""
 
@@ -83,8 +88,9 @@ class Limits(Section):
     """Seconds of the provider's window."""
     burst: Annotated[float, Field(gt=0, le=1)] = 0.01
     """Share of a limit that may be used at once; the rest refills evenly over the window."""
-    skew: Annotated[float, Field(ge=0)] = 1.0
-    """Seconds a call may arrive late at the provider; the refill is slowed so that no window of theirs overflows."""
+    skew: Annotated[float, Field(ge=0)] = Field(default_factory=lambda told: lateness(told.get("window", 60.0)))
+    """Seconds a call may arrive late at the provider; the refill is slowed so that no window of theirs overflows. By
+    default 1 % of the window, at least 0.25 and at most 1."""
 
     @property
     def metered(self) -> bool:
@@ -221,7 +227,7 @@ class Nats(Section):
     max_queue_bytes: Annotated[int, Field(gt=0)] = 8 * 1024**3
     """Bytes of queued submissions; then further ones are refused."""
     max_work_messages: Annotated[int, Field(ge=100)] = 20_000
-    """Assignments that may lie with the pools; dispatch stops at 80 %."""
+    """Assignments that may lie with the pools; dispatch stops at 80 % (the stream itself takes twice as many)."""
     result_ttl: Annotated[int, Field(ge=60)] = 86_400
     """Seconds a result stays readable and its idempotency key protects."""
     max_body: Annotated[int, Field(gt=0)] = 32 * 1024**2

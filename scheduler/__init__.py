@@ -6,6 +6,7 @@ what its rooms share · ``intake`` submissions become facts · ``submissions`` t
 bodies at hand · ``dispatcher`` decisions become fenced batches · ``assignments`` what a worker is sent · ``endings``
 the terminal records the leader writes · ``settling`` results become facts, finished submissions go · ``outcomes``
 failed attempts and cancels become facts · ``lifeline`` heartbeats, lost attempts, aborts · ``recovery`` the state at
-the start of a term · ``reconciler`` what a lost message left · ``desk`` producers' questions · ``background`` small
-errands · ``instruments`` what is measured · ``policy`` PURE: all decisions.
+the start of a term · ``reconciler`` what a lost message left · ``desk`` producers' questions · ``letters`` dead
+letters kept, ``letter_desk`` asked about, ``replaying`` acted on · ``background`` small errands · ``instruments`` what
+is measured · ``policy`` PURE: all decisions.
 """

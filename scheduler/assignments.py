@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from scheduler.policy.decisions import Dispatch
     from scheduler.submissions import Entry
 
-SHORTEST = 0.25
+ON_TIME = 2 / 3
+"""Share of the skew in which a call must begin. The rest is for what no worker can hold to: that the scheduler's clock
+and its own differ, that a connection must be made, and the way to the provider."""
+SHORTEST = 0.15
 """Seconds a grant is good for at least, however small the skew."""
 
 
@@ -71,11 +74,13 @@ def assignment(
 
 
 def _valid_for(config: Config, domain: str) -> float:
-    """Seconds a grant may be used: where a provider meters, no later than its buckets reckon with (``skew``)."""
+    """Seconds a grant may be used: where a provider meters, so much less than its buckets reckon with (``skew``) that
+    the call is there in time as well.
+    """
     provider, _, own = domain.partition(":")
     limits = config.providers[provider].domains[own].limits if own else config.providers[provider].limits
     if limits.metered:
-        return min(config.scheduler.grant_valid, max(limits.skew, SHORTEST))
+        return min(config.scheduler.grant_valid, max(ON_TIME * limits.skew, SHORTEST))
     return config.scheduler.grant_valid
 
 

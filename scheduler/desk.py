@@ -13,6 +13,7 @@ from job_contracts.results import Result
 from job_contracts.stream import Chunk
 from runtime.bus.port import BusError, NotFound
 from runtime.telemetry import WARNING
+from scheduler.letter_desk import LetterDesk
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,12 +28,13 @@ MAX_CHUNKS = 500
 
 
 class Desk:
-    """Serves ``hello``, ``status``, ``results``, ``chunks`` and ``blob`` while this process leads."""
+    """Serves ``hello``, ``status``, ``results``, ``chunks``, ``blob`` and ``LetterDesk``'s while this process leads."""
 
     def __init__(self, term: Term, version: str) -> None:
         self._term = term
         self._bus = term.bus
         self._version = version
+        self._letters = LetterDesk(term)
         self._open: list[Subscription] = []
 
     async def start(self) -> None:
@@ -43,6 +45,7 @@ class Desk:
             "results": self._results,
             "chunks": self._chunks,
             "blob": self._blob,
+            **self._letters.operations(),
         }
         for name, answer in operations.items():
             responder = _Responder(self._term, answer)

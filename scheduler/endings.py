@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from base64 import b64encode
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from job_contracts import subjects
-from job_contracts.codec import encode
-from job_contracts.facts import DeadLetter
+from job_contracts.codec import ContractError, decode, encode
 from job_contracts.jobs import JobState
+from job_contracts.letters import leaves_letter
 from job_contracts.results import Result, Settlement, Times
-from runtime.bus.port import BusError, WrongSequence
+from runtime.bus.port import BusError, OutcomeUnknown, Undecided, Unreachable, WrongSequence
 from runtime.telemetry import ERROR, INFO
+from scheduler.letters import Letters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +27,9 @@ AT_ONCE = 256
 BACKOFF = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between two tries of a record whose outcome is unknown; the last one repeats."""
 
+REFUSALS = 5
+"""How often the broker may refuse a letter: by then it is no race but, say, a stream that was made without us."""
+
 
 class Endings:
     """Writes each ``Finish`` as a create-only result, in the background, until the broker has decided."""
@@ -35,7 +37,8 @@ class Endings:
     def __init__(self, term: Term) -> None:
         self._bus = term.bus
         self._clock = term.clock
-        self._bodies = term.bodies
+        self._background = term.background
+        self._letters = Letters(term)
         self._telemetry = term.telemetry
         self._republish = term.republish
         self._ttl = term.config.nats.result_ttl
@@ -61,23 +64,7 @@ class Endings:
         self, message: Message, stream: str, reason: Literal["unreadable", "invalid"], detail: str
     ) -> None:
         """Keep an unreadable message as a dead letter. Raises BusError when it could not be kept."""
-        try:
-            project, job = subjects.project_and_job(message.subject)
-        except ValueError:
-            project, job = "", ""
-        letter = DeadLetter(
-            project=project,
-            job=job,
-            reason=reason,
-            detail=detail[:2000],
-            fingerprint=_fingerprint(reason, stream, detail),
-            at=self._clock.wall(),
-            stream=stream,
-            seq=message.seq,
-            headers=dict(message.headers or {}),
-            body=b64encode(message.data[: 256 * 1024]).decode(),
-        )
-        await self._bus.append(subjects.unreadable(stream, message.seq), encode(letter))
+        await self._letters.set_aside(message, stream, reason, detail)
 
     async def _until_written(self, finish: Finish) -> None:
         """Write it when there is a place; a bug on the way is told, and must not leave the job without its end."""
@@ -92,9 +79,9 @@ class Endings:
             await asyncio.sleep(pause)
 
     async def _write(self, finish: Finish) -> None:
-        if finish.state is JobState.DEAD:
+        if _set_aside(finish):  # first: the submission with the body goes as soon as there is a result
             await self._keep_letter(finish)
-        data, headers = self._record(finish)
+        data, headers = self._record(finish, await self._letters.replay_of(finish))
         subject = subjects.result(finish.project, finish.job)
         for pause in _pauses():
             try:
@@ -119,9 +106,11 @@ class Endings:
             else:
                 self.on_existing(standing)
                 self._republish(finish.project, finish.job)
+                if _set_aside(finish) and _answered(standing):
+                    self._background.start(self._letters.withdraw(finish.project, finish.job, finish.token))
                 return
 
-    def _record(self, finish: Finish) -> tuple[bytes, Mapping[str, str]]:
+    def _record(self, finish: Finish, replay_of: str | None) -> tuple[bytes, Mapping[str, str]]:
         result = Result(
             job=finish.job,
             project=finish.project,
@@ -133,44 +122,40 @@ class Endings:
             attempts=finish.history,
             failure=finish.failure,
             times=Times(submitted=finish.submitted, finished=self._clock.wall()),
+            replay_of=replay_of,
         )
         settlement = Settlement(state=finish.state, token=finish.token, body_hash=finish.body_hash)
         return encode(result), {subjects.H_SETTLEMENT: encode(settlement).decode()}
 
     async def _keep_letter(self, finish: Finish) -> None:
-        body = await self._body(finish.seq)
-        letter = DeadLetter(
-            project=finish.project,
-            job=finish.job,
-            reason="poison",
-            detail=finish.failure.message,
-            fingerprint=_fingerprint(finish.failure.kind, finish.route, ""),
-            at=self._clock.wall(),
-            stream=subjects.SUBMIT,
-            seq=finish.seq,
-            attempts=finish.attempt,
-            body=b64encode(body).decode(),
-        )
+        """Until it is kept. What the broker refuses for good, and a bug, cost the letter, not the job its end."""
+        refusals = 0
         for pause in _pauses():
             try:
-                await self._bus.append(subjects.dead(finish.project, finish.job), encode(letter))
-            except BusError:
+                await self._letters.keep(finish)
+            except (OutcomeUnknown, Unreachable, Undecided):
+                await asyncio.sleep(pause)
+            except Exception as error:  # noqa: BLE001 - see above
+                refusals += 1
+                if refusals == REFUSALS or not isinstance(error, BusError):
+                    self._telemetry.emit("letter.failed", ERROR, job_id=finish.job, error=type(error).__name__)
+                    return
                 await asyncio.sleep(pause)
             else:
                 self._telemetry.emit("letter.stored", job_id=finish.job)
                 return
 
-    async def _body(self, seq: int) -> bytes:
-        for pause in _pauses():
-            try:
-                return self._bodies.at_hand(seq) or await self._bodies.read(seq) or b""
-            except BusError:
-                await asyncio.sleep(pause)
-        raise AssertionError  # the pauses never end
+
+def _set_aside(finish: Finish) -> bool:
+    return leaves_letter(finish.job, finish.state, finish.failure, finish.history)
 
 
-def _fingerprint(*parts: str) -> str:
-    return sha256("\0".join(parts).encode()).hexdigest()[:16]
+def _answered(record: Message) -> bool:
+    try:
+        settlement = decode(Settlement, (record.headers or {}).get(subjects.H_SETTLEMENT, ""))
+    except ContractError:
+        return False
+    return settlement.state is JobState.SUCCEEDED
 
 
 def _pauses() -> Iterator[float]:

@@ -54,7 +54,10 @@ UNBROKEN = Break(1.0, "whole")
 
 
 class Playback:
-    """Sends one response. ``produced``: output tokens produced so far; ``broken``: a fault has struck."""
+    """Sends one response. ``produced``: output tokens produced so far; ``broken``: a fault has struck.
+
+    ``over`` is called before the last bytes leave: to the provider a call is over before its client knows.
+    """
 
     def __init__(self, exchange: Exchange, timing: Timing, now: Callable[[], float], longest_hold: float) -> None:
         self._exchange = exchange
@@ -64,6 +67,7 @@ class Playback:
         self._hold = longest_hold
         self.produced = 0
         self.broken = False
+        self.over: Callable[[], None] = _nothing
 
     async def whole(self, head: bytes, body: bytes, tokens: int, end: Break) -> None:
         """Send a response that is not streamed, once all of its tokens have been produced."""
@@ -89,6 +93,7 @@ class Playback:
             self._exchange.send(end.insert)
         if end.ending == "whole":
             await self._frames(script.content[stop:], first, self.produced)
+            self.over()
             self._exchange.send(chunk(script.closing) + chunk(script.terminator) + LAST_CHUNK)
             self._exchange.finish()
         else:
@@ -124,6 +129,7 @@ class Playback:
 
     async def _send_whole(self, head: bytes, body: bytes, end: Break) -> None:
         if end.ending == "whole":
+            self.over()
             self._exchange.reply(head + body)
             return
         self.broken = True
@@ -148,3 +154,7 @@ class Playback:
         left = self._start + elapsed - self._now()
         if left > 0:
             await asyncio.sleep(left)
+
+
+def _nothing() -> None:
+    """Nobody waits for the end."""

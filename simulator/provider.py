@@ -229,6 +229,7 @@ class Provider:
             outcome: Outcome = "aborted" if task.cancelled() else "broken" if plan.spoils else "ok"
             self._settle(call, "broken" if playback.broken else outcome, playback.produced)
 
+        playback.over = lambda: self._vacate(call, playback.produced)
         self._spawn(call, sending, settle)
 
     def _spawn(
@@ -293,19 +294,23 @@ class Provider:
     def _settle(self, call: Call, outcome: Outcome, produced: int, *, status: int = 200) -> None:
         """Close the books on a call: limits, meter, log."""
         usage = None if call.usage is None else call.usage.produced(produced)
-        if call.lease is not None and call.domain is not None:
-            call.domain.settle(call.lease, produced, self._now())
+        self._vacate(call, produced)
         row = (self.settings.name, call.key, call.model)
         cost = self._meter.record(row, outcome, usage, None if call.terms is None else call.terms.tariff)
         call.usage = usage
         self._log(call, outcome, status, cost)
+
+    def _vacate(self, call: Call, produced: int) -> None:
+        """The call takes no place any more, and from the limits what it really took; once."""
+        if call.lease is not None and call.domain is not None:
+            call.domain.settle(call.lease, produced, self._now())
 
     def _log(self, call: Call, outcome: Outcome, status: int, cost: int) -> None:
         seconds = self._now() - call.arrived
         fault = "" if call.fault is None else call.fault.kind
         self._journal.write(
             Line(
-                call.stamp.created,
+                self._clock.wall() - seconds,
                 seconds,
                 self.settings.name,
                 call.key,

@@ -12,9 +12,10 @@ from pydantic_core import from_json
 from job_contracts import subjects
 from job_contracts.attempts import Assignment, Outcome
 from job_contracts.codec import ContractError, check, decode
-from job_contracts.facts import DeadLetter
 from job_contracts.failures import Failure, FailureKind
+from job_contracts.fingerprints import fingerprint, plain
 from job_contracts.jobs import Job
+from job_contracts.letters import DeadLetter
 from job_contracts.results import AttemptRecord
 from runtime.bus.port import Message
 
@@ -107,7 +108,7 @@ def _what_is_wrong(message: Message, error: ContractError) -> InvalidJob | Unrea
 
 def _unreadable(message: Message, detail: str, fields: dict[str, Any]) -> Unreadable:
     project, job = subjects.project_and_job(message.subject)
-    return Unreadable(project, job, detail, sha256(f"assignment {detail}".encode()).hexdigest()[:16], fields)
+    return Unreadable(project, job, detail, fingerprint("assignment", plain(detail)), fields)
 
 
 def dead_letter(message: Message, found: Unreadable, *, stream: str, at: float) -> DeadLetter:

@@ -104,6 +104,10 @@ class Pool(Duty):
             else:
                 _remember(self._aborted, attempt_id, self._endpoint.clock.monotonic())
 
+    def heard(self, at: float, took: float) -> None:
+        """What the leader's clock said with its answer to a heartbeat."""
+        self._endpoint.leader.see(at, now=self._endpoint.clock.wall(), took=took)
+
     # -- taking work
 
     async def opened(self) -> None:
@@ -207,11 +211,10 @@ class Pool(Duty):
         try:
             job = found.failure if isinstance(found, InvalidJob) else await self._job(found.assignment)
             ending = attempt.failed(job) if isinstance(job, Failure) else await attempt.run(job)
-            tags = {} if isinstance(job, Failure) else job.tags
             try:
-                await self._report(delivery, found.assignment, ending, tags)
+                await self._report(delivery, found.assignment, ending, job)
             except Exception as error:  # noqa: BLE001 - an answer that cannot be written is still an outcome
-                await self._report(delivery, found.assignment, attempt.broken(error), tags)
+                await self._report(delivery, found.assignment, attempt.broken(error), job)
         finally:
             del self._in_hand[attempt.id]
             if attempt.reply is not None and attempt.target is not None:
@@ -240,8 +243,9 @@ class Pool(Duty):
                 return read_job(assignment, body)
         return Failure(kind=FailureKind.HANDED_BACK, message="the job's body could not be fetched from the broker")
 
-    async def _report(self, delivery: Delivery, assignment: Assignment, ending: Ending, tags: dict[str, str]) -> None:
+    async def _report(self, delivery: Delivery, assignment: Assignment, ending: Ending, job: Job | Failure) -> None:
         self.telemetry.emit("attempt.made", attempt=assignment.attempt_id)
+        tags, replay_of = ({}, None) if isinstance(job, Failure) else (job.tags, job.replay_of)
         if ending.decoded is not None:
             stored = await self._reporter.result(
                 result_of(
@@ -251,6 +255,7 @@ class Pool(Duty):
                     nonce=f"{assignment.attempt_id}@{self._worker}",
                     finished=self._endpoint.clock.wall(),
                     tags=tags,
+                    replay_of=replay_of,
                 ),
                 settlement_of(assignment, ending),
             )

@@ -90,7 +90,14 @@ def record_of(assignment: Assignment, ending: Ending) -> AttemptRecord:
 
 
 def result_of(
-    assignment: Assignment, ending: Ending, decoded: Decoded, *, nonce: str, finished: float, tags: dict[str, str]
+    assignment: Assignment,
+    ending: Ending,
+    decoded: Decoded,
+    *,
+    nonce: str,
+    finished: float,
+    tags: dict[str, str],
+    replay_of: str | None = None,
 ) -> Result:
     """The job's one terminal record, for an answer."""
     return Result(
@@ -112,6 +119,7 @@ def result_of(
         attempts=(*assignment.history, record_of(assignment, ending)),
         times=Times(submitted=assignment.submitted, dispatched=assignment.grant.granted, finished=finished),
         tags=tags,
+        replay_of=replay_of,
     )
 
 

@@ -14,7 +14,7 @@ from enum import Enum
 from job_contracts import subjects
 from job_contracts.attempts import Outcome
 from job_contracts.codec import ContractError, decode, encode
-from job_contracts.facts import DeadLetter
+from job_contracts.letters import DeadLetter
 from job_contracts.results import Result, Settlement
 from runtime.bus.port import AlreadyStored, Bus, BusError, NotFound, StreamFull, TooLarge, WrongSequence
 from runtime.clock import Clock
@@ -115,8 +115,10 @@ class Reporter:
         return await self._until_known("outcome", write, look)
 
     async def dead_letter(self, letter: DeadLetter) -> Stored:
-        """Set a message aside for a person to look at. May be stored twice if the broker does not answer."""
-        subject = subjects.dead(letter.project, letter.job)
+        """Set a message aside for the operator to look at; the job it was about is the leader's to end, or to repeat.
+        May be stored twice if the broker does not answer.
+        """
+        subject = subjects.unreadable(letter.stream, letter.seq)
         data = encode(letter)
 
         async def write() -> None:

@@ -1,8 +1,9 @@
 """Spreads the starts of calls, so that a burst of grants does not reach a provider in one millisecond.
 
 The scheduler alone decides how many calls there are; here they only keep a distance. The pace is at least twice the
-limit's own, and drains a whole burst within half of the time the limit tolerates as lateness (``Limits.skew``), so
-smoothing never makes a call late. A domain without a request limit is not slowed at all.
+limit's own, and drains a whole burst within a third of the time the limit tolerates as lateness (``Limits.skew``),
+which is half of what a grant is good for, so smoothing never makes a call late. A domain without a request limit is
+not slowed at all.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ __all__ = ["Smoothing", "pace"]
 
 _AT_ONCE = 0.01
 """Seconds' worth of calls that may start together: finer steps cost timers and gain nothing."""
+_DRAINED = 1 / 3
+"""Of the skew, the part in which a whole burst has started."""
 _MAX_DOMAINS = 1024
 
 
@@ -24,9 +27,9 @@ def pace(limits: Limits) -> float | None:
     """Starts a second a worker keeps to under ``limits``; ``None`` without a request limit."""
     if limits.rpm is None:
         return None
-    rate = limits.rpm / limits.window
-    burst = max(1.0, limits.rpm * limits.burst)
-    return max(2 * rate, burst / (limits.skew / 2)) if limits.skew else None
+    rate = limits.rpm / 60.0
+    burst = max(1.0, rate * limits.window * limits.burst)
+    return max(2 * rate, burst / (limits.skew * _DRAINED)) if limits.skew else None
 
 
 class Smoothing:

@@ -1,12 +1,12 @@
-"""The command ``penstock``: submit, stream, run a file, look at jobs. Needs the extra ``cli`` (typer and rich).
+"""The command ``penstock``: submit, stream, run a file, look at jobs and dead letters. Needs the extra ``cli``.
 
 Data goes to standard output, everything for people to standard error; ``--json`` makes the data JSON. Exit codes:
 
 == ======================================================
 0  done
-1  a job, or a line of a file, failed
+1  a job, a line of a file, or a letter of many, failed
 2  the command line, the request or the file is wrong
-3  there is no such job
+3  there is no such job, or no such letter
 4  refused: the key, the model, a limit
 5  the gateway cannot be reached
 130 interrupted; ``run`` goes on where it was when it is called again

@@ -133,6 +133,7 @@ def told(answer: Answered) -> dict[str, Any]:
         "model": answer.model,
         "provider": answer.provider,
         "attempts": len(answer.attempts),
+        **({"replay_of": answer.result.replay_of} if answer.result.replay_of else {}),
     }
 
 

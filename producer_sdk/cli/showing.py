@@ -21,7 +21,7 @@ from producer_sdk.answers import Answered
 from producer_sdk.cli import exits
 from producer_sdk.cli.lines import told_error
 from producer_sdk.cli.run import Summary
-from producer_sdk.errors import PenstockError
+from producer_sdk.errors import InvalidRequest, PenstockError
 
 T = TypeVar("T")
 
@@ -61,6 +61,15 @@ def _fail(words: str, code: int) -> NoReturn:
     people.print("penstock: ", style="bold red", end="")
     people.print(words, markup=False, soft_wrap=True)
     raise typer.Exit(code)
+
+
+def may_go_on(question: str, *, sure: bool) -> bool:
+    """Whether somebody said yes: beforehand, or now, if there is somebody to ask. Raises InvalidRequest if not."""
+    if sure:
+        return True
+    if not sys.stdin.isatty():
+        raise InvalidRequest(f"nobody is here to be asked: {question}", field="yes", remedy="say --yes if it is meant")
+    return typer.confirm(question, err=True)
 
 
 def put(text: str) -> None:

@@ -16,6 +16,7 @@ from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import LANES, BlobRef, Cancel, Job, JobState, JobStatus, Lane, Ticket
 from job_contracts.results import AttemptRecord, Result, Times
 from job_contracts.stream import Chunk, Delta, StartDelta
+from producer_sdk.testing.letters import OPERATIONS, StageLetters
 from producer_sdk.testing.script import Reply, echo
 
 MAX_MESSAGE = 480 * 1024
@@ -86,6 +87,8 @@ class Stage:
         self._bodies: dict[tuple[str, int], bytes] = {}
         self._large: dict[str, bytes] = {}
         self._chunks: dict[str, list[Chunk]] = {}
+        self.letters = StageLetters(project, self.submitted, clock)
+        self.letters.routes = routes
 
     @property
     def finished(self) -> Mapping[str, bytes]:
@@ -172,6 +175,9 @@ class Stage:
                 case "blob":
                     asked = decode(AskBlob, question)
                     return self._large[asked.job][asked.index * PIECE :][:PIECE]
+                case _ if operation in OPERATIONS:
+                    answer = self.letters.asked(operation, question)
+                    return answer if isinstance(answer, bytes) else encode(answer)
                 case _:
                     return _refusal(FailureKind.BAD_REQUEST, f"unknown operation {operation!r}")
         except ContractError as error:
@@ -324,7 +330,9 @@ class Stage:
             failure=failure,
             times=Times(submitted=ticket.submitted, finished=self._clock()),
             tags=job.tags,
+            replay_of=job.replay_of,
         )
+        self.letters.ended(job, ticket, state, failure, tuple(received.attempts))
         self._record(job.id, result)
 
     def _reject(self, job_id: str, error: ContractError) -> None:

@@ -1,8 +1,8 @@
 """The seam to the broker: one port, one file per implementation.
 
 ``port`` says what a bus offers and how it fails; ``nats`` speaks to a broker (``client``, ``link``, ``answers``,
-``pulling``, ``tailing``, ``replies`` and ``assets`` are its rooms), ``memory`` keeps everything in this process;
-``manifest`` declares the streams; ``blobs`` stores what is too large for one message.
+``asking``, ``pulling``, ``tailing``, ``replies`` and ``assets`` are its rooms), ``memory`` keeps everything in this
+process; ``manifest`` declares the streams; ``blobs`` stores what is too large for one message.
 """
 
 from __future__ import annotations

@@ -17,6 +17,8 @@ SECOND = 1_000_000_000
 """The broker counts durations in nanoseconds."""
 HOUR, DAY = 3_600 * SECOND, 86_400 * SECOND
 MIB, GIB = 1024 * 1024, 1024 * 1024 * 1024
+DEAD_DAYS = 14
+"""Days a dead letter is kept."""
 HEADROOM = 64 * 1024
 """Bytes of headers that a submission may have on top of its body."""
 
@@ -129,7 +131,6 @@ def _streams(limits: StreamLimits) -> Iterator[Asset]:
         limits,
         subjects=[f"{prefix}.tok.*.*.*"],
         storage="memory",
-        num_replicas=1,
         max_age=600 * SECOND,
         max_bytes=limits.token_bytes,
         republish={"src": f"{prefix}.tok.*.*.*", "dest": f"{public}.live.{job}.tok"},
@@ -145,7 +146,14 @@ def _streams(limits: StreamLimits) -> Iterator[Asset]:
     yield _stream(
         subjects.LEDGER, limits, subjects=[f"{prefix}.usage.>"], max_age=30 * DAY, max_bytes=limits.ledger_bytes
     )
-    yield _stream(subjects.DEAD, limits, subjects=[f"{prefix}.dead.>"], max_age=14 * DAY, max_bytes=limits.dead_bytes)
+    yield _stream(
+        subjects.DEAD,
+        limits,
+        subjects=[f"{prefix}.dead.>"],
+        max_age=DEAD_DAYS * DAY,
+        max_bytes=limits.dead_bytes,
+        allow_rollup_hdrs=True,
+    )
     yield _stream(
         subjects.BLOB,
         limits,

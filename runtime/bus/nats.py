@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import random
 from base64 import b64decode
@@ -15,6 +14,7 @@ from uuid import uuid4
 from job_contracts.jobs import BlobRef
 from runtime.bus import blobs
 from runtime.bus.answers import silent
+from runtime.bus.asking import answered, ask, look
 from runtime.bus.assets import Applier
 from runtime.bus.client import Arrival
 from runtime.bus.link import NO_RESPONDERS, Link, Listening
@@ -36,7 +36,7 @@ from runtime.bus.port import (
 )
 from runtime.bus.pulling import NatsPuller
 from runtime.bus.ranging import Ranges
-from runtime.bus.replies import DELETED_ALREADY, ack, api
+from runtime.bus.replies import DELETED_ALREADY, ack
 from runtime.bus.settings import BusSettings
 from runtime.bus.tailing import NatsTail
 
@@ -46,8 +46,6 @@ H_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 H_TTL = "Nats-TTL"
 H_BATCH, H_BATCH_SEQ, H_BATCH_COMMIT = "Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit"
 MAX_BATCH = 1_000
-ASK_AGAIN = 1.0
-"""Seconds a question may wait that could as well be asked again."""
 _DIRECT_SUBJECT, _DIRECT_SEQ = "Nats-Subject", "Nats-Sequence"
 
 
@@ -275,7 +273,7 @@ class NatsBus:
 
     async def _read(self, stream: str, query: Mapping[str, object]) -> Message:
         answer = await self._look(f"STREAM.MSG.GET.{stream}", query)
-        stored = _answered(answer, f"STREAM.MSG.GET.{stream}")["message"]
+        stored = answered(answer, f"STREAM.MSG.GET.{stream}")["message"]
         return Message(
             stored["subject"],
             b64decode(stored.get("data") or ""),
@@ -287,7 +285,7 @@ class NatsBus:
         query: dict[str, object] = {"subjects_filter": subjects} if subjects else {}
         operation = f"STREAM.INFO.{stream}"
         info = (
-            await self.call(operation, query) if subjects else _answered(await self._look(operation, query), operation)
+            await self.call(operation, query) if subjects else answered(await self._look(operation, query), operation)
         )
         found: dict[str, int] = dict(info["state"].get("subjects") or {})
         while subjects and len(found) < info.get("total", 0):
@@ -366,33 +364,10 @@ class NatsBus:
 
     async def call(self, operation: str, body: Mapping[str, object]) -> dict[str, Any]:
         """One call of the broker's API (``operation`` without its prefix). Raises as ``append`` does."""
-        return _answered(await self._ask(operation, body, self.settings.api_timeout), operation)
+        return answered(await ask(self._link, operation, body, self.settings.api_timeout), operation)
 
     async def _look(self, operation: str, body: Mapping[str, object]) -> Arrival:
-        """A question that changes nothing and is answered at once: asked again when its answer is late.
-
-        The leader of a shard asks before each batch; one question lost with a node that retires would hold up all work.
-        """
-        within = self.settings.api_timeout
-        first = min(ASK_AGAIN, within / 2)
-        try:
-            return await self._ask(operation, body, first)
-        except OutcomeUnknown:
-            return await self._ask(operation, body, within - first)
-
-    async def _ask(self, operation: str, body: Mapping[str, object], within: float) -> Arrival:
-        subject = f"$JS.API.{operation}"
-        answer = await self._link.ask(subject, json.dumps(body).encode() if body else b"", timeout=within)
-        if answer is None:
-            raise silent(subject, within)
-        return answer
-
-
-def _answered(answer: Arrival, operation: str) -> dict[str, Any]:
-    subject = f"$JS.API.{operation}"
-    if answer.status:
-        raise OutcomeUnknown(f"{subject}: nobody answers for JetStream at the moment")
-    return api(answer.data, subject)
+        return await look(self._link, operation, body, self.settings.api_timeout)
 
 
 def _in_memory(asset: Mapping[str, Any]) -> bool:

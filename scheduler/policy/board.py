@@ -207,6 +207,11 @@ class Board:
         known = self._world.job(project, job)
         return () if known is None or known.story is None else known.story.history
 
+    def unfinished(self, project: str) -> int:
+        """Jobs of a project without a result."""
+        tenant = self._world.tenants.get(project)
+        return 0 if tenant is None else len(tenant.jobs)
+
     def counts(self, now: float | None = None) -> Counts:
         """Numbers for operators."""
         return count(self._world, self._now if now is None else now)

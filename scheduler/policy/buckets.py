@@ -32,6 +32,8 @@ STILL_LARGE = 10.0
 """Windows without a large request after which a grown bucket shrinks."""
 SLACK = 1.25
 """How much larger than a large request the bucket grows, so that smaller ones beside it do not keep it waiting."""
+COMMIT = 0.1
+"""Seconds from taking to the acknowledgement, generously."""
 EPOCHS = 16
 """Steps in which the room of the last window is remembered."""
 NEVER = float("inf")
@@ -203,10 +205,13 @@ class Bucket:
 
 
 def burst(limit: Limit) -> float:
-    """Units a bucket holds: the share that may be used at once, at least one, at most half of a limit above 2."""
+    """Units a bucket holds: the share that may be used at once, at least one and what comes while that one is stored
+    (else the bucket is full meanwhile, and what would have come is lost), at most half of a limit above 2.
+    """
     if limit.amount < 2:
         return 1.0
-    return max(1.0, min(limit.amount * limit.burst, limit.amount / 2))
+    least = 1.0 + COMMIT * limit.amount / limit.window
+    return max(1.0, min(max(limit.amount * limit.burst, least), limit.amount / 2))
 
 
 def refill(limit: Limit, size: float) -> float:

@@ -46,7 +46,8 @@ class Estimates:
     def output(self, project: str, route: str, max_output: int | None) -> int:
         """Expected output tokens, never more than the job permits."""
         average = self._outputs.get((project, route)) or self._outputs.get(("", route))
-        expected = int(average.value) + 1 if average is not None else self._routes[route].expected_output
+        # To the nearest: where every reservation is a little too large, what comes back finds no room and is lost.
+        expected = max(1, round(average.value)) if average is not None else self._routes[route].expected_output
         return expected if max_output is None else max(1, min(expected, max_output))
 
     def input(self, project: str, deployment: str, counted: int) -> int:

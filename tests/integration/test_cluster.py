@@ -47,6 +47,27 @@ async def test_streams_with_three_copies_outlive_the_node_that_leads_them(tmp_pa
         await eventually(lambda: stored(bus, "c-l"), within=20.0, says="the restarted node does not count")
 
 
+async def test_whichever_node_is_away_services_start_and_tokens_are_heard(tmp_path: Path, open_bus: Open) -> None:
+    made = declared(config(nats={"replicas": 3}))
+    async with cluster(tmp_path, sync="default") as nodes:
+        await (await open_bus(nodes.url)).ensure(made)
+        heard: list[str] = []
+        away = await nodes.leader_of(subjects.TOK)
+        nodes.kill(away)
+        bus = await open_bus(nodes.url)
+        await bus.subscribe(subjects.live("demo", "*"), lambda message: heard.append(message.subject))
+
+        async def starts() -> bool:
+            try:
+                return list(await bus.ensure(made)) == []
+            except BusError:
+                return False
+
+        await eventually(starts, within=20.0, every=0.1, says="the streams are not all there")
+        await bus.publish(subjects.tokens("demo", "a-l"), b"token")
+        await eventually(lambda: heard == [f"{subjects.PUBLIC}.live.demo.a.l.tok"])
+
+
 async def test_a_client_that_knows_all_nodes_outlives_the_one_it_is_connected_to(tmp_path: Path) -> None:
     told: list[tuple[str, str]] = []
     async with cluster(tmp_path, sync="default") as nodes:

@@ -50,9 +50,14 @@ class Gateway:
     events: list[Event]
     _left: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def url(self) -> str:
+        """Where clients connect: one address, or those of every node."""
+        return self.broker.url if isinstance(self.broker, Broker) else ",".join(self.broker.url)
+
     def producer(self, **arguments: Any) -> Producer:
         """A producer as users have it: its own connection, its project's key, nothing but its permissions."""
-        return Producer(self.broker.url, key(), **arguments)
+        return Producer(self.url, key(), **arguments)
 
     async def settled(self, *, within: float = 10.0) -> None:
         """Wait until no job is queued, under way, or ended without its end being told."""

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from job_contracts import attempts, chat, desk, facts, failures, jobs, results, stream
+from job_contracts import attempts, chat, desk, facts, failures, jobs, letters, results, stream
 from job_contracts.codec import Wire, encode
 
 T = TypeVar("T")
@@ -376,11 +376,13 @@ attempt_facts = st.builds(
     tags=tags,
 )
 fact_batches = st.builds(facts.Facts, facts=some(attempt_facts))
+reasons = st.sampled_from(["poison", "unreadable", "invalid", "exhausted"])
+letter_states = st.sampled_from(["open", "replayed", "discarded"])
 dead_letters = st.builds(
-    facts.DeadLetter,
+    letters.DeadLetter,
     project=words,
     job=words,
-    reason=st.sampled_from(["poison", "unreadable", "invalid", "exhausted"]),
+    reason=reasons,
     detail=words,
     fingerprint=words,
     at=whens,
@@ -389,7 +391,25 @@ dead_letters = st.builds(
     attempts=small,
     headers=tags,
     body=words,
+    state=letter_states,
+    failure=maybe(all_failures),
+    ticket=maybe(tickets),
+    history=some(records),
+    blob=maybe(blob_refs),
+    kept_until=maybe(whens),
+    replay=maybe(st.builds(letters.Replay, job=job_ids, route=words, at=whens)),
+    closed=maybe(whens),
+    why=words,
 )
+summaries = st.builds(letters.summary, dead_letters, counts)
+handled = st.builds(
+    letters.Handled,
+    job=job_ids,
+    done=st.sampled_from(["replayed", "discarded", "already", "missing", "refused"]),
+    became=maybe(job_ids),
+    failure=maybe(all_failures),
+)
+
 
 EVERY_MESSAGE: dict[str, st.SearchStrategy[Wire]] = {
     "job": whole_jobs(),
@@ -426,5 +446,23 @@ EVERY_MESSAGE: dict[str, st.SearchStrategy[Wire]] = {
     "chunks": st.builds(desk.Chunks, chunks=some(chunks), more=st.booleans()),
     "ask_blob": st.builds(desk.AskBlob, job=job_ids, index=small),
     "refusal": st.builds(desk.Refusal, refused=all_failures),
+    "ask_letters": st.builds(
+        letters.AskLetters,
+        after=counts,
+        until=maybe(counts),
+        limit=st.integers(1, letters.MAX_LISTED),
+        state=letter_states | st.just("any"),
+        fingerprint=maybe(words),
+        route=maybe(words),
+    ),
+    "letter_page": st.builds(
+        letters.LetterPage, letters=some(summaries, most=2), after=counts, more=st.booleans(), last=counts
+    ),
+    "found_letter": st.builds(letters.FoundLetter, letter=maybe(dead_letters)),
+    "ask_letter": st.builds(letters.AskLetter, job=job_ids),
+    "ask_letter_body": st.builds(letters.AskLetterBody, job=job_ids, index=small),
+    "ask_replay": st.builds(letters.AskReplay, jobs=some(job_ids), route=maybe(words)),
+    "ask_discard": st.builds(letters.AskDiscard, jobs=some(job_ids), why=words),
+    "all_handled": st.builds(letters.AllHandled, handled=some(handled)),
 }
 """A strategy for every message of ``job_contracts.messages``, by the same names."""

@@ -61,10 +61,11 @@ def failures() -> str:
             "yes" if PERMITS[kind].counts else "no",
             "" if PERMITS[kind].bench is Bench.NO else PERMITS[kind].bench.value,
             "" if PERMITS[kind].scope is Scope.REQUEST else PERMITS[kind].scope.value,
+            "yes" if PERMITS[kind].letter else "",
         )
         for kind in FailureKind
     ]
-    return _table(("kind", "what happened", "then", "counts", "bench", "reach"), rows)
+    return _table(("kind", "what happened", "then", "counts", "bench", "reach", "letter"), rows)
 
 
 def words(of: type[Action | Bench | Scope]) -> str:
@@ -164,6 +165,8 @@ def _bounds(metadata: Iterable[Any]) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
+    if field.default_factory_takes_validated_data:
+        return "see there"
     value = field.get_default(call_default_factory=True)
     match value:
         case None | ():

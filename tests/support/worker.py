@@ -13,7 +13,8 @@ from catalogue.rows import ProviderRow
 from job_contracts import subjects
 from job_contracts.attempts import Abort, Assignment, Outcome
 from job_contracts.codec import decode, encode
-from job_contracts.facts import AttemptFact, DeadLetter, Facts
+from job_contracts.facts import AttemptFact, Facts
+from job_contracts.letters import DeadLetter
 from job_contracts.results import Result, Settlement
 from job_contracts.stream import Chunk
 from runtime.bus.memory import MemoryBroker, MemoryBus

@@ -32,7 +32,7 @@ __all__ = ["disks"]
 
 Sync = Literal["default", "always"]
 WORK, RES, SUBMIT = (subjects.stream_name(subjects.WORK, 0), subjects.RES, subjects.stream_name(subjects.SUBMIT, 0))
-RESULTS, BATCHES, IN_BATCH, JOBS = 500, 25, 20, 150
+RESULTS, BATCHES, IN_BATCH, JOBS = 500, 25, 20, 80
 """Acknowledged before the cut, at least (``IN_BATCH`` exactly)."""
 
 

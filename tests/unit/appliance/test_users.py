@@ -37,11 +37,13 @@ def test_the_include_is_what_the_server_reads(tmp_path: Path) -> None:
     assert comment.startswith("#")
     assert rest.startswith("accounts: ")
     accounts = json.loads(rest.removeprefix("accounts: "))
-    (service,), (demo,) = accounts["SERVICES"]["users"], accounts["PROJECTS"]["users"]
+    (service,), (demo,) = accounts["SERVICES"]["users"], accounts["PROJECT_demo"]["users"]
     assert (service["user"], demo["user"]) == ("service", "demo")
     assert "permissions" not in service
     assert demo["permissions"]["subscribe"]["allow"] == ["penstock.v1.live.demo.>", "_INBOX_demo.>"]
-    assert "jetstream" not in accounts["PROJECTS"], "the streams are the services' alone"
+    assert "jetstream" not in accounts["PROJECT_demo"], "the streams are the services' alone"
+    told = json.dumps(accounts["PROJECT_demo"]["imports"])
+    assert told.count(".demo.>") == told.count("penstock.v1."), "a project's account reaches its own subjects alone"
 
 
 def test_keys_are_handed_over_once_and_kept(tmp_path: Path) -> None:

@@ -170,3 +170,18 @@ def test_a_first_event_is_there_before_the_answer(gateway: FakeGateway, producer
     assert isinstance(next(stream), Queued)
     stream.close()
     assert asyncio.iscoroutinefunction(type(stream).__next__) is False
+
+
+def test_dead_letters_are_at_hand_without_a_loop(gateway: FakeGateway, producer: SyncProducer) -> None:
+    gateway.script(fails("server_error"), fails("server_error"), says("better"))
+    for _ in range(2):
+        with pytest.raises(JobFailed):
+            producer.complete(model="m", messages="Hi")
+    (group,) = producer.dead.groups()
+    first, second = [letter.job for letter in producer.dead.list(fingerprint=group.fingerprint)]
+    assert producer.dead.page(limit=1).more
+    assert producer.dead.show(first).state == "open"
+    assert producer.dead.body(first).route == "m"
+    assert producer.dead.replay(first).result().text == "better"
+    producer.dead.discard(second, why="obsolete")
+    assert (producer.dead.replay_all().done, producer.dead.discard_all().done) == (0, 0)

@@ -76,9 +76,10 @@ def test_an_unlimited_domain_has_no_pace() -> None:
     assert pace(Limits(input_tpm=1000)) is None
 
 
-def test_the_pace_is_twice_the_limits_and_drains_a_burst_within_half_the_skew() -> None:
+def test_the_pace_is_twice_the_limits_and_drains_a_burst_within_a_third_of_the_skew() -> None:
     assert pace(Limits(rpm=6000, burst=0.001)) == 200
-    assert pace(Limits(rpm=6000, burst=1, skew=2)) == 6000
+    assert pace(Limits(rpm=6000, burst=1, skew=2)) == 9000
+    assert pace(Limits(rpm=6000, burst=0.001, window=3600)) == 200, "a limit is per minute, whatever the window"
 
 
 async def test_a_burst_of_calls_is_spread() -> None:
