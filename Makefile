@@ -12,7 +12,7 @@ CHECKED := tests/architecture $(wildcard tests/unit/job_contracts)
 PIP   := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up fix check test wheel bench lock clean
+.PHONY: help setup demo up fix check test chaos wheel bench lock clean
 .DELETE_ON_ERROR:
 
 help: ## these words
@@ -64,6 +64,11 @@ check: $(STAMP) ## lint, format, types, imports, architecture; runs all of them,
 
 test: $(STAMP) ## every test
 	@$(BIN)/python -m pytest $(ARGS)
+
+# The quick part of it is a test; this one breaks things for longer and writes the page docs/reports/chaos.md.
+MINUTES ?= 10
+chaos: $(STAMP) ## kill and pause everything for MINUTES=n while jobs flow, judge what is left, write a report (SEED=)
+	@$(BIN)/python -m tests.e2e.faults.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) --report docs/reports/chaos.md $(ARGS)
 
 wheel: $(STAMP) ## build the client library, and import it in an environment of its own
 	@rm -rf build/wheel dist

@@ -20,6 +20,7 @@ import random
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,14 +29,19 @@ import uvloop
 
 from benchmarks.fleet import ROOT, Fleet, cpu_count, fleet
 from benchmarks.windows import busy, seen, used
+from job_contracts import subjects
+from job_contracts.attempts import Outcome
+from job_contracts.codec import ContractError, decode
 from producer_sdk import PenstockError, Producer
 from runtime.settings import Config
 from scheduler.policy.buckets import Bucket
 from scheduler.policy.rules import rules_from
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
+    from runtime.bus import NatsBus
+    from runtime.bus.port import Message
     from simulator.reports import LogLine
 
 FIRST, SECOND = "first", "second"
@@ -161,7 +167,7 @@ def simulation(cases: Sequence[Case], window: float) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def load(url: str, cases: Sequence[Case], outstanding: int) -> Any:
+async def load(url: str, cases: Sequence[Case], outstanding: int) -> AsyncIterator[dict[str, int]]:
     """Keep ``outstanding`` jobs of every case on their way; yields a counter of what came back, by case."""
     done: dict[str, int] = dict.fromkeys((case.name for case in cases), 0)
     words = WORDS.split()
@@ -189,6 +195,22 @@ async def load(url: str, cases: Sequence[Case], outstanding: int) -> Any:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def failures(bus: NatsBus) -> AsyncIterator[Counter[str]]:
+    """How attempts failed, by kind; ``grant_expired`` is one that came too late to be used and was given anew."""
+    found: Counter[str] = Counter()
+
+    def note(message: Message) -> None:
+        with contextlib.suppress(ContractError):
+            found[decode(Outcome, message.data).failure.kind.value] += 1
+
+    tail = await bus.tail(subjects.stream_name(subjects.OUT), note)
+    try:
+        yield found
+    finally:
+        await tail.close()
 
 
 def bucket_of(config: Config, case: Case) -> Bucket | None:
@@ -245,7 +267,7 @@ async def penstock(window: float, directory: Path) -> tuple[list[Row], list[Row]
     )
     rows: list[Row] = []
     async with fleet(directory, values, simulation(CASES, window), schedulers=SCHEDULERS, workers=WORKERS) as running:
-        async with load(running.broker.url, CASES, OUTSTANDING) as done:
+        async with failures(running.bus) as failed, load(running.broker.url, CASES, OUTSTANDING) as done:
             await asyncio.sleep(1.5 * window)
             steady = time.time()
             await asyncio.sleep(3 * window)
@@ -254,6 +276,7 @@ async def penstock(window: float, directory: Path) -> tuple[list[Row], list[Row]
             await asyncio.sleep(window / 2)
             end = time.time()
         notes.append(f"jobs answered {sum(done.values()) - done.get('errors', 0)}, errors {done.get('errors', 0)}")
+        notes.append(f"attempts that failed, by kind: {dict(failed) or 'none'}")
         lines = await running.simulator.control.log(400_000)
         for case in CASES:
             bucket = bucket_of(config, case)

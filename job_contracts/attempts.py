@@ -139,6 +139,8 @@ class HeartbeatReply(Wire):
 
     version: Version = VERSION
     abort: tuple[str, ...] = ()
+    at: float = 0.0
+    """UTC seconds on the leader's clock when it answered, by which its grants run out; 0 if it does not say."""
 
 
 class Abort(Wire):

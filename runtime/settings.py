@@ -227,7 +227,7 @@ class Nats(Section):
     max_queue_bytes: Annotated[int, Field(gt=0)] = 8 * 1024**3
     """Bytes of queued submissions; then further ones are refused."""
     max_work_messages: Annotated[int, Field(ge=100)] = 20_000
-    """Assignments that may lie with the pools; dispatch stops at 80 %."""
+    """Assignments that may lie with the pools; dispatch stops at 80 % (the stream itself takes twice as many)."""
     result_ttl: Annotated[int, Field(ge=60)] = 86_400
     """Seconds a result stays readable and its idempotency key protects."""
     max_body: Annotated[int, Field(gt=0)] = 32 * 1024**2
@@ -264,6 +264,8 @@ class Scheduling(Section):
     """Shares of the lanes."""
     breaker: Breaker = Breaker()
     """When a deployment is left alone."""
+    max_indexed: Annotated[int, Field(ge=10)] = 2_000_000
+    """Jobs held in memory at most, some 700 bytes each; what is queued beyond waits unread in its stream."""
     default_deadline: Annotated[float, Field(gt=0)] = 86_400.0
     """Seconds a job without a deadline may take."""
     reconcile_every: Annotated[float, Field(gt=0)] = 30.0

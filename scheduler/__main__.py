@@ -12,6 +12,7 @@ from catalogue.load import providers
 from runtime import command
 from runtime.bus import connect
 from runtime.clock import SystemClock
+from runtime.collecting import spare_survivors
 from runtime.connection import bus_settings, declared
 from runtime.health import Health
 from runtime.service import Service
@@ -23,6 +24,7 @@ from scheduler.service import Scheduler
 
 async def serve(config: Config, arguments: Namespace) -> int:
     """Run one scheduler process until it is told to stop; returns the exit status."""
+    spare_survivors()
     telemetry, metrics, clock = Telemetry(), Metrics("scheduler"), SystemClock()
     write_logs(telemetry, "scheduler", sys.stdout.write)
     metrics.listen(telemetry, INSTRUMENTS)

@@ -26,6 +26,7 @@ class Background:
         task = asyncio.get_running_loop().create_task(self._run(errand))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: errand.close())  # one that never got its turn
 
     async def stop(self) -> None:
         """Cancel what still runs."""

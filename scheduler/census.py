@@ -37,6 +37,9 @@ class Census:
         self._tell("queue.aged", ("lane",), {(lane,): age for lane, age in counts.oldest.items()})
         self._tell("flights.counted", ("deployment",), {(name,): float(n) for name, n in counts.in_flight.items()})
         self._tell("deployment.benched", ("deployment",), {(name,): 1.0 for name in counts.benched})
+        unread = self._term.overflow.projects.items()
+        left: dict[tuple[str, ...], float] = {(name,): float(those.count) for name, those in unread}
+        self._tell("queue.unread", ("project",), left)
         levels = self._term.board.levels(now)
         available: dict[tuple[str, ...], float] = {
             (domain, unit): level for domain, units in levels.items() for unit, level in units.items()

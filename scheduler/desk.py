@@ -8,7 +8,7 @@ from job_contracts import subjects
 from job_contracts.codec import ContractError, Wire, decode, encode
 from job_contracts.desk import AskBlob, AskChunks, AskJobs, Chunks, Hello, Refusal, Results, Statuses
 from job_contracts.failures import Failure, FailureKind
-from job_contracts.jobs import JobStatus
+from job_contracts.jobs import JobState, JobStatus, Ticket
 from job_contracts.results import Result
 from job_contracts.stream import Chunk
 from runtime.bus.port import BusError, NotFound
@@ -77,6 +77,8 @@ class Desk:
         finished: list[str] = []
         for job in decode(AskJobs, data).jobs:
             status = self._status_of(project, subjects.check_job_id(job))
+            if status is None and self._term.overflow.count(project):
+                status = await self._unread(project, job)
             if status is not None:
                 statuses.append(status)
             elif await self._record(project, job) is not None:
@@ -103,6 +105,32 @@ class Desk:
             eta=told.eta,
             waiting_for=told.waiting_for,
             deadline=entry.deadline,
+        )
+
+    async def _unread(self, project: str, job: str) -> JobStatus | None:
+        """Of a job that is stored and not indexed yet: what its submission says, and that it waits for its place."""
+        stream, subject = self._term.stream(subjects.SUBMIT), subjects.queued(self._term.shard, project, job)
+        try:
+            stored = await self._bus.get_direct(stream, subject)
+        except NotFound:
+            return None
+        if not self._term.overflow.holds(project, stored.seq):
+            return None
+        try:
+            ticket = decode(Ticket, (stored.headers or {}).get(subjects.H_TICKET, ""))
+        except ContractError:
+            return None  # it will be refused when it is read
+        waiting = self._term.overflow.count(project)
+        return JobStatus(
+            job=job,
+            state=JobState.QUEUED,
+            route=ticket.route,
+            lane=ticket.lane,
+            token=ticket.token,
+            body_hash=ticket.body_hash,
+            submitted=ticket.submitted,
+            waiting_for=f"its place in the index: it is one of about {waiting} jobs of its project that are not in it",
+            deadline=ticket.deadline,
         )
 
     async def _results(self, project: str, data: bytes) -> bytes:

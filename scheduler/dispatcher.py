@@ -221,7 +221,7 @@ class Dispatcher:
         """Each job that may go, with its body; beside the reading, what must be certain before a provider is called."""
         missing = [dispatch for dispatch in dispatches if self._needs_reading(dispatch)]
         try:
-            _, *bodies = await asyncio.gather(self._heard_all_cancels(), *(self._read(d) for d in missing))
+            _, bodies = await asyncio.gather(self._heard_all_cancels(), self._read_all(missing))
         except BusError as error:
             self._term.telemetry.emit("dispatch.delayed", INFO, error=type(error).__name__, jobs=len(dispatches))
             await asyncio.sleep(0.05)
@@ -244,6 +244,10 @@ class Dispatcher:
         if entry is None:
             return False
         return entry.unsure or (entry.blob is None and self._bodies.at_hand(dispatch.seq) is None)
+
+    async def _read_all(self, missing: Sequence[Dispatch]) -> list[Body]:
+        await self._bodies.read_ahead(d.seq for d in missing)
+        return await asyncio.gather(*(self._read(d) for d in missing))
 
     async def _read(self, dispatch: Dispatch) -> Body:
         """The body of one job, or ``GONE`` when it turns out that it must not run. Raises BusError."""

@@ -10,7 +10,7 @@ from job_contracts.codec import ContractError, decode, encode
 from job_contracts.jobs import JobState
 from job_contracts.letters import leaves_letter
 from job_contracts.results import Result, Settlement, Times
-from runtime.bus.port import BusError, WrongSequence
+from runtime.bus.port import BusError, OutcomeUnknown, Undecided, Unreachable, WrongSequence
 from runtime.telemetry import ERROR, INFO
 from scheduler.letters import Letters
 
@@ -26,6 +26,9 @@ AT_ONCE = 256
 """Records written at the same time: a thousand jobs may expire in one moment."""
 BACKOFF = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between two tries of a record whose outcome is unknown; the last one repeats."""
+
+REFUSALS = 5
+"""How often the broker may refuse a letter: by then it is no race but, say, a stream that was made without us."""
 
 
 class Endings:
@@ -125,15 +128,19 @@ class Endings:
         return encode(result), {subjects.H_SETTLEMENT: encode(settlement).decode()}
 
     async def _keep_letter(self, finish: Finish) -> None:
-        """Until it is kept; a bug on the way is told, and costs the letter, not the job its end."""
+        """Until it is kept. What the broker refuses for good, and a bug, cost the letter, not the job its end."""
+        refusals = 0
         for pause in _pauses():
             try:
                 await self._letters.keep(finish)
-            except BusError:
+            except (OutcomeUnknown, Unreachable, Undecided):
                 await asyncio.sleep(pause)
             except Exception as error:  # noqa: BLE001 - see above
-                self._telemetry.emit("letter.failed", ERROR, job_id=finish.job, error=type(error).__name__)
-                return
+                refusals += 1
+                if refusals == REFUSALS or not isinstance(error, BusError):
+                    self._telemetry.emit("letter.failed", ERROR, job_id=finish.job, error=type(error).__name__)
+                    return
+                await asyncio.sleep(pause)
             else:
                 self._telemetry.emit("letter.stored", job_id=finish.job)
                 return

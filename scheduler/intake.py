@@ -17,6 +17,7 @@ from scheduler.submissions import Entry
 if TYPE_CHECKING:
     from runtime.bus.port import Message
     from scheduler.endings import Endings
+    from scheduler.submissions import JobKey
     from scheduler.term import Term
 
 SKEW = 5.0
@@ -37,11 +38,19 @@ class Intake:
         self._background = term.background
         self._clock = term.clock
         self._endings = endings
+        self._overflow = term.overflow
         self._odd: list[int] = []
         """Submissions read while standing by that only a leader may answer, by sequence."""
 
     def on_message(self, message: Message) -> None:
         """One submission, in order; ``data`` is empty when only headers were asked for (replay)."""
+        self._read(message, late=False)
+
+    def on_unread(self, message: Message) -> None:
+        """One that had been left in the stream until there was room, or until something was asked of it."""
+        self._read(message, late=True)
+
+    def _read(self, message: Message, *, late: bool) -> None:
         now = self._clock.monotonic()
         try:
             project, job = subjects.project_and_job(message.subject)
@@ -54,21 +63,34 @@ class Intake:
             self._submissions.skip(message.seq, now)
             return
         key = (project, job)
-        known = self._submissions.entries.get(key)
-        if known is not None and known.seq == message.seq:
-            return  # read before its turn, by whoever looked for what was passed over
-        if self._submissions.finished(key) or key in self._submissions.entries:
+        known = self._submissions.entries.seq(key)
+        if known == message.seq:
+            return  # it was asked for before its turn
+        if not late and known is None and self._stays_unread(project, message.seq, key):
+            return
+        if late:
+            self._overflow.indexed(project)
+        if self._submissions.finished(key) or known is not None:
             self._submissions.skip(message.seq, now, key)
             if self._term.leads:
                 self._term.republish(project, job)
             return
         try:
-            self._accept(message, project, job, now)
+            self._accept(message, project, job, now, late=late)
         except Exception as error:  # noqa: BLE001 - a bug must cost this job an answer, not its place in memory
             self._give_up(message, project, job, error)
         self._term.wake.set()
 
-    def _accept(self, message: Message, project: str, job: str, now: float) -> None:
+    def _stays_unread(self, project: str, seq: int, key: JobKey) -> bool:
+        rule = self._term.config.projects.get(project)
+        if rule is None or self._submissions.finished(key):
+            return False
+        left = self._overflow.leaves(project, seq, most=rule.max_queued)
+        if left:
+            self._submissions.leave(seq)
+        return left
+
+    def _accept(self, message: Message, project: str, job: str, now: float, *, late: bool = False) -> None:
         try:
             ticket = decode(Ticket, (message.headers or {}).get(subjects.H_TICKET, ""))
         except ContractError as error:
@@ -82,10 +104,12 @@ class Intake:
                 self._refuse(message, project, job, ticket, problem)
                 return
             self._bodies.keep(message.seq, message.data)
-        self._submissions.add((project, job), self._entry(message.seq, job, ticket))
-        self._board.apply(self._fact(message.seq, project, job, ticket, now), now)
+        self._submissions.add((project, job), self._entry(message.seq, job, ticket, late=late))
+        unread = 0 if late else self._overflow.count(project)
+        self._board.apply(self._fact(message.seq, project, job, ticket, now, unread=unread), now)
 
-    def _entry(self, seq: int, job: str, ticket: Ticket) -> Entry:
+    def _entry(self, seq: int, job: str, ticket: Ticket, *, late: bool) -> Entry:
+        """What lay unread has to be looked up: its result may have come, and been forgotten, meanwhile."""
         age = self._clock.wall() - ticket.submitted
         before = ticket.submitted < self._term.followed + SKEW  # the term before may have seen it end
         return Entry(
@@ -96,10 +120,10 @@ class Intake:
             deadline=ticket.deadline,
             stream=ticket.stream,
             blob=ticket.blob,
-            unsure=not subjects.names_one_submission(job) or not -FRESH < age < FRESH or before,
+            unsure=not subjects.names_one_submission(job) or not -FRESH < age < FRESH or before or late,
         )
 
-    def _fact(self, seq: int, project: str, job: str, ticket: Ticket, now: float) -> Submitted:
+    def _fact(self, seq: int, project: str, job: str, ticket: Ticket, now: float, *, unread: int) -> Submitted:
         offset = now - self._clock.wall()
         return Submitted(
             project=project,
@@ -119,6 +143,7 @@ class Intake:
             session=ticket.session,
             needs=ticket.needs,
             max_cost=ticket.max_cost,
+            unread=unread,
         )
 
     def _give_up(self, message: Message, project: str, job: str, error: Exception) -> None:

@@ -18,6 +18,7 @@ from scheduler.outcomes import Outcomes
 from scheduler.policy.facts import InFlight
 from scheduler.reconciler import Reconciler
 from scheduler.recovery import CATCH_UP, NotRecovered, behind_barrier, work_in_flight
+from scheduler.refilling import Refilling
 from scheduler.settling import Settling
 from scheduler.standby import Standby
 
@@ -43,7 +44,8 @@ class Leading:
         self._intake = Intake(term, self._endings)
         self._settling = Settling(term, self.lifeline)
         self._endings.on_existing = self._settling.on_result
-        self._outcomes = Outcomes(term, self.lifeline, self._endings)
+        self._refilling = Refilling(term, self._intake.on_unread)
+        self._outcomes = Outcomes(term, self.lifeline, self._endings, self._refilling)
         self._reconciler = Reconciler(
             term,
             self.lifeline,
@@ -83,6 +85,7 @@ class Leading:
             asyncio.create_task(self.lifeline.watch(), name="lifeline"),
             asyncio.create_task(self._reconciler.run(), name="reconciler"),
             asyncio.create_task(Census(term, self.lifeline).run(), name="census"),
+            asyncio.create_task(self._refilling.run(), name="refilling"),
         ]
         asked = asyncio.create_task(stopping.wait(), name="stopping")
         try:
@@ -94,6 +97,10 @@ class Leading:
                 task.result()
         finally:
             await _end({*duties, asked})
+
+    def unread(self, project: str) -> int:
+        """About how many of a project's jobs are queued beyond the index."""
+        return self._term.overflow.count(project)
 
     async def close(self) -> None:
         """Stop reading, answering and writing; safe at any time."""
@@ -148,6 +155,8 @@ class Leading:
         term.telemetry.emit("recovery.submissions_read")
         term.submissions.all_read()
         await self._intake.take_over()
+        under_way = [(remnant.assignment.project, remnant.assignment.job_id) for remnant in remnants]
+        await self._refilling.pull_in([*under_way, *self._outcomes.waiting])
         await self._restore_flights(remnants)
         cancels = await bus.tail(subjects.CTL, self._outcomes.on_cancel)
         self._open.append(cancels)

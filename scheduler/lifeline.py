@@ -122,7 +122,8 @@ class Lifeline:
             self._term.telemetry.emit("lifeline.unreadable_beat", WARNING, error=str(error))
             return encode(HeartbeatReply())
         holds = self._heard(beat)
-        return encode(HeartbeatReply(abort=tuple(name for name in self._aborts if name in holds)))
+        abort = tuple(name for name in self._aborts if name in holds)
+        return encode(HeartbeatReply(abort=abort, at=self._clock.wall()))
 
     def overhear(self, message: Message) -> None:
         """A worker's beat while another process leads, which answers it."""

@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
     from runtime.bus.port import Message
     from scheduler.endings import Endings
+    from scheduler.entries import JobKey
     from scheduler.lifeline import Lifeline
+    from scheduler.refilling import Refilling
     from scheduler.term import Term
 
 
 class Outcomes:
     """Reads OUT and CTL; during recovery outcomes are kept until their submissions have been read."""
 
-    def __init__(self, term: Term, lifeline: Lifeline, endings: Endings) -> None:
+    def __init__(self, term: Term, lifeline: Lifeline, endings: Endings, refilling: Refilling) -> None:
         self._term = term
         self._out = term.stream(subjects.OUT)
         self._clock = term.clock
@@ -33,6 +35,7 @@ class Outcomes:
         self._submissions = term.submissions
         self._lifeline = lifeline
         self._endings = endings
+        self._refilling = refilling
         self._mishaps = Mishaps(term, endings)
         self._early: list[tuple[int, Outcome]] | None = []
         self._outcomes, self._cancels = Gaps(), Gaps()
@@ -58,6 +61,11 @@ class Outcomes:
             self._early.append((message.seq, outcome))
         else:
             self._act(message.seq, outcome, self._apply)
+
+    @property
+    def waiting(self) -> list[JobKey]:
+        """The jobs of the outcomes that ``replay`` will apply."""
+        return [(outcome.project, outcome.job_id) for _, outcome in self._early or ()]
 
     def replay(self) -> None:
         """All submissions are known: apply the outcomes that came before, each after the attempt it belongs to."""
@@ -124,6 +132,8 @@ class Outcomes:
             self._board.apply(asked, self._clock.monotonic())
         except Exception as error:  # noqa: BLE001 - a bug must not make a job run on that was to be stopped
             self._mishaps.give_up("cancel", project, job, error)
+        if self._term.overflow.count(project) and (project, job) not in self._submissions.entries:
+            self._term.background.start(self._refilling.pull_in_surely(project, job))  # to be ended, unread as it is
         self._term.wake.set()
 
     def _apply(self, seq: int, outcome: Outcome) -> None:

@@ -160,7 +160,7 @@ class Reconciler:
         state = await self._bus.stream_state(self._submit)
         unknown: dict[int, Message] = {}
         gone: set[int] = set()
-        if state.messages != submissions.stored:
+        if state.messages != submissions.stored + self._term.overflow.total:
             unknown, gone = await self._compare(state.first_seq)
         now = self._term.clock.monotonic()
         for seq in self._unknown.certain(unknown, now):
@@ -190,11 +190,24 @@ class Reconciler:
         finally:
             await tail.close()
         after = set(submissions.between(start, end))
-        unknown = {seq: message for seq, message in seen.items() if start <= seq <= end and seq not in before | after}
+        known = before | after
+        unknown = {
+            seq: message
+            for seq, message in seen.items()
+            if start <= seq <= end and seq not in known and not self._unread(message)
+        }
         gone = {seq for seq in before & after if seq not in seen}
         if not unknown and not gone:  # else this window is looked at again
             self._next_submission = end + 1
         return unknown, gone
+
+    def _unread(self, message: Message) -> bool:
+        """Whether it is left in its stream because the index is full."""
+        try:
+            project, _ = subjects.project_and_job(message.subject)
+        except ValueError:
+            return False
+        return self._term.overflow.holds(project, message.seq)
 
     async def _take_in(self, seq: int) -> None:
         """Read a submission as if it came now; one whose job has its result goes, and the result is shown again."""

@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from scheduler.entries import Entries, Entry, JobKey
 from scheduler.readings import Gaps
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
-    from job_contracts.jobs import BlobRef
-
-JobKey = tuple[str, str]
-"""``(project, job id)``."""
+__all__ = ["Entry", "JobKey", "Submissions"]
 
 REMEMBER = 120.0
 """Seconds a settled job is remembered without asking its record: longer than any producer goes on publishing."""
-
-
-@dataclass(slots=True)
-class Entry:
-    """One submission: its sequence and what must travel with every attempt."""
-
-    seq: int
-    token: str
-    body_hash: str
-    submitted: float
-    deadline: float | None
-    stream: bool
-    blob: BlobRef | None
-    unsure: bool
-    """It may be a resubmission of a finished job: its result record is looked up before it is dispatched."""
-    outcome_seq: int = 0
-    """Sequence of its last outcome in OUT, 0 if it has none."""
 
 
 class Submissions:
@@ -48,7 +28,9 @@ class Submissions:
     """
 
     def __init__(self) -> None:
-        self.entries: dict[JobKey, Entry] = {}
+        self.entries = Entries()
+        self.floor: Callable[[], int | None] = lambda: None
+        """The lowest sequence that may be unread, if there is one: from there on nothing is purged."""
         self.top = 0
         """Highest sequence read so far."""
         self.last_result = 0
@@ -102,6 +84,10 @@ class Submissions:
         if finished is not None:
             heappush(self._results, (finished[1], seq))
 
+    def leave(self, seq: int) -> None:
+        """A submission was handed over, and stays unread in its stream."""
+        self.gaps.read(seq)
+
     def hold(self, seq: int) -> None:
         """A message was read that must stay in the stream until it is ``done`` with."""
         self._read(seq)
@@ -126,10 +112,12 @@ class Submissions:
 
     def removable_below(self) -> int:
         """The sequence below which nothing is needed, 0 if that has not grown since the last confirmed purge."""
-        order, settled, deleted = self._order, self._settled, self._deleted
-        while order and (order[0] in settled or order[0] in deleted):
+        order, settled, deleted, floor = self._order, self._settled, self._deleted, self.floor()
+        while order and (order[0] in settled or order[0] in deleted) and (floor is None or order[0] < floor):
             self._leave_order()
         below = order[0] if order else self.top + 1
+        if floor is not None:
+            below = min(below, floor)
         if self.gaps.lowest is not None:
             below = min(below, self.gaps.lowest)
         return below if below > max(self._purged, 1) else 0
@@ -172,7 +160,8 @@ class Submissions:
 
     def unfinished(self, seqs: Collection[int]) -> dict[int, JobKey]:
         """Those of ``seqs`` whose jobs have not ended, with their jobs. Looks at every entry: for a few, and rarely."""
-        return {entry.seq: key for key, entry in self.entries.items() if entry.seq in seqs} if seqs else {}
+        known = ((self.entries.seq(key), key) for key in self.entries) if seqs else ()
+        return {seq: key for seq, key in known if seq is not None and seq in seqs}
 
     def _leave_order(self) -> None:
         seq = self._order.popleft()
@@ -180,13 +169,15 @@ class Submissions:
         self._deleted.discard(seq)
 
     def _read(self, seq: int) -> None:
-        """Almost always the highest; one that was missed and is read later still has its place in the order."""
+        """Almost always the highest; one that was missed and is read later still has its place in the order, once."""
         self.gaps.read(seq)
         if seq > self.top:
             self._order.append(seq)
             self.top = seq
-        else:
-            insort(self._order, seq)
+            return
+        place = bisect_left(self._order, seq)
+        if place == len(self._order) or self._order[place] != seq:
+            self._order.insert(place, seq)
 
     def _remember(self, key: JobKey, now: float, result_seq: int) -> None:
         recent = self._recent

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from job_contracts import subjects
 from scheduler.background import Background
 from scheduler.bodies import Bodies
+from scheduler.overflow import Overflow
 from scheduler.submissions import Submissions
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Term:
     board: Board
     bodies: Bodies = field(init=False)
     background: Background = field(init=False)
+    overflow: Overflow = field(init=False)
     submissions: Submissions = field(default_factory=Submissions)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by whoever learns something that may permit a decision."""
@@ -44,6 +46,10 @@ class Term:
         """The rest starts empty."""
         self.bodies = Bodies(self.bus, self.shard)
         self.background = Background(self.telemetry)
+        self.overflow = Overflow(
+            self.submissions.entries, self.config.scheduler.max_indexed, frozenset(self.config.projects)
+        )
+        self.submissions.floor = lambda: self.overflow.floor
 
     @property
     def shard(self) -> int:

@@ -115,7 +115,7 @@ def assemble(
         shard=shard,
         settings=settings,
     )
-    heartbeats = Heartbeats(bus, telemetry, working, pool=pool, worker=worker, every=settings.beat_every)
+    heartbeats = Heartbeats(bus, clock, telemetry, working, pool=pool, worker=worker, every=settings.beat_every)
     return Worker(streams=streams, books=books, heartbeats=heartbeats, pool=working, upstream=endpoint.upstream)
 
 

@@ -177,7 +177,7 @@ class Attempt:
             raise _Stopped(self._reason)
         if assignment.deadline is not None and now >= assignment.deadline:
             raise _Stopped(FailureKind.EXPIRED)
-        if now - assignment.grant.granted > assignment.grant.valid_for:
+        if now + self._endpoint.leader.ahead - assignment.grant.granted > assignment.grant.valid_for:
             raise _Stopped(FailureKind.GRANT_EXPIRED)
 
     async def _call(self, encoded: Encoded, target: Target) -> Decoded:

@@ -11,6 +11,7 @@ from runtime.settings import Provider
 from runtime.telemetry import Telemetry
 from workers.dialects.port import Dialect, Target
 from workers.http import Upstream
+from workers.leaders_clock import LeadersClock
 from workers.smoothing import Smoothing
 from workers.streaming import Streams
 
@@ -57,6 +58,7 @@ class Endpoint:
     streams: Streams
     clock: Clock
     telemetry: Telemetry
+    leader: LeadersClock = field(default_factory=LeadersClock)
     _targets: dict[tuple[str, bool], Target] = field(default_factory=dict)
 
     def target(self, model: str, *, stream: bool) -> Target:

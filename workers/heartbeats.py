@@ -8,6 +8,7 @@ from job_contracts import subjects
 from job_contracts.attempts import Abort, Heartbeat, HeartbeatReply, LimitReading
 from job_contracts.codec import ContractError, decode, encode
 from runtime.bus.port import Bus, BusError, Message, Subscription
+from runtime.clock import Clock
 from runtime.service import Duty
 from runtime.telemetry import WARNING, Telemetry
 
@@ -33,6 +34,10 @@ class Beating(Protocol):
         """Stop these attempts, those still to come included."""
         ...
 
+    def heard(self, at: float, took: float) -> None:
+        """The leader's clock said ``at`` (UTC seconds) some time in the last ``took`` seconds."""
+        ...
+
 
 class Heartbeats(Duty):
     """Beats every ``every`` seconds by request; aborts arrive by message at once, and again in the answers.
@@ -41,10 +46,18 @@ class Heartbeats(Duty):
     """
 
     def __init__(
-        self, bus: Bus, telemetry: Telemetry, beating: Beating, *, pool: str, worker: str, every: float = 2.0
+        self,
+        bus: Bus,
+        clock: Clock,
+        telemetry: Telemetry,
+        beating: Beating,
+        *,
+        pool: str,
+        worker: str,
+        every: float = 2.0,
     ) -> None:
         super().__init__("heartbeats", telemetry, grace=1.0)
-        self._bus, self._beating = bus, beating
+        self._bus, self._clock, self._beating = bus, clock, beating
         self._pool, self._worker, self._every = pool, worker, every
         self._subject = subjects.heartbeat(pool, worker)
         self._listening: Subscription | None = None
@@ -75,6 +88,7 @@ class Heartbeats(Duty):
             draining=beating.draining,
             limits=beating.readings(),
         )
+        sent = self._clock.monotonic()
         try:
             answer = await self._bus.request(self._subject, encode(beat), timeout=self._every)
             reply = decode(HeartbeatReply, answer.data)
@@ -84,6 +98,8 @@ class Heartbeats(Duty):
             self._answered = False
             return
         self._answered = True
+        if reply.at:
+            beating.heard(reply.at, self._clock.monotonic() - sent)
         if reply.abort:
             beating.abort(reply.abort)
 

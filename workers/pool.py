@@ -104,6 +104,10 @@ class Pool(Duty):
             else:
                 _remember(self._aborted, attempt_id, self._endpoint.clock.monotonic())
 
+    def heard(self, at: float, took: float) -> None:
+        """What the leader's clock said with its answer to a heartbeat."""
+        self._endpoint.leader.see(at, now=self._endpoint.clock.wall(), took=took)
+
     # -- taking work
 
     async def opened(self) -> None:

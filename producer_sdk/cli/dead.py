@@ -222,7 +222,8 @@ def _act(wish: _Wish, producer: Producer, one: One, many: Many) -> None:
         return
     tally = finish(several())
     if tally is None:
-        raise typer.Exit(exits.USAGE)
+        people.print("nothing was done")
+        return
     people.print(tally_table(verb, tally))
     for handled in tally.failures:
         why = handled.failure.message if handled.failure is not None else ""

@@ -14,7 +14,6 @@ from job_contracts.letters import DeadLetter, LetterSummary
 from producer_sdk.letters import LetterGroup, Tally
 
 _PRIVATE = ("version", "project")
-_TIMES = ("at", "kept_until", "closed")
 
 
 def when(moment: float) -> str:
@@ -59,22 +58,29 @@ def letter_told(letter: DeadLetter) -> dict[str, Any]:
 
 
 def letter_table(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The lines of ``show``: what happened first, its story last."""
-    for name, value in found.items():
-        if name in ("history", "failure", "blob") or value in ("", {}, []):
-            continue
-        if name in _TIMES:
-            yield name, when(value)
-        else:
-            yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    if "blob" in found:
-        yield "body", f"{found['blob']['size']} bytes (--body shows it)"
-    remedy = found.get("failure", {}).get("remedy")
-    if remedy:
-        yield "remedy", remedy
-    for record in found.get("history", []):
-        failure = record.get("failure") or {}
-        what = f"{failure.get('kind', '')}: {failure.get('message', '')}"
+    """The lines of ``show``: what happened first, its story last; --json tells everything."""
+    ticket, replay = found.get("ticket", {}), found.get("replay", {})
+    for name in ("job", "state", "reason", "fingerprint", "detail"):
+        yield name, _plain(str(found[name]))
+    yield "at", when(found["at"])
+    for name in ("route", "lane", "session", "replay_of"):
+        if ticket.get(name):
+            yield name, str(ticket[name])
+    if found["state"] == "open" and found["replayable"]:
+        until = f", kept until {when(found['kept_until'])}" if "kept_until" in found else ""
+        yield "body", f"{found['blob']['size']} bytes{until}"
+    elif found["state"] == "open":
+        yield "body", "none: there is nothing to replay"
+    if replay:
+        name = "replayed as" if found["state"] == "replayed" else "replay begun as"
+        yield name, f"{replay['job']} on {replay['route']}"
+    if found["why"]:
+        yield "why", _plain(found["why"])
+    if found["state"] != "open":
+        yield "closed", when(found["closed"])
+    for record in found["history"]:
+        failure = record.get("failure", {})
+        what = _plain(f"{failure.get('kind', '')}: {failure.get('message', '')}")
         yield f"attempt {record['number']}", f"{when(record['started'])} {record['deployment']} {what}"
 
 

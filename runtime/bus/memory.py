@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -16,6 +17,7 @@ from runtime.bus.assets import Applier
 from runtime.bus.memory_reading import MemoryPuller, MemoryTail, guarded
 from runtime.bus.memory_store import H_EXPECTED, H_TTL, MemoryStream, Stored, matches, transformed
 from runtime.bus.port import (
+    RUN_BYTES,
     Ack,
     BusError,
     Family,
@@ -59,11 +61,12 @@ class MemorySubscription:
         self.subject = subject
         self.queue = queue
         self._handler = handler
+        self._context = copy_context()
 
     def hear(self, message: Message) -> None:
         """Call the handler soon, if the connection is up."""
         if self.bus.connected:
-            asyncio.get_running_loop().call_soon(guarded, self._handler, message)
+            asyncio.get_running_loop().call_soon(guarded, self._handler, message, context=self._context)
 
     async def close(self) -> None:
         if self in self.bus.broker.subscriptions:
@@ -336,6 +339,17 @@ class MemoryBus:
             return stored.message()
         raise NotFound(f"{stream}: no message found (code 10037)", code=10037)
 
+    async def run(
+        self, stream: str, seq: int, subject: str = ">", *, limit: int = 256, size: int = RUN_BYTES
+    ) -> Sequence[Message]:
+        found: list[Message] = []
+        for stored in self._stream(stream).after(seq, (subject,)):
+            if len(found) >= limit or size <= 0:
+                break
+            found.append(stored.message())
+            size -= len(stored.data)
+        return found
+
     async def get_direct(self, stream: str, subject: str) -> Message:
         return self._stream(stream).last(subject)
 
@@ -374,6 +388,10 @@ class MemoryBus:
         for puller in self._pullers:
             if puller.stream == stream.name:
                 puller.wake()
+
+    def hand_over(self, pump: Callable[[], None], context: Context) -> None:
+        """Let a tail go on soon, in the context of whoever opened it, not of whoever wrote; a test may delay it."""
+        asyncio.get_running_loop().call_soon(pump, context=context)
 
     def forget(self, tail: MemoryTail) -> None:
         """A tail was closed."""

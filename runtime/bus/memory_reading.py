@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
+from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 from runtime.bus.memory_store import MemoryStream, Stored
@@ -46,6 +47,7 @@ class MemoryTail:
         self._seen = self._position
         self._scheduled = False
         self._closed = False
+        self._context = copy_context()
         self._moved = asyncio.Event()
 
     @property
@@ -56,7 +58,7 @@ class MemoryTail:
         """Hand over what is new when the loop comes round."""
         if not self._scheduled and not self._closed:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._pump)
+            self._bus.hand_over(self._pump, self._context)
 
     def _pump(self) -> None:
         self._scheduled = False

@@ -19,6 +19,7 @@ from runtime.bus.assets import Applier
 from runtime.bus.client import Arrival
 from runtime.bus.link import NO_RESPONDERS, Link, Listening
 from runtime.bus.port import (
+    RUN_BYTES,
     Ack,
     BusError,
     Family,
@@ -34,6 +35,7 @@ from runtime.bus.port import (
     Unreachable,
 )
 from runtime.bus.pulling import NatsPuller
+from runtime.bus.ranging import Ranges
 from runtime.bus.replies import DELETED_ALREADY, ack
 from runtime.bus.settings import BusSettings
 from runtime.bus.tailing import NatsTail
@@ -53,6 +55,7 @@ class NatsBus:
     def __init__(self, settings: BusSettings, on_event: Callable[[str, str], None]) -> None:
         self.settings = settings
         self._link = Link(settings, on_event)
+        self._ranges = Ranges(self._link)
         self._in_flight = 0
         self._queue: deque[asyncio.Future[None]] = deque()
         self._no_direct: set[str] = set()
@@ -238,6 +241,11 @@ class NatsBus:
 
     async def next(self, stream: str, seq: int, subject: str) -> Message:
         return await self._read(stream, {"seq": seq, "next_by_subj": subject})
+
+    async def run(
+        self, stream: str, seq: int, subject: str = ">", *, limit: int = 256, size: int = RUN_BYTES
+    ) -> Sequence[Message]:
+        return await self._ranges.read(stream, seq, subject, limit=limit, size=size)
 
     async def get_direct(self, stream: str, subject: str) -> Message:
         found = await self._direct(stream, {"last_by_subj": subject})

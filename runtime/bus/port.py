@@ -184,6 +184,9 @@ class Tail(Protocol):
     async def close(self) -> None: ...
 
 
+RUN_BYTES = 1024 * 1024
+"""Bytes of messages for one request, beyond which no further message is sent."""
+
 Handler = Callable[[Message], None]
 """Called synchronously for each message in order; it must only note the message and return."""
 
@@ -265,6 +268,16 @@ class Bus(Protocol):
     async def get(self, stream: str, seq: int) -> Message: ...
     async def next(self, stream: str, seq: int, subject: str) -> Message:
         """First message at or after ``seq`` whose subject matches ``subject`` (wildcards allowed)."""
+        ...
+
+    async def run(
+        self, stream: str, seq: int, subject: str = ">", *, limit: int = 256, size: int = RUN_BYTES
+    ) -> Sequence[Message]:
+        """Messages of ``subject`` from ``seq`` on, in order, from any replica: about ``limit`` and ``size`` at most.
+
+        What is returned is all that is stored between ``seq`` and the last of them. That there is none, or no more,
+        means nothing. Raises BusError where the stream is not read directly.
+        """
         ...
 
     async def get_direct(self, stream: str, subject: str) -> Message:

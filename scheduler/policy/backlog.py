@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import JobState
 from scheduler.policy.decisions import Abort, Finish
+from scheduler.policy.early import EarlyCancels
 from scheduler.policy.explain import waits_for
 from scheduler.policy.failover import backoff, exhausted
 from scheduler.policy.intake import impossible
@@ -32,7 +32,7 @@ class Backlog:
         self._parked: list[tuple[float, int, Job]] = []
         self._pending: list[Abort] = []
         self._ending: dict[Job, Finish] = {}
-        self._early: OrderedDict[tuple[str, str], tuple[str, str, float]] = OrderedDict()
+        self._early = EarlyCancels(world.rules.pace)
 
     # -------------------------------------------------------------------------------------------------------- moving
 
@@ -149,18 +149,11 @@ class Backlog:
 
     def remember_cancel(self, fact: CancelAsked, now: float) -> None:
         """A cancel came before its job (or long after it)."""
-        early, pace = self._early, self._world.rules.pace
-        early[(fact.project, fact.job)] = (fact.token, fact.reason, now)
-        early.move_to_end((fact.project, fact.job))
-        while len(early) > pace.early_cancels or next(iter(early.values()))[2] < now - pace.early_cancel_for:
-            early.popitem(last=False)
+        self._early.remember(fact.project, fact.job, fact.token, fact.reason, now)
 
     def cancelled_early(self, job: Job) -> str | None:
         """The reason, if this submission was cancelled before it was known."""
-        if not self._early:
-            return None
-        cancel = self._early.pop((job.tenant.name, job.id), None)
-        return cancel[1] if cancel is not None and cancel[0] == job.token else None
+        return self._early.take(job.tenant.name, job.id, job.token)
 
     # ---------------------------------------------------------------------------------------------------------- time
 

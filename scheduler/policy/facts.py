@@ -40,6 +40,8 @@ class Submitted:
     session: str | None = None
     needs: tuple[Need, ...] = ()
     max_cost: Decimal | None = None
+    unread: int = 0
+    """Submissions of its project that are stored and not told of yet: they count for what the project may have."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from job_contracts.failures import Action, FailureKind
 from scheduler.policy.buckets import NEVER
 from scheduler.policy.fairness import LANE_INDEX
+from scheduler.policy.marks import joined, parted
 
 if TYPE_CHECKING:
     from job_contracts.failures import Failure
@@ -131,11 +132,19 @@ class Story:
             self.tried = 0
 
 
+_SHARED: Final = tuple(range(4096))
+"""Small numbers, one object each: token counts repeat, and a million of them would weigh 32 bytes apiece."""
+
+
+def _shared(number: int) -> int:
+    return _SHARED[number] if 0 <= number < len(_SHARED) else number
+
+
 class Job:
     """One job from its submission to its settlement."""
 
     __slots__ = (
-        "body_hash",
+        "_marks",
         "deadline",
         "estimate",
         "flow",
@@ -151,7 +160,6 @@ class Job:
         "story",
         "submitted",
         "tenant",
-        "token",
     )
 
     def __init__(self, fact: Submitted, tenant: Tenant, route: Route | None, deadline: float) -> None:
@@ -162,10 +170,9 @@ class Job:
         self.lane = LANE_INDEX[fact.lane]
         self.priority = fact.priority
         self.submitted = fact.submitted
-        self.estimate = fact.input_estimate
-        self.token = fact.token
-        self.body_hash = fact.body_hash
-        self.max_output = fact.max_output
+        self.estimate = _shared(fact.input_estimate)
+        self._marks = joined(fact.token, fact.body_hash)
+        self.max_output = None if fact.max_output is None else _shared(fact.max_output)
         self.needs = fact.needs
         self.not_before = fact.not_before
         self.deadline = deadline
@@ -176,6 +183,16 @@ class Job:
     def __lt__(self, other: Job) -> bool:
         """Between jobs of equal rank any fixed order will do."""
         return (self.tenant.name, self.id) < (other.tenant.name, other.id)
+
+    @property
+    def token(self) -> str:
+        """What a cancel of it must carry."""
+        return parted(self._marks)[0]
+
+    @property
+    def body_hash(self) -> str:
+        """By which another body under the same key is told from its own."""
+        return parted(self._marks)[1]
 
     @property
     def route_name(self) -> str:

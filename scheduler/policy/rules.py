@@ -103,8 +103,8 @@ class Pace:
     max_limited: float = 60.0
     budget_waits: int = 8
     """Times a job may wait for its project's retry budget before it is given up."""
-    early_cancels: int = 500_000
-    """Cancels remembered that came before their job."""
+    early_cancels: int = 1_750_000
+    """Cancels remembered that came before their job: more of the smallest ones than their stream has room for."""
     early_cancel_for: float = 3_600.0
     """Seconds they are remembered: as long as the stream of cancels keeps them."""
 

@@ -311,3 +311,33 @@ async def test_purging_removes_what_lies_below(scene: Scene) -> None:
     assert (await scene.bus.stream_state(stream, subjects=">")).subjects == {scene.on("a"): 1, scene.on("b"): 2}
     assert await scene.bus.purge(stream, below=5) == 2
     assert (await scene.bus.stream_state(stream)).first_seq == 5
+
+
+async def test_a_run_is_all_that_is_stored_from_a_sequence_on(scene: Scene) -> None:
+    stream = await scene.stream()
+    for number in range(1, 9):
+        await scene.bus.append(scene.on(f"{'odd' if number % 2 else 'even'}.{number}"), str(number).encode())
+    await scene.bus.delete(stream, 4)
+    found = await scene.bus.run(stream, 3, limit=4)
+    assert [(message.seq, message.data) for message in found] == [(3, b"3"), (5, b"5"), (6, b"6"), (7, b"7")]
+    odd = await scene.bus.run(stream, 3, scene.on("odd.>"))
+    assert [(message.seq, message.subject) for message in odd] == [(n, scene.on(f"odd.{n}")) for n in (3, 5, 7)]
+    assert not await scene.bus.run(stream, 9)
+
+
+async def test_a_run_carries_headers_and_ends_at_its_size(scene: Scene) -> None:
+    stream = await scene.stream()
+    for _ in range(5):
+        await scene.bus.append(scene.on("a"), b"x" * 1_000, headers={"Kind": "one"})
+    found = await scene.bus.run(stream, 1, size=1_500)
+    assert 1 <= len(found) < 5
+    assert [headers_of(message)["Kind"] for message in found] == ["one"] * len(found)
+
+
+async def test_runs_at_the_same_time_do_not_mix(scene: Scene) -> None:
+    stream = await scene.stream()
+    for number in range(40):
+        await scene.bus.append(scene.on(f"p{number % 4}"), str(number).encode())
+    runs = await asyncio.gather(*(scene.bus.run(stream, 1, scene.on(f"p{place}")) for place in range(4)))
+    for place, run in enumerate(runs):
+        assert [int(message.data) for message in run] == list(range(place, 40, 4))

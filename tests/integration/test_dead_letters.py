@@ -1,123 +1,57 @@
-"""Dead letters from a job's end to its replay, on the memory bus and a real broker; the leader dies in between."""
+"""Dead letters: which jobs leave one, what a replay is, what a list shows, and whose they are; on both buses."""
+
+# ruff: noqa: F811 - fixtures are imported by name and asked for by the same
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from job_contracts import subjects
 from job_contracts.attempts import Assignment
 from job_contracts.chat import Conversation, UserTurn
-from job_contracts.codec import Wire, decode, encode
+from job_contracts.codec import decode, encode
 from job_contracts.desk import Refusal
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import Job, JobState, body_hash
 from job_contracts.letters import (
-    AllHandled,
-    AskDiscard,
-    AskLetter,
     AskLetterBody,
     AskLetters,
-    AskReplay,
     DeadLetter,
-    FoundLetter,
-    Handled,
-    LetterPage,
 )
 from runtime.broker import Broker
 from runtime.bus.memory import MemoryBroker
-from runtime.bus.port import Ack, Bus, NotFound, OutcomeUnknown
+from runtime.bus.port import Bus, OutcomeUnknown
 from runtime.connection import declared
+from scheduler.letter_desk import MAX_READ
 from tests.support.eventually import eventually
-from tests.support.world import World, config, scheduler_on
+from tests.support.letters import (
+    BROKEN,
+    OVER,
+    discard,
+    given_up,
+    leader,
+    letter_bus,  # noqa: F401  # a fixture
+    letter_of,
+    page,
+    replay,
+    some_letters,
+    stored,
+)
+from tests.support.world import World, config
 
-W = TypeVar("W", bound=Wire)
 
-OVER: dict[str, Any] = {
-    "routes": {"fast": {"deployments": ["alpha/m"], "max_attempts": 2}, "other": {"deployments": ["beta/m"]}},
-    "projects": {"demo": {}, "other": {}, "small": {"max_queued": 5}},
-}
-BROKEN = Failure(kind=FailureKind.INTERNAL, message="something of ours is broken")
-"""Ends a job at once and leaves its deployment alone: the next job goes there as well."""
-
-
-@pytest.fixture(params=["memory", "nats"])
-async def bus(request: pytest.FixtureRequest, own_broker: Broker, open_bus: Callable[..., Any]) -> Bus:
-    connected: Bus
-    if request.param == "memory":
-        connected = MemoryBroker().bus(inbox_prefix="_INBOX_demo")
-    else:
-        connected = await open_bus(own_broker.url, inbox_prefix="_INBOX_demo")
-    await connected.ensure(declared(config(**OVER)))
-    return connected
+@pytest.fixture
+def bus(letter_bus: Bus) -> Bus:
+    return letter_bus
 
 
 @pytest.fixture
 async def demo(bus: Bus) -> AsyncIterator[World]:
     async with leader(bus) as running:
         yield running
-
-
-@asynccontextmanager
-async def leader(bus: Bus, owner: str = "s1") -> AsyncIterator[World]:
-    async with scheduler_on(bus, config(**OVER), owner=owner) as running:
-        yield running
-
-
-class Cutting:
-    """A bus on which some writes never come through, as if the process or its connection had died right there."""
-
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
-        self.cut: Callable[[str, Mapping[str, str]], bool] = lambda _subject, _headers: False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._bus, name)
-
-    async def append(self, subject: str, data: bytes, *, headers: Mapping[str, str] | None = None, **over: Any) -> Ack:
-        if self.cut(subject, headers or {}):
-            raise OutcomeUnknown("cut")
-        return await self._bus.append(subject, data, headers=headers, **over)
-
-
-async def ask(world: World, operation: str, question: Wire, kind: type[W], project: str = "demo") -> W:
-    answer = await world.bus.request(subjects.api(project, operation), encode(question), timeout=5.0)
-    return decode(kind, answer.data)
-
-
-async def page(world: World, project: str = "demo", **asked: Any) -> LetterPage:
-    return await ask(world, "letters", AskLetters(**asked), LetterPage, project)
-
-
-async def letter_of(world: World, job: str, project: str = "demo") -> DeadLetter | None:
-    return (await ask(world, "letter", AskLetter(job=job), FoundLetter, project)).letter
-
-
-async def replay(world: World, *jobs: str, route: str | None = None, project: str = "demo") -> list[Handled]:
-    asked = AskReplay(jobs=jobs, route=route)
-    return list((await ask(world, "replay", asked, AllHandled, project)).handled)
-
-
-async def discard(world: World, *jobs: str, why: str = "", project: str = "demo") -> list[Handled]:
-    return list((await ask(world, "discard", AskDiscard(jobs=jobs, why=why), AllHandled, project)).handled)
-
-
-async def stored(bus: Bus, project: str = "demo") -> dict[str, int]:
-    """Subjects of a project's letters and their bodies."""
-    found = (await bus.stream_state(subjects.DEAD, subjects=f"{subjects.PREFIX}.dead.{project}.>")).subjects
-    return dict(found or {})
-
-
-async def given_up(world: World, job: str = "a-1", failure: Failure = BROKEN, **ticket: Any) -> DeadLetter:
-    """Submit a job to a pool that fails it, and wait for its end."""
-    await world.submit(job, **ticket)
-    assert (await world.result(job)).state is JobState.FAILED
-    letter = await letter_of(world, job)
-    assert letter is not None
-    return letter
 
 
 # -- which jobs, and what is kept
@@ -215,6 +149,20 @@ async def _nothing_in(world: World, stream: str) -> bool:
     return await world.messages(stream) == 0
 
 
+async def test_a_stream_that_refuses_letters_costs_no_job_its_end() -> None:
+    bus = MemoryBroker().bus(inbox_prefix="_INBOX_demo")
+    assets = declared(config(**OVER))
+    for asset in assets:
+        if asset["config"].get("name") == subjects.DEAD:
+            del asset["config"]["allow_rollup_hdrs"]
+    await bus.ensure(assets)
+    async with leader(bus) as world:
+        await world.pool("alpha", lambda _: BROKEN)
+        await world.submit("a-1")
+        assert (await world.result("a-1")).state is JobState.FAILED
+        assert len(world.events["letter.failed"]) == 1
+
+
 # -- replay
 
 
@@ -287,20 +235,33 @@ async def test_what_the_intake_would_refuse_is_refused_while_the_letter_is_open(
     assert (await page(demo)).letters[0].replayable
 
 
-async def test_a_full_queue_is_told_and_the_letter_stays(bus: Bus) -> None:
-    asked = AskReplay(jobs=("a-1",))
-    small = MemoryBroker().bus(inbox_prefix="_INBOX_small") if not hasattr(bus, "settings") else None
-    if small is None:
-        pytest.skip("asked as another project; the memory bus is enough")
-    await small.ensure(declared(config(**OVER)))
-    async with leader(small) as world:
+async def test_a_full_queue_is_told_and_the_letter_stays() -> None:
+    bus = MemoryBroker().bus(inbox_prefix="_INBOX_small")
+    await bus.ensure(declared(config(**OVER)))
+    async with leader(bus) as world:
         await world.pool("alpha", lambda _: BROKEN)
         await world.submit("a-1", project="small")
         await world.result("a-1", project="small")
-        (done,) = (await ask(world, "replay", asked, AllHandled, "small")).handled
+        (done,) = await replay(world, "a-1", project="small")
         assert done.failure is not None
         assert (done.failure.kind, done.failure.retry_after) == (FailureKind.QUEUE_FULL, 1.0)
         assert (await page(world, "small")).letters[0].replayable
+
+
+async def test_a_page_reads_no_more_than_its_bound_however_little_it_finds() -> None:
+    bus = MemoryBroker().bus(inbox_prefix="_INBOX_demo")
+    await bus.ensure(declared(config(**OVER)))
+    async with leader(bus) as world:
+        for number in range(MAX_READ + 5):
+            other = DeadLetter(
+                project="demo", job=f"a-{number}", reason="exhausted", detail="", fingerprint="theirs", at=1.0
+            )
+            await bus.append(subjects.dead("demo", f"a-{number}"), encode(other))
+        first = await page(world, fingerprint="ours")
+        assert (first.letters, first.more) == ((), True)
+        rest = await page(world, fingerprint="ours", after=first.after, until=first.last)
+        assert (rest.letters, rest.more) == ((), False)
+        assert first.last == MAX_READ + 5
 
 
 async def test_many_are_handled_by_one_question_and_what_is_missing_is_told(demo: World) -> None:
@@ -354,7 +315,7 @@ async def test_a_project_sees_and_acts_on_its_own_letters_alone(demo: World) -> 
     await demo.pool("alpha", lambda _: BROKEN)
     await demo.submit("a-1", project="other")
     await demo.result("a-1", project="other")
-    await eventually(lambda: _letters(demo.bus, "other"))
+    await eventually(lambda: some_letters(demo.bus, "other"))
     assert (await page(demo)).letters == ()
     assert await letter_of(demo, "a-1") is None
     answer = await demo.bus.request(
@@ -365,10 +326,6 @@ async def test_a_project_sees_and_acts_on_its_own_letters_alone(demo: World) -> 
     with pytest.raises(OutcomeUnknown):  # asked for the other project: the answer goes into its inboxes alone
         await demo.bus.request(subjects.api("other", "letters"), encode(AskLetters()), timeout=0.3)
     assert len(await stored(demo.bus, "other")) == 2
-
-
-async def _letters(bus: Bus, project: str) -> bool:
-    return bool(await stored(bus, project))
 
 
 async def test_messages_that_are_no_jobs_are_the_operators(bus: Bus, own_broker: Broker, open_bus: Any) -> None:
@@ -389,110 +346,3 @@ async def test_messages_that_are_no_jobs_are_the_operators(bus: Bus, own_broker:
             letter = await letter_of(world, name, "-")
             assert letter is not None
             assert (letter.state, letter.job, letter.body) == ("discarded", "a-1", "")
-
-
-# -- the leader dies
-
-
-async def test_a_leader_that_dies_between_letter_and_result_leaves_one_of_each(bus: Bus) -> None:
-    cutting = Cutting(bus)
-    cutting.cut = lambda subject, _: subject.startswith(f"{subjects.PREFIX}.res.")
-    async with leader(cutting, "s1") as first:
-        pool = await first.pool("alpha", lambda _: BROKEN)
-        pool.bus = bus
-        await first.submit("a-1")
-        await eventually(lambda: _letters(bus, "demo"))
-        with pytest.raises(NotFound):
-            await bus.last(subjects.RES, subjects.result("demo", "a-1"))
-        before = await bus.last(subjects.DEAD, subjects.dead("demo", "a-1"))
-    async with leader(bus, "s2") as second:
-        assert (await second.result("a-1", within=15.0)).state is JobState.FAILED
-        await second.settled()
-        assert (await bus.last(subjects.DEAD, subjects.dead("demo", "a-1"))).seq == before.seq
-        assert len((await page(second)).letters) == 1
-
-
-async def test_a_late_answer_between_letter_and_result_counts_and_takes_the_letter_away(bus: Bus) -> None:
-    cutting = Cutting(bus)
-    cutting.cut = lambda subject, _: subject.startswith(f"{subjects.PREFIX}.res.")
-    async with leader(cutting) as world:
-        pool = await world.pool("alpha", lambda _: BROKEN)
-        pool.bus = bus
-        await world.submit("a-1")
-        await eventually(lambda: _letters(bus, "demo"))
-        assert await pool.succeed(pool.seen[0], "after all")
-        cutting.cut = lambda _subject, _headers: False
-        await eventually(lambda: _no_letters(bus), within=8.0, says="the letter of an answered job stays")
-
-
-async def test_a_late_answer_is_found_when_the_letter_is_replayed(bus: Bus) -> None:
-    cutting = Cutting(bus)
-    cutting.cut = lambda subject, _: subject.startswith(f"{subjects.PREFIX}.res.")
-    async with leader(cutting) as world:
-        pool = await world.pool("alpha", lambda _: BROKEN)
-        pool.bus = bus
-        await world.submit("a-1")
-        await eventually(lambda: _letters(bus, "demo"))
-        assert await pool.succeed(pool.seen[0], "after all")
-        (done,) = await replay(world, "a-1")
-        assert (done.done, done.became) == ("already", "a-1")
-        assert await stored(bus) == {}
-        assert len(pool.seen) == 1
-
-
-async def _no_letters(bus: Bus) -> bool:
-    return not await stored(bus)
-
-
-async def test_a_replay_that_stopped_before_its_submission_is_finished_as_it_was_begun(bus: Bus) -> None:
-    cutting = Cutting(bus)
-    async with leader(cutting, "s1") as first:
-        (await first.pool("alpha", lambda _: BROKEN)).bus = bus
-        await given_up(first)
-        cutting.cut = lambda subject, _: subject.startswith(f"{subjects.PUBLIC}.submit.")
-        (stopped,) = await replay(first, "a-1", route="other")
-        assert stopped.done == "refused"
-        marked = await letter_of(first, "a-1")
-        assert marked is not None
-        assert marked.replay is not None
-        assert (marked.state, marked.replay.route) == ("open", "other")
-    async with leader(bus, "s2") as second:
-        beta = await second.pool("beta")
-        (done,) = await replay(second, "a-1", route="fast")
-        assert (done.done, done.became) == ("replayed", marked.replay.job)
-        assert (await second.result(str(done.became))).route == "other"
-        assert len(beta.seen) == 1
-
-
-async def test_a_replay_that_stopped_after_its_submission_does_not_run_again(bus: Bus) -> None:
-    cutting = Cutting(bus)
-    async with leader(cutting, "s1") as first:
-        pool = await first.pool("alpha", lambda _: BROKEN)
-        pool.bus = bus
-        await given_up(first)
-        pool.answering = lambda _: "once"
-        replays = subjects.replay_job_id("a-1", "token-a-1")
-        writes: list[str] = []
-
-        def second_write_of_the_letter(subject: str, _: Mapping[str, str]) -> bool:
-            if subject == subjects.dead("demo", "a-1"):
-                writes.append(subject)
-            return len(writes) > 1
-
-        cutting.cut = second_write_of_the_letter
-        (stopped,) = await replay(first, "a-1")
-        assert stopped.done == "refused"
-        cutting.cut = lambda _subject, _headers: False
-        assert (await first.result(replays)).state is JobState.SUCCEEDED
-        await first.settled()
-        marked = await letter_of(first, "a-1")
-        assert marked is not None
-        assert marked.state == "open"
-    async with leader(bus, "s2") as second:
-        again = await second.pool("alpha")
-        (done,) = await replay(second, "a-1")
-        assert (done.done, done.became) == ("replayed", replays)
-        assert (await letter_of(second, "a-1") or marked).state == "replayed"
-        await second.settled()
-        assert not again.seen
-    assert len(pool.seen) == 2

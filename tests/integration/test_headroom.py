@@ -67,7 +67,7 @@ async def test_a_pool_that_never_fetches_holds_dispatch_and_not_the_lease(bus: B
 
 
 async def test_a_pool_that_never_acknowledges_is_cleaned_up_behind_and_dispatch_goes_on(bus: Bus) -> None:
-    async with world(bus, **SMALL) as demo:
+    async with world(bus, **SMALL, scheduler={"beat_missed": 20.0}) as demo:
         pool = await demo.pool("alpha", slots=400, acking=False)
         jobs = await submit_all(demo)
         watching = asyncio.create_task(renewed(demo, 6))

@@ -116,7 +116,8 @@ async def test_a_leader_that_stops_within_a_loss_does_not_make_the_next_one_forg
         assert result.failure is not None
         assert result.failure.kind is FailureKind.POISON
         assert [record.number for record in result.attempts] == [1, 2]
-        assert await second.messages(subjects.DEAD) == 1
+        letter = subjects.dead("demo", "a-1")
+        assert (await buses[1].stream_state(subjects.DEAD, subjects=letter)).subjects == {letter: 1}
         assert {fact.attempt for fact in await facts_of(buses[1])} == {"demo.a-1.1", "demo.a-1.2"}
         await second.settled()
 
@@ -207,5 +208,6 @@ async def test_hundreds_of_attempts_lost_at_once_are_all_written_down_and_made_a
         for job in jobs:
             result = await demo.result(job, within=30.0)
             assert [record.number for record in result.attempts] == [1, 2]
-        assert len({fact.attempt for fact in await facts_of(buses[0])}) == 400
+        lost = {fact.attempt for fact in await facts_of(buses[0]) if fact.attempt.endswith(".1")}
+        assert len(lost) == 400
         await demo.settled()

@@ -153,7 +153,8 @@ async def test_a_job_that_kills_two_workers_is_set_aside_although_its_leader_is_
         assert result.failure is not None
         assert result.failure.kind is FailureKind.POISON
         assert [record.number for record in result.attempts] == [1, 2]
-        assert (await site.bus.stream_state(subjects.DEAD)).messages == 1
+        letter = subjects.dead("demo", "a-1")
+        assert (await site.bus.stream_state(subjects.DEAD, subjects=letter)).subjects == {letter: 1}
         for attempt in ("demo.a-1.1", "demo.a-1.2"):
             (fact,) = {fact.attempt: fact for fact in await site.facts(attempt)}.values()
             assert (fact.told_by, fact.usage.reported, fact.won) == ("leader", False, False)

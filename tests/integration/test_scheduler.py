@@ -235,7 +235,8 @@ async def test_a_job_that_takes_two_workers_down_is_dead_and_kept(demo: World) -
     assert result.state is JobState.DEAD
     assert result.failure is not None
     assert result.failure.kind is FailureKind.POISON
-    assert await demo.messages(subjects.DEAD) == 1
+    letters = (await demo.bus.stream_state(subjects.DEAD, subjects=subjects.letters_of("demo"))).subjects
+    assert letters == {subjects.dead("demo", "a-1"): 1}
     await demo.settled()
 
 

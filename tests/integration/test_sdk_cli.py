@@ -111,6 +111,66 @@ async def test_jobs_show_and_cancel(over_nats: NatsHouse) -> None:
     assert (after.json["state"], after.json["error"]["code"]) == ("cancelled", "cancelled")
 
 
+# -- dead letters
+
+
+async def given_up(house: NatsHouse, *kinds: str) -> list[str]:
+    """Ids of jobs that were set aside."""
+    for kind in kinds:
+        house.stage.script.append(fails(kind, "no luck"))
+        assert (await penstock(house, "submit", "-m", "fast", "Hello", "--wait")).code == 1
+    return [received.job.id for received in house.stage.received[-len(kinds) :]]
+
+
+async def test_dead_letters_are_listed_by_cause_and_one_by_one(over_nats: NatsHouse) -> None:
+    jobs = await given_up(over_nats, "auth", "server_error", "auth")
+    causes = await penstock(over_nats, "dead", "list")
+    assert (causes.code, causes.err.strip()) == (0, "3 open letters")
+    rows = [line.split("\t") for line in causes.out.splitlines()]
+    assert [(row[1], row[3], row[5]) for row in rows] == [("2", "auth", "no luck"), ("1", "server_error", "no luck")]
+    group = await penstock(over_nats, "dead", "list", "--fingerprint", rows[0][0], "--json")
+    told = [json.loads(line) for line in group.out.splitlines()]
+    assert [one["job"] for one in told] == [jobs[0], jobs[2]]
+    shown = await penstock(over_nats, "dead", "show", jobs[1])
+    assert {f"job: {jobs[1]}", "state: open", "route: fast"} <= set(shown.out.splitlines())
+    body = await penstock(over_nats, "dead", "show", jobs[1], "--body")
+    assert body.json["conversation"]["messages"] == [{"role": "user", "content": "Hello"}]
+    assert (await penstock(over_nats, "dead", "show", "no-such")).code == 3
+
+
+async def test_a_dead_letter_is_replayed_and_its_new_job_printed(over_nats: NatsHouse) -> None:
+    (job,) = await given_up(over_nats, "auth")
+    assert (await penstock(over_nats, "dead", "replay", job, "--route", "nowhere")).code == 4
+    over_nats.stage.script.append(says("better"))
+    done = await penstock(over_nats, "dead", "replay", job, "--route", "smart")
+    old, new = done.out.strip().split("\t")
+    assert (done.code, old) == (0, job)
+    answer = await penstock(over_nats, "jobs", "show", new, "--json")
+    assert (answer.json["route"], answer.json["text"], answer.json["replay_of"]) == ("smart", "better", job)
+    shown = await penstock(over_nats, "dead", "show", job, "--json")
+    assert (shown.json["state"], shown.json["replay"]["job"]) == ("replayed", new)
+
+
+async def test_many_are_acted_on_after_a_yes_and_their_number_is_printed(over_nats: NatsHouse) -> None:
+    await given_up(over_nats, "auth", "server_error", "auth")
+    neither = await penstock(over_nats, "dead", "replay")
+    assert (neither.code, "--all" in neither.err) == (2, True)
+    unasked = await penstock(over_nats, "dead", "discard", "--all")
+    assert (unasked.code, unasked.out) == (2, "")
+    assert "discard 3 open letters?" in unasked.err
+    cause = (await penstock(over_nats, "dead", "list")).out.split("\t")[0]
+    over_nats.stage.otherwise = lambda _: says("better")
+    replayed = await penstock(over_nats, "dead", "replay", "--fingerprint", cause, "--yes")
+    assert (replayed.code, replayed.out) == (0, "2\n")
+    assert "replayed  2" in replayed.err
+    discarded = await penstock(over_nats, "dead", "discard", "--all", "--yes", "--reason", "obsolete", "--json")
+    assert (discarded.code, discarded.json["done"]) == (0, 1)
+    assert (await penstock(over_nats, "dead", "list")).out == ""
+    failing = await given_up(over_nats, "auth")
+    failed = await penstock(over_nats, "dead", "replay", "--all", "--yes", "--route", "nowhere", "--json")
+    assert (failed.code, failed.json["failures"][0]["job"]) == (1, failing[0])
+
+
 # -- exit codes
 
 

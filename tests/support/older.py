@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from job_contracts import subjects
@@ -17,14 +17,15 @@ from tests.support.proxy import FaultProxy
 from tests.support.schemas import read
 
 VERSION = "1.0"
-_ASKED = {
+_ASKED: Mapping[str, tuple[str | None, str | None]] = {
     "status": ("ask_jobs", "statuses"),
     "results": ("ask_jobs", "results"),
     "chunks": ("ask_chunks", "chunks"),
     "blob": ("ask_blob", None),
     "hello": (None, "hello"),
 }
-"""Question and answer of each operation of the desk."""
+"""Question and answer of each operation of the desk in 1.0."""
+UNKNOWN = (None, None)
 _BY_PREFIX = (
     (f"{subjects.PUBLIC}.submit.", "job"),
     (f"{subjects.PREFIX}.q.", "job"),
@@ -91,7 +92,7 @@ class OlderPeer(FaultProxy):
         if subject.startswith(f"{subjects.PREFIX}.beat."):
             answer = "heartbeat_reply"
         elif subject.startswith(f"{subjects.PUBLIC}.api."):
-            answer = _ASKED[subject.rpartition(".")[2]][1]
+            answer = _ASKED.get(subject.rpartition(".")[2], UNKNOWN)[1]
         elif subject.startswith("$JS.API.STREAM.MSG.GET."):
             answer = "stored"
         if reply and answer:
@@ -153,7 +154,7 @@ def kind_of(subject: str) -> str | None:
     if subject.startswith(f"{subjects.PUBLIC}.live."):
         return {"res": "result", "tok": "chunk"}.get(subject.rpartition(".")[2])
     if subject.startswith(f"{subjects.PUBLIC}.api."):
-        return _ASKED[subject.rpartition(".")[2]][0]
+        return _ASKED.get(subject.rpartition(".")[2], UNKNOWN)[0]
     return next((kind for prefix, kind in _BY_PREFIX if subject.startswith(prefix)), None)
 
 

@@ -23,7 +23,7 @@ from catalogue.load import providers
 from job_contracts import subjects
 from job_contracts.attempts import attempt_name
 from job_contracts.codec import decode, encode
-from job_contracts.facts import Facts
+from job_contracts.facts import AttemptFact, Facts
 from job_contracts.failures import FailureKind
 from job_contracts.results import Result
 from producer_sdk import Producer
@@ -91,12 +91,16 @@ class Victim(Process):
 class Account:
     """What each side says of the same jobs: records by job, calls and facts by attempt.
 
-    A fact whose acknowledgement was lost is told again, word for word, and counts once.
+    A fact whose acknowledgement was lost is told again, word for word, and counts once. ``estimates`` are the leader's
+    own facts, of attempts whose workers were lost: it cannot know whether they had called.
     """
 
     results: dict[str, Result]
     calls: Counter[str]
     facts: Counter[str]
+    estimates: Counter[str]
+    stopped: set[str]
+    """Attempts whose own facts say they were cancelled: perhaps the moment before the provider heard of them."""
 
     def extra(self, jobs: Iterable[str]) -> set[str]:
         """Calls whose worker never told how they ended: the job took another way to its result."""
@@ -110,7 +114,7 @@ class Account:
 
     def untold(self, jobs: Iterable[str]) -> set[str]:
         """Calls of which the ledger was told nothing."""
-        return self.of(jobs, self.calls) - set(self.facts)
+        return self.of(jobs, self.calls) - set(self.facts) - set(self.estimates)
 
     def of(self, jobs: Iterable[str], attempts: Iterable[str]) -> set[str]:
         """Those of the attempts that belong to these jobs."""
@@ -123,7 +127,9 @@ class Account:
         found = [f"{job} has no result" for job in jobs if job not in self.results]
         found += [f"{name} was called {count} times" for name, count in self.calls.items() if count > 1]
         found += [f"{name} has {count} facts that differ" for name, count in self.facts.items() if count > 1]
-        found += [f"{name} has a fact and no call" for name in self.of(jobs, self.facts) - set(self.calls)]
+        found += [
+            f"{name} has a fact and no call" for name in self.of(jobs, self.facts) - set(self.calls) - self.stopped
+        ]
         return found
 
 
@@ -237,19 +243,23 @@ class Plant:
             line.headers[REQUEST_ID] for line in self.simulator.control.log(100_000) if REQUEST_ID in line.headers
         )
         facts: Counter[str] = Counter()
+        estimates: Counter[str] = Counter()
+        stopped: set[str] = set()
         count = -1
 
         async def still() -> bool:
             """Facts come a moment after the results: wait until no more come."""
-            nonlocal count, facts
+            nonlocal count, facts, estimates, stopped
             messages = await self._all(subjects.LEDGER, f"{subjects.PREFIX}.usage.>")
             told = {encode(fact): fact for one in messages for fact in decode(Facts, one.data).facts}
-            facts = Counter(fact.attempt for fact in told.values())
-            before, count = count, facts.total()
+            facts = Counter(fact.attempt for fact in told.values() if not of_leader(fact))
+            estimates = Counter(fact.attempt for fact in told.values() if of_leader(fact))
+            stopped = {fact.attempt for fact in told.values() if fact.failure is FailureKind.CANCELLED}
+            before, count = count, len(told)
             return before == count
 
         await eventually(still, within=within, every=0.1, says="facts keep coming")
-        return Account(results, calls, facts)
+        return Account(results, calls, facts, estimates, stopped)
 
     def _telemetry(self) -> Telemetry:
         telemetry = Telemetry()
@@ -263,6 +273,43 @@ class Plant:
                 found.append(await self.bus.next(stream, found[-1].seq + 1 if found else 1, subject))
         except NotFound:
             return found
+
+
+PRODUCER = """
+import asyncio, sys
+from producer_sdk import Producer
+
+async def main(url, key):
+    async with Producer(url, key) as producer:
+        print("connected", flush=True)
+        handle = await producer.submit(model="plain", messages="Say hello.", idempotency_key="the-same")
+        print(handle.id, flush=True)
+        await handle
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+"""A program that submits one job under an idempotency key, and tells when it is accepted."""
+
+
+@asynccontextmanager
+async def producer_process(url: str) -> AsyncIterator[Process]:
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PRODUCER, url, key()), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    made = Process(child)
+    reading = asyncio.create_task(made.read())
+    try:
+        yield made
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+        await reading
+
+
+def of_leader(fact: AttemptFact) -> bool:
+    """Whether the leader told it, in its lost worker's place."""
+    return fact.told_by == "leader"
 
 
 @asynccontextmanager

@@ -9,13 +9,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import SecretStr
 
 from appliance.users import project_user
 from job_contracts import subjects
 from job_contracts.codec import decode
+from job_contracts.desk import Operation
 from job_contracts.jobs import Cancel, Ticket
 from producer_sdk.testing.stage import Stage
 from runtime.broker import Broker, BrokerConfig, BrokerUser
@@ -109,7 +110,7 @@ class StandIn:
             await asyncio.gather(self._pump, return_exceptions=True)
 
     async def open_desk(self) -> None:
-        for operation in ("hello", "status", "results", "chunks", "blob"):
+        for operation in get_args(Operation):
             subject = subjects.api(self.project, operation)
             self._desk.append(await self.bus.respond(subject, self._answer, inbox=self._inbox))
 

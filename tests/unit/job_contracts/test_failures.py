@@ -46,5 +46,5 @@ def test_what_benches_reaches_further_than_the_request() -> None:
 
 def test_a_rate_limit_is_waited_out_and_costs_no_attempt() -> None:
     assert PERMITS[FailureKind.RATE_LIMIT] == Permits(
-        Action.WAIT, counts=False, bench=Bench.BUCKET, scope=Scope.DEPLOYMENT
+        Action.WAIT, counts=False, bench=Bench.BUCKET, scope=Scope.DEPLOYMENT, letter=True
     )

@@ -14,6 +14,7 @@ from job_contracts.attempts import LimitReading
 from job_contracts.chat import Usage
 from job_contracts.failures import FailureKind
 from job_contracts.jobs import JobState
+from runtime.bus.manifest import HOUR, SECOND, StreamLimits
 from scheduler.policy.board import Board
 from scheduler.policy.decisions import Dispatch
 from scheduler.policy.facts import AttemptEnded, InFlight, LimitsRead, PoolSeen, Settled, Submitted
@@ -195,7 +196,36 @@ def test_early_cancels_are_remembered_for_a_bounded_time_and_number() -> None:
     board = made.board(made.rules(pace=Pace(early_cancels=100, early_cancel_for=60.0)))
     for n in range(1000):
         board.apply(made.cancel(made.job(n)), float(n))
-    assert len(board._backlog._early) <= 61
+        assert len(board._backlog._early) <= 101
+    board.apply(made.cancel(made.job(1000)), 1100.0)
+    assert len(board._backlog._early) == 1
+
+
+def test_a_mass_of_early_cancels_forgets_the_oldest_and_none_that_its_stream_still_has_room_for() -> None:
+    most = 1_000
+    board = made.board(made.rules(pace=Pace(early_cancels=most)))
+    for n in range(5 * most):
+        board.apply(made.cancel(made.job(n), reason="" if n % 2 else "because"), 1.0)
+        board.apply(made.cancel(made.job(n), reason="" if n % 2 else "because"), 1.0)  # told again: still one
+    for n in range(4 * most, 5 * most):
+        made.submit(board, made.job(n), now=2.0)
+    assert len(made.finishes(board.decide(2.0, 10_000))) == most
+
+
+def test_the_table_of_early_cancels_holds_more_than_their_stream_can() -> None:
+    smallest = len("penstock.v1.cancel.p.a.b") + len('{"job":"a-b","token":""}') + 30  # the broker's own, at least
+    assert Pace().early_cancels * smallest > StreamLimits().control_bytes
+    assert Pace().early_cancel_for * SECOND >= HOUR
+
+
+def test_an_early_cancel_waits_for_its_own_submission_whatever_else_comes_under_that_id() -> None:
+    board = made.board()
+    board.apply(made.cancel(made.job(1), token="second"), 0.0)
+    made.submit(board, made.job(1, token="first"))
+    (dispatch,) = made.dispatched(board)
+    board.apply(made.succeeded(dispatch), 1.0)
+    made.submit(board, made.job(2, job="j-1", token="second"), now=2.0)
+    assert [finish.state for finish in made.finishes(board.decide(2.0, 10))] == [JobState.CANCELLED]
 
 
 def test_a_cancel_with_another_submissions_token_is_ignored() -> None:

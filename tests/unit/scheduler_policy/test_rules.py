@@ -94,13 +94,13 @@ def test_estimates_are_learnt_by_project_first_and_bounded_by_what_the_job_permi
     assert estimates.input("p", "a/m", 100) == 100
     for _ in range(200):
         estimates.learn("p", "r", "a/m", 100, (150, 39))
-    assert estimates.output("p", "r", None) == 40
-    assert estimates.output("stranger", "r", 100_000) == 40
+    assert estimates.output("p", "r", None) == 39
+    assert estimates.output("stranger", "r", 100_000) == 39
     assert estimates.input("p", "a/m", 1000) == 1500
     for _ in range(200):
         estimates.learn("q", "r", "a/m", 100, (100, 999))
-    assert estimates.output("p", "r", None) == 40
-    assert 995 <= estimates.output("q", "r", None) <= 1001
+    assert estimates.output("p", "r", None) == 39
+    assert 994 <= estimates.output("q", "r", None) <= 1001
     assert estimates.input("q", "a/m", 1000) == 1000
 
 

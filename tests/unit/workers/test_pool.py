@@ -35,7 +35,7 @@ async def worker(provider: Upstream) -> AsyncIterator[Bench]:
 
 
 async def test_a_plain_job_ends_in_one_result_a_fact_and_an_acknowledgement(worker: Bench, provider: Upstream) -> None:
-    given = await worker.hand(worker.assignment(job=builders.job("stem-1", tags={"team": "blue"})))
+    given = await worker.hand(worker.assignment(job=builders.job("stem-1", tags={"team": "blue"}, replay_of="stem-0")))
     result = await worker.result(given)
     assert (result.state, result.finish_reason, result.finish_raw) == (JobState.SUCCEEDED, FinishReason.STOP, "stop")
     assert result.answer is not None
@@ -44,6 +44,7 @@ async def test_a_plain_job_ends_in_one_result_a_fact_and_an_acknowledgement(work
     assert (result.provider, result.deployment, result.model) == ("alpha", "alpha/m", "m-1")
     assert (result.token, result.body_hash, result.route) == (given.token, given.body_hash, given.route)
     assert result.tags == {"team": "blue"}
+    assert result.replay_of == "stem-0"
     assert [record.number for record in result.attempts] == [1]
     assert result.times.dispatched == given.grant.granted
     settlement = worker.settlements()["stem-1"]

@@ -39,10 +39,11 @@ class Leader:
     def __init__(self) -> None:
         self.beats: list[Heartbeat] = []
         self.abort: tuple[str, ...] = ()
+        self.at = 0.0
 
     async def answer(self, message: Message) -> bytes:
         self.beats.append(decode(Heartbeat, message.data))
-        return encode(HeartbeatReply(abort=self.abort))
+        return encode(HeartbeatReply(abort=self.abort, at=self.at))
 
 
 @pytest.fixture
@@ -110,6 +111,20 @@ async def test_a_word_nobody_understands_is_no_abort(worker: Bench) -> None:
 
 
 # -- heartbeats
+
+
+@pytest.mark.parametrize("apart", [-100.0, 100.0])
+async def test_a_grant_runs_out_by_the_clock_of_the_leader_that_gave_it(
+    worker: Bench, provider: Upstream, leader: Leader, apart: float
+) -> None:
+    leader.at = worker.clock.wall() + apart
+    beats = len(leader.beats)
+    await eventually(lambda: len(leader.beats) > beats + 1)
+    fresh = await worker.hand(worker.assignment(grant={"granted": worker.clock.wall() + apart}))
+    await worker.result(fresh)
+    old = await worker.hand(worker.assignment(grant={"granted": worker.clock.wall() + apart - 60.0}))
+    assert (await worker.outcome(old)).failure.kind is FailureKind.GRANT_EXPIRED
+    assert len(provider.asked) == 1
 
 
 async def test_a_heartbeat_names_what_is_in_hand(worker: Bench, provider: Upstream, leader: Leader) -> None:

@@ -1,0 +1,145 @@
+"""Small histories for the tests of the judge and of the report: three jobs, one of them hit by a fault."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from job_contracts import subjects
+from job_contracts.chat import Answer, TextPart, Usage
+from job_contracts.codec import encode
+from job_contracts.facts import AttemptFact, Facts
+from job_contracts.failures import FailureKind
+from job_contracts.jobs import JobState
+from job_contracts.results import AttemptRecord, Result, Times
+from tests.e2e.faults import events as log
+
+T0 = 1_000.0
+KILL = log.Struck(at=T0 + 5.0, id=1, what="worker kill", targets={"alpha1": 7}, pools=("alpha",))
+MENDED = log.Mended(at=T0 + 6.0, id=1)
+BEGAN = log.Began(
+    at=T0,
+    seed=1,
+    pools=("alpha", "beta"),
+    limits=(log.LimitTold(provider="beta", amount=10, window=10.0, burst=0.2, skew=0.0),),
+)
+
+History = list[log.Event]
+
+
+def result(job: str, **over: Any) -> Result:
+    number = over.pop("attempt", 1)
+    record = AttemptRecord(
+        number=number, deployment="alpha/m", provider="alpha", model="m", started=T0 + 1, seconds=0.5
+    )
+    values = {
+        "job": job,
+        "project": "red",
+        "state": JobState.SUCCEEDED,
+        "route": "fast",
+        "token": "t",
+        "body_hash": f"hash of {job}",
+        "nonce": f"red.{job}.{number}",
+        "answer": Answer(parts=(TextPart(text="hello"),)),
+        "usage": Usage(input=10, output=5),
+        "attempts": (record,),
+        "times": Times(submitted=T0, finished=T0 + 2),
+    }
+    return Result.model_validate({**values, **over})
+
+
+def stored(one: Result, seq: int, at: float = T0 + 2.0) -> log.Stored:
+    subject = subjects.result(one.project, one.job)
+    return log.Stored(at=at, seen="tail", stream="RES", seq=seq, subject=subject, body=encode(one).decode())
+
+
+def call(job: str, at: float = T0 + 1.0, **over: Any) -> log.Called:
+    attempt = f"red.{job}.{over.pop('attempt', 1)}"
+    values = {
+        "at": at,
+        "ended": at + 0.5,
+        "provider": "alpha",
+        "attempt": attempt,
+        "status": 200,
+        "outcome": "ok",
+        "fault": "",
+        "input_tokens": 10,
+        "output_tokens": 5,
+    }
+    return log.Called.model_validate({**values, **over})
+
+
+def fact(attempt: str, **over: Any) -> log.Stored:
+    values = {
+        "attempt": attempt,
+        "project": "red",
+        "route": "fast",
+        "deployment": "alpha/m",
+        "provider": "alpha",
+        "model": "m",
+        "started": T0 + 1,
+        "seconds": 0.5,
+        "usage": Usage(input=10, output=5),
+        "reason": "user",
+        "won": True,
+    }
+    facts = Facts(facts=(AttemptFact.model_validate({**values, **over}),))
+    return log.Stored(
+        at=T0 + 3,
+        seen="dump",
+        stream="LEDGER",
+        seq=1,
+        subject=subjects.usage("alpha", "w"),
+        body=encode(facts).decode(),
+    )
+
+
+def seen(number: int, one: Result, project: str = "red") -> log.Seen:
+    return log.Seen(at=T0 + 2.1, number=number, project=project, body=encode(one).decode())
+
+
+def submitted(number: int, job: str, **over: Any) -> log.Submitted:
+    values = {
+        "at": T0,
+        "number": number,
+        "producer": "sdk",
+        "project": "red",
+        "job": job,
+        "body_hash": f"hash of {job}",
+    }
+    return log.Submitted.model_validate({**values, **over})
+
+
+def plain(number: int, job: str, **over: Any) -> History:
+    """A job that went as it should."""
+    one = result(job)
+    return [
+        submitted(number, job, **over),
+        log.Acked(at=T0 + 0.1, number=number),
+        call(job),
+        stored(one, number),
+        fact(f"red.{job}.1"),
+        seen(number, one),
+    ]
+
+
+def good() -> History:
+    """Three jobs: one plain, one streamed, one whose worker was killed in its call and that was called again."""
+    again = result("s-c", attempt=2)
+    estimate = Usage(input=10, output=0, reported=False)
+    return [
+        BEGAN,
+        *plain(1, "s-a"),
+        *plain(2, "s-b", streamed=True),
+        log.Streamed(at=T0 + 2.1, number=2, places=((1, 1), (1, 1), (1, 2), (2, 1), (2, 2)), text="hello"),
+        submitted(3, "s-c"),
+        log.Acked(at=T0 + 0.1, number=3),
+        call("s-c", T0 + 4.8, ended=T0 + 5.0, outcome="aborted", output_tokens=1),
+        KILL,
+        MENDED,
+        call("s-c", T0 + 9.0, attempt=2),
+        stored(again, 3, T0 + 9.6),
+        fact("red.s-c.1", usage=estimate, failure=FailureKind.WORKER_LOST, reason="failed", won=False),
+        fact("red.s-c.2"),
+        seen(3, again),
+        log.Metered(at=T0 + 20, provider="alpha", requests=4, input_tokens=40, output_tokens=16),
+    ]

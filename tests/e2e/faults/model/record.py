@@ -1,0 +1,99 @@
+"""Records a trace from schedulers on a real nats-server: ``python -m tests.e2e.faults.model.record FILE``.
+
+Two pools answer, fail and fall silent, a worker is killed, the leader hands over, jobs are cancelled, delayed and
+expire; the trace holds what both leaders' boards were asked and what they decided.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+from random import Random
+
+from job_contracts.attempts import Assignment
+from job_contracts.failures import Failure, FailureKind
+from job_contracts.jobs import LANES
+from runtime.broker import Broker, BrokerConfig
+from runtime.bus import connect
+from runtime.bus.port import Bus
+from runtime.connection import declared
+from runtime.settings import Config
+from tests.e2e.faults.model.traces import Recorder, recording, save
+from tests.support.broker import settings
+from tests.support.world import Answering, World, config, scheduler_on
+
+JOBS = 60
+BAD = (FailureKind.SERVER_ERROR, FailureKind.RATE_LIMIT, FailureKind.STALLED, FailureKind.BAD_REQUEST)
+
+
+def laws() -> Config:
+    """Limits that bind within seconds."""
+    limits = {"rpm": 600, "input_tpm": 60_000, "window": 10.0, "burst": 0.1, "skew": 1.0}
+    provider = {"dialect": "openai_chat", "base_url": "http://127.0.0.1:1", "key": "k", "limits": limits}
+    return config(providers={"alpha": provider, "beta": provider}, projects={"demo": {}, "other": {"max_in_flight": 4}})
+
+
+async def jobs(world: World, random: Random, first: int) -> None:
+    """Half of the jobs, some with times, some cancelled."""
+    for number in range(first, first + JOBS // 2):
+        project, wall = random.choice(["demo", "demo", "other"]), world.clock.wall()
+        ticket = await world.submit(
+            f"t-{number}",
+            project=project,
+            lane=random.choice(LANES),
+            priority=random.randint(0, 9),
+            input_estimate=random.choice([10, 200, 800]),
+            not_before=wall + 1.0 if random.random() < 0.15 else None,
+            deadline=wall + random.uniform(0.3, 3.0) if random.random() < 0.15 else None,
+        )
+        if random.random() < 0.1:
+            await world.cancel(f"t-{number}", ticket.token, project=project)
+        await asyncio.sleep(0.03)
+
+
+async def record(path: Path) -> None:
+    """One run of about twelve seconds."""
+    random = Random(42)
+
+    def answers(order: Assignment) -> Failure | str | None:
+        chance = random.random()
+        if chance < 0.05:
+            return None  # held until its worker is killed
+        return "yes" if chance < 0.7 else Failure(kind=random.choice(BAD), message="made up")
+
+    with tempfile.TemporaryDirectory() as folder, recording() as boards:
+        broker = Broker(BrokerConfig(sync="default"), Path(folder))
+        await broker.start()
+        first, second = await connect(settings(broker.url)), await connect(settings(broker.url))
+        try:
+            await _two_terms(first, second, answers, random)
+        finally:
+            await first.close()
+            await second.close()
+            await broker.stop()
+        kept: list[Recorder] = list(boards)
+    save(path, laws(), kept)
+
+
+async def _two_terms(first: Bus, second: Bus, answers: Answering, random: Random) -> None:
+    made = laws()
+    await first.ensure(declared(made))
+    async with scheduler_on(first, made) as world:
+        alpha, beta = await world.pool("alpha", answers), await world.pool("beta", answers)
+        spare = await world.pool("alpha", answers, worker="w2")
+        await jobs(world, random, 0)
+        await alpha.die()
+        await asyncio.sleep(2.5)
+        await spare.die()
+        await beta.die()
+    async with scheduler_on(second, made, owner="s2") as world:
+        await world.pool("alpha", answers, worker="w3")
+        await world.pool("beta", answers, worker="w4")
+        await jobs(world, random, JOBS // 2)
+        await asyncio.sleep(4.0)
+
+
+if __name__ == "__main__":
+    asyncio.run(record(Path(sys.argv[1])))
