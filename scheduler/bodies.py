@@ -90,14 +90,26 @@ class Bodies:
         return body
 
     async def read(self, seq: int) -> bytes | None:
-        """The body as it is stored, unchecked; ``None`` if the submission is no longer there. Raises BusError."""
+        """The body as it is stored, unchecked; ``None`` if the submission is certainly no longer there.
+
+        Raises BusError, NotFound where it is not found, and nothing proves that the answering node is new enough (R4).
+        """
         ahead = self._take_ahead(seq)
         if ahead is not None:
             return ahead
         try:
             return (await self._bus.get(self._stream, seq)).data
         except NotFound:
-            return None
+            if await self._gone(seq):
+                return None
+            raise
+
+    async def _gone(self, seq: int) -> bool:
+        """Whether one answer shows a stream that has passed ``seq`` and does not hold it."""
+        state = await self._bus.stream_state(self._stream)
+        if state.first_seq > seq and state.last_seq >= seq:
+            return True
+        return (await self._bus.next(self._stream, seq, ">")).seq > seq
 
 
 def _runs(seqs: list[int]) -> Iterator[tuple[int, int, int]]:

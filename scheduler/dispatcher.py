@@ -261,7 +261,10 @@ class Dispatcher:
         body = self._bodies.at_hand(dispatch.seq)
         if body is not None:
             return body
-        body = await self._bodies.read(dispatch.seq)
+        try:
+            body = await self._bodies.read(dispatch.seq)
+        except NotFound:
+            return LATER
         problem = (
             ContractError("the submission is no longer there") if body is None else body_problem(body, dispatch.job)
         )

@@ -48,6 +48,9 @@ POLL = 0.25
 """Seconds between two looks at another owner's record."""
 PROBE = 0.05
 """Seconds between two probes of an unknown outcome."""
+ANSWER, PROBED = 2.0, 1.0
+"""Seconds for the answer to a fenced write, and to a probe. To give one up early costs a probe and is always safe: its
+fence is dead once the probe is stored."""
 MARGIN = 0.25
 """Share of the lease before its end in which unfenced side effects are not begun any more (R7): 2 of 8 seconds."""
 
@@ -146,6 +149,8 @@ class Lease:
         hint = asyncio.Event()
         hints: Subscription | None = None
         silence = Silence(self._lease)
+        before: Predecessor | None = None
+        """What stood before we wrote: should the answer be lost, our own record is found later."""
         try:
             while not stopping.is_set():
                 now = self._clock.monotonic()
@@ -158,12 +163,17 @@ class Lease:
                     self._telemetry.emit("lease.unreadable", error=type(error).__name__)
                     await _pause(stopping, POLL)
                     continue
+                if before is not None and record is not None and record.instance == self._instance:
+                    self._own(seq, now)
+                    return before
                 silence.note(seq, now, self._clock.monotonic())
                 look(record)
                 free = record is None or record.owner is None
-                if (free or silence.over) and await self._take(seq):
+                if free or silence.over:
                     unreadable = LeaseRecord(instance="", epoch=0, bid="") if seq else None
-                    return Predecessor(record or unreadable, silence.seconds)
+                    before = Predecessor(record or unreadable, silence.seconds)
+                    if await self._take(seq):
+                        return before
                 await _pause(stopping, 0.02 if free else POLL, hint)
         finally:
             if hints is not None:
@@ -193,9 +203,9 @@ class Lease:
         none = (NOT_STORED,) * len(messages)
         try:
             if messages:
-                ack = await self._bus.append_batch([renewal, *messages])
+                ack = await self._bus.append_batch([renewal, *messages], timeout=ANSWER)
             else:
-                ack = await self._bus.append(renewal.subject, renewal.data, headers=renewal.headers)
+                ack = await self._bus.append(renewal.subject, renewal.data, headers=renewal.headers, timeout=ANSWER)
         except (Unreachable, TooLarge):
             return Written(Verdict.NOT_STORED, none)
         except StreamFull:
@@ -230,7 +240,7 @@ class Lease:
         """The sequence; ``NOT_STORED`` if certainly not; ``None`` if that is not known."""
         try:
             headers = {**fence, **message.headers} if message.headers else fence
-            return (await self._bus.append(message.subject, message.data, headers=headers)).seq
+            return (await self._bus.append(message.subject, message.data, headers=headers, timeout=ANSWER)).seq
         except (Unreachable, TooLarge, StreamFull):
             return NOT_STORED
         except BusError:
@@ -289,9 +299,13 @@ class Lease:
             seq = await self._mine(record.bid)
         if not seq:
             return False
+        self._own(seq, started)
+        return True
+
+    def _own(self, seq: int, started: float) -> None:
+        """The term begins with the record at ``seq``."""
         self.epoch = seq
         self._advance(seq, started)
-        return True
 
     async def _mine(self, bid: str) -> int:
         """The record's sequence if it is the one we wrote (a positive read is final), else 0."""
@@ -310,7 +324,7 @@ class Lease:
             probes.add(probe)
             message = self._renewal(probe)
             try:
-                ack = await self._bus.append(message.subject, message.data, headers=message.headers)
+                ack = await self._bus.append(message.subject, message.data, headers=message.headers, timeout=PROBED)
             except WrongSequence:
                 verdict = await self._judge(bid, probes, started)
                 if verdict is not None:

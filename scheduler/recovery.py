@@ -13,9 +13,8 @@ from runtime.bus.port import BusError, NotFound
 from runtime.telemetry import WARNING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
 
-    from runtime.bus.port import Bus, Message, Tail
+    from runtime.bus.port import Message, Tail
     from scheduler.term import Term
 
 CATCH_UP = 600.0
@@ -45,11 +44,7 @@ async def work_in_flight(term: Term) -> list[Remnant]:
     """
     bus, stream = term.bus, term.stream(subjects.WORK)
     found: dict[tuple[str, str], Remnant] = {}
-    state = await bus.stream_state(stream, subjects=f"{subjects.PREFIX}.work.{term.shard}.>")
-    if state.last_seq < term.lease.epoch:
-        message = f"{stream}: the answering node is older than this term"
-        raise NotRecovered(message)
-    for stored in await _newest(bus, stream, sorted(state.subjects or ())):
+    for stored in await _newest(term, stream):
         try:
             order = decode(Assignment, stored.data)
         except ContractError as error:
@@ -63,21 +58,33 @@ async def work_in_flight(term: Term) -> list[Remnant]:
     return list(found.values())
 
 
-async def _newest(bus: Bus, stream: str, wanted: Sequence[str]) -> list[Message]:
-    """The last message of each subject, many questions at a time; what was taken away meanwhile is left out.
+async def _newest(term: Term, stream: str) -> list[Message]:
+    """The last message of each work subject, many questions at a time; what was taken away meanwhile is left out.
 
-    It was taken away by a worker that had answered before: its result or outcome is read after this.
+    It was taken away by a worker that had answered before: its result or outcome is read after this. That it is gone is
+    believed of a list as new as the term, not of the answer to one question, which may come from a node that stood
+    still.
     """
-    found: list[Message] = []
-    for start in range(0, len(wanted), AT_ONCE):
-        asked = (bus.last(stream, subject) for subject in wanted[start : start + AT_ONCE])
-        for answer in await asyncio.gather(*asked, return_exceptions=True):
-            if isinstance(answer, NotFound):
-                continue
-            if isinstance(answer, BaseException):
-                raise answer
-            found.append(answer)
-    return found
+    bus = term.bus
+    found: dict[str, Message] = {}
+    until = term.clock.monotonic() + PATIENCE
+    while True:
+        state = await bus.stream_state(stream, subjects=f"{subjects.PREFIX}.work.{term.shard}.>")
+        if state.last_seq < term.lease.epoch or term.clock.monotonic() >= until:
+            message = f"{stream}: the answering node is older than this term"
+            raise NotRecovered(message)
+        wanted = [subject for subject in sorted(state.subjects or ()) if subject not in found]
+        if not wanted:
+            return sorted(found.values(), key=lambda stored: stored.seq)
+        for start in range(0, len(wanted), AT_ONCE):
+            asked = wanted[start : start + AT_ONCE]
+            answers = await asyncio.gather(*(bus.last(stream, subject) for subject in asked), return_exceptions=True)
+            for subject, answer in zip(asked, answers, strict=True):
+                if isinstance(answer, NotFound):
+                    continue
+                if isinstance(answer, BaseException):
+                    raise answer
+                found[subject] = answer
 
 
 async def behind_barrier(term: Term, stream: str, tail: Tail) -> None:

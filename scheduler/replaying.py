@@ -16,7 +16,7 @@ from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import JobState
 from job_contracts.letters import Handled, replay_of, resubmission
 from job_contracts.results import Settlement
-from runtime.bus.port import AlreadyStored, BusError, NotFound, StreamFull, TooLarge, WrongSequence
+from runtime.bus.port import BusError, NotFound, StreamFull, TooLarge, WrongSequence
 from runtime.telemetry import INFO
 from scheduler.letters import Letters
 
@@ -160,8 +160,8 @@ class Replaying:
                 ref = await self._bus.put_blob(f"{project}.{begun.job}", data, of="job")
                 data, ticket = b"", ticket.model_copy(update={"blob": ref})
             headers = {subjects.H_TICKET: encode(ticket).decode()}
-            await self._bus.append(subjects.submit(project, begun.job), data, headers=headers)
-        except AlreadyStored:
+            await self._bus.append(subjects.submit(project, begun.job), data, headers=headers, expect_last=0)
+        except WrongSequence:
             return
         except StreamFull as error:
             raise Unfit(FailureKind.QUEUE_FULL, "the queue is full", "replay later", retry_after=WAIT) from error
