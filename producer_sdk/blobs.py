@@ -10,6 +10,7 @@ from job_contracts import subjects
 from job_contracts.codec import ContractError
 from job_contracts.jobs import BlobRef
 from producer_sdk.errors import PenstockError
+from producer_sdk.outbox import FIRST
 
 if TYPE_CHECKING:
     from producer_sdk.desk import Desk
@@ -30,7 +31,7 @@ async def upload(transport: Transport, request: Request, *, timeout: float) -> B
 
     async def put(index: int, piece: bytes) -> None:
         async with gate:
-            await transport.store(subjects.blob(transport.project, request.job, index), piece, timeout=timeout)
+            await transport.store(subjects.blob(transport.project, request.job, index), piece, FIRST, timeout=timeout)
 
     try:
         async with asyncio.TaskGroup() as group:

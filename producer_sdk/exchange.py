@@ -30,6 +30,7 @@ from producer_sdk.errors import (
     UnknownRoute,
     Unreachable,
 )
+from producer_sdk.outbox import FIRST
 from producer_sdk.replies import EVERYTHING, FIRST_SILENCE, LONGEST_SILENCE, Replies, Watch
 from producer_sdk.request import Request, did_you_mean
 from producer_sdk.transport import Transport
@@ -150,7 +151,7 @@ class Exchange:
             await self.transport.store(
                 subjects.submit(project, request.job),
                 request.body,
-                {H_TICKET: request.header},
+                {H_TICKET: request.header, **FIRST},
                 timeout=self.patience.submit,
             )
         except PenstockError as error:

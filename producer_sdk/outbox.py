@@ -26,6 +26,14 @@ LONGEST_WAIT = 8.0
 BUSY_FIRST, BUSY_LONGEST = 0.05, 1.0
 """Seconds to the next try when the broker answered that it cannot store right now (an election, for example)."""
 
+FIRST = {"Nats-Expected-Last-Subject-Sequence": "0"}
+"""On what may be stored once: the broker then refuses a repetition only by what is stored for good.
+
+Without it a replicated broker also counts what it has merely begun to store. A node that led and no longer does would
+refuse a repetition for the sake of a message that it will never store, and the producer would take it for stored.
+"""
+_TAKEN, _UNDECIDED = 10071, 10164
+"""Answers to ``FIRST``: there is a message; one is being stored, and may come to nothing."""
 _SUBJECT_FULL = "per subject"
 _STORE_FAILED = 10077
 _NO_ROOM = frozenset({10047, 10023, 10122})
@@ -145,8 +153,10 @@ class Outbox:
         except (ValueError, KeyError, TypeError, AttributeError):
             entry.future.set_exception(PenstockError(f"the broker's answer is unreadable: {data[:200]!r}"))
             return
-        if code == _STORE_FAILED and _SUBJECT_FULL in text:
+        if code == _TAKEN:
             entry.future.set_result(False)
+        elif code == _UNDECIDED or (code == _STORE_FAILED and _SUBJECT_FULL in text):
+            self._busy(entry)
         elif code == _STORE_FAILED or code in _NO_ROOM:
             remedy = "try again later, or send fewer jobs at once"
             entry.future.set_exception(QueueFull(f"the queue is full: {text}", remedy=remedy, retry_after=1.0))

@@ -45,8 +45,8 @@ class Transport(Protocol):
         """Store one message durably, repeating the same bytes until that is certain.
 
         True if it was stored; False if the subject already held its one message (perhaps this one, from an earlier
-        try). Raises TooLarge (nothing was sent), QueueFull, and Unreachable after ``timeout`` seconds, whose
-        ``maybe_stored`` is honest.
+        try), which is known only of messages with the headers ``outbox.FIRST``. Raises TooLarge (nothing was sent),
+        QueueFull, and Unreachable after ``timeout`` seconds, whose ``maybe_stored`` is honest.
         """
         ...
 

@@ -11,6 +11,7 @@ import pytest
 
 from job_contracts import subjects
 from producer_sdk.errors import Closed, TooLarge, Unreachable
+from producer_sdk.outbox import FIRST
 from producer_sdk.request import Request, prepare
 from producer_sdk.transport import Transport
 from runtime.broker import Broker
@@ -71,7 +72,7 @@ def job(leaf: str = "leaf", *, stem: str = STEM, text: str = "Hi", stream: bool 
 
 
 async def put(transport: Transport, request: Request) -> bool:
-    headers = {subjects.H_TICKET: request.header}
+    headers = {subjects.H_TICKET: request.header, **FIRST}
     return await transport.store(subjects.submit(PROJECT, request.job), request.body, headers, timeout=5.0)
 
 

@@ -26,7 +26,9 @@ from producer_sdk.request import prepare
 from tests.e2e.faults.events import Acked, Event, Heard, Refused, Seen, Submitted
 from tests.e2e.faults.fleet_settings import project_key
 
-ALREADY_STORED = 10077
+FIRST = {"Nats-Expected-Last-Subject-Sequence": "0"}
+ALREADY_STORED = 10071
+"""Only the answer to ``FIRST`` is to be believed: that a subject is full may be said of what will never be stored."""
 ASK_EVERY = 3.0
 """Seconds between two questions for a result that was not heard."""
 
@@ -106,7 +108,7 @@ class RawProducer:
 
     async def _store(self, job: str, body: bytes, ticket: str, still: Callable[[], bool]) -> bool:
         """The same bytes again until the broker says that they are there."""
-        subject, headers = subjects.submit(self._project, job), {subjects.H_TICKET: ticket}
+        subject, headers = subjects.submit(self._project, job), {subjects.H_TICKET: ticket, **FIRST}
         while still():
             with contextlib.suppress(NatsError, OSError, TimeoutError):
                 answer = json.loads((await self._client.request(subject, body, timeout=3.0, headers=headers)).data)

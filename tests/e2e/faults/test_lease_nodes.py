@@ -29,7 +29,7 @@ from tests.support.proxy import FaultProxy
 WORK = subjects.stream_name(subjects.WORK, 0)
 LIMITS = StreamLimits(replicas=SIZE)
 SEED = 20261128
-"""Of the moments at which nodes die; printed with a failure by the assertion that names it."""
+"""Of the moments at which nodes die; a failure names it."""
 
 PROMISES = [
     single.test_an_empty_shard_is_led_at_once_and_each_batch_is_stored_behind_the_record,
@@ -166,7 +166,6 @@ async def test_a_batch_of_four_megabytes_is_whole_or_absent_as_it_was_told_thoug
     ending.set()
     await asyncio.wait_for(writing, 40.0)
     found = await stored(bus)
-    print(told, found)
     assert {name for name, verdict in told.items() if verdict is Verdict.STORED} == set(found), f"seed {SEED}"
     assert set(found.values()) == {size}, f"seed {SEED}"
     assert Verdict.LOST not in told.values()

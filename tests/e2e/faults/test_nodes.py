@@ -25,7 +25,9 @@ LANES = 16
 """Jobs under way at once."""
 PATIENCE = 40.0
 """Seconds an answer may take, an election and more included."""
-WORK, SUBMIT = subjects.stream_name(subjects.WORK, 0), subjects.stream_name(subjects.SUBMIT, 0)
+PAUSE = 20.0
+"""Seconds without an answer at most: an election takes four to nine."""
+WORK = subjects.stream_name(subjects.WORK, 0)
 
 
 @dataclass
@@ -116,8 +118,8 @@ async def test_the_node_that_leads_the_work_is_killed_and_dispatch_resumes_under
         await flow.more()
         await flow.end(faults=1)
         await flow.nodes.current()
-        print("pause", flow.longest_pause, len(flow.answered), flow.terms())
         assert flow.terms() == 1
+        assert flow.longest_pause < PAUSE
 
 
 @pytest.mark.timeout(120)
@@ -130,8 +132,8 @@ async def test_every_node_is_taken_out_of_service_in_turn_and_no_job_notices(tmp
             await flow.nodes.current()
             await flow.more(50)
         await flow.end(faults=3)
-        print("pause", flow.longest_pause, len(flow.answered), flow.terms())
         assert flow.terms() == 1
+        assert flow.longest_pause < PAUSE
 
 
 @pytest.mark.timeout(120)
@@ -143,4 +145,4 @@ async def test_a_node_that_stands_still_for_a_while_costs_time_and_nothing_else(
         flow.nodes.thaw(leader)
         await flow.more()
         await flow.end(faults=1)
-        print("pause", flow.longest_pause, len(flow.answered), flow.terms())
+        assert flow.longest_pause < PAUSE

@@ -31,7 +31,7 @@ from tests.support.world import World, config, scheduler_on
 __all__ = ["disks"]
 
 Sync = Literal["default", "always"]
-WORK, RES, SUBMIT = (subjects.stream_name(subjects.WORK, 0), subjects.RES, subjects.stream_name(subjects.SUBMIT, 0))
+WORK, RES = subjects.stream_name(subjects.WORK, 0), subjects.RES
 RESULTS, BATCHES, IN_BATCH, JOBS = 500, 25, 20, 80
 """Acknowledged before the cut, at least (``IN_BATCH`` exactly)."""
 

@@ -63,8 +63,19 @@ async def test_an_acknowledged_message_is_stored(outbox: Outbox, line: Line) -> 
 
 async def test_a_subject_that_holds_its_message_is_no_error(outbox: Outbox, line: Line) -> None:
     task = storing(outbox)
-    await answer(outbox, line, error(10077, "maximum messages per subject exceeded", 503))
+    await answer(outbox, line, error(10071, "wrong last sequence: 7"))
     assert not await task
+
+
+@pytest.mark.parametrize(
+    "said", [error(10164, "wrong last sequence"), error(10077, "maximum messages per subject exceeded", 503)]
+)
+async def test_what_may_still_come_to_nothing_is_asked_again(outbox: Outbox, line: Line, said: bytes) -> None:
+    task = storing(outbox)
+    await answer(outbox, line, said)
+    await eventually(lambda: len(line.sent) == 2)
+    await answer(outbox, line, OK)
+    assert await task
 
 
 @pytest.mark.parametrize(
@@ -74,7 +85,7 @@ async def test_a_subject_that_holds_its_message_is_no_error(outbox: Outbox, line
         (error(10077, "maximum bytes exceeded", 503), QueueFull),
         (error(10047, "insufficient storage resources available", 500), QueueFull),
         (error(10054, "message size exceeds maximum allowed"), TooLarge),
-        (error(10071, "wrong last sequence"), Refused),
+        (error(10052, "message schedules is disabled"), Refused),
         (b'{"error": 5}', PenstockError),
         (b'not json with "error"', PenstockError),
     ],

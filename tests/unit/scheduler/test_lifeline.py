@@ -17,12 +17,14 @@ from runtime.connection import declared
 from runtime.telemetry import Telemetry
 from scheduler.endings import Endings
 from scheduler.headroom import FULL
+from scheduler.intake import Intake
 from scheduler.leadership import Lease
 from scheduler.lifeline import Lifeline
 from scheduler.outcomes import Outcomes
 from scheduler.policy.board import Board
 from scheduler.policy.facts import AttemptEnded
 from scheduler.policy.rules import rules_from
+from scheduler.refilling import Refilling
 from scheduler.term import Term
 from tests.support.builders import assignment, job
 from tests.support.clock import ManualClock
@@ -39,7 +41,9 @@ class Scene:
         self.term = term
         self.clock = clock
         self.lifeline = Lifeline(term)
-        self.outcomes = Outcomes(term, self.lifeline, Endings(term))
+        endings = Endings(term)
+        refilling = Refilling(term, Intake(term, endings).on_unread)
+        self.outcomes = Outcomes(term, self.lifeline, endings, refilling)
         self.ended: list[AttemptEnded] = []
         apply = term.board.apply
 

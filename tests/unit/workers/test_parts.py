@@ -79,11 +79,11 @@ def test_an_unlimited_domain_has_no_pace() -> None:
 def test_the_pace_is_twice_the_limits_and_drains_a_burst_within_a_third_of_the_skew() -> None:
     assert pace(Limits(rpm=6000, burst=0.001)) == 200
     assert pace(Limits(rpm=6000, burst=1, skew=2)) == 9000
-    assert pace(Limits(rpm=6000, burst=0.001, window=3600)) == 200, "a limit is per minute, whatever the window"
+    assert pace(Limits(rpm=6000, burst=1e-5, window=3600)) == 200, "a limit is per minute, whatever the window"
 
 
 async def test_a_burst_of_calls_is_spread() -> None:
-    smoothing = Smoothing(Provider(limits=Limits(rpm=600, burst=1, skew=6)))  # 200 starts a second
+    smoothing = Smoothing(Provider(limits=Limits(rpm=600, burst=1, skew=9)))  # 200 starts a second
     loop = asyncio.get_running_loop()
     begun = loop.time()
     await asyncio.gather(*(smoothing.turn("alpha", "m") for _ in range(21)))
