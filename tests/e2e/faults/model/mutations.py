@@ -262,8 +262,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "services",
         ("weather",),
         {"replicas": 3, "jobs": 100, "faults": 0, "failing": 0.0},
-        Weather(late=0.1),
-        first=7,
+        Weather(late=0.3),
     ),
     Mutation(
         "results are written over one another",
