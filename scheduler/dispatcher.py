@@ -144,11 +144,14 @@ class Dispatcher:
         """Store one batch; False when the term is over."""
         self._last_batch, self._last_size = self._clock.monotonic(), len(dispatches)
         self._board.sent(dispatches, self._last_batch)
+        checked = await self._checked(dispatches)
+        if checked is None:
+            return False
         ready: list[Dispatch] = []
         messages: list[Outgoing] = []
         held: list[Dispatch] = []
         size = 0
-        for dispatch, body in await self._checked(dispatches):
+        for dispatch, body in checked:
             entry = self._submissions.entries.get((dispatch.project, dispatch.job))
             size += len(body) if isinstance(body, bytes) else 0
             if entry is None or body is LATER or (size > BATCH_BYTES and ready):
@@ -217,11 +220,24 @@ class Dispatcher:
         except NotFound:
             return None
 
-    async def _checked(self, dispatches: Sequence[Dispatch]) -> list[tuple[Dispatch, Body]]:
-        """Each job that may go, with its body; beside the reading, what must be certain before a provider is called."""
+    async def _checked(self, dispatches: Sequence[Dispatch]) -> list[tuple[Dispatch, Body]] | None:
+        """Each job that may go, with its body; ``None`` if the term is over.
+
+        The cancels are asked for last: nothing that can take long comes between them and the dispatch.
+        """
         missing = [dispatch for dispatch in dispatches if self._needs_reading(dispatch)]
+        levels, bodies = await asyncio.gather(
+            self._lease.store_levels(), self._read_all(missing), return_exceptions=True
+        )
+        if levels is Verdict.LOST:
+            return None
         try:
-            _, bodies = await asyncio.gather(self._heard_all_cancels(), self._read_all(missing))
+            if isinstance(bodies, BaseException):
+                raise bodies
+            if levels is not Verdict.STORED:
+                message = f"the levels could not be stored ({levels})"
+                raise BusError(message)
+            await self._heard_all_cancels()
         except BusError as error:
             self._term.telemetry.emit("dispatch.delayed", INFO, error=type(error).__name__, jobs=len(dispatches))
             await asyncio.sleep(0.05)

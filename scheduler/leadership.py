@@ -181,19 +181,26 @@ class Lease:
         return None
 
     async def write(self, messages: Sequence[Outgoing] = ()) -> Written:
-        """Store ``messages`` under the lease, and renew it where that is due or belongs to it.
+        """Store ``messages`` under the lease, and renew it where that belongs to it.
 
         Returns what became of them, however long it takes to find out: while that is unknown nothing else may be
         dispatched (R3). After ``LOST`` the term is over.
         """
         if self._replicated or not messages:
             return await self._write_record(messages)
-        if any(self.state()[0].values()):
-            renewed = await self._write_record(())
-            if renewed.verdict is not Verdict.STORED:
-                return Written(renewed.verdict, (NOT_STORED,) * len(messages))
-            self._telemetry.emit("lease.levels_stored", jobs=len(messages))
         return await self._write_each(messages)
+
+    async def store_levels(self) -> Verdict:
+        """To be called before ``write``: see that no successor starts from levels before these grants.
+
+        Where the record goes along with the messages, or nothing is metered, there is nothing to do.
+        """
+        if self._replicated or not any(self.state()[0].values()):
+            return Verdict.STORED
+        verdict = (await self._write_record(())).verdict
+        if verdict is Verdict.STORED:
+            self._telemetry.emit("lease.levels_stored")
+        return verdict
 
     async def _write_record(self, messages: Sequence[Outgoing]) -> Written:
         """Renew the record; ``messages`` are stored with it, all or nothing."""

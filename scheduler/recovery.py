@@ -13,7 +13,6 @@ from runtime.bus.port import BusError, NotFound
 from runtime.telemetry import WARNING
 
 if TYPE_CHECKING:
-
     from runtime.bus.port import Message, Tail
     from scheduler.term import Term
 

@@ -8,7 +8,6 @@ import secrets
 import sys
 import tempfile
 import time
-from importlib import import_module
 from pathlib import Path
 
 from tests.e2e.faults import chaos_plan as plan
@@ -17,14 +16,15 @@ from tests.e2e.faults.chaos_run import Settings, run
 from tests.e2e.faults.events import read
 from tests.e2e.faults.history import judged
 from tests.e2e.faults.history_book import book_of
+from tests.e2e.faults.model.deep import run_for
 
 JOBS_A_SECOND = 17.0
 SHOWN = 40
 """Violations that are printed; the log has what is needed for all."""
 
 
-FURTHER = ("model/longer.py",)
-"""What else takes minutes, where it is there: modules with ``run(minutes, seed)``, which returns what is wrong."""
+MODEL = 0.1
+"""Share of the minutes that the model of the promise searches, after the fleet has stopped."""
 
 
 def settings_of(minutes: float, seed: int) -> Settings:
@@ -60,20 +60,16 @@ def main() -> int:
         report.write(options.report, book, verdict)
         print(f"the report: {options.report}")
     print(f"judged in {time.monotonic() - began:.1f} s: {path}")
-    wrong = [] if options.judge is not None else further(options.minutes, seed)
+    wrong = [] if options.judge is not None else searched(options.minutes * MODEL, seed)
     return 0 if verdict.good and not wrong else 1
 
 
-def further(minutes: float, seed: int) -> list[str]:
-    """Run what else there is; prints and returns what is wrong."""
-    wrong: list[str] = []
-    here = Path(__file__).parent
-    for place in FURTHER:
-        if (here / place).exists():
-            name = place.removesuffix(".py").replace("/", ".")
-            wrong += import_module(f"tests.e2e.faults.{name}").run(minutes, seed)
-    print("\n".join(wrong[:SHOWN]), end="\n" if wrong else "")
-    return wrong
+def searched(minutes: float, seed: int) -> list[str]:
+    """Let the model search for some minutes; prints what it did, returns what is wrong."""
+    told = run_for(minutes, seed)
+    print(f"model: {told.walks} walks and {told.runs} runs from seed {seed}, {len(told.problems)} with problems")
+    print("\n".join(told.problems), end="\n" if told.problems else "")
+    return told.problems
 
 
 if __name__ == "__main__":

@@ -47,6 +47,18 @@ def test_whole_runs_of_the_services_keep_every_promise(seed: int) -> None:
     assert problems_of_run(seed) is None
 
 
+@pytest.mark.parametrize(
+    "seed",
+    [
+        103,  # a barrier whose answer was lost ended the term
+        170,  # the reconciler removed what a batch of unknown outcome had stored
+        50_008,  # a renewal stalled between the look for cancels and the dispatch
+    ],
+)
+def test_what_once_broke_a_promise_breaks_none_now(seed: int) -> None:
+    assert problems_of_run(seed) is None
+
+
 def test_a_run_is_replayed_by_its_seed() -> None:
     first, second = run(shape_of(3)), run(shape_of(3))
     assert [(e.at, e.kind, e.key, e.attempt) for e in first.history.events] == [
