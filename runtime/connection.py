@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from runtime.bus.manifest import Asset, StreamLimits, manifest
+from runtime.bus.port import Bus, OutcomeUnknown, Unreachable
 from runtime.bus.settings import BusSettings
 from runtime.settings import Config, Nats
+
+PATIENCE, AGAIN = 30.0, 0.5
+"""Seconds for which a broker that does not answer is asked again, and between two questions: an election takes some."""
 
 
 def bus_settings(nats: Nats, *, name: str) -> BusSettings:
@@ -28,3 +34,21 @@ def declared(config: Config) -> list[Asset]:
         work_messages=2 * config.nats.max_work_messages,  # a full stream would refuse the leader's lease
     )
     return manifest(limits, tuple(config.providers))
+
+
+async def prepare(bus: Bus, config: Config) -> None:
+    """See that the streams and consumers are there, as ``nats.manage`` says; once more while the broker does not answer.
+
+    Raises Refused if a change could destroy messages or the broker does not allow it; OutcomeUnknown or Unreachable
+    after ``PATIENCE`` seconds.
+    """
+    until = asyncio.get_running_loop().time() + PATIENCE
+    while True:
+        try:
+            await bus.ensure(declared(config), create=config.nats.manage == "create")
+        except (OutcomeUnknown, Unreachable):
+            if asyncio.get_running_loop().time() >= until:
+                raise
+            await asyncio.sleep(AGAIN)
+        else:
+            return

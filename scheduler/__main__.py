@@ -13,7 +13,7 @@ from runtime import command
 from runtime.bus import connect
 from runtime.clock import SystemClock
 from runtime.collecting import spare_survivors
-from runtime.connection import bus_settings, declared
+from runtime.connection import bus_settings, prepare
 from runtime.health import Health
 from runtime.service import Service
 from runtime.settings import Config
@@ -33,7 +33,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
     bus = await connect(bus_settings(config.nats, name=f"scheduler {owner}"))
     service = Service("scheduler", telemetry)
     try:
-        await bus.ensure(declared(config), create=config.nats.manage == "create")
+        await prepare(bus, config)
         scheduler = Scheduler(bus, clock, telemetry, config, providers(), owner=owner, version=version("penstock"))
         health = Health(telemetry, metrics, host=arguments.health_host, port=arguments.health_port)
         health.check("scheduler", lambda: scheduler.ready)

@@ -13,7 +13,7 @@ from catalogue.load import providers
 from runtime import command
 from runtime.bus import connect
 from runtime.clock import SystemClock
-from runtime.connection import bus_settings, declared
+from runtime.connection import bus_settings, prepare
 from runtime.health import Health
 from runtime.service import Service
 from runtime.settings import Config
@@ -47,7 +47,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
     bus = await connect(bus_settings(config.nats, name=name), on_event=of_bus)
     service = Service("workers", telemetry, drain=config.workers.drain + END)
     try:
-        await bus.ensure(declared(config), create=config.nats.manage == "create")
+        await prepare(bus, config)
         try:
             made = assemble(
                 config,

@@ -350,7 +350,8 @@ ROWS: dict[str, tuple[object, ...]] = {
     "worker, in the call": ("attempt.answering", "attempt.made", "result.blob_stored", "attempt.lost"),
     "worker, result stored, facts or acknowledgement not": ("result.stored", "books.stored", "books.acknowledged"),
     "worker, outcome stored, acknowledgement not": ("outcome.stored",),
-    "leader, outcome read, nothing written": ("attempt.ended", "letter.stored"),
+    "leader, outcome read, nothing written": ("attempt.ended",),
+    "leader, letter stored, result not": ("letter.stored",),
     "leader, terminal record stored, submission still there": ("ending.stored", "job.settled", "settling.removed"),
     "broker, single node, any moment": (
         test_a_broker_that_is_killed_and_comes_back_has_lost_nothing_that_was_accepted,
