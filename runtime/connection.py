@@ -37,7 +37,7 @@ def declared(config: Config) -> list[Asset]:
 
 
 async def prepare(bus: Bus, config: Config) -> None:
-    """See that the streams and consumers are there, as ``nats.manage`` says; once more while the broker does not answer.
+    """See that the streams and consumers are there, as ``nats.manage`` says; again while the broker does not answer.
 
     Raises Refused if a change could destroy messages or the broker does not allow it; OutcomeUnknown or Unreachable
     after ``PATIENCE`` seconds.
