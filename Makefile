@@ -62,8 +62,10 @@ check: $(STAMP) ## lint, format, types, imports, architecture; runs all of them,
 	done; \
 	if [ -n "$$failed" ]; then printf "\nmake check failed in:$$failed\n" >&2; exit 1; fi
 
+# Much of a test's time is waiting for processes; files run beside one another. JOBS=0 runs all in one process.
+JOBS ?= 3
 test: $(STAMP) ## every test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 # The quick part of it is a test; this one breaks things for longer and writes the page docs/reports/chaos.md.
 MINUTES ?= 10
