@@ -73,7 +73,7 @@ class Gateway:
 
     async def facts(self, count: int) -> dict[str, AttemptFact]:
         """What the ledger was told, by attempt, once it was told of ``count`` attempts."""
-        told = await eventually(lambda: self._facts(count), says=f"facts of {count} attempts") or []
+        told = await eventually(lambda: self._facts(count), within=30.0, says=f"facts of {count} attempts") or []
         found = {fact.attempt: fact for fact in told}
         assert len(found) == len(told), "an attempt has more than one fact"
         return found
