@@ -32,10 +32,8 @@ if TYPE_CHECKING:
 
 PROJECTS = tuple(f"p{number}" for number in range(10))
 POOL = "sim"
-BODIES = 64.0
-"""MiB of bodies that a leader may hold and a standby does not."""
 READ_WITHIN = 300.0
-"""Seconds in which a standby must have read what there is. Nothing tells when it has: its memory does, nearly."""
+"""Seconds in which a standby must have read what there is."""
 
 
 @dataclass
@@ -144,15 +142,18 @@ class Fleet:
         if len(self._schedulers) < 2:
             await self.start_scheduler()
         last = self._schedulers[-1]
-        size = 0.0
         while time.monotonic() - last.born < READ_WITHIN:
-            await asyncio.sleep(2.0)
-            memory = self.memory()
-            before, size = size, memory["standby"]
-            read = size <= before * 1.01 and size > 0.9 * (memory["leader"] - BODIES)
-            if read and await self._told(last, "/readyz"):
+            await asyncio.sleep(1.0)
+            if await self._known(last) > 0.99 * await self._known(self._schedulers[0]):
                 return
         raise SystemExit(f"the standby has not read along within {READ_WITHIN:.0f} s")
+
+    async def _known(self, scheduler: Scheduling) -> float:
+        """Unfinished jobs that a scheduler knows of; 0 if it does not answer."""
+        found = re.search(
+            rb"^\w*_jobs_known(?:\{[^}]*\})? ([0-9.e+]+)$", await self._told(scheduler, "/metrics"), re.MULTILINE
+        )
+        return float(found[1]) if found else 0.0
 
     async def _told(self, scheduler: Scheduling, path: str) -> bytes:
         try:

@@ -47,5 +47,11 @@ def gauges(metrics: Metrics, scheduler: Scheduler) -> None:
     def flights() -> float:
         return float(len(scheduler.leading.lifeline.flights)) if scheduler.leading else 0.0
 
+    def known() -> float:
+        return float(scheduler.board.known) if scheduler.board else 0.0
+
+    metrics.gauge(
+        "jobs_known", "Unfinished jobs it knows; a standby that has read along knows as many as the leader", known
+    )
     metrics.gauge("leader", "1 while this process dispatches", lambda: float(scheduler.leads))
     metrics.gauge("jobs_in_flight", "Attempts given to workers and not ended", flights)

@@ -207,6 +207,11 @@ class Board:
         known = self._world.job(project, job)
         return () if known is None or known.story is None else known.story.history
 
+    @property
+    def known(self) -> int:
+        """Jobs without a result, of all projects."""
+        return sum(len(tenant.jobs) for tenant in self._world.tenants.values())
+
     def unfinished(self, project: str) -> int:
         """Jobs of a project without a result."""
         tenant = self._world.tenants.get(project)
