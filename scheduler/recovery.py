@@ -65,7 +65,7 @@ async def _newest(term: Term, stream: str) -> list[Message]:
     still.
     """
     bus = term.bus
-    found: dict[str, Message] = {}
+    found = await _at_the_only_node(term, stream) if term.config.nats.replicas == 1 else {}
     until = term.clock.monotonic() + PATIENCE
     while True:
         state = await bus.stream_state(stream, subjects=f"{subjects.PREFIX}.work.{term.shard}.>")
@@ -84,6 +84,19 @@ async def _newest(term: Term, stream: str) -> list[Message]:
                 if isinstance(answer, BaseException):
                     raise answer
                 found[subject] = answer
+
+
+async def _at_the_only_node(term: Term, stream: str) -> dict[str, Message]:
+    """The same in runs, where no other copy could be behind; what is missing is asked for afterwards."""
+    found: dict[str, Message] = {}
+    start = 1
+    try:
+        while run := await term.bus.run(stream, start, f"{subjects.PREFIX}.work.{term.shard}.>", limit=AT_ONCE):
+            found.update((message.subject, message) for message in run)
+            start = run[-1].seq + 1
+    except BusError as error:
+        term.telemetry.emit("recovery.run_failed", error=type(error).__name__)
+    return found
 
 
 async def behind_barrier(term: Term, stream: str, tail: Tail) -> None:
