@@ -138,8 +138,11 @@ class Lifeline:
         now = self._clock.monotonic()
         holds = frozenset(beat.attempts)
         self._workers[(beat.pool, beat.worker)] = WorkerSeen(now, beat.slots, beat.draining, holds)
-        for (project, job), flight in self._flights.items():
-            if attempt_name(project, job, flight.attempt) in holds:
+        for name in holds:
+            key, _, attempt = name.rpartition(".")
+            project, _, job = key.partition(".")
+            flight = self._flights.get((project, job))
+            if flight is not None and str(flight.attempt) == attempt:
                 flight.claimed = now
         for deployment, readings in beat.limits.items():
             self._board.apply(LimitsRead(deployment, readings), now)
