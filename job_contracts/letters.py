@@ -204,12 +204,12 @@ def leaves_letter(job: str, state: JobState, failure: Failure | None, history: t
     """Whether a job that ends so is set aside.
 
     One that was given up is judged by its attempts: if all of them failed by the request's own fault, so would others.
-    A replay that found the queue full has its letter again.
+    A replay has its letter again, however it failed: the letter that it came from has given its body away.
     """
     if failure is None or state not in (JobState.FAILED, JobState.DEAD):
         return False
-    if failure.kind is FailureKind.QUEUE_FULL:
-        return job.startswith(f"{REPLAY_STEM}-")
+    if job.startswith(f"{REPLAY_STEM}-"):
+        return True
     story = [record.failure for record in history if record.failure is not None]
     if failure.kind is FailureKind.RETRIES_EXHAUSTED and story:
         return any(each.permits.letter for each in story)

@@ -27,7 +27,7 @@ from job_contracts.letters import (
     LetterSummary,
 )
 from producer_sdk.border import refused
-from producer_sdk.errors import NotFound, PenstockError, Unreachable
+from producer_sdk.errors import NotFound, PenstockError, Refused, Unreachable
 from producer_sdk.exchange import checked_job
 from producer_sdk.handle import JobHandle
 
@@ -291,8 +291,9 @@ async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await ask()
-        except Unreachable:
-            if loop.time() >= until:
+        except (Unreachable, Refused) as error:
+            passing = isinstance(error, Unreachable) or error.retry_after is not None
+            if not passing or loop.time() >= until:
                 raise
             await asyncio.sleep(PAUSE)
 

@@ -169,7 +169,7 @@ class Outbox:
 
     def _busy(self, entry: _Entry) -> None:
         loop = asyncio.get_running_loop()
-        entry.pause = BUSY_FIRST if entry.pause >= FIRST_WAIT else min(entry.pause * 2, BUSY_LONGEST)
+        entry.pause = BUSY_FIRST if entry.pause >= FIRST_WAIT else min(entry.pause, BUSY_LONGEST)
         entry.again_at = loop.time() + entry.pause * random.uniform(0.5, 1.0)
 
     def forbid(self, subject: str) -> None:
@@ -234,8 +234,7 @@ class Outbox:
         now = asyncio.get_running_loop().time()
         for key, entry in list(self._entries.items()):
             if not entry.future.done() and now >= entry.again_at and (entry.durable or not entry.sent):
-                if entry.pause >= FIRST_WAIT:
-                    entry.pause = min(entry.pause * 2, LONGEST_WAIT)
+                entry.pause = min(entry.pause * 2, LONGEST_WAIT)
                 await self._post(key, entry)
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE = 512 * 1024
 """Bytes a submission may have before its body must go as a blob."""
+AGAIN = 1.0
+"""Seconds after which a question may be asked again that the broker kept us from answering."""
 MAX_CHUNKS = 500
 """Chunks in one answer at most."""
 
@@ -203,7 +205,7 @@ class _Responder:
             return _refused(FailureKind.BAD_REQUEST, "there is no such thing", "check the job id")
         except BusError as error:
             self._term.telemetry.emit("desk.failed", WARNING, error=type(error).__name__)
-            return _refused(FailureKind.INTERNAL, "the broker did not answer", "ask again in a moment")
+            return _refused(FailureKind.INTERNAL, "the broker did not answer", "ask again in a moment", again=AGAIN)
 
 
 def _project(message: Message) -> str:
@@ -215,6 +217,7 @@ def _inbox(message: Message) -> tuple[str, ...]:
     return f"{subjects.inbox_prefix(_project(message))}.", subjects.IMPORTED_REPLY
 
 
-def _refused(kind: FailureKind, message: str, remedy: str, *, field: str = "") -> bytes:
-    refusal: Wire = Refusal(refused=Failure(kind=kind, message=message, remedy=remedy or None, field=field or None))
+def _refused(kind: FailureKind, message: str, remedy: str, *, field: str = "", again: float | None = None) -> bytes:
+    failure = Failure(kind=kind, message=message, remedy=remedy or None, field=field or None, retry_after=again)
+    refusal: Wire = Refusal(refused=failure)
     return encode(refusal)

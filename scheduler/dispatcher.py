@@ -267,7 +267,9 @@ class Dispatcher:
 
     async def _read(self, dispatch: Dispatch) -> Body:
         """The body of one job, or ``GONE`` when it turns out that it must not run. Raises BusError."""
-        entry = self._submissions.entries[(dispatch.project, dispatch.job)]
+        entry = self._submissions.entries.get((dispatch.project, dispatch.job))
+        if entry is None:
+            return GONE  # its result came while others were read
         if entry.unsure:
             if await self._has_result(dispatch):
                 return GONE

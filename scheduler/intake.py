@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from job_contracts import subjects
 from job_contracts.codec import ContractError, decode
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import Job, JobState, Ticket
-from runtime.bus.port import NotFound
+from runtime.bus.port import BusError, NotFound
 from runtime.telemetry import ERROR, WARNING
 from scheduler.policy.decisions import Finish
 from scheduler.policy.facts import Submitted
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
     from scheduler.submissions import JobKey
     from scheduler.term import Term
 
+AGAIN = 0.5
+"""Seconds until a letter that could not be stored is tried again."""
 SKEW = 5.0
 """Seconds by which a producer's clock may be ahead of ours for its submissions to be told from those of a term ago."""
+MANY = 10**12
+"""More submissions than there are: a standby refuses none."""
 FRESH = 60.0
 """Seconds: a submission this young, under a random id, cannot be a resubmission of a job that is forgotten already."""
 
@@ -39,7 +44,7 @@ class Intake:
         self._clock = term.clock
         self._endings = endings
         self._overflow = term.overflow
-        self._odd: list[int] = []
+        self._odd: dict[int, JobKey | None] = {}
         """Submissions read while standing by that only a leader may answer, by sequence."""
 
     def on_message(self, message: Message) -> None:
@@ -85,7 +90,7 @@ class Intake:
         rule = self._term.config.projects.get(project)
         if rule is None or self._submissions.finished(key):
             return False
-        left = self._overflow.leaves(project, seq, most=rule.max_queued)
+        left = self._overflow.leaves(project, seq, most=rule.max_queued if self._term.leads else MANY)
         if left:
             self._submissions.leave(seq)
         return left
@@ -143,6 +148,7 @@ class Intake:
             session=ticket.session,
             needs=ticket.needs,
             max_cost=ticket.max_cost,
+            counted=self._term.leads,
             unread=unread,
         )
 
@@ -161,7 +167,7 @@ class Intake:
             entry = Entry(message.seq, token, body_hash, 0.0, None, stream=False, blob=None, unsure=False)
             self._submissions.add((project, job), entry)
         if not self._term.leads:
-            self._odd.append(message.seq)
+            self._odd[message.seq] = (project, job)
             return
         failure = Failure(
             kind=FailureKind.INVALID_JOB, message=str(error), field=error.field or None, remedy=error.remedy or None
@@ -184,22 +190,37 @@ class Intake:
     def _set_unreadable_aside(self, message: Message, detail: str) -> None:
         """Keep what names no job as a dead letter; it leaves its stream once the letter is stored."""
         if not self._term.leads:
-            self._odd.append(message.seq)
+            self._odd[message.seq] = None
             return
         self._term.telemetry.emit("intake.unreadable", WARNING, seq=message.seq)
         self._background.start(self._replace_by_letter(message, detail))
 
     async def _replace_by_letter(self, message: Message, detail: str) -> None:
-        await self._endings.set_aside(message, self._stream, "unreadable", detail)
+        while True:
+            try:
+                await self._endings.set_aside(message, self._stream, "unreadable", detail)
+            except BusError:
+                await asyncio.sleep(AGAIN)
+            else:
+                break
         self._submissions.done(message.seq, self._clock.monotonic())
+
+    def forget_below(self, first: int) -> None:
+        """The leader there is has dealt with everything below that sequence."""
+        for seq in [seq for seq in self._odd if seq < first]:
+            del self._odd[seq]
 
     async def take_over(self) -> None:
         """This process leads now: answer what had to wait for that, as far as the leader before has not."""
-        odd, self._odd = self._odd, []
-        for seq in odd:
+        odd, self._odd = self._odd, {}
+        for seq, key in odd.items():
+            if key is not None and self._submissions.entries.seq(key) != seq:
+                continue  # it has its result
             try:
                 message = await self._term.bus.get(self._stream, seq)
             except NotFound:
+                if key is None:
+                    self._submissions.deleted(seq)  # it is a letter by now
                 continue
             self._answer_odd(message)
 

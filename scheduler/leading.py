@@ -56,7 +56,11 @@ class Leading:
         )
         self._desk = Desk(term, version)
         self.standby = Standby(
-            term, self.lifeline, on_submission=self._intake.on_message, on_result=self._settling.on_result
+            term,
+            self.lifeline,
+            on_submission=self._intake.on_message,
+            on_result=self._settling.on_result,
+            on_removed=self._intake.forget_below,
         )
         self._open: list[Tail | Subscription] = []
         self.recovered = False
@@ -175,6 +179,7 @@ class Leading:
             message = f"{stream} could not be read up to sequence {state.last_seq} in {CATCH_UP:g} s"
             raise NotRecovered(message)
         await headers.close()
+        term.overflow.recount(max(0, state.messages - term.submissions.stored))
         term.leads = True
         position = max(headers.position, state.last_seq)
         self._open.append(await term.bus.tail(stream, self._intake.on_message, start=position + 1))

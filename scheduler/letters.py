@@ -80,7 +80,7 @@ class Letters:
             stream=stream,
             seq=message.seq,
             headers=dict(message.headers or {}),
-            body=b64encode(message.data[:MAX_MESSAGE]).decode(),
+            body=b64encode(message.data[: min(MAX_MESSAGE, self._bus.max_payload // 4)]).decode(),
             kept_until=self._clock.wall() + KEPT,
         )
         await self._bus.append(subjects.unreadable(stream, message.seq), encode(letter), headers=REPLACE)
@@ -139,7 +139,8 @@ class Letters:
     async def _store(self, project: str, job: str, body: bytes) -> tuple[BlobRef, int]:
         """The body beside the letter-to-be, and the sequence of its first piece."""
         digest = sha256(body).hexdigest()
-        pieces = [body[at : at + PIECE] for at in range(0, len(body), PIECE)] or [b""]
+        size = min(PIECE, self._bus.max_payload // 2)
+        pieces = [body[at : at + size] for at in range(0, len(body), size)] or [b""]
         first = 0
         for index, piece in enumerate(pieces):
             ack = await self._bus.append(subjects.letter_body(project, job, digest, index), piece)

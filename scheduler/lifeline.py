@@ -197,17 +197,28 @@ class Lifeline:
         now = self._clock.monotonic()
         missed = self._settings.beat_missed
         suspects = [(key, flight) for key, flight in self._flights.items() if now - flight.claimed > missed]
-        delivered: dict[str, int] = {}
+        delivered: dict[str, int | None] = {}
         for key, flight in suspects:
             pool = pool_of(flight.deployment)
             if pool not in delivered:
-                delivered[pool] = await self.delivered(pool)
+                delivered[pool] = await self._delivered_if_known(pool)
+            upto = delivered[pool]
+            if upto is None:
+                continue
             if self._flights.get(key) is not flight or not flight.seq:
                 continue  # ended meanwhile, or still being stored: the dispatcher finds out what became of it
-            if flight.seq <= delivered[pool]:
+            if flight.seq <= upto:
                 self._lost(key, flight, FailureKind.WORKER_LOST, "its worker fell silent")
             elif now - flight.since > self._settings.grant_valid + NEVER_FETCHED:
                 self._lost(key, flight, FailureKind.GRANT_EXPIRED, f"no worker of pool {pool} fetched it")
+
+    async def _delivered_if_known(self, pool: str) -> int | None:
+        """One pool whose consumer does not answer must not keep the lost attempts of all others from being found."""
+        try:
+            return await self.delivered(pool)
+        except BusError as error:
+            self._term.telemetry.emit("lifeline.look_failed", INFO, pool=pool, error=type(error).__name__)
+            return None
 
     async def delivered(self, pool: str) -> int:
         """Sequence in WORK up to which everything was handed to workers of that pool. Raises BusError."""

@@ -92,6 +92,13 @@ class Overflow:
         unread = self.projects.get(project)
         return 0 if unread is None else unread.count
 
+    def recount(self, stored: int) -> None:
+        """Only ``stored`` submissions are unread in all: a standby goes on counting what its leader has removed."""
+        total = self.total
+        if total > stored:
+            for unread in self.projects.values():
+                unread.count = unread.count * stored // total
+
     @property
     def total(self) -> int:
         """About how many submissions are unread."""

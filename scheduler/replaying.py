@@ -140,7 +140,8 @@ class Replaying:
         if lane not in rules.lanes:
             words = f"project {project!r} may not use lane {lane!r} any more"
             raise Unfit(FailureKind.FORBIDDEN, words, "ask the operator for the lane")
-        if self._term.board.unfinished(project) + ROOM > rules.max_queued:
+        queued = self._term.board.unfinished(project) + self._term.overflow.count(project)
+        if queued + min(ROOM, rules.max_queued // 10) >= rules.max_queued:
             words = f"project {project!r} has as many unfinished jobs as it may have"
             raise Unfit(FailureKind.QUEUE_FULL, words, "replay when some have finished", retry_after=WAIT)
 
@@ -154,6 +155,7 @@ class Replaying:
             # It may have run, and its result may have gone since. Nobody can tell any more; a person must.
             words = f"its replay {begun.job} was begun so long ago that its result may be gone"
             raise Unfit(FailureKind.BAD_REQUEST, words, "look at the job's body, submit it anew, and discard this")
+        self._check(project, letter, begun.route)  # it may have been begun under another configuration
         data, ticket = await self._made(project, letter, begun)
         try:
             if len(data) > min(MAX_MESSAGE, self._bus.max_payload - HEADER_ROOM):

@@ -16,6 +16,8 @@ from runtime.bus.port import BusError
 from runtime.telemetry import INFO
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runtime.bus.port import Handler, Subscription, Tail
     from scheduler.leadership import LeaseRecord
     from scheduler.lifeline import Lifeline
@@ -30,11 +32,20 @@ AGAIN = 0.5
 class Standby:
     """One candidate's reading; ``look`` begins it, ``close`` ends it. Both are safe at any time, and twice."""
 
-    def __init__(self, term: Term, lifeline: Lifeline, *, on_submission: Handler, on_result: Handler) -> None:
+    def __init__(
+        self,
+        term: Term,
+        lifeline: Lifeline,
+        *,
+        on_submission: Handler,
+        on_result: Handler,
+        on_removed: Callable[[int], None],
+    ) -> None:
         self._term = term
         self._lifeline = lifeline
         self._on_submission = on_submission
         self._on_result = on_result
+        self._on_removed = on_removed
         self._record: LeaseRecord | None = None
         self._reading: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
@@ -60,6 +71,8 @@ class Standby:
         """
         await self._end_reading()
         await self._open()
+        if self._beats is not None:
+            await self._beats.close()
         assert self._results is not None  # noqa: S101 - _open
         assert self._submissions is not None  # noqa: S101 - _open
         return self._results, self._submissions
@@ -107,4 +120,5 @@ class Standby:
         settled = 0 if self._record is None else self._record.settled
         state = await self._term.bus.stream_state(self._term.stream(subjects.SUBMIT))
         self._term.submissions.follow(settled, state.first_seq)
+        self._on_removed(state.first_seq)
         self._lifeline.forget_silent()

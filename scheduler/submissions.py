@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict, deque
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Entry", "JobKey", "Submissions"]
 
+MARKED = 4096
+"""Submissions marked as removed up to this number, or to half of all, before the marks are swept."""
 REMEMBER = 120.0
 """Seconds a settled job is remembered without asking its record: longer than any producer goes on publishing."""
 
@@ -139,6 +141,15 @@ class Submissions:
         """A straggler is gone."""
         self._settled.pop(seq, None)
         self._deleted.add(seq)
+        if len(self._deleted) > max(MARKED, len(self._order) // 2):
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Forget what is gone from above a long-lived submission: its place is not needed, only that nobody waits."""
+        gone, self._deleted = self._deleted, set()
+        self._order = deque(seq for seq in self._order if seq not in gone)
+        self._results = [entry for entry in self._results if entry[1] not in gone]
+        heapify(self._results)
 
     def settled_cursor(self) -> int:
         """RES sequence up to which every finished job's submission is known to be removed."""

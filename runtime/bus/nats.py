@@ -112,16 +112,19 @@ class NatsBus:
         queue: str = "",
         inbox: Inboxes | None = None,
     ) -> Listening:
+        mine: set[asyncio.Task[None]] = set()  # whoever floods one question must not keep the others from answers
+
         def hear(message: Arrival) -> None:
             request = Message(message.subject, message.data, message.headers, 0, message.reply)
             if not request.reply or (inbox is not None and not request.reply.startswith(inbox(request))):
                 log.info("bus.request_dropped", extra={"subject": request.subject, "reason": "reply subject"})
-            elif len(self._responding) >= self.settings.responders:
+            elif len(mine) >= self.settings.responders:
                 log.warning("bus.request_dropped", extra={"subject": request.subject, "reason": "too many at once"})
             else:
                 task = asyncio.get_running_loop().create_task(self._respond(responder, request))
-                self._responding.add(task)
-                task.add_done_callback(self._responding.discard)
+                for tasks in (mine, self._responding):
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
 
         return await self._link.listen(subject, hear, queue=queue)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from job_contracts.failures import Failure, FailureKind
@@ -20,16 +20,20 @@ if TYPE_CHECKING:
     from scheduler.policy.jobs import Story
     from scheduler.policy.world import World
 
+FORGOTTEN = 4096
+"""Jobs forgotten between two sweeps of those that wait for a time, at least."""
+
 
 class Backlog:
     """Moves jobs between their states; what it decides on the way is collected until it is asked for."""
 
-    __slots__ = ("_calendar", "_early", "_ending", "_parked", "_pending", "_world")
+    __slots__ = ("_calendar", "_early", "_ending", "_forgotten", "_parked", "_pending", "_world")
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._calendar = Calendar()
         self._parked: list[tuple[float, int, Job]] = []
+        self._forgotten = 0
         self._pending: list[Abort] = []
         self._ending: dict[Job, Finish] = {}
         self._early = EarlyCancels(world.rules.pace)
@@ -92,6 +96,11 @@ class Backlog:
         self._ending.pop(job, None)
         self._calendar.gone(job, now)
         del job.tenant.jobs[job.id]
+        self._forgotten += 1
+        if self._forgotten > max(FORGOTTEN, len(self._parked)):
+            self._forgotten = 0
+            self._parked = [entry for entry in self._parked if entry[2].state == PARKED]
+            heapify(self._parked)
 
     def revive(self, job: Job) -> bool:
         """It turns out to be under way: take back an end that nobody was told of. False if somebody was."""

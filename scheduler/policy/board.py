@@ -77,7 +77,9 @@ class Board:
         deadline = fact.deadline
         if deadline is None:
             deadline = min(fact.submitted, now) + self._rules.default_deadline
-        refused = refusal(fact, tenant.rule, route, self._rules, queued=len(tenant.jobs) + fact.unread)
+        refused = refusal(
+            fact, tenant.rule, route, self._rules, queued=len(tenant.jobs) + fact.unread if fact.counted else 0
+        )
         job = Job(fact, tenant, route, deadline)
         backlog.add(job)
         cancelled = backlog.cancelled_early(job)

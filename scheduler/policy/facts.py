@@ -40,6 +40,9 @@ class Submitted:
     session: str | None = None
     needs: tuple[Need, ...] = ()
     max_cost: Decimal | None = None
+    counted: bool = True
+    """Whether it may be refused for the number of its project's jobs. While another process leads that one decides: a
+    standby may see a submission before the result that made room for it."""
     unread: int = 0
     """Submissions of its project that are stored and not told of yet: they count for what the project may have."""
 

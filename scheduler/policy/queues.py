@@ -171,8 +171,8 @@ class Calendar:
         return self._order[0] * WIDTH if self._order else None
 
     def gone(self, job: Job, now: float) -> None:
-        """The job was settled; its entry is skipped later, or swept."""
-        if job.deadline <= now:
+        """The job was settled; its entry is skipped later, or swept: on a standby nobody asks for what is due."""
+        if job.deadline <= now and job.deadline // WIDTH <= self._reached:
             return
         self._dead += 1
         if self._dead > max(SWEEP, self._count // 2):

@@ -242,10 +242,18 @@ async def test_a_full_queue_is_told_and_the_letter_stays() -> None:
         await world.pool("alpha", lambda _: BROKEN)
         await world.submit("a-1", project="small")
         await world.result("a-1", project="small")
+        later = world.clock.wall() + 600
+        for number in range(5):
+            await world.submit(f"b-{number}", project="small", not_before=later)
+        await eventually(lambda: world.scheduler.board is not None and world.scheduler.board.unfinished("small") == 5)
         (done,) = await replay(world, "a-1", project="small")
         assert done.failure is not None
         assert (done.failure.kind, done.failure.retry_after) == (FailureKind.QUEUE_FULL, 1.0)
         assert (await page(world, "small")).letters[0].replayable
+        await world.cancel("b-0", "token-b-0", project="small")
+        await world.result("b-0", project="small")
+        (done,) = await replay(world, "a-1", project="small")
+        assert done.done == "replayed", "there is a place, and it is enough"
 
 
 async def test_a_page_reads_no_more_than_its_bound_however_little_it_finds() -> None:

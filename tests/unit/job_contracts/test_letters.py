@@ -69,10 +69,11 @@ def test_other_ends_leave_none() -> None:
     assert not leaves_letter("a-1", JobState.FAILED, None, ())
 
 
-def test_a_replay_that_the_full_queue_turned_away_is_kept_as_no_other_job_is() -> None:
-    full = Failure(kind=K.QUEUE_FULL, message="full")
-    assert not leaves_letter("a-1", JobState.FAILED, full, ())
-    assert leaves_letter(replay_job_id("a-1", "t"), JobState.FAILED, full, ())
+@pytest.mark.parametrize("kind", [K.QUEUE_FULL, K.NO_DEPLOYMENT, K.UNKNOWN_ROUTE, K.BAD_REQUEST])
+def test_a_replay_that_fails_is_kept_as_no_other_job_is_because_its_letter_has_given_its_body_away(kind: K) -> None:
+    failure = Failure(kind=kind, message="no")
+    assert not leaves_letter("a-1", JobState.FAILED, failure, ())
+    assert leaves_letter(replay_job_id("a-1", "t"), JobState.FAILED, failure, ())
 
 
 @given(strategies.job_ids, strategies.words, strategies.job_ids, strategies.words)

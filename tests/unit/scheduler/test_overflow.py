@@ -61,6 +61,16 @@ def test_what_a_project_may_not_have_is_read_to_be_refused() -> None:
     assert overflow.leaves("p", 102, most=101)
 
 
+def test_who_takes_over_counts_what_is_stored_and_not_what_was_once() -> None:
+    _, overflow = filled("p", 100)
+    before = overflow.total
+    assert before > 3
+    overflow.recount(before + 5)
+    assert overflow.total == before
+    overflow.recount(3)
+    assert overflow.total == 3
+
+
 def test_a_project_is_read_in_when_there_is_room_for_a_run() -> None:
     entries, overflow = filled("p", 100)
     assert overflow.wanting() == []

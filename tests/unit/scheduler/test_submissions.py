@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from scheduler.submissions import REMEMBER, Entry, Submissions
+from scheduler.submissions import MARKED, REMEMBER, Entry, Submissions
 
 
 def entry(seq: int) -> Entry:
@@ -127,6 +127,21 @@ def test_a_standby_forgets_what_its_leader_has_removed_and_removes_the_rest_itse
     assert submissions.stragglers(10.0, older=2.0, most=9) == [8], "the leader has removed 6"
     submissions.deleted(8)
     assert submissions.settled_cursor() == 5
+
+
+def test_what_ends_above_a_job_that_waits_for_days_is_forgotten() -> None:
+    submissions = Submissions()
+    for seq in range(1, 3 * MARKED):
+        submissions.add(("p", f"a-{seq}"), entry(seq))
+    for seq in range(2, 3 * MARKED):
+        submissions.settle(("p", f"a-{seq}"), seq, 0.0)
+        submissions.deleted(seq)
+    assert submissions.stored == 1
+    assert len(submissions._order) <= MARKED + 1
+    assert submissions.settled_cursor() == 3 * MARKED - 1
+    assert submissions.removable_below() == 0, "the one that waits"
+    submissions.settle(("p", "a-1"), 3 * MARKED, 0.0)
+    assert submissions.removable_below() == 3 * MARKED
 
 
 def test_what_is_held_is_not_removed_before_it_is_done_with() -> None:

@@ -105,3 +105,12 @@ def test_a_count_slightly_above_a_window_is_no_reason_because_counts_are_estimat
     board = made.board(made.rules(facts={"a/m": {"window": 1_000}}))
     made.submit(board, made.job(1, input_estimate=1_100))
     assert len(made.dispatched(board)) == 1
+
+
+def test_who_stands_by_refuses_nobody_for_the_number_of_his_jobs_because_results_may_come_after_submissions() -> None:
+    board = limited()
+    for n in range(5):
+        made.submit(board, made.job(n, counted=False))
+    assert not [decision for decision in board.decide(0.0, 10) if isinstance(decision, Finish)]
+    made.submit(board, made.job(9))
+    assert any(isinstance(decision, Finish) for decision in board.decide(0.0, 10)), "the leader does"
