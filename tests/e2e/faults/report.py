@@ -93,7 +93,7 @@ def drawings(book: Book) -> dict[str, str]:
     )
     pairs = {pool: (float(flying[pool]), float(wasted[pool])) for pool in book.began.pools}
     return {
-        "flow": plots.lines("Jobs and calls", "per second", _flow(book), marks),
+        "flow": plots.lines("Jobs and calls a second, calls in flight", "", _flow(book), marks),
         "recovery": plots.dots(
             "The longest silence under each fault", "seconds", {kind: recovered[kind] for kind in KINDS}
         ),
