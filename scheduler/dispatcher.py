@@ -78,6 +78,9 @@ class Dispatcher:
             await self._wait()
             self._changed.clear()
             await self._lifeline.work.ensure(self._settings.batch, BATCH_BYTES)
+            # Who was stopped for long decides nothing, endings least of all, before it knows that it still leads (R7).
+            if not self._lease.trusted and (await self._lease.write()).verdict is Verdict.LOST:
+                return
             dispatches = self._decide()
             if dispatches and not await self._send(dispatches):
                 return

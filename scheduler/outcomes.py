@@ -8,6 +8,7 @@ from job_contracts import subjects
 from job_contracts.attempts import Outcome
 from job_contracts.codec import ContractError, decode
 from job_contracts.jobs import Cancel
+from runtime.bus.port import NotFound
 from runtime.telemetry import WARNING
 from scheduler.mishaps import Mishaps
 from scheduler.policy.facts import AttemptEnded, CancelAsked, InFlight, LimitsRead
@@ -86,7 +87,7 @@ class Outcomes:
     def _replay(self, seq: int, outcome: Outcome) -> None:
         entry = self._submissions.entries.get((outcome.project, outcome.job_id))
         if entry is None:
-            self._remove(seq)
+            self._remove(seq, outcome)
         elif not self._superseded(outcome):
             self._recall(outcome)
             self._apply(seq, outcome)
@@ -142,7 +143,7 @@ class Outcomes:
         if entry is not None:
             entry.outcome_seq = seq
         else:
-            self._remove(seq)
+            self._remove(seq, outcome)
         self._lifeline.ended(outcome.project, outcome.job_id, outcome.record.number)
         self._term.telemetry.emit(
             "attempt.ended", deployment=outcome.record.deployment, kind=outcome.failure.kind.value
@@ -163,9 +164,17 @@ class Outcomes:
         )
         self._term.wake.set()
 
-    def _remove(self, seq: int) -> None:
-        """The job has its result already: nobody else will ask for this outcome, or remove it."""
-        self._term.background.start(self._term.bus.delete(self._out, seq))
+    def _remove(self, seq: int, outcome: Outcome) -> None:
+        """Nobody else will ask for the outcome of a job that has ended, or remove it."""
+        self._term.background.start(self._remove_if_ended(seq, outcome))
+
+    async def _remove_if_ended(self, seq: int, outcome: Outcome) -> None:
+        """Only its result proves that: a leader that was stopped and wakes may hear of an outcome before its job."""
+        try:
+            await self._term.bus.last(subjects.RES, subjects.result(outcome.project, outcome.job_id))
+        except NotFound:
+            return  # if it is left for good, the reconciler finds it
+        await self._term.bus.delete(self._out, seq)
 
     def _set_aside(self, message: Message, stream: str, error: Exception) -> None:
         self._term.telemetry.emit("outcomes.unreadable", WARNING, stream=stream, seq=message.seq)
