@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Refusable = Literal[
     "temperature", "top_p", "stop", "seed", "presence_penalty", "frequency_penalty", "response_format", "tools",
     "tool_choice", "parallel_tool_calls", "reasoning_effort", "logprobs", "top_logprobs", "strict", "images", "name",
+    "top_k", "files", "cache",
 ]  # fmt: skip
 
 
@@ -49,9 +50,26 @@ class Quirks(BaseModel):
     what the body says, or the HTTP status."""
     requests_window: float = 60.0
     """Seconds of the window that the headers of the request limit speak of."""
+    path: str = ""
+    """Path below the base URL, ``{model}`` stands for the model's name; empty: the dialect's own."""
+    stream_path: str = ""
+    """The same for streamed answers; empty: ``path``."""
+
+    # -- embeddings
+    embed_path: str = ""
+    """Path below the base URL for embeddings; empty: the dialect's own."""
+    embed_most: int = 2048
+    """Texts the target takes in one call."""
+
+    # -- openai_responses
+
+    # -- bedrock
+
+    # -- cohere
+
+    # -- ollama
 
     # -- openai_chat
-    path: str = "/chat/completions"
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     system_role: Literal["system", "developer", "user"] = "system"
     developer_role: Literal["developer", "system", "user"] = "developer"

@@ -10,8 +10,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 from catalogue.quirks import Quirks
 
-Capability = Literal["tools", "images", "json_schema", "reasoning", "logprobs", "system", "prefill"]
-Dialect = Literal["openai_chat", "anthropic", "gemini"]
+Capability = Literal[
+    "tools", "images", "files", "json_schema", "reasoning", "logprobs", "system", "prefill", "embeddings"
+]  # fmt: skip
+"""What a model can do; one that has ``embeddings`` and nothing else makes vectors and no answers."""
+Dialect = Literal["openai_chat", "openai_responses", "anthropic", "gemini", "bedrock", "cohere", "ollama"]
+"""The wire formats, by their names in ``workers.dialects``."""
 
 Quirk = str | int | float | bool | tuple[str, ...]
 
@@ -38,6 +42,8 @@ class ModelRow(Row):
     """As the provider calls it; may be a glob such as ``gpt-5*``: the most specific row wins."""
     aliases: tuple[str, ...] = ()
     """Further names, or globs, of which the same is true."""
+    dialect: Dialect | None = None
+    """Where the model speaks another one than its provider's row says."""
     family: str = ""
     """Endpoint family that accepts each other's reasoning signatures; empty: none."""
     context_window: int | None = None

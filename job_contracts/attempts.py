@@ -52,6 +52,10 @@ class Adaptation(Wire):
     system_append: str | None = None
 
 
+Fit = Literal["refuse", "trim"]
+"""What becomes of a conversation that is too long for the model: refused with the numbers, or its oldest turns go."""
+
+
 class Assignment(Wire):
     """One attempt to make. On the wire it is JSON whose last member ``job`` is the submitted body, byte for byte."""
 
@@ -66,6 +70,7 @@ class Assignment(Wire):
     grant: Grant
     timeouts: Timeouts = Timeouts()
     adaptation: Adaptation | None = None
+    fit: Fit = "refuse"
     route: str
     token: str
     body_hash: str

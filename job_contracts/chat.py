@@ -9,12 +9,16 @@ from pydantic import Field, model_validator
 
 from job_contracts.codec import Wire
 
+CacheFor = Literal["5m", "1h"]
+"""How long a provider should keep what stands up to a mark in its prompt cache, where it caches on request."""
+
 
 class TextPart(Wire):
-    """A run of text."""
+    """A run of text. ``cache`` marks the end of a prefix that is worth caching; so it does on every part and tool."""
 
     type: Literal["text"] = "text"
     text: str
+    cache: CacheFor | None = None
 
 
 class ImagePart(Wire):
@@ -25,6 +29,7 @@ class ImagePart(Wire):
     data: str | None = None
     media_type: str | None = None
     detail: Literal["auto", "low", "high"] | None = None
+    cache: CacheFor | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> ImagePart:
@@ -33,6 +38,27 @@ class ImagePart(Wire):
             raise ValueError(message)
         if self.data is not None and self.media_type is None:
             message = "data needs its media_type, for example image/png"
+            raise ValueError(message)
+        return self
+
+
+class FilePart(Wire):
+    """A document or a recording, by ``url`` or by base64 ``data`` (exactly one of the two): PDF, text, audio.
+
+    ``media_type`` (``application/pdf``, ``audio/wav``) says which; ``name`` is shown to the model where it can be.
+    """
+
+    type: Literal["file"] = "file"
+    url: str | None = None
+    data: str | None = None
+    media_type: str
+    name: str | None = None
+    cache: CacheFor | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> FilePart:
+        if (self.url is None) == (self.data is None):
+            message = "give either url or data (base64), not both or neither"
             raise ValueError(message)
         return self
 
@@ -72,7 +98,8 @@ class RefusalPart(Wire):
     text: str
 
 
-UserContent = str | tuple[Annotated[TextPart | ImagePart, Field(discriminator="type")], ...]
+UserPart = Annotated[TextPart | ImagePart | FilePart, Field(discriminator="type")]
+UserContent = str | tuple[UserPart, ...]
 AssistantPart = Annotated[TextPart | ReasoningPart | ToolCallPart | RefusalPart, Field(discriminator="type")]
 AssistantContent = str | tuple[AssistantPart, ...]
 
@@ -119,6 +146,7 @@ class Tool(Wire):
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
+    cache: CacheFor | None = None
 
 
 class NamedTool(Wire):
@@ -158,6 +186,7 @@ class Settings(Wire):
     max_tokens: Annotated[int, Field(gt=0)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(gt=0)] | None = None
     stop: Annotated[tuple[str, ...], Field(max_length=16)] = ()
     seed: int | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
@@ -166,6 +195,8 @@ class Settings(Wire):
     tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
     reasoning_effort: ReasoningEffort | None = None
+    reasoning_budget: Annotated[int, Field(gt=0)] | None = None
+    """Tokens the model may reason for; where it takes an effort instead, the nearest one."""
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     n: Literal[1] = 1
@@ -211,6 +242,8 @@ class Usage(Wire):
     output: int = 0
     cache_read: int = 0
     cache_write: int = 0
+    cache_write_1h: int = 0
+    """Those of ``cache_write`` that are kept for an hour, which some providers charge more for."""
     reasoning: int = 0
     reported: bool = True
     """False where the provider sent no usage and the figures are our estimate."""
@@ -229,11 +262,21 @@ class TokenLogprob(Wire):
     top: tuple[tuple[str, float], ...] = ()
 
 
+class Citation(Wire):
+    """A source the answer names: its address, and the characters of ``Answer.text`` it stands for, where told."""
+
+    url: str
+    title: str | None = None
+    start: int | None = None
+    end: int | None = None
+
+
 class Answer(Wire):
     """What a model answered, parts in the order they came."""
 
     parts: tuple[AssistantPart, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
+    citations: tuple[Citation, ...] = ()
 
     @property
     def text(self) -> str:

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from job_contracts.chat import Conversation
 from job_contracts.codec import VERSION, Version, Wire
+from job_contracts.embeddings import EmbeddingRequest
 
 Lane = Literal["rt", "std", "batch", "bg"]
 LANES: tuple[Lane, ...] = ("rt", "std", "batch", "bg")
@@ -34,14 +35,17 @@ class BlobRef(Wire):
 
 
 class Job(Wire):
-    """One completion job, as its producer wrote it. The project is not in it: it comes from the subject."""
+    """One job, as its producer wrote it. The project is not in it: it comes from the subject."""
 
     version: Version = VERSION
     id: str
-    kind: Literal["chat"] = "chat"
+    kind: Literal["chat", "embedding"] = "chat"
     route: Annotated[str, Field(min_length=1, max_length=200)]
     """The model name asked for, resolved to deployments by the scheduler."""
-    conversation: Conversation
+    conversation: Conversation | None = None
+    """What a chat job asks."""
+    embedding: EmbeddingRequest | None = None
+    """What an embedding job asks."""
     lane: Lane = "std"
     priority: Annotated[int, Field(ge=0, le=9)] = 5
     """0 first, 9 last, within a project's share of a lane."""
@@ -58,6 +62,23 @@ class Job(Wire):
     replay_of: str | None = None
     """The job whose dead letter this one was made of."""
 
+    @property
+    def chat(self) -> Conversation:
+        """The conversation of a chat job. Raises ValueError for another kind of job."""
+        if self.conversation is None:
+            message = f"a job of kind {self.kind!r} has no conversation"
+            raise ValueError(message)
+        return self.conversation
+
+    @model_validator(mode="after")
+    def _asks_for_its_kind(self) -> Job:
+        given = {"conversation": self.conversation is not None, "embedding": self.embedding is not None}
+        wanted = "conversation" if self.kind == "chat" else "embedding"
+        if given != {name: name == wanted for name in given}:
+            message = f"a job of kind {self.kind!r} has its {wanted}, and nothing else to ask"
+            raise ValueError(message)
+        return self
+
     @model_validator(mode="after")
     def _times_agree(self) -> Job:
         if self.deadline is not None and self.not_before is not None and self.deadline <= self.not_before:
@@ -71,7 +92,7 @@ def body_hash(body: bytes) -> str:
     return sha256(body).hexdigest()[:32]
 
 
-Need = Literal["tools", "images", "json_schema", "reasoning", "logprobs"]
+Need = Literal["tools", "images", "files", "json_schema", "reasoning", "logprobs", "embeddings"]
 
 
 class Ticket(Wire):

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from job_contracts.chat import Answer, FinishReason, Usage
 from job_contracts.codec import VERSION, Version, Wire
+from job_contracts.embeddings import Embeddings
 from job_contracts.failures import Failure
 from job_contracts.jobs import BlobRef, JobState
 
@@ -16,7 +17,10 @@ LossKind = Literal["dropped", "renamed", "clamped", "rewritten", "merged", "conv
 
 
 class Loss(Wire):
-    """Something a dialect could not carry over as it was: what, how it changed, and why."""
+    """Something that could not be carried over as it was: what, how it changed, and why.
+
+    ``field`` is a path into the job (``settings.top_k``, ``messages[2].content``) or into the answer (``answer…``).
+    """
 
     kind: LossKind
     field: str
@@ -76,6 +80,8 @@ class Result(Wire):
     nonce: str
     """Who wrote this record: the attempt, or the leader's term. Settles who won a race."""
     answer: Answer | None = None
+    embeddings: Embeddings | None = None
+    """The vectors of an embedding job."""
     finish_reason: FinishReason | None = None
     finish_raw: str | None = None
     """The provider's own word for it."""

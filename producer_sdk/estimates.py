@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from job_contracts.chat import ImagePart, JsonSchemaFormat, ReasoningPart, ToolCallPart
+from job_contracts.chat import FilePart, ImagePart, JsonSchemaFormat, ReasoningPart, ToolCallPart
 
 if TYPE_CHECKING:
     from job_contracts.chat import AssistantPart, Conversation, TextPart
@@ -19,6 +19,10 @@ PER_TURN = 4
 IMAGE = 1_100
 """A picture of about a megapixel; a low-detail one is ``IMAGE_LOW``."""
 IMAGE_LOW = 85
+FILE = 1_500
+"""A page of a document, or a file of which only the address is known."""
+CHARS_PER_FILE_TOKEN = 32.0
+"""Of a document in base64: some 50 KB of it make a page."""
 
 
 def text_tokens(text: str) -> float:
@@ -47,9 +51,11 @@ def input_tokens(conversation: Conversation) -> int:
     return int(total) + 1
 
 
-def _part(part: TextPart | ImagePart | AssistantPart) -> float:
+def _part(part: TextPart | ImagePart | FilePart | AssistantPart) -> float:
     if isinstance(part, ImagePart):
         return IMAGE_LOW if part.detail == "low" else IMAGE
+    if isinstance(part, FilePart):
+        return max(FILE, len(part.data or "") / CHARS_PER_FILE_TOKEN)
     if isinstance(part, ToolCallPart):
         return PER_TURN + text_tokens(part.name) + text_tokens(part.arguments)
     if isinstance(part, ReasoningPart):

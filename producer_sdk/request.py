@@ -18,7 +18,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from job_contracts import subjects
-from job_contracts.chat import Conversation, ImagePart, JsonSchemaFormat
+from job_contracts.chat import Conversation, FilePart, ImagePart, JsonSchemaFormat
 from job_contracts.codec import ContractError, check, encode
 from job_contracts.jobs import BlobRef, Job, Need, Ticket, body_hash
 from producer_sdk.errors import InvalidRequest
@@ -90,12 +90,12 @@ def prepare(
         submitted=now,
         token=token,
         body_hash=body_hash(body),
-        input_estimate=input_tokens(job.conversation),
-        max_output=job.conversation.settings.max_tokens,
+        input_estimate=input_tokens(job.chat),
+        max_output=job.chat.settings.max_tokens,
         stream=stream,
         session=job.session,
         max_cost=job.max_cost,
-        needs=needs(job.conversation),
+        needs=needs(job.chat),
     )
     return Request(job.id, body, ticket, keyed=job.idempotency_key is not None)
 
@@ -126,8 +126,10 @@ def needs(conversation: Conversation) -> tuple[Need, ...]:
     found: list[Need] = []
     if conversation.tools:
         found.append("tools")
-    if any(_has_image(turn.content) for turn in conversation.messages):
+    if any(_has(turn.content, ImagePart) for turn in conversation.messages):
         found.append("images")
+    if any(_has(turn.content, FilePart) for turn in conversation.messages):
+        found.append("files")
     if isinstance(chosen.response_format, JsonSchemaFormat):
         found.append("json_schema")
     if chosen.reasoning_effort not in (None, "none"):
@@ -137,8 +139,8 @@ def needs(conversation: Conversation) -> tuple[Need, ...]:
     return tuple(found)
 
 
-def _has_image(content: str | tuple[Any, ...]) -> bool:
-    return not isinstance(content, str) and any(isinstance(part, ImagePart) for part in content)
+def _has(content: str | tuple[Any, ...], kind: type[ImagePart | FilePart]) -> bool:
+    return not isinstance(content, str) and any(isinstance(part, kind) for part in content)
 
 
 def _sort_out(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

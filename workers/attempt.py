@@ -111,7 +111,7 @@ class Attempt:
         """Make the attempt. Raises nothing but CancelledError; a bug becomes the failure ``INTERNAL``."""
         try:
             try:
-                return await self._run(job.conversation)
+                return await self._run(job.chat)
             except CallFailed as broken:
                 return self.failed(broken.failure)
             except _Stopped as stopped:

@@ -88,7 +88,7 @@ class Reply:
         if self.usage is not None:
             return self.usage
         said = self.reasoning + self.text + "".join(call.arguments for call in self.tool_calls)
-        return Usage(input=input_tokens(job.conversation), output=int(text_tokens(said)) + 1, reported=False)
+        return Usage(input=input_tokens(job.chat), output=int(text_tokens(said)) + 1, reported=False)
 
     def deltas(self, job: Job) -> Iterator[Delta]:
         """The answer in pieces, as a worker would stream it; the end only if it is one."""
@@ -133,7 +133,7 @@ def silence() -> Reply:
 
 def echo(job: Job) -> Reply:
     """The last thing a user said."""
-    for turn in reversed(job.conversation.messages):
+    for turn in reversed(job.chat.messages):
         if isinstance(turn, UserTurn):
             content = turn.content
             text = content if isinstance(content, str) else "".join(p.text for p in content if isinstance(p, TextPart))

@@ -53,7 +53,7 @@ async def test_complete_returns_the_answer_with_its_story(house: House, producer
     assert answer.tags == {"team": "a"}
     (received,) = house.stage.received
     assert received.job.id == answer.job
-    assert received.job.conversation.settings.temperature == 0.5
+    assert received.job.chat.settings.temperature == 0.5
 
 
 async def test_a_tool_call_comes_as_the_model_wrote_it(house: House, producer: Producer) -> None:
@@ -70,7 +70,7 @@ async def test_an_answer_goes_on_as_a_turn_of_the_next_request(house: House, pro
     first = await producer.complete(**HELLO)
     told = {"role": "tool", "tool_call_id": first.tool_calls[0].id, "content": "rain"}
     await producer.complete(model="fast", messages=[{"role": "user", "content": "Hello"}, first.as_turn(), told])
-    assert [turn.role for turn in house.stage.received[1].job.conversation.messages] == ["user", "assistant", "tool"]
+    assert [turn.role for turn in house.stage.received[1].job.chat.messages] == ["user", "assistant", "tool"]
 
 
 @pytest.mark.parametrize(
@@ -347,7 +347,7 @@ async def test_parse_returns_a_validated_value(house: House, producer: Producer)
     house.stage.script.extend([says('{"number": "A-1", "total": "12.50"}'), says("```json\n[1, 2]\n```")])
     assert await producer.parse(Invoice, **HELLO) == Invoice(number="A-1", total=Decimal("12.50"))
     assert await producer.parse(list[int], **HELLO) == [1, 2]
-    wanted = house.stage.received[0].job.conversation.settings.response_format
+    wanted = house.stage.received[0].job.chat.settings.response_format
     assert wanted is not None
     assert wanted.type == "json_schema"
     assert (wanted.name, set(wanted.json_schema["properties"])) == ("Invoice", {"number", "total"})

@@ -389,7 +389,7 @@ async def test_jobs_of_two_projects_with_the_same_id_keep_their_bodies_apart(bus
         assert sorted(order.project for order in pool.seen) == ["demo", "other"]
         for order in pool.seen:
             assert order.job is not None
-            assert order.job.conversation.messages[0].content == f"of {order.project}"
+            assert order.job.chat.messages[0].content == f"of {order.project}"
         await running.settled()
 
 

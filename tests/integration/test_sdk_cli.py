@@ -223,9 +223,7 @@ async def test_run_answers_every_line_once_whatever_is_wrong_with_it(
     over_nats: NatsHouse,
     tmp_path: Path,
 ) -> None:
-    over_nats.stage.otherwise = lambda job: (
-        fails("content_policy") if "bad" in str(job.conversation.messages) else says("fine")
-    )
+    over_nats.stage.otherwise = lambda job: fails("content_policy") if "bad" in str(job.chat.messages) else says("fine")
     source = write(
         tmp_path / "in.jsonl",
         {"model": "fast", "messages": [{"role": "user", "content": "one"}]},
@@ -266,7 +264,7 @@ async def test_an_interrupted_run_goes_on_and_nothing_runs_twice(
     tmp_path: Path,
     how: signal.Signals,
 ) -> None:
-    over_nats.stage.otherwise = lambda job: says(f"answer to {job.conversation.messages[0].content}", delay=0.05)
+    over_nats.stage.otherwise = lambda job: says(f"answer to {job.chat.messages[0].content}", delay=0.05)
     source = write(tmp_path / "in.jsonl", *[{"model": "fast", "messages": f"{n}"} for n in range(60)])
     out = tmp_path / "out.jsonl"
     words = ("run", str(source), "--out", str(out), "--concurrency", "4")

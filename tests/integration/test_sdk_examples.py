@@ -54,7 +54,7 @@ async def test_stream(over_nats: NatsHouse) -> None:
 
 async def test_tools(over_nats: NatsHouse) -> None:
     def play(job: Job) -> Reply:
-        last = job.conversation.messages[-1]
+        last = job.chat.messages[-1]
         return (
             says(f"It is {last.content}.") if isinstance(last, ToolTurn) else calls("river_length", {"river": "Rhine"})
         )

@@ -245,9 +245,7 @@ async def test_hundreds_of_jobs_at_once_through_a_small_window(over_nats: NatsHo
 
 
 async def test_many_streams_at_once_are_not_mixed_up(over_nats: NatsHouse) -> None:
-    over_nats.stage.otherwise = lambda job: says(
-        [f"{job.conversation.messages[0].content}-{n} " for n in range(5)], pace=0.01
-    )
+    over_nats.stage.otherwise = lambda job: says([f"{job.chat.messages[0].content}-{n} " for n in range(5)], pace=0.01)
     async with over_nats.producer() as producer:
 
         async def read(name: str) -> str:

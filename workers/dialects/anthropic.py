@@ -38,6 +38,7 @@ from workers.dialects.encoding import (
     in_order,
     kept_images,
     objects,
+    path_of,
 )
 from workers.dialects.failures import classify
 from workers.dialects.port import MAX_ANSWER, NO_NAMES, Encoded
@@ -72,7 +73,7 @@ class Anthropic:
         if target.stream:
             body["stream"] = True
         return Encoded(
-            path="/messages",
+            path=path_of(target, quirks, "/messages"),
             headers={**_JSON, **target.provider.headers},
             body=to_json(body, inf_nan_mode="null"),
             losses=tuple(losses),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from pydantic_core import from_json
 
 from job_contracts.chat import (
     AssistantTurn,
+    FilePart,
     ImagePart,
     NamedTool,
     ReasoningPart,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from catalogue.quirks import Quirks, Refusable
     from job_contracts.chat import Conversation, Settings, Turn
     from job_contracts.results import LossKind
+    from workers.dialects.port import Target
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """Reasoning efforts in rising order."""
@@ -232,7 +235,18 @@ def fits(part: ReasoningPart | ToolCallPart, family: str) -> bool:
     return bool(family) and part.origin == family
 
 
-def text_of(content: str | tuple[TextPart | ImagePart, ...]) -> str:
+def path_of(target: Target, quirks: Quirks, usual: str, *, stream: str = "") -> str:
+    """Where the request goes below the base URL: what the row says, else the dialect's own; ``{model}`` is filled in.
+
+    ``stream`` is the dialect's own path for streamed answers, if it is another one.
+    """
+    path = quirks.path or usual
+    if target.stream:
+        path = quirks.stream_path or quirks.path or stream or usual
+    return path.replace("{model}", quote(target.model.name, safe="")) if "{model}" in path else path
+
+
+def text_of(content: str | tuple[TextPart | ImagePart | FilePart, ...]) -> str:
     """The text of a content, parts joined."""
     if isinstance(content, str):
         return content
@@ -262,12 +276,15 @@ def image_data(part: ImagePart) -> tuple[str, str] | None:
 
 
 def kept_images(
-    parts: tuple[TextPart | ImagePart, ...], wanted: Wanted, field: str
+    parts: tuple[TextPart | ImagePart | FilePart, ...], wanted: Wanted, field: str
 ) -> tuple[TextPart | ImagePart, ...]:
-    """The parts without the images, where the target takes none."""
-    if any(isinstance(part, ImagePart) for part in parts) and wanted.refused("images", field=field):
-        return tuple(part for part in parts if isinstance(part, TextPart))
-    return parts
+    """The parts without the images, where the target takes none, and without files."""
+    kept = tuple(part for part in parts if not isinstance(part, FilePart))
+    if len(kept) < len(parts):
+        wanted.losses.add("dropped", field, "files are not sent here")
+    if any(isinstance(part, ImagePart) for part in kept) and wanted.refused("images", field=field):
+        return tuple(part for part in kept if isinstance(part, TextPart))
+    return kept
 
 
 def objects(arguments: str, losses: Losses, field: str) -> dict[str, Any]:

@@ -26,7 +26,17 @@ from job_contracts.chat import (
     UserTurn,
 )
 from workers.dialects import limits
-from workers.dialects.encoding import Ids, Losses, Names, Wanted, data_url, in_order, kept_images, text_of
+from workers.dialects.encoding import (
+    Ids,
+    Losses,
+    Names,
+    Wanted,
+    data_url,
+    in_order,
+    kept_images,
+    path_of,
+    text_of,
+)
 from workers.dialects.failures import classify
 from workers.dialects.openai_answer import ChatReader
 from workers.dialects.port import MAX_ANSWER, NO_NAMES, Encoded
@@ -36,7 +46,7 @@ if TYPE_CHECKING:
 
     from catalogue.quirks import Quirks
     from job_contracts.attempts import LimitReading
-    from job_contracts.chat import Conversation, Tool
+    from job_contracts.chat import Conversation, Tool, UserContent
     from job_contracts.failures import Failure
     from job_contracts.results import LossKind
     from workers.dialects.port import Decoder, Target
@@ -66,7 +76,7 @@ class OpenAIChat:
             if quirks.stream_usage:
                 body["stream_options"] = {"include_usage": True}
         return Encoded(
-            path=quirks.path,
+            path=path_of(target, quirks, "/chat/completions"),
             headers={**_JSON, **target.provider.headers},
             body=to_json(body, inf_nan_mode="null"),
             losses=tuple(losses),
@@ -208,7 +218,7 @@ class _Messages:
             message["name"] = turn.name
         self._messages.append(message)
 
-    def _content(self, content: str | tuple[TextPart | ImagePart, ...], at: int) -> Any:
+    def _content(self, content: UserContent, at: int) -> Any:
         if isinstance(content, str):
             return content
         parts = kept_images(content, self._wanted, f"messages[{at}].content")

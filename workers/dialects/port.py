@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from catalogue.rows import ModelRow, ProviderRow
     from job_contracts.attempts import LimitReading
     from job_contracts.chat import Answer, Conversation, FinishReason, Usage
+    from job_contracts.embeddings import EmbeddingRequest, Embeddings
     from job_contracts.failures import Failure
     from job_contracts.results import Loss
     from job_contracts.stream import Delta
@@ -60,6 +61,10 @@ class Decoded:
     model: str | None = None
     cost: Decimal | None = None
     """US dollars where the provider states them."""
+    losses: tuple[Loss, ...] = ()
+    """What of the answer has no place in ``Answer`` (fields ``answer…``)."""
+    embeddings: Embeddings | None = None
+    """The vectors, where they were asked for; ``answer`` is then empty."""
 
 
 @dataclass(slots=True)
@@ -127,6 +132,22 @@ class Dialect(Protocol):
 
     def limits(self, target: Target, headers: Mapping[str, str]) -> tuple[LimitReading, ...]:
         """What the headers of any answer say about the provider's limits (header names lower case)."""
+        ...
+
+
+class Embedder(Protocol):
+    """How a dialect asks for embeddings; failures and limits are read by the dialect of the same name."""
+
+    name: str
+
+    def encode(self, request: EmbeddingRequest, target: Target) -> Encoded:
+        """The request, never streamed; what the target has no word for is in ``losses``."""
+        ...
+
+    def decoder(
+        self, request: EmbeddingRequest, target: Target, *, content_type: str, max_bytes: int = MAX_ANSWER
+    ) -> Decoder:
+        """A reader for one 2xx answer; a vector that is missing or not of the asked form is a failure."""
         ...
 
 

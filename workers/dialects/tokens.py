@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import to_json
 
 from job_contracts.chat import (
+    FilePart,
     ImagePart,
     JsonSchemaFormat,
     ReasoningPart,
@@ -26,6 +27,10 @@ _PER_TURN = 4
 _START = 3
 _PER_TOOL = 8
 _IMAGE, _SMALL_IMAGE = 765, 85  # a picture of 1024 x 1024 in high and in low detail at OpenAI
+_FILE = 1500
+"""A page of a document, or a file of which only the address is known."""
+_PER_FILE = 32.0
+"""Base64 characters of a document a token: some 50 KB of it make a page."""
 _LATIN = 4.4
 """Characters a token of English text."""
 _OTHER = 4.0
@@ -74,6 +79,8 @@ def _of_turn(turn: Turn) -> float:
     for part in content:
         if isinstance(part, ImagePart):
             total += _SMALL_IMAGE if part.detail == "low" else _IMAGE
+        elif isinstance(part, FilePart):
+            total += max(_FILE, len(part.data or "") / _PER_FILE)
         elif isinstance(part, ToolCallPart):
             total += _PER_TURN + len(part.name) / _JSON + len(part.arguments) / _JSON
         elif isinstance(part, ReasoningPart):

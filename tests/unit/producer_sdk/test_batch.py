@@ -44,7 +44,7 @@ async def test_every_request_has_one_item_with_its_index(producer: Producer) -> 
 
 
 async def test_as_they_end_or_in_the_order_of_the_requests(gateway: FakeGateway, producer: Producer) -> None:
-    gateway.always(lambda job: says("x", delay=0.2 if job.conversation.messages[0].content == "slow" else 0.0))
+    gateway.always(lambda job: says("x", delay=0.2 if job.chat.messages[0].content == "slow" else 0.0))
     assert [item.index async for item in producer.map(asking("slow", "b", "c"))] == [1, 2, 0]
     assert [item.index async for item in producer.map(asking("slow", "b", "c"), ordered=True)] == [0, 1, 2]
 

@@ -198,4 +198,4 @@ def test_more_text_is_never_fewer_tokens(text: str, more: str) -> None:
 
 def test_an_estimate_is_an_integer_of_at_least_one() -> None:
     job = json.loads(request("").body)
-    assert input_tokens(decode(Job, json.dumps(job)).conversation) >= 1
+    assert input_tokens(decode(Job, json.dumps(job)).chat) >= 1
