@@ -1,15 +1,19 @@
-"""CPU of the dialects per request, answer and chunk, as a table: ``python -m benchmarks.dialects``.
+"""CPU of the dialects per request, answer and chunk, as a table: ``python -m benchmarks.dialects [--beside]``.
 
-A prompt of 1 KB, a plain answer of 1 KB, and one chunk of a stream that brings one word.
+A prompt of 1 KB, a plain answer of 1 KB, and one chunk of a stream that brings one word. ``--beside`` goes on with the
+vendors' own clients and LiteLLM on the same bytes (``benchmarks.dialects_beside``); LiteLLM is no dependency, so
+``--litellm`` names a Python interpreter that has it.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import time
 from collections.abc import Callable
 
+from benchmarks.dialects_beside import beside
 from catalogue.load import providers
 from job_contracts.chat import Conversation
 from workers.dialects import DIALECTS, tokens
@@ -103,7 +107,11 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=2_000, help="runs a round")
-    count = parser.parse_args().count
+    parser.add_argument("--beside", action="store_true", help="other readers of the same bytes as well")
+    parser.add_argument("--litellm", metavar="PYTHON", help="an interpreter that has LiteLLM")
+    parser.add_argument("--calls", type=int, default=200, help="calls a reader, with --beside")
+    given = parser.parse_args()
+    count = given.count
     rows = providers()
     print(f"{'microseconds of CPU':<22}{'encode 1 KB':>13}{'decode 1 KB':>13}{'together':>10}{'chunk':>8}")
     for name, (provider, model) in MODELS.items():
@@ -123,6 +131,8 @@ def main() -> None:
         piece = microseconds(lambda reader=reader, chunk=chunk: reader.feed(chunk), count)  # type: ignore[misc]
         print(f"{name:<22}{encode:>13.1f}{decode:>13.1f}{encode + decode:>10.1f}{piece:>8.1f}")
     print(f"{'estimate of a prompt':<22}{microseconds(lambda: tokens.estimate(ASKED), count):>13.1f}")
+    if given.beside:
+        asyncio.run(beside(given.litellm, calls=given.calls, chunks=500))
 
 
 if __name__ == "__main__":
