@@ -1,6 +1,6 @@
 """Providers that misbehave on command, for the demo, the tests and the benchmarks.
 
-One process that speaks the dialects of OpenAI, Anthropic and Gemini, each on a port of its own, with limits, faults and
+One process that speaks the dialects of OpenAI, Mistral, Anthropic and Gemini, each on a port of its own, with limits, faults and
 a meter of its own. Nothing here knows anything of the rest of the system: it is what the rest is measured against.
 
 Rooms, from the wire inwards: ``connection`` (HTTP/1.1), ``listener`` (ports that can refuse), ``front`` and

@@ -13,7 +13,7 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 Dollars = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=6)]
 
 WindowKind = Literal["fixed", "sliding", "bucket"]
-DialectName = Literal["openai", "anthropic", "gemini"]
+DialectName = Literal["openai", "anthropic", "gemini", "mistral"]
 
 REASONING_MODELS = ("o1*", "o3*", "o4*", "gpt-5*")
 

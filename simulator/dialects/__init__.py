@@ -1,12 +1,13 @@
 """The wire formats: each reads a request into the simulator's words and writes answers, streams and errors (pure).
 
-``dialect`` is the seam; ``openai``, ``anthropic`` and ``gemini`` implement it. None of them knows about sockets,
-limits or faults.
+``dialect`` is the seam; ``openai``, ``mistral``, ``anthropic`` and ``gemini`` implement it. None of them knows about
+sockets, limits or faults.
 """
 
 from simulator.dialects.anthropic import Anthropic
 from simulator.dialects.dialect import Dialect, Route
 from simulator.dialects.gemini import Gemini
+from simulator.dialects.mistral import Mistral
 from simulator.dialects.openai import OpenAI
 from simulator.settings import DialectName, ProviderSettings
 
@@ -16,6 +17,7 @@ _DIALECTS: dict[DialectName, type[Anthropic | Gemini | OpenAI]] = {
     "openai": OpenAI,
     "anthropic": Anthropic,
     "gemini": Gemini,
+    "mistral": Mistral,
 }
 
 

@@ -154,8 +154,8 @@ def _read_tools(ask: Ask, raw: dict[str, Any]) -> None:
                 raise bad("* GenerateContentRequest.tools[0].function_declarations[0].name: must not be empty\n")
             schema = function.get("parametersJsonSchema") or function.get("parameters") or {}
             ask.tools.append(Tool(function["name"], schema))
-    if tools:
-        ask.prompt.append(to_json(tools).decode())
+            # In one form, whichever of its own forms and orders the client chose: the answer depends on it.
+            ask.prompt.append(to_json([function["name"], function.get("description"), schema]).decode())
     config = _camel(_camel(raw.get("toolConfig") or {}).get("functionCallingConfig") or {})
     mode = str(config.get("mode", "AUTO")).upper()
     if mode not in _MODES:
