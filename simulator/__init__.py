@@ -1,7 +1,8 @@
 """Providers that misbehave on command, for the demo, the tests and the benchmarks.
 
-One process that speaks the dialects of OpenAI, Mistral, Anthropic and Gemini, each on a port of its own, with limits, faults and
-a meter of its own. Nothing here knows anything of the rest of the system: it is what the rest is measured against.
+One process that speaks the dialects of OpenAI, Mistral, Anthropic and Gemini, each on a port of its own, with limits,
+faults and a meter of its own. Nothing here knows anything of the rest of the system: it is what the rest is measured
+against.
 
 Rooms, from the wire inwards: ``connection`` (HTTP/1.1), ``listener`` (ports that can refuse), ``front`` and
 ``control_http`` (the main port), ``provider`` and ``call`` (the way of a request), ``dialects`` (wire formats),
