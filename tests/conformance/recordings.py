@@ -24,6 +24,7 @@ needs_recordings = pytest.mark.skipif(not (ROOT / "open" / "index.json").is_file
 
 DIALECT_OF: Mapping[str, str] = {
     "chat.completions": "openai_chat",
+    "responses": "openai_responses",
     "messages": "anthropic",
     "rawPredict": "anthropic",
     "streamRawPredict": "anthropic",
@@ -63,7 +64,7 @@ class Exchange:
     @property
     def target(self) -> Target:
         """The catalogue's row where there is one, else a row with the provider's quirks, else a plain one."""
-        row = rows().get(self.provider)
+        row = spoken(self.provider, self.dialect)
         if row is None or row.dialect != self.dialect:
             row = ProviderRow.model_validate(
                 {"name": self.provider, "dialect": self.dialect, "base_url": "https://recorded.invalid"}
@@ -75,6 +76,15 @@ class Exchange:
 def rows() -> Mapping[str, ProviderRow]:
     """The packaged rows, and rows for the other recorded providers that have quirks."""
     return providers(HERE / "providers")
+
+
+@cache
+def spoken(provider: str, dialect: str) -> ProviderRow | None:
+    """A provider's row; of OpenAI's two dialects it may be asked in the other one, as a configuration may do it."""
+    row = rows().get(provider)
+    if row is not None and {row.dialect, dialect} == {"openai_chat", "openai_responses"}:
+        return row.model_copy(update={"dialect": dialect})
+    return row
 
 
 @cache
