@@ -3,7 +3,8 @@
 Left out here besides: where a lone system prompt stands (``instructions`` or the first item) and which of the two roles
 it has, ``store`` and what else is to be kept at the provider, whether a summary of the reasoning is shown and whether
 its encrypted form comes with the answer (``include``), ids, states and phases of items, the difference between a tool
-that is not ``strict`` and one that does not say (the encoder says it), and ``reasoning`` of a target that has none.
+that is not ``strict`` and one that does not say (the encoder says it), and reasoning that came without its encrypted
+form (a row says whether its text goes back).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def responses(body: JsonObject) -> Any:
     tools = [_tool(tool) for tool in body.get("tools") or ()]
     choice = body.get("tool_choice")
     found = {
-        "input": joined([_item(item, ids) for item in items]),
+        "input": joined([_item(item, ids) for item in items if not _is_open_reasoning(item)]),
         "max_tokens": body.get("max_output_tokens"),
         "tools": tools,
         "tool_choice": chosen(choice.get("name") if isinstance(choice, Mapping) else choice, tools),
@@ -42,13 +43,17 @@ def responses(body: JsonObject) -> Any:
     return without_nothing(found)
 
 
+def _is_open_reasoning(item: JsonObject) -> bool:
+    return item.get("type") == "reasoning" and not item.get("encrypted_content")
+
+
 def _item(item: JsonObject, ids: dict[str, int]) -> Any:
     kind = item.get("type") or "message"
     if kind == "message":
         return without_nothing({"role": item["role"], "content": _parts(item.get("content"))})
     if kind == "reasoning":
         texts = [part["text"] for part in (*(item.get("summary") or ()), *(item.get("content") or ()))]
-        return {"role": "reasoning", "texts": texts, "encrypted": item.get("encrypted_content")}
+        return {"role": "reasoning", "texts": texts, "encrypted": item["encrypted_content"]}
     call = numbered(ids, item["call_id"])
     if kind == "function_call":
         return {"role": "call", "id": call, "name": item["name"], "arguments": arguments_of(item["arguments"])}

@@ -66,7 +66,7 @@ def _item(turns: list[dict[str, Any]], item: JsonObject, field: str, family: str
         content = _content(item.get("output"), f"{field}.output")
         turns.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": content})
     elif kind == "reasoning":
-        _said(turns, [_reasoning(item, family)])
+        _said(turns, [_reasoning(item, field, family)])
     else:
         raise Untranslatable(f"{field}.type", f"{kind!r} has no counterpart in a conversation")
 
@@ -79,10 +79,12 @@ def _said(turns: list[dict[str, Any]], parts: list[dict[str, Any]]) -> None:
         turns.append({"role": "assistant", "content": parts})
 
 
-def _reasoning(item: JsonObject, family: str) -> dict[str, Any]:
+def _reasoning(item: JsonObject, field: str, family: str) -> dict[str, Any]:
     texts = [*(item.get("summary") or ()), *(item.get("content") or ())]
     part: dict[str, Any] = {"type": "reasoning", "text": "".join(str(text.get("text") or "") for text in texts)}
     signature = packed(item)
+    if not signature and not part["text"]:
+        raise Untranslatable(field, "the provider keeps what this reasoning was")
     return {**part, "signature": signature, "origin": family or None} if signature else part
 
 

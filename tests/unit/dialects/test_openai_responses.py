@@ -103,6 +103,10 @@ def test_fewer_tokens_than_the_api_takes_are_raised_to_its_least() -> None:
     assert lost(one) == [("clamped", "settings.max_tokens")]
 
 
+def test_the_name_of_a_user_is_lost_and_said() -> None:
+    assert lost(encoded([{**PLAIN[0], "name": "Ann"}])) == [("dropped", "messages[0].name")]
+
+
 def test_what_was_said_and_called_keeps_its_order() -> None:
     said = [
         {"type": "text", "text": "first"},
