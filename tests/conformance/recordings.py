@@ -64,10 +64,10 @@ class Exchange:
     @property
     def target(self) -> Target:
         """The catalogue's row where there is one, else a row with the provider's quirks, else a plain one."""
-        row = spoken(self.provider, self.dialect)
+        row = rows().get(self.provider)
         if row is None or row.dialect != self.dialect:
             row = ProviderRow.model_validate(
-                {"name": self.provider, "dialect": self.dialect, "base_url": "https://recorded.invalid"}
+                asked_in(self.provider, self.dialect),
             )
         return Target(provider=row, model=row.model(self.model), stream=self.streaming)
 
@@ -79,18 +79,18 @@ def rows() -> Mapping[str, ProviderRow]:
 
 
 @cache
-def spoken(provider: str, dialect: str) -> ProviderRow | None:
-    """A provider's row; of OpenAI's two dialects it may be asked in the other one, as a configuration may do it."""
-    row = rows().get(provider)
-    if row is not None and {row.dialect, dialect} == {"openai_chat", "openai_responses"}:
-        return row.model_copy(update={"dialect": dialect})
-    return row
-
-
-@cache
 def exchanges() -> tuple[Exchange, ...]:
     """All recorded exchanges of endpoints that speak one of our dialects."""
     return tuple(_exchanges())
+
+
+@cache
+def asked_in(provider: str, dialect: str) -> ProviderRow:
+    """A provider's row in OpenAI's other dialect, as a configuration may ask it, else a plain row in the dialect."""
+    row = rows().get(provider)
+    if row is not None and {row.dialect, dialect} == {"openai_chat", "openai_responses"}:
+        return row.model_copy(update={"dialect": dialect})
+    return ProviderRow.model_validate({"name": provider, "dialect": dialect, "base_url": "https://recorded.invalid"})
 
 
 def _exchanges() -> Iterator[Exchange]:
