@@ -30,7 +30,7 @@ def from_openai_responses(body: JsonObject, *, family: str = "", model: str = ""
     """A ``POST /responses`` body."""
     for field in _CHANGE_THE_ANSWER:
         if body.get(field):
-            raise Untranslatable(field, "has no counterpart in a conversation")
+            raise Untranslatable(field, "names what the provider keeps; a conversation is whole")
     given = body.get("input")
     items = [{"role": "user", "content": given}] if isinstance(given, str) else is_list(given, "input")
     turns: list[dict[str, Any]] = []
@@ -68,7 +68,7 @@ def _item(turns: list[dict[str, Any]], item: JsonObject, field: str, family: str
     elif kind == "reasoning":
         _said(turns, [_reasoning(item, field, family)])
     else:
-        raise Untranslatable(f"{field}.type", f"{kind!r} has no counterpart in a conversation")
+        raise Untranslatable(f"{field}.type", f"{kind!r} is of a tool that runs at the provider")
 
 
 def _said(turns: list[dict[str, Any]], parts: list[dict[str, Any]]) -> None:
@@ -122,14 +122,14 @@ def _part(part: JsonObject, field: str) -> dict[str, Any]:
         head, _, data = str(part["file_data"]).partition(",")
         media_type = head.removeprefix("data:").partition(";")[0]
         if media_type.partition("/")[0] in {"audio", "video"}:
-            raise Untranslatable(field, "the API refuses files of sound and film")
+            raise Untranslatable(field, f"the API refuses {media_type} files")
         return {"type": "file", "data": data, "media_type": media_type, "name": part.get("filename")}
     raise Untranslatable(f"{field}.type", f"{kind!r} parts like this have no counterpart in a conversation")
 
 
 def _tool(tool: JsonObject, field: str) -> dict[str, Any]:
     if tool.get("type") != "function":
-        raise Untranslatable(f"{field}.type", "only functions are tools of a conversation")
+        raise Untranslatable(f"{field}.type", f"{tool.get('type')!r} runs at the provider; only functions are tools")
     known = {name: tool.get(name) for name in ("name", "description", "parameters", "strict")}
     return {name: value for name, value in known.items() if value is not None}
 
