@@ -44,7 +44,7 @@ There is no configuration, so there is no provider to call. Either:
 ALONE = {"lease": 4.0, "renew": 1.0}
 """A scheduler that nobody stands by for takes over sooner after a crash, unless the operator says otherwise."""
 
-_SIMULATED_AS = {"openai_chat": "openai", "anthropic": "anthropic", "gemini": "gemini"}
+_SIMULATED_AS = {"openai_chat": "openai", "openai_responses": "openai", "anthropic": "anthropic", "gemini": "gemini"}
 """What the simulator calls a dialect."""
 
 _SIMULATED_NAME = re.compile(r"^[a-z][a-z0-9_-]{0,31}$")

@@ -62,6 +62,13 @@ class Quirks(BaseModel):
     """Texts the target takes in one call."""
 
     # -- openai_responses
+    reasoning_summary: Literal["", "auto", "concise", "detailed"] = ""
+    """The summary of its reasoning that a reasoning model is asked to show; empty: none (OpenAI wants the organization
+    verified before it gives one)."""
+    reasoning_items: Literal["encrypted", "text"] = "encrypted"
+    """How earlier reasoning goes back: as the encrypted content that came with it, or as its text."""
+    output_parts: bool = True
+    """Results of tools may hold images and files; else these follow in a user turn."""
 
     # -- bedrock
 

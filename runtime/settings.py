@@ -112,7 +112,7 @@ class Provider(Section):
 
     key: SecretStr = SecretStr("")
     """The credential. Only this provider's own workers read it."""
-    dialect: Literal["openai_chat", "anthropic", "gemini"] | None = None
+    dialect: Literal["openai_chat", "openai_responses", "anthropic", "gemini"] | None = None
     """The wire format, in place of the catalogue's."""
     base_url: str | None = None
     """The address, in place of the catalogue's."""

@@ -72,7 +72,7 @@ def breakage(fault: Fault, ask: Ask, usage: Usage, dialect: Dialect, stamp: Stam
             return _error_within(at, ask, dialect, stamp)
         case "malformed_chunk" | "malformed_json":
             if ask.stream:
-                return Breakage(Break(at, "whole", chunk(dialect.broken_event())))
+                return Breakage(Break(at, "whole", chunk(dialect.broken_event(ask))))
             return Breakage(spoilt_at=at)
         case "gigantic_line":
             return _gigantic(int(at * MEGABYTE), ask, usage, dialect, stamp)
@@ -90,7 +90,7 @@ def _error_within(at: float, ask: Ask, dialect: Dialect, stamp: Stamp) -> Breaka
     """The provider says that it is overloaded after it has said 200."""
     refusal = Refusal("overloaded", model=ask.model.base)
     if ask.stream:
-        return Breakage(Break(at, "unfinished", chunk(dialect.error_event(refusal, stamp))))
+        return Breakage(Break(at, "unfinished", chunk(dialect.error_event(ask, refusal, stamp))))
     return Breakage(instead=dialect.error(refusal, stamp, None).body)
 
 

@@ -76,7 +76,9 @@ class Ask:
     up to which the caller wants the prefix cached (indices into ``prompt``, exclusive); None where the provider caches
     by itself. ``turn``: the text of the last user turn, "" when the last turn is a tool's result. ``choice``: how tools
     are to be used, or the name of the one that must be. ``reasoning``: tokens of reasoning, 0 for none;
-    ``show_reasoning``: whether its text is wanted. ``extra_tokens``: input that is not text (images, per-message cost).
+    ``show_reasoning``: whether its text is wanted; ``seal_reasoning``: whether its encrypted form is. ``extra_tokens``:
+    input that is not text (images, per-message cost). ``responses``: what an answer of OpenAI's Responses API repeats
+    of the request, None for every other API.
     """
 
     model: ModelName
@@ -99,6 +101,8 @@ class Ask:
     logprobs: int | None = None
     stream_usage: bool = True
     sse: bool = True
+    seal_reasoning: bool = False
+    responses: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ __all__ = ["Endpoint", "NoSuchRow", "row_of"]
 _MAX_TARGETS = 4096
 _USUAL_AUTH: Mapping[str, dict[str, str]] = {
     "openai_chat": {"authorization": "Bearer {key}"},
+    "openai_responses": {"authorization": "Bearer {key}"},
     "anthropic": {"x-api-key": "{key}"},
     "gemini": {"x-goog-api-key": "{key}"},
 }

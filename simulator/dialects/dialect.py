@@ -19,12 +19,17 @@ MISSING = object()
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a path asks for. ``model``, ``stream``: where the path says them; ``sse`` false: Gemini's JSON array."""
+    """What a path asks for.
+
+    ``model``, ``stream``: where the path says them; ``sse`` false: Gemini's JSON array; ``responses``: through OpenAI's
+    Responses API, where a provider has two.
+    """
 
     operation: Literal["complete", "count", "models", "model"]
     model: str = ""
     stream: bool = False
     sse: bool = True
+    responses: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,10 @@ class Dialect(Protocol):
 
     def error(self, refusal: Refusal, stamp: Stamp, route: Route | None) -> ErrorReply: ...
 
-    def error_event(self, refusal: Refusal, stamp: Stamp) -> bytes:
+    def error_event(self, ask: Ask, refusal: Refusal, stamp: Stamp) -> bytes:
         """An error in the middle of a stream."""
 
-    def broken_event(self) -> bytes:
+    def broken_event(self, ask: Ask) -> bytes:
         """An event whose JSON breaks off."""
 
     def giant_event(self, ask: Ask, stamp: Stamp, size: int) -> bytes:

@@ -17,9 +17,16 @@ Left out of the comparison, for all formats:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from tests.conformance.essence_parts import arguments_of as _arguments
+from tests.conformance.essence_parts import as_list as _list
+from tests.conformance.essence_parts import chosen as _choice
+from tests.conformance.essence_parts import joined as _joined
+from tests.conformance.essence_parts import numbered as _number
+from tests.conformance.essence_parts import without_nothing as _without_nothing
+from tests.conformance.essence_responses import responses
 
 JsonObject = Mapping[str, Any]
 
@@ -210,51 +217,9 @@ def _word(name: str) -> str:
     return first + "".join(word.capitalize() for word in others)
 
 
-# -- shared
-
-
-def _joined(messages: list[Any]) -> list[Any]:
-    """Neighbours of one role that hold only content, as one."""
-    joined: list[Any] = []
-    for message in messages:
-        last = joined[-1] if joined else None
-        only = {"role", "content"}
-        if last and last["role"] == message["role"] != "tool" and last.keys() <= only and message.keys() <= only:
-            joined[-1] = {**last, "content": [*last.get("content", []), *message.get("content", [])]}
-        else:
-            joined.append(message)
-    return joined
-
-
-def _choice(choice: Any, tools: list[Any]) -> Any:
-    if not tools or choice in {None, "auto"}:
-        return None
-    return "required" if choice == "any" else choice
-
-
-def _list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-def _number(ids: dict[str, int], call: str) -> int:
-    return ids.setdefault(call, len(ids))
-
-
-def _arguments(text: Any) -> Any:
-    if not isinstance(text, str):
-        return text
-    try:
-        return json.loads(text) if text.strip() else {}
-    except ValueError:
-        return text
-
-
-def _without_nothing(found: JsonObject) -> dict[str, Any]:
-    return {name: value for name, value in found.items() if value not in (None, [], "", False)}
-
-
 _ESSENCES: Mapping[str, Callable[[JsonObject], Any]] = {
     "openai_chat": _openai,
+    "openai_responses": responses,
     "anthropic": _anthropic,
     "gemini": _gemini,
 }

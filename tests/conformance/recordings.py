@@ -24,6 +24,7 @@ needs_recordings = pytest.mark.skipif(not (ROOT / "open" / "index.json").is_file
 
 DIALECT_OF: Mapping[str, str] = {
     "chat.completions": "openai_chat",
+    "responses": "openai_responses",
     "messages": "anthropic",
     "rawPredict": "anthropic",
     "streamRawPredict": "anthropic",
@@ -66,7 +67,7 @@ class Exchange:
         row = rows().get(self.provider)
         if row is None or row.dialect != self.dialect:
             row = ProviderRow.model_validate(
-                {"name": self.provider, "dialect": self.dialect, "base_url": "https://recorded.invalid"}
+                asked_in(self.provider, self.dialect),
             )
         return Target(provider=row, model=row.model(self.model), stream=self.streaming)
 
@@ -81,6 +82,15 @@ def rows() -> Mapping[str, ProviderRow]:
 def exchanges() -> tuple[Exchange, ...]:
     """All recorded exchanges of endpoints that speak one of our dialects."""
     return tuple(_exchanges())
+
+
+@cache
+def asked_in(provider: str, dialect: str) -> ProviderRow:
+    """A provider's row in OpenAI's other dialect, as a configuration may ask it, else a plain row in the dialect."""
+    row = rows().get(provider)
+    if row is not None and {row.dialect, dialect} == {"openai_chat", "openai_responses"}:
+        return row.model_copy(update={"dialect": dialect})
+    return ProviderRow.model_validate({"name": provider, "dialect": dialect, "base_url": "https://recorded.invalid"})
 
 
 def _exchanges() -> Iterator[Exchange]:

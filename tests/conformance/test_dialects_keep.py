@@ -32,9 +32,12 @@ from workers.dialects.port import Target
 
 TARGETS = {
     "openai_chat": ("openai", "gpt-4o"),
+    "openai_responses": ("openai", "gpt-5.2"),
     "anthropic": ("anthropic", "claude-sonnet-5"),
     "gemini": ("gemini", "gemini-3-flash"),
 }
+SIGNATURES = {"openai_responses": '{"encrypted_content":"c2ln"}'}
+"""What a dialect's own signature looks like, where not anything will do."""
 REORDERING = {"rewritten", "merged", "converted"}
 
 Said = tuple[str, Any]
@@ -57,10 +60,8 @@ def agent_conversations(draw: st.DrawFn) -> Conversation:
         calls = draw(st.integers(0, 3))
         parts: list[Any] = [{"type": "text", "text": draw(text)}] if draw(st.booleans()) else []
         if draw(st.booleans()):
-            signed = {
-                "signature": "c2ln",
-                "origin": target(draw(st.sampled_from(sorted(TARGETS)))).model.family or None,
-            }
+            made_by = draw(st.sampled_from(sorted(TARGETS)))
+            signed = {"signature": SIGNATURES.get(made_by, "c2ln"), "origin": target(made_by).model.family or None}
             parts.insert(0, {"type": "reasoning", "text": draw(text), **signed})
         parts += [
             {
@@ -222,6 +223,8 @@ def _same(name: str, wanted: Any, got: Any) -> bool:
         return (wanted or {}).get("type", "text") == "text" and got is None
     if name == "tool_choice":
         return {wanted, got} <= {None, "auto", "none"} if not isinstance(wanted, dict) else False
+    if name == "logprobs":
+        return not wanted and not got
     return name == "parallel_tool_calls" and wanted is not False and got is None
 
 

@@ -36,6 +36,7 @@ NO_JOB: Mapping[str, str] = {
     r"'document'|application/pdf|text/plain": "documents (PDF, text files) as parts of a turn",
     r"^n: ": "several answers to one question (n > 1): a job has one",
     r"web_search_options|server_tool_use|runs at the provider": "tools that run at the provider",
+    r"the provider keeps": "what is kept at the provider (prompts, earlier answers)",
     r"tool_reference|tool_addition": "tools that are added or found in the middle of a conversation",
 }
 """What a request asks for that a job has no place for, by a pattern of what the translator says of it."""

@@ -18,6 +18,7 @@ from workers.dialects.port import Decoded, Target
 
 MODELS = {
     "openai_chat": ("openai", "gpt-4o-mini", "/v1"),
+    "openai_responses": ("openai", "gpt-4o-mini", "/v1"),
     "anthropic": ("anthropic", "claude-haiku-4-5", "/v1"),
     "gemini": ("gemini", "gemini-2.5-flash", "/v1beta"),
 }
@@ -165,9 +166,9 @@ async def test_images_and_system_text_are_understood(asked: Asked, dialect: str)
 @every_dialect
 @both_ways
 async def test_length_is_told(asked: Asked, dialect: str, stream: bool) -> None:
-    found = whole(await asked.ask(dialect, suffix="+tokens=200", stream=stream, settings={"max_tokens": 10}))
+    found = whole(await asked.ask(dialect, suffix="+tokens=200", stream=stream, settings={"max_tokens": 20}))
     assert found.finish_reason is FinishReason.LENGTH
-    assert found.usage.output == 10
+    assert found.usage.output == 20
 
 
 @every_dialect

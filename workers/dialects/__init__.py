@@ -1,9 +1,10 @@
-"""Wire formats, as pure functions over bytes: three dialects behind one port, by their names in a provider's row.
+"""Wire formats, as pure functions over bytes: four dialects behind one port, by their names in a provider's row.
 
-Rooms: ``port`` the seam · ``openai_chat``, ``anthropic``, ``gemini`` requests, ``*_answer`` their answers, ``encoding``
-what requests share · ``reading`` the path every answer takes, over ``sse`` (events) and ``draft`` (parts and deltas) ·
-``failures`` which kind a failure is, over ``errors`` (what a body says) and ``waits`` (for how long) · ``limits`` what
-headers say · ``tokens`` the estimate of a prompt. Deviations of providers are data: ``catalogue.quirks``.
+Rooms: ``port`` the seam · ``openai_chat``, ``openai_responses`` (with ``openai_items``, ``openai_reasoning``),
+``anthropic``, ``gemini`` requests, ``*_answer`` their answers, ``encoding`` what requests share · ``reading`` the path
+every answer takes, over ``sse`` (events) and ``draft`` (parts and deltas) · ``failures`` which kind a failure is, over
+``errors`` (what a body says) and ``waits`` (for how long) · ``limits`` what headers say · ``tokens`` the estimate of a
+prompt. Deviations of providers are data: ``catalogue.quirks``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from workers.dialects.anthropic import Anthropic
 from workers.dialects.gemini import Gemini
 from workers.dialects.openai_chat import OpenAIChat
+from workers.dialects.openai_responses import OpenAIResponses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from workers.dialects.port import Dialect
 
 DIALECTS: Mapping[str, Dialect] = MappingProxyType(
-    {dialect.name: dialect for dialect in (OpenAIChat(), Anthropic(), Gemini())}
+    {dialect.name: dialect for dialect in (OpenAIChat(), OpenAIResponses(), Anthropic(), Gemini())}
 )
 """Every dialect by the name a provider's row gives it."""
 

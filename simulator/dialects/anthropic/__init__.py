@@ -69,10 +69,10 @@ class Anthropic:
     def error(self, refusal: Refusal, stamp: Stamp, route: Route | None) -> ErrorReply:
         return errors.error(refusal, stamp)
 
-    def error_event(self, refusal: Refusal, stamp: Stamp) -> bytes:
+    def error_event(self, ask: Ask, refusal: Refusal, stamp: Stamp) -> bytes:
         return b"event: error\ndata: " + errors.error(refusal, stamp).body + b"\n\n"
 
-    def broken_event(self) -> bytes:
+    def broken_event(self, ask: Ask) -> bytes:
         return b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_\n\n'
 
     def giant_event(self, ask: Ask, stamp: Stamp, size: int) -> bytes:

@@ -79,10 +79,10 @@ class Gemini:
     def error(self, refusal: Refusal, stamp: Stamp, route: Route | None) -> ErrorReply:
         return errors.error(refusal, route)
 
-    def error_event(self, refusal: Refusal, stamp: Stamp) -> bytes:
+    def error_event(self, ask: Ask, refusal: Refusal, stamp: Stamp) -> bytes:
         return b"data: " + errors.error(refusal, None).body + b"\r\n\r\n"
 
-    def broken_event(self) -> bytes:
+    def broken_event(self, ask: Ask) -> bytes:
         return b'data: {"candidates": [{"content": {"parts": [{"te\r\n\r\n'
 
     def giant_event(self, ask: Ask, stamp: Stamp, size: int) -> bytes:

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions: what OpenAI and everything shaped like it speaks (pure)."""
+"""OpenAI's two APIs: chat completions, which everything shaped like it speaks, and responses (pure)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic_core import to_json
 
 from simulator.conversation import Answer, Ask, Refusal, Script, Stamp
 from simulator.dialects.dialect import ErrorReply, Rejected, Route
-from simulator.dialects.openai import errors, reading, writing
+from simulator.dialects.openai import errors, reading, responses_reading, responses_writing, writing
 from simulator.limits import Gauge
 from simulator.meter import Usage
 from simulator.settings import ProviderSettings
@@ -16,7 +16,9 @@ BEARER = "Bearer "
 
 
 class OpenAI:
-    """``POST …/chat/completions``, ``GET …/models``, ``GET …/models/{model}``, with a bearer key."""
+    """``POST …/chat/completions``, ``POST …/responses``, ``POST …/responses/input_tokens``, ``GET …/models``,
+    ``GET …/models/{model}``, with a bearer key.
+    """
 
     stream_type = EVENTS
     cached_reads_count = True
@@ -26,8 +28,9 @@ class OpenAI:
 
     def route(self, request: Request) -> Route | Refusal:
         path = request.path
-        if path.endswith("/chat/completions"):
-            return _COMPLETE if request.method == "POST" else _not_allowed(request)
+        asked = next((route for ending, route in _ASKED.items() if path.endswith(ending)), None)
+        if asked is not None:
+            return asked if request.method == "POST" else _not_allowed(request)
         if path.endswith("/models"):
             return _MODELS if request.method == "GET" else _not_allowed(request)
         name = path.partition("/models/")[2]
@@ -44,6 +47,8 @@ class OpenAI:
 
     def read(self, request: Request, route: Route) -> Ask | Refusal:
         try:
+            if route.responses:
+                return responses_reading.read(request.body, self._settings)
             return reading.read(request.body, self._settings)
         except Rejected as rejected:
             return rejected.refusal
@@ -52,9 +57,13 @@ class OpenAI:
         return errors.headers(stamp, gauges)
 
     def whole(self, ask: Ask, answer: Answer, usage: Usage, stamp: Stamp) -> bytes:
+        if ask.responses is not None:
+            return responses_writing.whole(ask, answer, usage, stamp)
         return writing.whole(ask, answer, usage, stamp, self._settings.reasoning_field)
 
     def script(self, ask: Ask, answer: Answer, usage: Usage, stamp: Stamp) -> Script:
+        if ask.responses is not None:
+            return responses_writing.script(ask, answer, usage, stamp)
         return writing.script(ask, answer, usage, stamp, self._settings.reasoning_field)
 
     def count(self, tokens: int) -> bytes:
@@ -69,17 +78,29 @@ class OpenAI:
     def error(self, refusal: Refusal, stamp: Stamp, route: Route | None) -> ErrorReply:
         return errors.error(refusal, stamp)
 
-    def error_event(self, refusal: Refusal, stamp: Stamp) -> bytes:
+    def error_event(self, ask: Ask, refusal: Refusal, stamp: Stamp) -> bytes:
+        if ask.responses is not None:
+            return responses_writing.error_events(ask, refusal, stamp)
         return b"data: " + errors.error(refusal, stamp).body + b"\n\n"
 
-    def broken_event(self) -> bytes:
+    def broken_event(self, ask: Ask) -> bytes:
+        if ask.responses is not None:
+            return (
+                b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","item_id":"msg_br\n\n'
+            )
         return b'data: {"id":"chatcmpl-broken","object":"chat.completion.chunk","choices":[{"index":0,"del\n\n'
 
     def giant_event(self, ask: Ask, stamp: Stamp, size: int) -> bytes:
+        if ask.responses is not None:
+            return responses_writing.text_event("x" * size)
         return writing.text_event(ask, stamp, "x" * size)
 
 
-_COMPLETE = Route("complete")
+_ASKED = {
+    "/chat/completions": Route("complete"),
+    "/responses": Route("complete", responses=True),
+    "/responses/input_tokens": Route("count", responses=True),
+}
 _MODELS = Route("models")
 
 

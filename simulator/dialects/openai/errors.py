@@ -85,15 +85,28 @@ _SHAPES: dict[RefusalKind, Shape] = {
 
 def error(refusal: Refusal, stamp: Stamp) -> ErrorReply:
     """An error with its headers."""
+    body = to_json({"error": described(refusal)})
+    lines = headers(stamp, refusal.gauges)
+    wait = refusal.retry_after
+    if wait > 0:
+        lines += header_lines({"retry-after": str(math.ceil(wait)), "retry-after-ms": str(math.ceil(wait * 1_000))})
+    return ErrorReply(_status(refusal), JSON, lines, body)
+
+
+def _status(refusal: Refusal) -> int:
+    return refusal.status or _SHAPES[refusal.kind].status
+
+
+def described(refusal: Refusal) -> dict[str, str | None]:
+    """An error as an object: message, type, parameter and code."""
     shape = _SHAPES[refusal.kind]
-    status = refusal.status or shape.status
     kind = shape.type
     message = refusal.message or shape.message
     exceeded = refusal.exceeded
     if exceeded is not None:
         kind = "tokens" if exceeded.dimension.endswith("tokens") else "requests"
         message = _rate_message(refusal, exceeded)
-    elif refusal.kind == "status" and status < 500:
+    elif refusal.kind == "status" and _status(refusal) < 500:
         kind = _INVALID
     elif refusal.overflow is not None:
         over = refusal.overflow
@@ -105,12 +118,7 @@ def error(refusal: Refusal, stamp: Stamp) -> ErrorReply:
     elif refusal.kind == "model_gone":
         message = f"The model `{refusal.model}` does not exist or you do not have access to it."
     param = "messages" if refusal.overflow is not None else refusal.param
-    body = to_json({"error": {"message": message, "type": kind, "param": param, "code": refusal.code or shape.code}})
-    lines = headers(stamp, refusal.gauges)
-    wait = refusal.retry_after
-    if wait > 0:
-        lines += header_lines({"retry-after": str(math.ceil(wait)), "retry-after-ms": str(math.ceil(wait * 1_000))})
-    return ErrorReply(status, JSON, lines, body)
+    return {"message": message, "type": kind, "param": param, "code": refusal.code or shape.code}
 
 
 def headers(stamp: Stamp, gauges: tuple[Gauge, ...]) -> bytes:

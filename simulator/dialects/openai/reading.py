@@ -48,10 +48,10 @@ def read(body: bytes, settings: ProviderSettings) -> Ask:
         _read_format(ask, raw["response_format"], strict=settings.strict)
     effort = raw.get("reasoning_effort")
     if effort is not None and effort not in EFFORTS:
-        raise bad(f"Invalid value: '{effort}'. Supported values are: {_listed(EFFORTS)}.", "reasoning_effort")
+        raise bad(f"Invalid value: '{effort}'. Supported values are: {listed(EFFORTS)}.", "reasoning_effort")
     ask.reasoning = reasoning_tokens(model, EFFORTS[effort] if effort else 0)
     ask.show_reasoning = bool(settings.reasoning_field)
-    if settings.strict and effort != "none" and _reasons(model, settings):
+    if settings.strict and effort != "none" and reasons(model, settings):
         _refuse_sampling(raw)
     return ask
 
@@ -70,7 +70,7 @@ def _read_messages(ask: Ask, messages: Any, *, strict: bool) -> None:
     for index, message in enumerate(messages):
         if not isinstance(message, dict) or message.get("role") not in _ROLES:
             role = message.get("role") if isinstance(message, dict) else message
-            raise bad(f"Invalid value: '{role}'. Supported values are: {_listed(_ROLES)}.", f"messages[{index}].role")
+            raise bad(f"Invalid value: '{role}'. Supported values are: {listed(_ROLES)}.", f"messages[{index}].role")
         role = message["role"]
         if strict and (awaited or role == "tool"):
             _check_tool_turn(message, index, awaited)
@@ -109,7 +109,7 @@ def _read_parts(ask: Ask, content: Any, role: str, index: int, *, has_calls: boo
         place = f"messages[{index}].content[{at}]"
         kind = part.get("type") if isinstance(part, dict) else None
         if kind not in _PARTS:
-            raise bad(f"Invalid value: '{kind}'. Supported values are: {_listed(_PARTS)}.", f"{place}.type")
+            raise bad(f"Invalid value: '{kind}'. Supported values are: {listed(_PARTS)}.", f"{place}.type")
         if kind == "text":
             if not isinstance(part.get("text"), str):
                 raise bad(f"Missing required parameter: '{place}.text'.", f"{place}.text", "missing_required_parameter")
@@ -160,7 +160,7 @@ def _read_tools(ask: Ask, raw: dict[str, Any], tools: Any) -> None:
             raise bad(f"Missing required parameter: '{place}'.", place, "missing_required_parameter")
         schema = function.get("parameters") or {}
         if function.get("strict") is True:
-            _check_strict_schema(schema, f"function '{function['name']}'", f"tools[{index}].function.parameters")
+            check_strict_schema(schema, f"function '{function['name']}'", f"tools[{index}].function.parameters")
         ask.tools.append(Tool(function["name"], schema))
     ask.prompt.append(to_json(tools).decode())
     choice = raw.get("tool_choice", "auto")
@@ -232,13 +232,13 @@ def _read_format(ask: Ask, wanted: Any, *, strict: bool) -> None:
             place = "response_format.json_schema.name"
             raise bad(f"Missing required parameter: '{place}'.", place, "missing_required_parameter")
         if described.get("strict") is True:
-            _check_strict_schema(schema, f"response_format '{described['name']}'", "response_format")
+            check_strict_schema(schema, f"response_format '{described['name']}'", "response_format")
         ask.schema = schema if isinstance(schema, dict) else {"type": "object"}
     elif kind != "text":
         raise bad(f"Invalid value: '{kind}'. Supported values are: 'json_object', 'json_schema', and 'text'.")
 
 
-def _check_strict_schema(schema: Any, owner: str, param: str, context: tuple[str, ...] = ()) -> None:
+def check_strict_schema(schema: Any, owner: str, param: str, context: tuple[str, ...] = ()) -> None:
     """OpenAI's rule for strict schemas: every property required, no further ones, at every level."""
     if not isinstance(schema, dict):
         return
@@ -256,13 +256,14 @@ def _check_strict_schema(schema: Any, owner: str, param: str, context: tuple[str
         if schema.get("additionalProperties") is not False:
             raise bad(f"{opening}'additionalProperties' is required to be supplied and to be false.", param)
         for name, one in properties.items():
-            _check_strict_schema(one, owner, param, (*context, "properties", name))
-    _check_strict_schema(schema.get("items"), owner, param, (*context, "items"))
+            check_strict_schema(one, owner, param, (*context, "properties", name))
+    check_strict_schema(schema.get("items"), owner, param, (*context, "items"))
     for name, one in (schema.get("$defs") or {}).items():
-        _check_strict_schema(one, owner, param, (*context, "$defs", name))
+        check_strict_schema(one, owner, param, (*context, "$defs", name))
 
 
-def _reasons(model: ModelName, settings: ProviderSettings) -> bool:
+def reasons(model: ModelName, settings: ProviderSettings) -> bool:
+    """Whether the model is one that reasons."""
     return any(fnmatchcase(model.base, pattern) for pattern in settings.reasoning_models)
 
 
@@ -288,5 +289,6 @@ def _refuse_sampling(raw: dict[str, Any]) -> None:
             )
 
 
-def _listed(values: Any) -> str:
+def listed(values: Any) -> str:
+    """Values as OpenAI names the ones it knows."""
     return ", ".join(f"'{one}'" for one in sorted(values))

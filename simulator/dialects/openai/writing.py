@@ -130,13 +130,18 @@ def _call_deltas(index: int, call: ToolCall) -> list[tuple[bytes, int]]:
 
 
 def _logprobs(pieces: list[str], top: int) -> dict[str, Any]:
+    return {"content": logprob_rows(pieces, top), "refusal": None}
+
+
+def logprob_rows(pieces: list[str], top: int) -> list[dict[str, Any]]:
+    """Log probabilities of tokens, made of nothing but the tokens, each with its ``top`` alternatives."""
     rows = []
     for piece in pieces:
         chooser = Chooser(digest(piece))
         row = _logprob(piece, -chooser.fraction())
         others = [_logprob(f"{piece}{rank}", row["logprob"] - rank) for rank in range(1, top)]
         rows.append({**row, "top_logprobs": [row, *others][:top]})
-    return {"content": rows, "refusal": None}
+    return rows
 
 
 def _logprob(token: str, logprob: float) -> dict[str, Any]:

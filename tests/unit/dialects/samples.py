@@ -14,6 +14,7 @@ from workers.dialects.port import Decoder, Target
 
 MODELS: Mapping[str, tuple[str, str]] = {
     "openai_chat": ("openai", "gpt-4o-mini"),
+    "openai_responses": ("openai", "gpt-5.2"),
     "anthropic": ("anthropic", "claude-sonnet-4-5"),
     "gemini": ("gemini", "gemini-2.5-flash"),
 }
@@ -58,6 +59,28 @@ def openai_chunk(delta: Any = None, finish: str | None = None, **more: Any) -> d
 
 USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
 
+SAID = {"type": "output_text", "annotations": [], "logprobs": [], "text": "Héllo 👋"}
+RESPONSE = {
+    "id": "resp_1",
+    "object": "response",
+    "model": "gpt-5.2",
+    "status": "completed",
+    "error": None,
+    "incomplete_details": None,
+    "output": [{"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": [SAID]}],
+    "usage": {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7},
+}
+"""The answer ``Héllo 👋`` as the Responses API has it."""
+
+
+def response_events(*items: Any, **more: Any) -> list[dict[str, Any]]:
+    """A response's events: created, then each item done at once, then the response as it ends."""
+    ended = {**RESPONSE, "output": list(items), **more}
+    done = [{"type": "response.output_item.done", "output_index": at, "item": one} for at, one in enumerate(items)]
+    begun = {"type": "response.created", "response": {**ended, "status": "in_progress", "output": [], "usage": None}}
+    return [begun, *done, {"type": f"response.{ended['status']}", "response": ended}]
+
+
 STREAMS: Mapping[str, bytes] = {
     "openai_chat": sse(
         openai_chunk({"role": "assistant", "content": ""}),
@@ -66,6 +89,16 @@ STREAMS: Mapping[str, bytes] = {
         openai_chunk(finish="stop"),
         {**openai_chunk(), "choices": [], "usage": USAGE},
         "[DONE]",
+    ),
+    "openai_responses": sse(
+        {"type": "response.created", "response": {**RESPONSE, "status": "in_progress", "output": [], "usage": None}},
+        {"type": "response.output_item.added", "output_index": 0, "item": {"type": "message", "content": []}},
+        {"type": "response.content_part.added", "output_index": 0, "content_index": 0, "part": {**SAID, "text": ""}},
+        {"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": "Hél"},
+        {"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": "lo 👋"},
+        {"type": "response.output_item.done", "output_index": 0, "item": {"type": "message", "content": [SAID]}},
+        {"type": "response.completed", "response": RESPONSE},
+        names=True,
     ),
     "anthropic": sse(
         {
@@ -109,6 +142,7 @@ DOCUMENTS: Mapping[str, bytes] = {
             "usage": USAGE,
         }
     ).encode(),
+    "openai_responses": json.dumps(RESPONSE).encode(),
     "anthropic": json.dumps(
         {
             "type": "message",

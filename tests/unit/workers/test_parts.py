@@ -125,7 +125,15 @@ def test_the_configuration_overrides_the_address_and_may_name_another_row() -> N
     assert (row.name, row.base_url, row.auth) == ("mine", "http://127.0.0.1:1", {"a": "{key}"})
 
 
-@pytest.mark.parametrize(("dialect", "header"), [("openai_chat", "authorization"), ("anthropic", "x-api-key")])
+def test_a_known_provider_may_be_asked_in_another_dialect_it_speaks() -> None:
+    row = row_of("openai", Provider(dialect="openai_responses"), CATALOGUE)
+    assert (row.dialect, row.base_url, row.auth) == ("openai_responses", "https://x/v1", {"a": "{key}"})
+
+
+@pytest.mark.parametrize(
+    ("dialect", "header"),
+    [("openai_chat", "authorization"), ("openai_responses", "authorization"), ("anthropic", "x-api-key")],
+)
 def test_an_unknown_provider_takes_its_key_as_its_dialect_does(dialect: str, header: str) -> None:
     provider = Provider.model_validate({"dialect": dialect, "base_url": "http://127.0.0.1:1"})
     assert list(row_of("mine", provider, {}).auth) == [header]

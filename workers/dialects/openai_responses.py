@@ -1,0 +1,207 @@
+"""OpenAI's Responses API, and those who speak it too: deviations are quirks of the provider's or model's row.
+
+Request: https://platform.openai.com/docs/api-reference/responses/create. Nothing is kept at the provider (``store`` is
+false, no earlier response is named), so every request holds the whole conversation, as items (``openai_items``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_json
+
+from catalogue.quirks import quirks_of
+from job_contracts.chat import JsonFormat, JsonSchemaFormat, NamedTool
+from workers.dialects import limits
+from workers.dialects.encoding import BUDGETS, EFFORTS, Losses, Names, Wanted, path_of
+from workers.dialects.failures import classify
+from workers.dialects.openai_items import Items
+from workers.dialects.openai_responses_answer import ResponseReader
+from workers.dialects.port import MAX_ANSWER, NO_NAMES, Encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from job_contracts.attempts import LimitReading
+    from job_contracts.chat import Conversation, Tool
+    from job_contracts.failures import Failure
+    from workers.dialects.port import Decoder, Target
+
+_JSON = {"content-type": "application/json"}
+_LEAST_TOKENS = 16
+"""The smallest ``max_output_tokens`` the API takes."""
+
+
+class OpenAIResponses:
+    """The dialect ``openai_responses``."""
+
+    name = "openai_responses"
+
+    def encode(self, conversation: Conversation, target: Target) -> Encoded:
+        quirks = quirks_of(target.provider, target.model)
+        losses = Losses()
+        wanted = Wanted(conversation.settings, quirks, losses)
+        names = Names(conversation, quirks, losses)
+        items = Items(conversation, target, wanted, names)
+        body: dict[str, Any] = {"model": target.model.name, "input": items.all(), "store": False}
+        if items.instructions is not None:
+            body["instructions"] = items.instructions
+        if (most := _max_tokens(target, wanted)) is not None:
+            body["max_output_tokens"] = most
+        _put_settings(body, wanted)
+        _put_reasoning(body, target, wanted)
+        _put_logprobs(body, wanted)
+        _put_tools(body, conversation, wanted, names)
+        if target.stream:
+            body["stream"] = True
+        return Encoded(
+            path=path_of(target, quirks, "/responses"),
+            headers={**_JSON, **target.provider.headers},
+            body=to_json(body, inf_nan_mode="null"),
+            losses=tuple(losses),
+            names=names.back,
+        )
+
+    def decoder(
+        self, target: Target, *, content_type: str, max_bytes: int = MAX_ANSWER, names: Mapping[str, str] = NO_NAMES
+    ) -> Decoder:
+        quirks = quirks_of(target.provider, target.model)
+        return ResponseReader(target, quirks, content_type=content_type, max_bytes=max_bytes, names=names)
+
+    def failure(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+        quirks = quirks_of(target.provider, target.model)
+        return classify(status, headers, body, quirks, provider=target.provider.name)
+
+    def limits(self, target: Target, headers: Mapping[str, str]) -> tuple[LimitReading, ...]:
+        return limits.read(headers, requests_window=quirks_of(target.provider, target.model).requests_window)
+
+
+def _max_tokens(target: Target, wanted: Wanted) -> int | None:
+    most = wanted.max_tokens(target.model.max_output)
+    if most is None or most >= _LEAST_TOKENS:
+        return most
+    wanted.losses.add("clamped", "settings.max_tokens", f"{most} to {_LEAST_TOKENS}, the least the API takes")
+    return _LEAST_TOKENS
+
+
+def _put_settings(body: dict[str, Any], wanted: Wanted) -> None:
+    settings, losses = wanted.settings, wanted.losses
+    wanted.unknown("seed", "presence_penalty", "frequency_penalty", "top_k")
+    if settings.stop:
+        losses.add("dropped", "settings.stop", "the wire format has no word for it")
+    if (temperature := wanted.temperature()) is not None:
+        body["temperature"] = temperature
+    if (top_p := wanted.get("top_p")) is not None:
+        body["top_p"] = top_p
+    form = wanted.get("response_format")
+    if form is not None and form.type != "text":
+        _put_format(body, form, wanted)
+
+
+def _put_format(body: dict[str, Any], form: JsonFormat | JsonSchemaFormat, wanted: Wanted) -> None:
+    if wanted.quirks.schema_as == "none":
+        wanted.losses.add("dropped", "settings.response_format", "the target has no structured answers")
+        return
+    if isinstance(form, JsonFormat):
+        body["text"] = {"format": {"type": "json_object"}}
+        return
+    if wanted.quirks.schema_as == "json_object":
+        wanted.losses.add("rewritten", "settings.response_format", "json_object: the target takes no schema")
+        body["text"] = {"format": {"type": "json_object"}}
+        return
+    strict = form.strict
+    if strict is not None and wanted.refused("strict", field="settings.response_format.strict"):
+        strict = None
+    schema = _schema(form.json_schema, wanted.losses, "settings.response_format", strict=bool(strict))
+    sent: dict[str, Any] = {"type": "json_schema", "name": form.name, "schema": schema}
+    if form.description is not None:
+        sent["description"] = form.description
+    if strict is not None:
+        sent["strict"] = strict
+    body["text"] = {"format": sent}
+
+
+def _put_reasoning(body: dict[str, Any], target: Target, wanted: Wanted) -> None:
+    """Effort, a summary of the reasoning where the row wants one, and the reasoning itself to be given back."""
+    quirks = wanted.quirks
+    effort = wanted.effort()
+    if effort is None and wanted.settings.reasoning_effort is None:
+        effort = _effort_of_budget(wanted)
+    elif wanted.settings.reasoning_budget is not None:
+        wanted.losses.add("dropped", "settings.reasoning_budget", "the effort is what is sent")
+    reasons = "reasoning" in target.model.capabilities or effort not in {None, "none"}
+    reasoning: dict[str, Any] = {} if effort is None else {"effort": effort}
+    if reasons and quirks.reasoning_summary and effort != "none":
+        reasoning["summary"] = quirks.reasoning_summary
+    if reasoning:
+        body["reasoning"] = reasoning
+    if reasons and quirks.reasoning_items == "encrypted":
+        body["include"] = ["reasoning.encrypted_content"]
+
+
+def _effort_of_budget(wanted: Wanted) -> str | None:
+    """The effort nearest to the budget among those the target knows."""
+    budget = wanted.settings.reasoning_budget
+    if budget is None:
+        return None
+    if wanted.refused("reasoning_effort", field="settings.reasoning_budget"):
+        return None
+    known = [effort for effort in wanted.quirks.efforts or EFFORTS if effort in BUDGETS]
+    effort = min(reversed(known), key=lambda effort: abs(BUDGETS[effort] - budget), default=None)
+    if effort is None:
+        wanted.losses.add("dropped", "settings.reasoning_budget", "the target knows no effort that is like it")
+    else:
+        wanted.losses.add("rewritten", "settings.reasoning_budget", f"{budget} tokens are sent as the effort {effort}")
+    return effort
+
+
+def _put_logprobs(body: dict[str, Any], wanted: Wanted) -> None:
+    asked, top = wanted.get("logprobs"), wanted.get("top_logprobs")
+    if top is not None and asked is False:
+        wanted.losses.add("dropped", "settings.top_logprobs", "no log probabilities are asked for")
+        return
+    if top is not None:
+        body["top_logprobs"] = top
+        if asked is None:
+            wanted.losses.add("rewritten", "settings.logprobs", "asked for, since their alternatives are")
+    if asked or top is not None:
+        body["include"] = [*body.get("include", ()), "message.output_text.logprobs"]
+
+
+def _put_tools(body: dict[str, Any], conversation: Conversation, wanted: Wanted, names: Names) -> None:
+    settings = wanted.settings
+    if conversation.tools and not wanted.refused("tools", field="tools"):
+        body["tools"] = [_tool(tool, wanted, names) for tool in conversation.tools]
+        choice = wanted.tool_choice(conversation)
+        if isinstance(choice, NamedTool):
+            body["tool_choice"] = {"type": "function", "name": names.sent(choice.name)}
+        elif choice is not None:
+            body["tool_choice"] = wanted.quirks.required_word if choice == "required" else choice
+        if (parallel := wanted.get("parallel_tool_calls")) is not None:
+            body["parallel_tool_calls"] = parallel
+    elif settings.parallel_tool_calls is not None or settings.tool_choice is not None:
+        wanted.losses.add(
+            "dropped", "settings.tool_choice", "no tools are sent: choice and parallel calls mean nothing"
+        )
+
+
+def _tool(tool: Tool, wanted: Wanted, names: Names) -> dict[str, Any]:
+    """A function, flat. ``strict`` is always said: without it the API changes the schema to a strict one by itself."""
+    strict = bool(tool.strict)
+    if strict and wanted.refused("strict", field="tools.strict"):
+        strict = False
+    schema = tool.parameters or {"type": "object", "properties": {}}
+    if "type" not in schema:
+        schema = {"type": "object", **schema}
+    sent: dict[str, Any] = {"type": "function", "name": names.sent(tool.name)}
+    if tool.description is not None:
+        sent["description"] = tool.description
+    sent["parameters"] = _schema(schema, wanted.losses, f"tools.{tool.name}.parameters", strict=strict)
+    sent["strict"] = strict
+    return sent
+
+
+def _schema(schema: dict[str, Any], losses: Losses, field: str, *, strict: bool) -> dict[str, Any]:
+    """A schema as the API takes it: the one place where strict ones are to be brought into the strict subset."""
+    del losses, field, strict
+    return schema
