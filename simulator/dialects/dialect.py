@@ -17,11 +17,14 @@ from simulator.wire import Request
 MISSING = object()
 
 
+Operation = Literal["complete", "embed", "embed_one", "count", "models", "model"]
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """What a path asks for. ``model``, ``stream``: where the path says them; ``sse`` false: Gemini's JSON array."""
 
-    operation: Literal["complete", "count", "models", "model"]
+    operation: Operation
     model: str = ""
     stream: bool = False
     sse: bool = True

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 SLACK = 1.25
 """A producer's count may be a quarter too high: a job is kept from a deployment only when it surely does not fit."""
 
-_VECTORS_ALONE = frozenset({"embeddings"})
+VECTORS_ALONE = frozenset({"embeddings"})
+"""What a model can do that makes vectors and no answers."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -42,7 +43,7 @@ def rejection(rule: DeploymentRule, needs: Sequence[Need], input_estimate: int) 
     """Why this deployment can never serve such a job, ``None`` if it can. What is not known is no reason."""
     vectors = "embeddings" in needs
     if rule.capabilities is not None:
-        if not vectors and rule.capabilities == _VECTORS_ALONE:
+        if not vectors and rule.capabilities == VECTORS_ALONE:
             return "makes embeddings and no answers"
         missing = [need for need in needs if need not in rule.capabilities]
         if missing:

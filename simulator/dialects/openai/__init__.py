@@ -1,4 +1,4 @@
-"""OpenAI's chat completions: what OpenAI and everything shaped like it speaks (pure)."""
+"""OpenAI's chat completions and embeddings: what OpenAI and everything shaped like it speaks (pure)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic_core import to_json
 
 from simulator.conversation import Answer, Ask, Refusal, Script, Stamp
 from simulator.dialects.dialect import ErrorReply, Rejected, Route
-from simulator.dialects.openai import errors, reading, writing
+from simulator.dialects.openai import embedding, errors, reading, writing
 from simulator.limits import Gauge
 from simulator.meter import Usage
 from simulator.settings import ProviderSettings
@@ -16,7 +16,7 @@ BEARER = "Bearer "
 
 
 class OpenAI:
-    """``POST …/chat/completions``, ``GET …/models``, ``GET …/models/{model}``, with a bearer key."""
+    """``POST …/chat/completions``, ``…/embeddings``, ``GET …/models``, ``…/models/{model}``, with a bearer key."""
 
     stream_type = EVENTS
     cached_reads_count = True
@@ -28,6 +28,8 @@ class OpenAI:
         path = request.path
         if path.endswith("/chat/completions"):
             return _COMPLETE if request.method == "POST" else _not_allowed(request)
+        if path.endswith("/embeddings"):
+            return _EMBED if request.method == "POST" else _not_allowed(request)
         if path.endswith("/models"):
             return _MODELS if request.method == "GET" else _not_allowed(request)
         name = path.partition("/models/")[2]
@@ -44,6 +46,8 @@ class OpenAI:
 
     def read(self, request: Request, route: Route) -> Ask | Refusal:
         try:
+            if route is _EMBED:
+                return embedding.read(request.body, self._settings)
             return reading.read(request.body, self._settings)
         except Rejected as rejected:
             return rejected.refusal
@@ -52,6 +56,8 @@ class OpenAI:
         return errors.headers(stamp, gauges)
 
     def whole(self, ask: Ask, answer: Answer, usage: Usage, stamp: Stamp) -> bytes:
+        if ask.texts is not None:
+            return embedding.whole(ask, answer, usage)
         return writing.whole(ask, answer, usage, stamp, self._settings.reasoning_field)
 
     def script(self, ask: Ask, answer: Answer, usage: Usage, stamp: Stamp) -> Script:
@@ -80,6 +86,7 @@ class OpenAI:
 
 
 _COMPLETE = Route("complete")
+_EMBED = Route("embed")
 _MODELS = Route("models")
 
 
