@@ -224,8 +224,10 @@ class Producer:
         patience = self.timeout if timeout is None else timeout
 
         async def one(texts: Sequence[str], asked: Mapping[str, Any], left: float | None) -> Answered:
-            request = self._prepare_embedding(model, texts, asked, dimensions, purpose)
-            return await when_there_is_room(lambda: self._ended(request, left), left)
+            # Each try is another job: one that was turned away has its end.
+            return await when_there_is_room(
+                lambda: self._ended(self._prepare_embedding(model, texts, asked, dimensions, purpose), left), left
+            )
 
         return await embedded(one, inputs, batch_size=batch_size, timeout=patience, options=options, now=self._clock())
 

@@ -179,9 +179,9 @@ def test_recorded_requests_are_asked_again_the_same(capsys: pytest.CaptureFixtur
 def essence(dialect: str, body: Mapping[str, Any]) -> Any:
     """What matters of a request.
 
-    Left out: the form in which vectors come back (we take either), what becomes of texts that are too long (``truncate``:
-    we never have them cut), ``max_tokens`` and other fields that are null, the
-    ``role`` of a content (``user`` is its default), and whether one text is a list of one.
+    Left out: the form in which vectors come back (we take either), what becomes of texts that are too long
+    (``truncate``: we never have them cut), ``max_tokens`` and other fields that are null, the ``role`` of a content
+    (``user`` is its default), and whether one text is a list of one.
     """
     found = {name: value for name, value in body.items() if value is not None and name != "encoding_format"}
     if dialect == "gemini":
