@@ -287,6 +287,10 @@ def test_other_forms_of_googles_and_amazons_answers_are_read() -> None:
     assert isinstance(cut, Decoded)
     assert cut.usage == Usage(input=7)
     assert [(loss.kind, loss.field) for loss in cut.losses] == [("clamped", "answer.embeddings[0]")]
+    counted = {"embeddings": [{"values": ONE, "statistics": {"tokenCount": 5}}]}
+    of_vertex = read("gemini", counted, one)
+    assert isinstance(of_vertex, Decoded)
+    assert of_vertex.usage == Usage(input=5)
     titan = read("bedrock", {"embedding": ONE, "inputTextTokenCount": 3}, one)
     assert vectors(titan) == (ONE,)
     assert isinstance(titan, Decoded)

@@ -70,12 +70,7 @@ class ValuesReader(VectorReader):
     """Reads ``{"embeddings": [{"values": …}]}``, ``{"embedding": …}`` or ``{"predictions": …}``, in order."""
 
     def _vectors(self, document: Any) -> list[Vector | None]:
-        if "predictions" in document:
-            rows = [prediction["embeddings"] for prediction in document["predictions"]]
-        elif "embeddings" in document:
-            rows = document["embeddings"]
-        else:
-            rows = [document["embedding"]]
+        rows = _rows(document)
         for place, row in enumerate(rows):
             if (row.get("statistics") or {}).get("truncated"):
                 self.losses.add("clamped", f"answer.embeddings[{place}]", "the provider cut the text before reading it")
@@ -85,9 +80,16 @@ class ValuesReader(VectorReader):
         told = document.get("usageMetadata") or {}
         tokens = count(told.get("promptTokenCount"))
         if not tokens:
-            each = [prediction["embeddings"].get("statistics") or {} for prediction in document.get("predictions", ())]
+            each = [row.get("statistics") or {} for row in _rows(document)]
             tokens = sum(count(one.get("token_count")) or count(one.get("tokenCount")) for one in each)
         return Usage(input=tokens) if tokens else None
+
+
+def _rows(document: Any) -> Any:
+    """The vectors with what stands beside each."""
+    if "predictions" in document:
+        return [prediction["embeddings"] for prediction in document["predictions"]]
+    return document["embeddings"] if "embeddings" in document else [document["embedding"]]
 
 
 def _numbers(value: Any) -> Vector:
