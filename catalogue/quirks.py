@@ -6,11 +6,12 @@ else, so that an endpoint that speaks a known dialect with an accent of its own 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from job_contracts.chat import ReasoningEffort
+from job_contracts.embeddings import Purpose
 from job_contracts.failures import FailureKind
 
 if TYPE_CHECKING:
@@ -60,6 +61,17 @@ class Quirks(BaseModel):
     """Path below the base URL for embeddings; empty: the dialect's own."""
     embed_most: int = 2048
     """Texts the target takes in one call."""
+    embed_dimensions: bool = True
+    """Whether the length of the vectors can be asked for."""
+    embed_dimensions_field: str = "dimensions"
+    """What the field is called in which it is (openai_chat)."""
+    embed_encoding: Literal["base64", "float", ""] = "base64"
+    """What ``encoding_format`` asks for (openai_chat); empty: it is not sent. Either is read."""
+    embed_purpose_field: str = ""
+    """Field for what the vectors are for, where the dialect itself has none (openai_chat)."""
+    embed_purposes: tuple[str, ...] = ()
+    """``purpose=word``: the target's own words (``document=passage``), over those of the dialect; ``=passage`` is the
+    word where the job names no purpose."""
 
     # -- openai_responses
     reasoning_summary: Literal["", "auto", "concise", "detailed"] = ""
@@ -71,6 +83,8 @@ class Quirks(BaseModel):
     """Results of tools may hold images and files; else these follow in a user turn."""
 
     # -- bedrock
+    embed_body: Literal["titan", "cohere"] = "titan"
+    """Whose request and answer InvokeModel takes for embeddings; ``titan`` is one text a call."""
 
     # -- cohere
 
@@ -116,6 +130,8 @@ class Quirks(BaseModel):
     """Whether the model can be told not to think."""
 
     # -- gemini
+    embed_method: Literal["batchEmbedContents", "embedContent", "predict"] = "batchEmbedContents"
+    """How vectors are asked for; ``embedContent`` takes one text a call, ``predict`` is Vertex's."""
     call_ids: bool = False
     """Calls and their results carry ids."""
     result_images: bool = False
@@ -124,6 +140,17 @@ class Quirks(BaseModel):
     """Stands in for the signature of a call that another model made, where the model refuses calls without one."""
     schema_field: Literal["responseJsonSchema", "responseSchema"] = "responseJsonSchema"
     parameters_field: Literal["parametersJsonSchema", "parameters"] = "parametersJsonSchema"
+
+    @field_validator("embed_purposes")
+    @classmethod
+    def _purposes_are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            purpose, equals, word = entry.partition("=")
+            if not equals or not word or purpose not in {"", *get_args(Purpose)}:
+                raise ValueError(
+                    f"{entry!r} is not of the form purpose=word (purposes: {', '.join(get_args(Purpose))})"
+                )
+        return value
 
     @field_validator("error_kinds")
     @classmethod

@@ -9,7 +9,8 @@
         print(answer.text, answer.usage, answer.cost)
 
 Its rooms: ``producer`` the facade and ``sync`` its blocking twin · ``handle`` a submitted job · ``streams`` its events,
-put in order by ``splice`` · ``batch`` many at once, with a ``checkpoint`` · ``letters`` jobs that were set aside ·
+put in order by ``splice`` · ``batch`` many at once, with a ``checkpoint`` · ``embedding`` vectors of many texts ·
+``letters`` jobs that were set aside ·
 ``request`` (with ``messages``, ``generation``, ``estimates``) what is sent, checked first · ``exchange`` jobs out and
 results home, with ``replies`` and ``desk`` · ``portal`` the loop of the blocking twins, ``sync_handle`` and
 ``sync_letters`` two more of them · ``transport`` the seam to the broker, ``nats_transport`` and its ``outbox`` ·
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     )
     from producer_sdk.answers import Answered
     from producer_sdk.batch import Item, Progress
+    from producer_sdk.embedding import EmbeddingResult
     from producer_sdk.errors import (
         Closed,
         Forbidden,
@@ -64,7 +66,7 @@ if TYPE_CHECKING:
     )
     from producer_sdk.handle import JobHandle, Receipt
     from producer_sdk.letters import DeadLetters, LetterGroup, Tally
-    from producer_sdk.options import Options
+    from producer_sdk.options import JobOptions, Options
     from producer_sdk.producer import Producer
     from producer_sdk.streams import JobStream
     from producer_sdk.sync import SyncProducer
@@ -90,6 +92,7 @@ _HOMES = {
     ),
     "producer_sdk.answers": ("Answered",),
     "producer_sdk.batch": ("Item", "Progress"),
+    "producer_sdk.embedding": ("EmbeddingResult",),
     "producer_sdk.errors": (
         "Closed",
         "Forbidden",
@@ -111,7 +114,7 @@ _HOMES = {
     ),
     "producer_sdk.handle": ("JobHandle", "Receipt"),
     "producer_sdk.letters": ("DeadLetters", "LetterGroup", "Tally"),
-    "producer_sdk.options": ("Options",),
+    "producer_sdk.options": ("JobOptions", "Options"),
     "producer_sdk.producer": ("Producer",),
     "producer_sdk.streams": ("JobStream",),
     "producer_sdk.sync": ("SyncProducer",),
@@ -126,6 +129,7 @@ __all__ = [
     "Closed",
     "DeadLetter",
     "DeadLetters",
+    "EmbeddingResult",
     "Failure",
     "FailureKind",
     "FinishReason",
@@ -140,6 +144,7 @@ __all__ = [
     "JobExpired",
     "JobFailed",
     "JobHandle",
+    "JobOptions",
     "JobState",
     "JobStatus",
     "JobStream",

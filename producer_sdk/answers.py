@@ -8,11 +8,13 @@ from job_contracts.chat import (
     Answer,
     AssistantPart,
     AssistantTurn,
+    Citation,
     FinishReason,
     TokenLogprob,
     ToolCallPart,
     Usage,
 )
+from job_contracts.embeddings import Embeddings
 from job_contracts.results import AttemptRecord, Result, Times
 
 _NOTHING = Answer()
@@ -60,6 +62,16 @@ class Answered:
     def logprobs(self) -> tuple[TokenLogprob, ...]:
         """Log probabilities, if they were asked for."""
         return self.answer.logprobs
+
+    @property
+    def citations(self) -> tuple[Citation, ...]:
+        """The sources that the answer names."""
+        return self.answer.citations
+
+    @property
+    def embeddings(self) -> Embeddings | None:
+        """The vectors of an embedding job (``.vectors``, or ``.data`` as base64), ``None`` of any other."""
+        return self.result.embeddings
 
     @property
     def finish_reason(self) -> FinishReason | None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import sys
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -190,18 +190,9 @@ class _Run:
         return Item(index, request, answer=answer)
 
     async def _complete(self, request: Mapping[str, Any]) -> Answered:
-        loop = asyncio.get_running_loop()
         timeout = self._producer.timeout if self._timeout is None else self._timeout
-        ends = loop.time() + timeout if timeout is not None else None
         arguments: Any = {"timeout": timeout, **request}
-        while True:
-            try:
-                return await self._producer.complete(**arguments)
-            except QueueFull as full:
-                pause = min(full.retry_after or 1.0, LONGEST_FULL) * random.uniform(0.8, 1.2)
-                if ends is not None and loop.time() + pause >= ends:
-                    raise
-                await asyncio.sleep(pause)
+        return await when_there_is_room(lambda: self._producer.complete(**arguments), timeout)
 
     def _count(self, item: Item) -> None:
         progress = self._progress
@@ -212,6 +203,20 @@ class _Run:
             progress.cost += item.answer.cost or 0
         if self._checkpoint is not None and progress.done % SAVE_EVERY == 0:
             self._checkpoint.save()
+
+
+async def when_there_is_room(work: Callable[[], Awaitable[Answered]], timeout: float | None) -> Answered:
+    """Do it again while the queue is full, for ``timeout`` seconds at most; then QueueFull is raised after all."""
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + timeout if timeout is not None else None
+    while True:
+        try:
+            return await work()
+        except QueueFull as full:
+            pause = min(full.retry_after or 1.0, LONGEST_FULL) * random.uniform(0.8, 1.2)
+            if ends is not None and loop.time() + pause >= ends:
+                raise
+            await asyncio.sleep(pause)
 
 
 def _remembering(path: str | Path | None) -> contextlib.AbstractContextManager[Checkpoint | None]:

@@ -57,6 +57,9 @@ __all__ = [
 class PenstockError(Exception):
     """Root of the tree. ``job`` is the id of the job concerned, ``field`` a path into the request, or ``None``."""
 
+    inputs: range | None = None
+    """Of an ``embed`` that was several jobs: the positions of the inputs that the error is about."""
+
     def __init__(
         self, message: str, *, field: str | None = None, remedy: str | None = None, job: str | None = None
     ) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from job_contracts.chat import JsonFormat, JsonSchemaFormat, NamedTool, TextFormat, Tool
 from producer_sdk.errors import InvalidRequest
-from producer_sdk.messages import Fields, as_fields, no_others
+from producer_sdk.messages import Fields, as_fields, marked, no_others
 
-_TOOL = frozenset({"type", "name", "description", "parameters", "strict"})
+_TOOL = frozenset({"type", "name", "description", "parameters", "strict", "cache"})
 _FORMATS = ("json_schema", "json_object", "text")
 
 
@@ -24,16 +24,17 @@ def tool_list(tools: object) -> list[Any]:
 def _tool(tool: object, path: str) -> Any:
     if isinstance(tool, Tool):
         return tool
-    fields = as_fields(tool, path, "a tool")
+    fields = marked(as_fields(tool, path, "a tool"), path)
     if fields.get("type", "function") != "function":
         where = f"{path}.type"
         raise InvalidRequest(
             f"{where}: {fields['type']!r} tools are not carried", field=where, remedy="describe it as a function"
         )
     if "function" in fields:
-        no_others(fields, frozenset({"type", "function"}), path)
+        no_others(fields, frozenset({"type", "function", "cache"}), path)
+        mark = {name: fields[name] for name in ("cache",) if name in fields}
         path = f"{path}.function"
-        fields = as_fields(fields["function"], path, "a function")
+        fields = marked(as_fields(fields["function"], path, "a function"), path) | mark
     no_others(fields, _TOOL, path)
     return {name: value for name, value in fields.items() if name != "type"}
 

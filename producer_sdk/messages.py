@@ -17,11 +17,16 @@ from producer_sdk.errors import InvalidRequest
 Fields = dict[str, Any]
 
 _OURS = (SystemTurn, UserTurn, AssistantTurn, ToolTurn)
-_OUR_PARTS = frozenset({"text", "image", "reasoning", "tool_call", "refusal"})
+_OUR_PARTS = frozenset({"text", "reasoning", "tool_call", "refusal"})
+_SHOWN = frozenset({"image", "image_url", "file", "input_audio"})
+"""Parts that a user or a tool may show beside text."""
 _ELSEWHERE = {
     "function_call": "use tool_calls, and a turn of role 'tool' for the answer",
-    "audio": "audio is not carried yet; send its transcript as text",
+    "audio": "an earlier spoken answer is not carried: send its transcript as text",
+    "cache_control": "mark a part of the content with it, or a tool",
 }
+_MARKS = frozenset({"cache", "cache_control"})
+_LIFETIMES = ("5m", "1h")
 
 
 def turns(messages: object, path: str = "messages") -> list[Any]:
@@ -99,18 +104,18 @@ _ASSISTANT = frozenset({"role", "content", "tool_calls", "refusal", "reasoning_c
 
 def _system(fields: Fields, path: str) -> Fields:
     no_others(fields, _SYSTEM, path)
-    return fields | {"content": _content(fields, path, images=False)}
+    return fields | {"content": _content(fields, path, shown=False)}
 
 
 def _user(fields: Fields, path: str) -> Fields:
     no_others(fields, _USER, path)
-    return fields | {"content": _content(fields, path, images=True)}
+    return fields | {"content": _content(fields, path, shown=True)}
 
 
 def _tool(fields: Fields, path: str) -> Fields:
     no_others(fields, _TOOL, path)
     need_text(fields, "tool_call_id", path)
-    return fields | {"content": _content(fields, path, images=True)}
+    return fields | {"content": _content(fields, path, shown=True)}
 
 
 def _assistant(fields: Fields, path: str) -> Fields:
@@ -126,7 +131,7 @@ def _assistant(fields: Fields, path: str) -> Fields:
             remedy="write a list of calls",
         )
     extra += [_call(call, f"{path}.tool_calls[{index}]") for index, call in enumerate(calls)]
-    content: Any = _content(fields, path, images=False, ours=True) if "content" in fields else ""
+    content: Any = _content(fields, path, shown=False, ours=True) if "content" in fields else ""
     if "reasoning_content" in fields:
         shown = {"type": "reasoning", "text": need_text(fields, "reasoning_content", path)}
         content = [shown, *_as_parts(content)]
@@ -165,7 +170,7 @@ def _call(call: object, path: str) -> Fields:
     }
 
 
-def _content(fields: Fields, path: str, *, images: bool, ours: bool = False) -> str | list[Any]:
+def _content(fields: Fields, path: str, *, shown: bool, ours: bool = False) -> str | list[Any]:
     where = f"{path}.content"
     content = fields.get("content", "" if "content" in fields or ours else None)
     if isinstance(content, str):
@@ -178,34 +183,58 @@ def _content(fields: Fields, path: str, *, images: bool, ours: bool = False) -> 
             field=where,
             remedy="give text, or a list of parts",
         )
-    return [_part(part, f"{where}[{index}]", images=images, ours=ours) for index, part in enumerate(content)]
+    return [_part(part, f"{where}[{index}]", shown=shown, ours=ours) for index, part in enumerate(content)]
 
 
-def _part(part: object, path: str, *, images: bool, ours: bool) -> Any:
+def _part(part: object, path: str, *, shown: bool, ours: bool) -> Any:
     if isinstance(part, str):
         return {"type": "text", "text": part}
     fields = as_fields(part, path, "a part")
     kind = fields.get("type")
-    if kind == "text":
-        no_others(fields, frozenset({"type", "text"}), path)
-        need_text(fields, "text", path)
-        return fields
+    read = _READ.get(kind) if isinstance(kind, str) and (shown or kind not in _SHOWN) else None
+    if read is not None:
+        return read(marked(fields, path), path)
     if kind == "refusal" and ours and "refusal" in fields:
         return {"type": "refusal", "text": need_text(fields, "refusal", path)}
-    if kind == "image_url" and images:
-        return _image_url(fields, path)
-    allowed = {"text"} | ({"image", "image_url"} if images else set())
+    allowed = {"text"} | (_SHOWN if shown else set())
     if ours:
-        allowed |= _OUR_PARTS - {"image"}
+        allowed |= _OUR_PARTS
     if kind in allowed:
-        return fields
+        return marked(fields, path)
     where = f"{path}.type"
     what = f"{kind!r} cannot stand here" if kind is not None else "missing"
     raise InvalidRequest(f"{where}: {what}", field=where, remedy=f"use one of: {', '.join(sorted(allowed))}")
 
 
+def marked(fields: Fields, path: str) -> Fields:
+    """The fields with Anthropic's ``cache_control`` as our ``cache``. Raises InvalidRequest."""
+    if "cache_control" not in fields:
+        return fields
+    where = f"{path}.cache_control"
+    control = as_fields(fields["cache_control"], where, "a mark")
+    no_others(control, frozenset({"type", "ttl"}), where)
+    kind, lifetime = control.get("type", "ephemeral"), control.get("ttl", _LIFETIMES[0])
+    if kind != "ephemeral" or lifetime not in _LIFETIMES:
+        remedy = f'write {{"type": "ephemeral", "ttl": …}} with one of: {", ".join(_LIFETIMES)}'
+        raise InvalidRequest(f"{where}: {dict(control)!r} is not carried", field=where, remedy=remedy)
+    rest = {name: value for name, value in fields.items() if name != "cache_control"}
+    if rest.setdefault("cache", lifetime) != lifetime:
+        raise InvalidRequest(f"{where}: cache says something else", field=where, remedy="give one of the two")
+    return rest
+
+
+def _text(fields: Fields, path: str) -> Fields:
+    no_others(fields, frozenset({"type", "text"}) | _MARKS, path)
+    need_text(fields, "text", path)
+    return fields
+
+
+def _mark_of(fields: Fields) -> Fields:
+    return {"cache": fields["cache"]} if "cache" in fields else {}
+
+
 def _image_url(fields: Fields, path: str) -> Fields:
-    no_others(fields, frozenset({"type", "image_url"}), path)
+    no_others(fields, frozenset({"type", "image_url"}) | _MARKS, path)
     where = f"{path}.image_url"
     source = fields.get("image_url")
     if isinstance(source, str):
@@ -213,22 +242,60 @@ def _image_url(fields: Fields, path: str) -> Fields:
     image = as_fields(source, where, "an image")
     no_others(image, frozenset({"url", "detail"}), where)
     url = need_text(image, "url", where)
-    part: Fields = {"type": "image"}
+    part: Fields = {"type": "image", **_mark_of(fields)}
     if "detail" in image:
         part["detail"] = image["detail"]
     if not url.startswith("data:"):
         return part | {"url": url}
-    head, comma, data = url[5:].partition(",")
-    media_type, _, encoding = head.partition(";")
-    if not comma or encoding != "base64" or not media_type:
-        raise InvalidRequest(
-            f"{where}.url: not a base64 data URL",
-            field=f"{where}.url",
-            remedy="write data:image/png;base64,…, or an https URL",
-        )
+    media_type, data = _of_data_url(url, f"{where}.url", "write data:image/png;base64,…, or an https URL")
     return part | {"data": data, "media_type": media_type}
 
 
+def _of_data_url(url: str, where: str, remedy: str) -> tuple[str, str]:
+    """Media type and base64 data of a ``data:`` URL (RFC 2397)."""
+    head, comma, data = url[5:].partition(",")
+    media_type, _, encoding = head.partition(";")
+    if not url.startswith("data:") or not comma or encoding.rpartition(";")[2] != "base64" or not media_type:
+        raise InvalidRequest(f"{where}: not a base64 data URL", field=where, remedy=remedy)
+    return media_type, data
+
+
+def _file(fields: Fields, path: str) -> Fields:
+    """Ours, or OpenAI's ``{"file": {"file_data": "data:…", "filename": …}}``."""
+    if "file" not in fields:
+        return fields
+    no_others(fields, frozenset({"type", "file"}) | _MARKS, path)
+    where = f"{path}.file"
+    file = as_fields(fields["file"], where, "a file")
+    if "file_id" in file:
+        raise InvalidRequest(
+            f"{where}.file_id: files that lie at a provider are not carried",
+            field=f"{where}.file_id",
+            remedy="send the file itself: file_data",
+        )
+    no_others(file, frozenset({"file_data", "filename"}), where)
+    remedy = 'write data:application/pdf;base64,…; of an address {"type": "file", "url": …, "media_type": …}'
+    media_type, data = _of_data_url(need_text(file, "file_data", where), f"{where}.file_data", remedy)
+    part = {"type": "file", "data": data, "media_type": media_type, **_mark_of(fields)}
+    return part | ({"name": need_text(file, "filename", where)} if "filename" in file else {})
+
+
+def _input_audio(fields: Fields, path: str) -> Fields:
+    """OpenAI's ``{"input_audio": {"data": base64, "format": "wav"}}``."""
+    no_others(fields, frozenset({"type", "input_audio"}) | _MARKS, path)
+    where = f"{path}.input_audio"
+    audio = as_fields(fields.get("input_audio"), where, "a recording")
+    no_others(audio, frozenset({"data", "format"}), where)
+    data, form = need_text(audio, "data", where), need_text(audio, "format", where)
+    return {"type": "file", "data": data, "media_type": f"audio/{form}", **_mark_of(fields)}
+
+
+_READ: dict[str, Callable[[Fields, str], Fields]] = {
+    "text": _text,
+    "image_url": _image_url,
+    "file": _file,
+    "input_audio": _input_audio,
+}
 _ROLES: dict[str, Callable[[Fields, str], Fields]] = {
     "system": _system,
     "developer": _system,

@@ -25,6 +25,8 @@ Message = SystemTurn | UserTurn | AssistantTurn | ToolTurn | Mapping[str, Any]
 """One turn: ours, or a dict as the OpenAI chat API has it."""
 Messages = str | Sequence[Message]
 """A conversation; a plain string stands for one user turn."""
+Inputs = str | Sequence[str]
+"""Texts to be embedded; a plain string is one of them."""
 Tools = Sequence[Tool | Mapping[str, Any]]
 When = datetime | timedelta | float
 """A moment: a datetime with a time zone, a timedelta from now, or seconds from now."""
@@ -33,27 +35,9 @@ Format = JsonSchemaFormat | JsonFormat | TextFormat | Mapping[str, Any] | type[A
 Choice = Literal["auto", "none", "required"] | NamedTool | Mapping[str, Any]
 
 
-class Options(TypedDict, total=False):
-    """Everything optional in a request. A setting that is absent or ``None`` is the model's choice."""
+class JobOptions(TypedDict, total=False):
+    """Everything optional in a job of any kind."""
 
-    # -- generation
-    max_tokens: int | None
-    max_completion_tokens: int | None
-    """OpenAI's newer name of ``max_tokens``."""
-    temperature: float | None
-    top_p: float | None
-    stop: str | Sequence[str] | None
-    seed: int | None
-    presence_penalty: float | None
-    frequency_penalty: float | None
-    response_format: Format | None
-    tool_choice: Choice | None
-    parallel_tool_calls: bool | None
-    reasoning_effort: ReasoningEffort | None
-    logprobs: bool | None
-    top_logprobs: int | None
-    n: Literal[1] | None
-    # -- the job
     lane: Lane
     """``rt`` somebody waits, ``std``, ``batch``, ``bg`` whenever there is room."""
     priority: int
@@ -69,24 +53,31 @@ class Options(TypedDict, total=False):
     tags: Mapping[str, str] | None
 
 
-SETTINGS = frozenset(
-    {
-        "max_tokens",
-        "max_completion_tokens",
-        "temperature",
-        "top_p",
-        "stop",
-        "seed",
-        "presence_penalty",
-        "frequency_penalty",
-        "response_format",
-        "tool_choice",
-        "parallel_tool_calls",
-        "reasoning_effort",
-        "logprobs",
-        "top_logprobs",
-        "n",
-    }
-)
-"""The options that are generation settings; the others belong to the job."""
-JOB_OPTIONS = frozenset(Options.__annotations__) - SETTINGS
+class Options(JobOptions, total=False):
+    """Everything optional in a request. A setting that is absent or ``None`` is the model's choice."""
+
+    max_tokens: int | None
+    max_completion_tokens: int | None
+    """OpenAI's newer name of ``max_tokens``."""
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    stop: str | Sequence[str] | None
+    seed: int | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    response_format: Format | None
+    tool_choice: Choice | None
+    parallel_tool_calls: bool | None
+    reasoning_effort: ReasoningEffort | None
+    reasoning_budget: int | None
+    """Tokens the model may reason for; one that takes an effort gets the nearest."""
+    logprobs: bool | None
+    top_logprobs: int | None
+    n: Literal[1] | None
+
+
+JOB_OPTIONS = frozenset(JobOptions.__annotations__)
+"""The options that belong to the job, whatever it asks."""
+SETTINGS = frozenset(Options.__annotations__) - JOB_OPTIONS
+"""The options that are generation settings."""

@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from job_contracts import subjects
 from job_contracts.codec import ContractError
+from job_contracts.embeddings import Purpose
 from producer_sdk.answers import Answered
-from producer_sdk.batch import Item, Progress, mapped
+from producer_sdk.batch import Item, Progress, mapped, when_there_is_room
 from producer_sdk.border import answered, malformed, same_request
+from producer_sdk.embedding import BATCH, EmbeddingResult, embedded
 from producer_sdk.errors import Closed, InvalidRequest
 from producer_sdk.exchange import Exchange, Patience, checked_job
 from producer_sdk.handle import JobHandle
 from producer_sdk.letters import DeadLetters
-from producer_sdk.options import Messages, Options, Tools
+from producer_sdk.options import Inputs, JobOptions, Messages, Options, Tools
 from producer_sdk.parsing import asked_for, read_as
 from producer_sdk.replies import Reader, Watch
-from producer_sdk.request import Request, prepare
+from producer_sdk.request import Request, prepare, prepare_embedding
 from producer_sdk.streams import JobStream
 from producer_sdk.transport import Transport
 
@@ -148,17 +150,7 @@ class Producer:
         own if ``None``): then the job goes on, and ``attach(error.job)`` takes it up again.
         """
         request = self._prepare(model, messages, tools, options, stream=False)
-        exchange = self._exchange or await self._ready()
-        watch = exchange.watch(request)
-        try:
-            await exchange.submit(request, watch)
-            result = await exchange.result(watch, self.timeout if timeout is None else timeout)
-        except asyncio.CancelledError:
-            self._abandon(exchange, watch, request)
-            raise
-        if request.keyed:
-            same_request(request.job, result.body_hash, request.ticket.body_hash)
-        return answered(result)
+        return await self._ended(request, self.timeout if timeout is None else timeout)
 
     def stream(
         self,
@@ -206,11 +198,54 @@ class Producer:
         ``stream``: whether tokens are wanted while they come, for ``handle.stream()``. Raises InvalidRequest, Refused,
         Unreachable (``maybe_stored`` tells whether it may have been accepted).
         """
-        request = self._prepare(model, messages, tools, options, stream=stream)
-        exchange = self._exchange or await self._ready()
-        watch = exchange.watch(request)
-        await exchange.submit(request, watch)
-        return JobHandle(self, request.job, watch, body_hash=request.ticket.body_hash if request.keyed else None)
+        return await self._submitted(self._prepare(model, messages, tools, options, stream=stream))
+
+    async def embed(
+        self,
+        *,
+        model: str,
+        inputs: Inputs,
+        dimensions: int | None = None,
+        purpose: Purpose | None = None,
+        batch_size: int = BATCH,
+        timeout: float | None = None,
+        **options: Unpack[JobOptions],
+    ) -> EmbeddingResult:
+        """Turn texts into vectors: ``result.vectors`` in the order of ``inputs`` (``result.data``: as base64).
+
+        ``dimensions`` is the vectors' length, ``purpose`` what they are for; ``None`` leaves it to the model.
+        Every ``batch_size`` inputs are a job, all submitted at once. What is given holds for the whole: one ``timeout``
+        and one ``deadline``; ``max_cost`` is shared out by the length of the texts; of ``idempotency_key`` a key is
+        made for each job, so the same call (with the same ``batch_size``) runs once.
+
+        Raises what ``complete`` raises, for the first job that fails: ``error.inputs`` are the positions of its inputs,
+        and the other jobs are called off, unless they have a key.
+        """
+        patience = self.timeout if timeout is None else timeout
+
+        async def one(texts: Sequence[str], asked: Mapping[str, Any], left: float | None) -> Answered:
+            # Each try is another job: one that was turned away has its end.
+            return await when_there_is_room(
+                lambda: self._ended(self._prepare_embedding(model, texts, asked, dimensions, purpose), left), left
+            )
+
+        return await embedded(one, inputs, batch_size=batch_size, timeout=patience, options=options, now=self._clock())
+
+    async def submit_embedding(
+        self,
+        *,
+        model: str,
+        inputs: Inputs,
+        dimensions: int | None = None,
+        purpose: Purpose | None = None,
+        **options: Unpack[JobOptions],
+    ) -> JobHandle:
+        """Submit one embedding job, of at most 2,048 inputs, and return as soon as it is durable.
+
+        ``(await handle.result()).embeddings`` are its vectors. Providers take fewer inputs than a job may have in one
+        call, some 96: a job with more than any deployment of its route takes fails.
+        """
+        return await self._submitted(self._prepare_embedding(model, inputs, options, dimensions, purpose))
 
     def attach(self, job: str) -> JobHandle:
         """Take up a job by its id, wherever it was submitted. Asks nothing yet: an unknown id shows at first use."""
@@ -268,6 +303,26 @@ class Producer:
 
     # -- inside
 
+    async def _ended(self, request: Request, patience: float | None) -> Answered:
+        """Submit it and wait for its answer; whoever stops waiting abandons it."""
+        exchange = self._exchange or await self._ready()
+        watch = exchange.watch(request)
+        try:
+            await exchange.submit(request, watch)
+            result = await exchange.result(watch, patience)
+        except asyncio.CancelledError:
+            self._abandon(exchange, watch, request)
+            raise
+        if request.keyed:
+            same_request(request.job, result.body_hash, request.ticket.body_hash)
+        return answered(result)
+
+    async def _submitted(self, request: Request) -> JobHandle:
+        exchange = self._exchange or await self._ready()
+        watch = exchange.watch(request)
+        await exchange.submit(request, watch)
+        return JobHandle(self, request.job, watch, body_hash=request.ticket.body_hash if request.keyed else None)
+
     def _prepare(
         self, model: str, messages: Messages, tools: Tools, options: Mapping[str, Any], *, stream: bool
     ) -> Request:
@@ -278,6 +333,21 @@ class Producer:
             tools,
             options,
             stream=stream,
+            new_id=f"{self._stem}-{bits[:16]}",
+            token=bits[16:],
+            now=self._clock(),
+        )
+
+    def _prepare_embedding(
+        self, model: str, inputs: Inputs, options: Mapping[str, Any], dimensions: int | None, purpose: Purpose | None
+    ) -> Request:
+        bits = secrets.token_hex(16)
+        return prepare_embedding(
+            model,
+            inputs,
+            options,
+            dimensions=dimensions,
+            purpose=purpose,
             new_id=f"{self._stem}-{bits[:16]}",
             token=bits[16:],
             now=self._clock(),

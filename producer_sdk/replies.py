@@ -249,7 +249,7 @@ class Replies:
 
     def result(self, watch: Watch, result: Result) -> None:
         """A result; if it only says where the full one lies, that is fetched."""
-        if result.blob is not None and result.answer is None:
+        if result.blob is not None and result.answer is None and result.embeddings is None:
             self._on_blob(watch, result)
         else:
             watch.settle(result)

@@ -20,15 +20,18 @@ from typing import Any
 from job_contracts import subjects
 from job_contracts.chat import Conversation, FilePart, ImagePart, JsonSchemaFormat
 from job_contracts.codec import ContractError, check, encode
+from job_contracts.embeddings import MOST_INPUTS
 from job_contracts.jobs import BlobRef, Job, Need, Ticket, body_hash
 from producer_sdk.errors import InvalidRequest
-from producer_sdk.estimates import input_tokens
+from producer_sdk.estimates import input_tokens, text_tokens
 from producer_sdk.generation import settings, tool_list
 from producer_sdk.messages import turns
 from producer_sdk.options import JOB_OPTIONS, SETTINGS
 
 LOOKS_ABSOLUTE = 1e9
 """A number of seconds from now this large (31 years) is a Unix timestamp that somebody passed by mistake."""
+_NO_OUTPUT = 1
+"""The smallest output that can be reserved: vectors are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +69,72 @@ def prepare(
     ``new_id`` is used unless an idempotency key names the job; ``token`` is random; ``now`` is UTC seconds. Raises
     InvalidRequest with the path of the first field that is wrong and what to do about it.
     """
-    of_settings, of_job = _sort_out(options)
-    deadline = _moment(of_job.pop("deadline", None), now, "deadline")
-    not_before = _moment(of_job.pop("not_before", None), now, "not_before")
-    _check_times(deadline, not_before, now)
-    values: dict[str, Any] = {
-        "id": _job_id(of_job.get("idempotency_key"), new_id),
-        "route": model,
+    of_settings, of_job = _sort_out(options, SETTINGS | JOB_OPTIONS)
+    asked = {
         "conversation": {
             "messages": turns(messages),
             "tools": tool_list(tools) if tools else (),
             "settings": settings(of_settings),
         },
     }
+    return _request(model, asked, of_job, stream=stream, new_id=new_id, token=token, now=now)
+
+
+def prepare_embedding(
+    model: str,
+    inputs: object,
+    options: Mapping[str, Any],
+    *,
+    dimensions: int | None,
+    purpose: str | None,
+    new_id: str,
+    token: str,
+    now: float,
+) -> Request:
+    """The same for texts to be turned into vectors; ``options`` are those of a job alone."""
+    _, of_job = _sort_out(options, JOB_OPTIONS)
+    texts = input_list(inputs)
+    if len(texts) > MOST_INPUTS:
+        message = f"inputs: {len(texts)} texts, and a job takes {MOST_INPUTS}"
+        remedy = f"submit them {MOST_INPUTS} at a time, or use embed(), which does"
+        raise InvalidRequest(message, field="inputs", remedy=remedy)
+    wanted = {"dimensions": dimensions, "purpose": purpose}
+    asked = {"embedding": {"inputs": texts, **{name: value for name, value in wanted.items() if value is not None}}}
+    return _request(model, {"kind": "embedding", **asked}, of_job, stream=False, new_id=new_id, token=token, now=now)
+
+
+def input_list(inputs: object) -> list[str]:
+    """Texts to be embedded, checked one by one; a plain string is one of them. Raises InvalidRequest."""
+    if isinstance(inputs, str):
+        inputs = [inputs]
+    if isinstance(inputs, Mapping | bytes) or not isinstance(inputs, Iterable):
+        message = f"inputs: expected texts, not {type(inputs).__name__}"
+        raise InvalidRequest(message, field="inputs", remedy='write ["one text", "another"]')
+    texts: list[Any] = list(inputs)
+    if not texts:
+        raise InvalidRequest("inputs: there is no text in it", field="inputs", remedy="give at least one")
+    for index, text in enumerate(texts):
+        if not isinstance(text, str) or not text:
+            what = "it is empty" if isinstance(text, str) else f"expected a text, not {type(text).__name__}"
+            where = f"inputs[{index}]"
+            raise InvalidRequest(f"{where}: {what}", field=where, remedy="give texts of at least one character")
+    return texts
+
+
+def _request(
+    model: str,
+    asked: Mapping[str, Any],
+    of_job: dict[str, Any],
+    *,
+    stream: bool,
+    new_id: str,
+    token: str,
+    now: float,
+) -> Request:
+    deadline = moment(of_job.pop("deadline", None), now, "deadline")
+    not_before = moment(of_job.pop("not_before", None), now, "not_before")
+    _check_times(deadline, not_before, now)
+    values: dict[str, Any] = {"id": _job_id(of_job.get("idempotency_key"), new_id), "route": model, **asked}
     values.update(of_job)
     job, body = _job_and_body(values)
     ticket = Ticket(
@@ -90,14 +146,21 @@ def prepare(
         submitted=now,
         token=token,
         body_hash=body_hash(body),
-        input_estimate=input_tokens(job.chat),
-        max_output=job.chat.settings.max_tokens,
+        input_estimate=tokens_of(job),
+        max_output=job.chat.settings.max_tokens if job.embedding is None else _NO_OUTPUT,
         stream=stream,
         session=job.session,
         max_cost=job.max_cost,
-        needs=needs(job.chat),
+        needs=("embeddings",) if job.embedding is not None else needs(job.chat),
     )
     return Request(job.id, body, ticket, keyed=job.idempotency_key is not None)
+
+
+def tokens_of(job: Job) -> int:
+    """Estimated input tokens of a job of either kind."""
+    if job.embedding is None:
+        return input_tokens(job.chat)
+    return int(sum(text_tokens(text) for text in job.embedding.inputs)) + len(job.embedding.inputs)
 
 
 def _job_id(key: object, new_id: str) -> str:
@@ -132,7 +195,7 @@ def needs(conversation: Conversation) -> tuple[Need, ...]:
         found.append("files")
     if isinstance(chosen.response_format, JsonSchemaFormat):
         found.append("json_schema")
-    if chosen.reasoning_effort not in (None, "none"):
+    if chosen.reasoning_effort not in (None, "none") or chosen.reasoning_budget is not None:
         found.append("reasoning")
     if chosen.logprobs:
         found.append("logprobs")
@@ -143,22 +206,20 @@ def _has(content: str | tuple[Any, ...], kind: type[ImagePart | FilePart]) -> bo
     return not isinstance(content, str) and any(isinstance(part, kind) for part in content)
 
 
-def _sort_out(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _sort_out(options: Mapping[str, Any], known: frozenset[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     of_settings: dict[str, Any] = {}
     of_job: dict[str, Any] = {}
     for name, value in options.items():
+        if name not in known:
+            raise InvalidRequest(f"{name}: unknown option", field=name, remedy=did_you_mean(name, known))
         if name in SETTINGS:
             of_settings[name] = value
-        elif name not in JOB_OPTIONS:
-            raise InvalidRequest(
-                f"{name}: unknown option", field=name, remedy=did_you_mean(name, SETTINGS | JOB_OPTIONS)
-            )
         elif value is not None:
             of_job[name] = value
     if "tags" in of_job:
         of_job["tags"] = _tags(of_job["tags"])
     if "max_cost" in of_job:
-        of_job["max_cost"] = _money(of_job["max_cost"], "max_cost")
+        of_job["max_cost"] = money(of_job["max_cost"], "max_cost")
     return of_settings, of_job
 
 
@@ -171,8 +232,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"known are: {', '.join(names)}" if names else "there are none"
 
 
-def _moment(when: object, now: float, field: str) -> float | None:
-    """UTC seconds of a moment."""
+def moment(when: object, now: float, field: str) -> float | None:
+    """UTC seconds of a moment. Raises InvalidRequest."""
     if when is None:
         return None
     if isinstance(when, timedelta):
@@ -219,7 +280,8 @@ def _tags(tags: object) -> dict[str, Any]:
     return {name: tags[name] for name in sorted(tags, key=str)}
 
 
-def _money(amount: object, field: str) -> Decimal:
+def money(amount: object, field: str) -> Decimal:
+    """An amount in plain notation. Raises InvalidRequest."""
     try:
         exact = Decimal(str(amount))
         return Decimal(format(exact.normalize(), "f"))
@@ -229,7 +291,7 @@ def _money(amount: object, field: str) -> Decimal:
         ) from error
 
 
-_PREFIXES = ("conversation.settings.", "conversation.")
+_PREFIXES = ("conversation.settings.", "conversation.", "embedding.")
 _NAMES = {"route": "model"}
 
 

@@ -9,10 +9,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
+from job_contracts.embeddings import Purpose
 from producer_sdk.answers import Answered
 from producer_sdk.batch import Item, Progress
+from producer_sdk.embedding import BATCH, EmbeddingResult
 from producer_sdk.errors import Closed
-from producer_sdk.options import Messages, Options, Tools
+from producer_sdk.options import Inputs, JobOptions, Messages, Options, Tools
 from producer_sdk.portal import Portal, iterated, made
 from producer_sdk.producer import Producer
 from producer_sdk.sync_handle import SyncJobHandle, SyncJobStream
@@ -131,6 +133,47 @@ class SyncProducer:
         """See ``Producer.submit``."""
         handle = self._portal.call(
             self._producer.submit(model=model, messages=messages, tools=tools, stream=stream, **options)
+        )
+        return SyncJobHandle(self._portal, handle)
+
+    def embed(
+        self,
+        *,
+        model: str,
+        inputs: Inputs,
+        dimensions: int | None = None,
+        purpose: Purpose | None = None,
+        batch_size: int = BATCH,
+        timeout: float | None = None,
+        **options: Unpack[JobOptions],
+    ) -> EmbeddingResult:
+        """See ``Producer.embed``. An interrupt while it waits cancels the jobs."""
+        return self._portal.call(
+            self._producer.embed(
+                model=model,
+                inputs=inputs,
+                dimensions=dimensions,
+                purpose=purpose,
+                batch_size=batch_size,
+                timeout=timeout,
+                **options,
+            )
+        )
+
+    def submit_embedding(
+        self,
+        *,
+        model: str,
+        inputs: Inputs,
+        dimensions: int | None = None,
+        purpose: Purpose | None = None,
+        **options: Unpack[JobOptions],
+    ) -> SyncJobHandle:
+        """See ``Producer.submit_embedding``."""
+        handle = self._portal.call(
+            self._producer.submit_embedding(
+                model=model, inputs=inputs, dimensions=dimensions, purpose=purpose, **options
+            )
         )
         return SyncJobHandle(self._portal, handle)
 

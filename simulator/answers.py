@@ -22,6 +22,7 @@ from pydantic_core import to_json
 from simulator.conversation import Answer, Ask, Finish, ToolCall
 from simulator.instances import instance
 from simulator.settings import AnswerLength
+from simulator.vectors import vector_of
 from simulator.words import Chooser, digest, running_text
 
 JSON_PIECE = 4
@@ -44,6 +45,11 @@ def input_tokens(ask: Ask) -> int:
     return estimate(sum(map(len, ask.prompt))) + ask.extra_tokens
 
 
+def longest(ask: Ask) -> int:
+    """Tokens that must fit into the window: of the whole prompt, or of the longest text that is a vector's alone."""
+    return input_tokens(ask) if ask.texts is None else estimate(max(map(len, ask.texts.inputs)))
+
+
 def fingerprint(ask: Ask) -> bytes:
     """The hash that an answer is made of."""
     return digest(ask.model.base, str(ask.seed), *ask.prompt)
@@ -52,6 +58,10 @@ def fingerprint(ask: Ask) -> bytes:
 def compose(ask: Ask, seed: bytes, length: AnswerLength) -> Answer:
     """The answer to a request, already cut to its stop sequences and its ``max_tokens``."""
     answer = Answer(pieces=[])
+    if ask.texts is not None:
+        wanted = ask.texts
+        answer.vectors = [vector_of(ask.model.base, text, wanted.length) for text in wanted.inputs]
+        return answer
     if ask.reasoning:
         answer.thoughts = running_text(digest(seed.hex(), "thoughts"), ask.reasoning)
     called = _called_tools(ask)

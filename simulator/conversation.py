@@ -68,9 +68,19 @@ class Tool:
     schema: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Texts to be turned into vectors of ``length`` numbers; ``packed`` as base64, ``alone`` if one was asked for."""
+
+    inputs: list[str]
+    length: int
+    packed: bool = False
+    alone: bool = False
+
+
 @dataclass(slots=True)
 class Ask:
-    """A request for a completion, read.
+    """A request for a completion, or for vectors of ``texts`` (which are its ``prompt``, too), read.
 
     ``prompt``: every text of the prompt in order, tools and system first. ``marks``: ends of the segments of ``prompt``
     up to which the caller wants the prefix cached (indices into ``prompt``, exclusive); None where the provider caches
@@ -103,6 +113,7 @@ class Ask:
     sse: bool = True
     seal_reasoning: bool = False
     responses: dict[str, Any] | None = None
+    texts: Texts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +136,7 @@ class Answer:
     calls: list[ToolCall] = field(default_factory=list)
     finish: Finish = "stop"
     stopped_by: str | None = None
+    vectors: list[list[float]] = field(default_factory=list)
 
     @property
     def text(self) -> str:

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Coroutine
 from functools import partial
 
-from simulator.answers import compose, fingerprint, input_tokens, shorten
+from simulator.answers import compose, fingerprint, input_tokens, longest, shorten
 from simulator.breakage import INTACT, Breakage, breakage
 from simulator.call import WRONG_SHAPE, Call, Terms, injected, overflow, terms_of, timing_of, wrong_shape
 from simulator.clock import Clock
@@ -143,9 +143,9 @@ class Provider:
         if fault is not None and fault.family in ("refusal", "before", "listener"):
             self._fail(call, fault, window)
             return
-        tokens = input_tokens(ask)
-        if tokens + (ask.max_tokens or 0) > window:
-            self._refuse(call, overflow(tokens, ask.max_tokens or 0, window, call.model))
+        tokens, at_once = input_tokens(ask), longest(ask)
+        if at_once + (ask.max_tokens or 0) > window:
+            self._refuse(call, overflow(at_once, ask.max_tokens or 0, window, call.model))
             return
         seed = fingerprint(ask)
         try:
@@ -164,7 +164,7 @@ class Provider:
             self._send(call, ask, answer, usage, timing_of(terms, seed))
 
     def _cached(self, call: Call, ask: Ask, tokens: int) -> Cached:
-        if tokens < self.settings.cache_minimum:
+        if tokens < self.settings.cache_minimum or ask.texts is not None:
             return NOTHING
         owner = f"{call.key}/{call.model}"
         if ask.marks is None:

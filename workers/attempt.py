@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from job_contracts.attempts import Assignment, LimitReading
-from job_contracts.chat import Conversation, Usage
+from job_contracts.chat import Usage
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import Job
 from job_contracts.results import Loss
@@ -20,9 +20,10 @@ from job_contracts.stream import EndDelta, StartDelta
 from runtime.service import place_of
 from runtime.telemetry import ERROR
 from workers.adapting import adapted
-from workers.dialects.port import Decoded, Decoder, Encoded, Target
+from workers.dialects.port import Decoded, Decoder, Target
 from workers.endpoint import Endpoint
 from workers.http import CallFailed, Reply
+from workers.questions import Question, of_conversation, of_texts
 from workers.records import Ending, known_usage, partial_usage, placed
 from workers.streaming import TokenStream
 from workers.watch import Watch
@@ -111,7 +112,7 @@ class Attempt:
         """Make the attempt. Raises nothing but CancelledError; a bug becomes the failure ``INTERNAL``."""
         try:
             try:
-                return await self._run(job.chat)
+                return await self._run(job)
             except CallFailed as broken:
                 return self.failed(broken.failure)
             except _Stopped as stopped:
@@ -154,21 +155,35 @@ class Attempt:
 
     # -- the steps
 
-    async def _run(self, conversation: Conversation) -> Ending:
+    async def _run(self, job: Job) -> Ending:
         endpoint, assignment = self._endpoint, self.assignment
         self._check()
-        conversation, losses = adapted(conversation, assignment.adaptation)
-        target = self.target = endpoint.target(assignment.model, stream=assignment.stream)
-        encoded = endpoint.dialect.encode(conversation, target)
-        self._losses = losses + encoded.losses
+        question = self._question(job)
         await self._interruptible(endpoint.smoothing.turn(assignment.grant.domain, assignment.model))
         self._check()
         self._started, self._started_wall = endpoint.clock.monotonic(), endpoint.clock.wall()
-        decoded = await self._call(encoded, target)
-        usage = known_usage(decoded, conversation)
+        decoded = await self._call(question)
+        self._losses += decoded.losses
+        usage = known_usage(decoded, question.estimate)
         if self._stream is not None:
             await self._stream.end(EndDelta(finish_reason=decoded.finish_reason, usage=usage))
         return self._ending(decoded=decoded, usage=usage)
+
+    def _question(self, job: Job) -> Question:
+        """The request, whatever kind of job it is. Raises CallFailed if this target cannot be asked it."""
+        endpoint, assignment = self._endpoint, self.assignment
+        if job.embedding is not None:  # never streamed: there is nothing to see of vectors that are half done
+            target = self.target = endpoint.target(assignment.model, stream=False)
+            asked = of_texts(job.embedding, target)
+            if isinstance(asked, Failure):
+                raise CallFailed(asked)
+            self._losses = asked.encoded.losses
+            return asked
+        conversation, losses = adapted(job.chat, assignment.adaptation)
+        target = self.target = endpoint.target(assignment.model, stream=assignment.stream)
+        question = of_conversation(conversation, target, endpoint.dialect)
+        self._losses = losses + question.encoded.losses
+        return question
 
     def _check(self) -> None:
         """Whether the attempt may (still) be made."""
@@ -180,7 +195,7 @@ class Attempt:
         if now + self._endpoint.leader.ahead - assignment.grant.granted > assignment.grant.valid_for:
             raise _Stopped(FailureKind.GRANT_EXPIRED)
 
-    async def _call(self, encoded: Encoded, target: Target) -> Decoded:
+    async def _call(self, question: Question) -> Decoded:
         total, kind = self.assignment.timeouts.total, FailureKind.TOTAL_TIMEOUT
         if self.assignment.deadline is not None:
             left = self.assignment.deadline - self._endpoint.clock.wall()
@@ -188,12 +203,12 @@ class Attempt:
                 total, kind = left, FailureKind.EXPIRED
         watch = Watch(asyncio.get_running_loop(), self.interrupt, total=total, kind=kind)
         try:
-            return await self._interruptible(self._exchange(encoded, target, watch))
+            return await self._interruptible(self._exchange(question, watch))
         except (CallFailed, _Stopped):
             if self._reason in (FailureKind.CANCELLED, FailureKind.HANDED_BACK):
                 raise
             if self._was_error_answer:  # only its description was cut short
-                raise CallFailed(self._error(target)) from None
+                raise CallFailed(self._error()) from None
             # An answer whose end had come before the connection broke is whole.
             whole = self._decoder.finish() if self._decoder is not None else None
             if isinstance(whole, Decoded):
@@ -202,21 +217,21 @@ class Attempt:
         finally:
             watch.stop()
 
-    async def _exchange(self, encoded: Encoded, target: Target, watch: Watch) -> Decoded:
-        endpoint, timeouts, streamed = self._endpoint, self.assignment.timeouts, self.assignment.stream
+    async def _exchange(self, question: Question, watch: Watch) -> Decoded:
+        endpoint, timeouts = self._endpoint, self.assignment.timeouts
+        streamed = self.target is not None and self.target.stream
         if streamed:
             watch.expect(FailureKind.FIRST_TOKEN_TIMEOUT, timeouts.first_token)
         self.called = True
-        reply = self.reply = await endpoint.upstream.send(encoded, attempt_id=self.id, connect=timeouts.connect)
+        send = endpoint.upstream.send
+        reply = self.reply = await send(question.encoded, attempt_id=self.id, connect=timeouts.connect)
         endpoint.telemetry.emit("attempt.answering", attempt=self.id, status=reply.status)
         if self._was_error_answer:
             watch.expect(FailureKind.STALLED, ERROR_PATIENCE)
             while len(self._error_body) < MAX_ERROR_BODY and (data := await reply.read()):
                 self._error_body += data
-            raise CallFailed(self._error(target))
-        decoder = endpoint.dialect.decoder(
-            target, content_type=reply.content_type, max_bytes=endpoint.upstream.max_bytes, names=encoded.names
-        )
+            raise CallFailed(self._error())
+        decoder = question.decoder(content_type=reply.content_type, max_bytes=endpoint.upstream.max_bytes)
         self._decoder = decoder
         stream = self._begin_stream() if streamed and decoder.failure is None else None
         while decoder.failure is None and not decoder.complete and (data := await reply.read()):
@@ -250,10 +265,10 @@ class Attempt:
     def _was_error_answer(self) -> bool:
         return self.reply is not None and not 200 <= self.reply.status < 300
 
-    def _error(self, target: Target) -> Failure:
+    def _error(self) -> Failure:
         """What an answer with another status than 2xx says, as far as its description came."""
-        reply = self.reply
-        assert reply is not None  # noqa: S101 - an error answer is an answer
+        reply, target = self.reply, self.target
+        assert reply is not None and target is not None  # noqa: S101, PT018 - an error answer is an answer
         if 300 <= reply.status < 400:
             words = f"the provider answered with a redirect ({reply.status}), which is never followed"
             kind, remedy = FailureKind.MALFORMED_RESPONSE, "correct the provider's base_url"

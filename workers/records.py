@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from job_contracts.attempts import Assignment, LimitReading, Outcome
-from job_contracts.chat import Conversation, Usage
+from job_contracts.chat import Usage
 from job_contracts.facts import AttemptFact, Reason
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import BlobRef, JobState
@@ -51,12 +52,12 @@ class Ending:
         return replace(self, decoded=None, failure=failure)
 
 
-def known_usage(decoded: Decoded, conversation: Conversation) -> Usage:
-    """The usage of a complete answer; where the provider told none, the prompt is estimated from its text."""
+def known_usage(decoded: Decoded, estimate: Callable[[], int]) -> Usage:
+    """The usage of a complete answer; where the provider told none, what was asked is estimated from its text."""
     usage = decoded.usage
     if usage.reported:
         return usage
-    return usage.model_copy(update={"input": usage.input or tokens.estimate(conversation)})
+    return usage.model_copy(update={"input": usage.input or estimate()})
 
 
 def partial_usage(partial: Partial | None, reserved_input: int) -> Usage:
@@ -108,8 +109,9 @@ def result_of(
         token=assignment.token,
         body_hash=assignment.body_hash,
         nonce=nonce,
-        answer=decoded.answer,
-        finish_reason=decoded.finish_reason,
+        answer=decoded.answer if decoded.embeddings is None else None,
+        embeddings=decoded.embeddings,
+        finish_reason=decoded.finish_reason if decoded.embeddings is None else None,
         finish_raw=decoded.finish_raw,
         usage=ending.usage,
         cost=decoded.cost,
@@ -124,8 +126,8 @@ def result_of(
 
 
 def pointer_of(result: Result, blob: BlobRef) -> Result:
-    """The same result without its answer, which lies with the whole record in ``blob``."""
-    return result.model_copy(update={"answer": None, "blob": blob})
+    """The same result without answer and vectors, which lie with the whole record in ``blob``."""
+    return result.model_copy(update={"answer": None, "embeddings": None, "blob": blob})
 
 
 def settlement_of(assignment: Assignment, ending: Ending) -> Settlement:

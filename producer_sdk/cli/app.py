@@ -36,6 +36,7 @@ from producer_sdk.cli.arguments import (
     turns_of,
 )
 from producer_sdk.cli.dead import dead
+from producer_sdk.cli.embed import embed
 from producer_sdk.cli.lines import told, told_error
 from producer_sdk.cli.run import Summary, run_file
 from producer_sdk.cli.showing import bar, errors_told, finish, people, plain, put, show_event, table_of
@@ -52,6 +53,7 @@ app = typer.Typer(
 jobs = typer.Typer(help="Look at a job, or call it off.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
 app.add_typer(dead, name="dead")
+app.command()(embed)
 
 
 @app.command()

@@ -119,11 +119,13 @@ def error_line(line: Line, error: PenstockError) -> dict[str, Any]:
 
 
 def told(answer: Answered) -> dict[str, Any]:
-    """An answer as JSON."""
+    """An answer as JSON; of vectors how many there are."""
+    vectors = answer.embeddings
     return {
         "job": answer.job,
         "state": answer.result.state.value,
         "text": answer.text,
+        **({"vectors": len(vectors.data), "dimensions": vectors.dimensions} if vectors else {}),
         **({"reasoning": answer.reasoning} if answer.reasoning else {}),
         **({"refusal": answer.refusal} if answer.refusal else {}),
         **({"tool_calls": [_call(call) for call in answer.tool_calls]} if answer.tool_calls else {}),

@@ -20,7 +20,7 @@ In pytest: ``@pytest.fixture async def gateway(): async with FakeGateway() as fa
 from __future__ import annotations
 
 from producer_sdk.testing.gateway import FakeGateway
-from producer_sdk.testing.script import Reply, calls, fails, says, silence
+from producer_sdk.testing.script import Reply, calls, embeds, fails, says, silence
 from producer_sdk.testing.stage import Received
 
-__all__ = ["FakeGateway", "Received", "Reply", "calls", "fails", "says", "silence"]
+__all__ = ["FakeGateway", "Received", "Reply", "calls", "embeds", "fails", "says", "silence"]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from hashlib import shake_256
 from typing import Any
 
 from job_contracts.chat import (
@@ -19,16 +20,20 @@ from job_contracts.chat import (
     Usage,
     UserTurn,
 )
+from job_contracts.embeddings import Embeddings, packed
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import Job, JobState
 from job_contracts.stream import Delta, EndDelta, ReasoningDelta, TextDelta, ToolCallDelta
-from producer_sdk.estimates import input_tokens, text_tokens
+from producer_sdk.estimates import text_tokens
+from producer_sdk.request import tokens_of
 
 _STATES = {
     FailureKind.CANCELLED: JobState.CANCELLED,
     FailureKind.EXPIRED: JobState.EXPIRED,
     FailureKind.POISON: JobState.DEAD,
 }
+DIMENSIONS = 8
+"""Length of vectors where nobody asks for one."""
 _PIECE = re.compile(r"\S+\s*|\s+")
 
 
@@ -57,6 +62,8 @@ class Reply:
     """False: it is dispatched and never ends."""
     model: str = "fake-1"
     provider: str = "fake"
+    vectors: tuple[tuple[float, ...], ...] | None = None
+    """Of an embedding job, one an input; ``None``: made from the texts, the same for the same text."""
 
     @property
     def attempts(self) -> tuple[Reply, ...]:
@@ -83,15 +90,27 @@ class Reply:
         """Why the model stopped."""
         return self.finish_reason or (FinishReason.TOOL_CALLS if self.tool_calls else FinishReason.STOP)
 
+    def embeddings(self, job: Job) -> Embeddings | None:
+        """The vectors, if they were asked for."""
+        if job.embedding is None:
+            return None
+        length = job.embedding.dimensions or DIMENSIONS
+        vectors = self.vectors or tuple(vector_of(text, length) for text in job.embedding.inputs)
+        return Embeddings(data=tuple(map(packed, vectors)), dimensions=len(vectors[0]))
+
     def used(self, job: Job) -> Usage:
         """Tokens the attempt took."""
         if self.usage is not None:
             return self.usage
+        if job.embedding is not None:
+            return Usage(input=tokens_of(job), reported=False)
         said = self.reasoning + self.text + "".join(call.arguments for call in self.tool_calls)
-        return Usage(input=input_tokens(job.chat), output=int(text_tokens(said)) + 1, reported=False)
+        return Usage(input=tokens_of(job), output=int(text_tokens(said)) + 1, reported=False)
 
     def deltas(self, job: Job) -> Iterator[Delta]:
-        """The answer in pieces, as a worker would stream it; the end only if it is one."""
+        """The answer in pieces, as a worker would stream it; the end only if it is one. Vectors are not streamed."""
+        if job.embedding is not None:
+            return
         for word in _PIECE.findall(self.reasoning):
             yield ReasoningDelta(text=word)
         for piece in _PIECE.findall(self.text) if self.pieces is None else self.pieces:
@@ -114,6 +133,17 @@ def says(text: str | Sequence[str], **fields: Any) -> Reply:
     return Reply(text="".join(text), pieces=tuple(text), **fields)
 
 
+def embeds(*vectors: Sequence[float], **fields: Any) -> Reply:
+    """The vectors of an embedding job, one for each of its inputs."""
+    return Reply(vectors=tuple(map(tuple, vectors)), **fields)
+
+
+def vector_of(text: str, length: int) -> tuple[float, ...]:
+    """A vector that is the same for the same text: numbers from -1 to 1 that four bytes hold exactly."""
+    data = shake_256(text.encode("utf-8", "surrogatepass")).digest(length)
+    return tuple((byte - 128) / 128 for byte in data)
+
+
 def calls(name: str, arguments: Mapping[str, Any], *, id: str = "call_1", **fields: Any) -> Reply:
     """A call of one tool."""
     call = ToolCallPart(id=id, name=name, arguments=json.dumps(arguments, ensure_ascii=False))
@@ -132,7 +162,9 @@ def silence() -> Reply:
 
 
 def echo(job: Job) -> Reply:
-    """The last thing a user said."""
+    """The last thing a user said; vectors of the texts of an embedding job."""
+    if job.embedding is not None:
+        return Reply()
     for turn in reversed(job.chat.messages):
         if isinstance(turn, UserTurn):
             content = turn.content

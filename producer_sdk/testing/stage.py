@@ -319,8 +319,9 @@ class Stage:
             token=ticket.token,
             body_hash=ticket.body_hash,
             nonce=secrets.token_hex(8),
-            answer=succeeded.answer if succeeded else None,
-            finish_reason=succeeded.reason if succeeded else None,
+            answer=succeeded.answer if succeeded and job.embedding is None else None,
+            embeddings=succeeded.embeddings(job) if succeeded else None,
+            finish_reason=succeeded.reason if succeeded and job.embedding is None else None,
             usage=succeeded.used(job) if succeeded else received.attempts[-1].usage if received.attempts else _USED,
             cost=reply.cost if reply is not None else None,
             provider=reply.provider if reply is not None else None,
@@ -355,7 +356,7 @@ class Stage:
         if len(data) > self._max_message:
             self._large[job_id] = data
             ref = BlobRef(chunks=-(-len(data) // PIECE), size=len(data), sha256=sha256(data).hexdigest())
-            data = encode(result.model_copy(update={"answer": None, "blob": ref}))
+            data = encode(result.model_copy(update={"answer": None, "embeddings": None, "blob": ref}))
         self._records[job_id] = data
         self._publish("res", job_id, data)
 

@@ -20,7 +20,7 @@ from scheduler.policy.estimates import Average
 from scheduler.policy.fairness import Shares
 from scheduler.policy.queues import Queue, key_of
 from scheduler.policy.routes import STRATEGIES
-from scheduler.policy.routes.candidates import Candidate, rejection
+from scheduler.policy.routes.candidates import VECTORS_ALONE, Candidate, rejection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +72,7 @@ class Deployment:
 class Route:
     """A name that jobs ask for: its deployments and the groups its jobs fall into."""
 
-    __slots__ = ("_fits", "_groups", "_moment", "deployments", "name", "rule", "rules")
+    __slots__ = ("_all_answer", "_fits", "_groups", "_moment", "deployments", "name", "rule", "rules")
 
     def __init__(self, rule: RouteRule, deployments: Sequence[Deployment], moment: Moment) -> None:
         self.rule = rule
@@ -81,12 +81,13 @@ class Route:
         self.rules = tuple(deployment.rule for deployment in deployments)
         windows = [rule.window for rule in self.rules if rule.window is not None]
         self._fits = min(windows, default=None)
+        self._all_answer = not any(rule.capabilities == VECTORS_ALONE for rule in self.rules)
         self._moment = moment
         self._groups: dict[tuple[int, int], Group] = {}
 
     def barred(self, needs: Sequence[Need], input_estimate: int) -> int:
         """Mask of the deployments that can never serve such a job."""
-        if not needs and (self._fits is None or input_estimate <= self._fits):
+        if not needs and self._all_answer and (self._fits is None or input_estimate <= self._fits):
             return 0
         mask = 0
         for index, rule in enumerate(self.rules):

@@ -17,6 +17,9 @@ from simulator.wire import Request
 MISSING = object()
 
 
+Operation = Literal["complete", "embed", "embed_one", "count", "models", "model"]
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """What a path asks for.
@@ -25,7 +28,7 @@ class Route:
     Responses API, where a provider has two.
     """
 
-    operation: Literal["complete", "count", "models", "model"]
+    operation: Operation
     model: str = ""
     stream: bool = False
     sse: bool = True

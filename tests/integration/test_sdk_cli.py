@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from job_contracts.embeddings import unpacked
 from job_contracts.jobs import JobState
 from producer_sdk.testing import fails, says
+from producer_sdk.testing.script import vector_of
 from tests.support.eventually import eventually
 from tests.support.houses import NatsHouse
 from tests.support.sdk import over_nats, sdk_broker  # noqa: F401  # fixtures
@@ -82,6 +84,25 @@ async def test_submit_prints_the_id_and_with_wait_the_answer(over_nats: NatsHous
     over_nats.stage.release()
     waited = await penstock(over_nats, "submit", "-m", "fast", "--wait", "--json", "-", given="From a pipe")
     assert (waited.code, waited.json["text"], waited.json["state"]) == (0, "From a pipe", "succeeded")
+
+
+async def test_embed_prints_a_vector_a_line_and_says_the_rest_to_people(over_nats: NatsHouse) -> None:
+    given = "a river\n\nein Fluß\n"
+    done = await penstock(over_nats, "embed", "-m", "fast", "--dimensions", "4", "--batch-size", "1", given=given)
+    assert done.code == 0, done.err
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert rows == [
+        {"index": 0, "embedding": list(vector_of("a river", 4))},
+        {"index": 1, "embedding": list(vector_of("ein Fluß", 4))},
+    ]
+    assert "2 vectors of 4 numbers by fake-1" in done.err
+    assert "2 jobs" in done.err
+    packed = await penstock(over_nats, "embed", "-m", "fast", "--base64", "--purpose", "query", "one", "two")
+    assert [len(unpacked(json.loads(line)["embedding"])) for line in packed.out.splitlines()] == [8, 8]
+    shown = await penstock(over_nats, "jobs", "show", "--json", over_nats.stage.received[-1].job.id)
+    assert (shown.json["vectors"], shown.json["dimensions"]) == (2, 8)
+    wrong = await penstock(over_nats, "embed", "-m", "fast", "--purpose", "fun", "--json", "one")
+    assert (wrong.code, wrong.json["error"]["field"]) == (2, "purpose")
 
 
 async def test_stream_prints_the_text_alone_on_stdout(over_nats: NatsHouse) -> None:

@@ -1,10 +1,10 @@
-"""Wire formats, as pure functions over bytes: four dialects behind one port, by their names in a provider's row.
+"""Wire formats, as pure functions over bytes: the dialects behind one port, by their names in a provider's row.
 
 Rooms: ``port`` the seam · ``openai_chat``, ``openai_responses`` (with ``openai_items``, ``openai_reasoning``),
 ``anthropic``, ``gemini`` requests, ``*_answer`` their answers, ``encoding`` what requests share · ``reading`` the path
 every answer takes, over ``sse`` (events) and ``draft`` (parts and deltas) · ``failures`` which kind a failure is, over
 ``errors`` (what a body says) and ``waits`` (for how long) · ``limits`` what headers say · ``tokens`` the estimate of a
-prompt. Deviations of providers are data: ``catalogue.quirks``.
+prompt. ``embeddings`` the second kind of question. Deviations of providers are data: ``catalogue.quirks``.
 """
 
 from __future__ import annotations

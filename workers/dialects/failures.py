@@ -84,8 +84,20 @@ SIGNS: tuple[Sign, ...] = (
     ),
     Sign(
         _K.REQUEST_EXCEEDS_LIMIT,
-        codes=_codes("request_too_large weight_exceeds_budget"),
-        phrases=("request too large", "weight_exceeds_budget", "request entity too large", "payload too large"),
+        codes=_codes("request_too_large weight_exceeds_budget max_tokens_per_request"),
+        phrases=(
+            "request too large",
+            "weight_exceeds_budget",
+            "request entity too large",
+            "payload too large",
+            # too many texts to be embedded in one call
+            "requests can be in one batch",
+            "total number of texts must be at most",
+            "batch size is invalid, it should not be larger than",
+            "maximum allowed batch size",
+            "too many inputs in request",
+            "too many tokens in batch",
+        ),
     ),
     Sign(
         _K.CONTEXT_OVERFLOW,
@@ -113,6 +125,7 @@ SIGNS: tuple[Sign, ...] = (
             "total length of all messages is too long",
             "too many tokens: size limit exceeded",
             "greater than the context length",
+            "exceeds the context length",
             "inputs` tokens + `max_new_tokens` must be",
             "input length and `max_tokens` exceed",
             "token limit exceeded",

@@ -140,6 +140,10 @@ class Embedder(Protocol):
 
     name: str
 
+    def most(self, target: Target) -> int:
+        """Texts the target takes in one call; ``encode`` is not asked with more."""
+        ...
+
     def encode(self, request: EmbeddingRequest, target: Target) -> Encoded:
         """The request, never streamed; what the target has no word for is in ``losses``."""
         ...

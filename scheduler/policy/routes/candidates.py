@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 SLACK = 1.25
 """A producer's count may be a quarter too high: a job is kept from a deployment only when it surely does not fit."""
 
+VECTORS_ALONE = frozenset({"embeddings"})
+"""What a model can do that makes vectors and no answers."""
+
 
 @dataclass(slots=True, frozen=True)
 class Candidate:
@@ -38,11 +41,15 @@ class Strategy:
 
 def rejection(rule: DeploymentRule, needs: Sequence[Need], input_estimate: int) -> str | None:
     """Why this deployment can never serve such a job, ``None`` if it can. What is not known is no reason."""
+    vectors = "embeddings" in needs
     if rule.capabilities is not None:
+        if not vectors and rule.capabilities == VECTORS_ALONE:
+            return "makes embeddings and no answers"
         missing = [need for need in needs if need not in rule.capabilities]
         if missing:
             return f"cannot do {', '.join(missing)}"
-    if rule.window is not None and input_estimate > rule.window * SLACK:
+    # A job's texts to be embedded are counted together, and each has the window for itself.
+    if not vectors and rule.window is not None and input_estimate > rule.window * SLACK:
         return f"its context window of {rule.window} tokens is too small for about {input_estimate}"
     return None
 

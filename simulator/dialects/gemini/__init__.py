@@ -8,14 +8,22 @@ from urllib.parse import parse_qs, unquote
 from pydantic_core import to_json
 
 from simulator.conversation import Answer, Ask, Refusal, Script, Stamp
-from simulator.dialects.dialect import ErrorReply, Rejected, Route
-from simulator.dialects.gemini import errors, reading, writing
+from simulator.dialects.dialect import ErrorReply, Operation, Rejected, Route
+from simulator.dialects.gemini import embedding, errors, reading, writing
 from simulator.limits import Gauge
 from simulator.meter import Usage
 from simulator.settings import ProviderSettings
 from simulator.wire import EVENTS, Request
 
-_CALL = re.compile(r"/models/(?P<model>[^/:]+):(?P<method>generateContent|streamGenerateContent|countTokens)$")
+_CALL = re.compile(r"/models/(?P<model>[^/:]+):(?P<method>\w+)$")
+_OPERATIONS: dict[str, Operation] = {
+    "generateContent": "complete",
+    "streamGenerateContent": "complete",
+    "countTokens": "count",
+    "embedContent": "embed_one",
+    "batchEmbedContents": "embed",
+}
+_GENERATE = ("generateContent", "streamGenerateContent")
 _MODEL = re.compile(r"/models/(?P<model>[^/:]+)$")
 
 
@@ -33,8 +41,10 @@ class Gemini:
         call = _CALL.search(path)
         if call is not None and request.method == "POST":
             name, method = call["model"], call["method"]
-            if method == "countTokens":
-                return Route("count", model=name)
+            if method not in _OPERATIONS:
+                return Refusal("not_found", "The requested URL was not found on this server.")
+            if method not in _GENERATE:
+                return Route(_OPERATIONS[method], model=name)
             stream = method == "streamGenerateContent"
             return Route("complete", model=name, stream=stream, sse=not stream or "alt=sse" in request.query)
         if request.method == "GET" and path.endswith("/models"):
@@ -53,6 +63,8 @@ class Gemini:
 
     def read(self, request: Request, route: Route) -> Ask | Refusal:
         try:
+            if route.operation in ("embed", "embed_one"):
+                return embedding.read(request.body, route, self._settings)
             return reading.read(request.body, route, self._settings)
         except Rejected as rejected:
             return rejected.refusal
@@ -61,6 +73,8 @@ class Gemini:
         return errors.HEADERS
 
     def whole(self, ask: Ask, answer: Answer, usage: Usage, stamp: Stamp) -> bytes:
+        if ask.texts is not None:
+            return embedding.whole(ask, answer)
         return writing.whole(ask, answer, usage, stamp)
 
     def script(self, ask: Ask, answer: Answer, usage: Usage, stamp: Stamp) -> Script:

@@ -24,6 +24,8 @@ class Mistral(OpenAI):
         self._mistral = settings
 
     def read(self, request: Request, route: Route) -> Ask | Refusal:
+        if route.operation != "complete":
+            return super().read(request, route)
         try:
             return reading.read(request.body, self._mistral)
         except Rejected as rejected:
@@ -33,6 +35,8 @@ class Mistral(OpenAI):
         return errors.headers(stamp, gauges)
 
     def whole(self, ask: Ask, answer: Answer, usage: Usage, stamp: Stamp) -> bytes:
+        if ask.texts is not None:
+            return super().whole(ask, answer, usage, stamp)
         return to_json(writing.whole(ask, answer, usage, stamp))
 
     def script(self, ask: Ask, answer: Answer, usage: Usage, stamp: Stamp) -> Script:
@@ -41,7 +45,7 @@ class Mistral(OpenAI):
     def error(self, refusal: Refusal, stamp: Stamp, route: Route | None) -> ErrorReply:
         return errors.error(refusal, stamp)
 
-    def error_event(self, refusal: Refusal, stamp: Stamp) -> bytes:
+    def error_event(self, ask: Ask, refusal: Refusal, stamp: Stamp) -> bytes:
         return b"data: " + errors.error(refusal, stamp).body + b"\n\n"
 
     def giant_event(self, ask: Ask, stamp: Stamp, size: int) -> bytes:

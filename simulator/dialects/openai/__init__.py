@@ -1,4 +1,4 @@
-"""OpenAI's two APIs: chat completions, which everything shaped like it speaks, and responses (pure)."""
+"""OpenAI's APIs: chat completions, which everything shaped like it speaks, responses and embeddings (pure)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic_core import to_json
 
 from simulator.conversation import Answer, Ask, Refusal, Script, Stamp
 from simulator.dialects.dialect import ErrorReply, Rejected, Route
-from simulator.dialects.openai import errors, reading, responses_reading, responses_writing, writing
+from simulator.dialects.openai import embedding, errors, reading, responses_reading, responses_writing, writing
 from simulator.limits import Gauge
 from simulator.meter import Usage
 from simulator.settings import ProviderSettings
@@ -16,8 +16,8 @@ BEARER = "Bearer "
 
 
 class OpenAI:
-    """``POST …/chat/completions``, ``POST …/responses``, ``POST …/responses/input_tokens``, ``GET …/models``,
-    ``GET …/models/{model}``, with a bearer key.
+    """``POST …/chat/completions``, ``…/responses``, ``…/responses/input_tokens``, ``…/embeddings``, ``GET …/models``,
+    ``…/models/{model}``, with a bearer key.
     """
 
     stream_type = EVENTS
@@ -49,6 +49,8 @@ class OpenAI:
         try:
             if route.responses:
                 return responses_reading.read(request.body, self._settings)
+            if route is _EMBED:
+                return embedding.read(request.body, self._settings)
             return reading.read(request.body, self._settings)
         except Rejected as rejected:
             return rejected.refusal
@@ -59,6 +61,8 @@ class OpenAI:
     def whole(self, ask: Ask, answer: Answer, usage: Usage, stamp: Stamp) -> bytes:
         if ask.responses is not None:
             return responses_writing.whole(ask, answer, usage, stamp)
+        if ask.texts is not None:
+            return embedding.whole(ask, answer, usage)
         return writing.whole(ask, answer, usage, stamp, self._settings.reasoning_field)
 
     def script(self, ask: Ask, answer: Answer, usage: Usage, stamp: Stamp) -> Script:
@@ -96,10 +100,12 @@ class OpenAI:
         return writing.text_event(ask, stamp, "x" * size)
 
 
+_EMBED = Route("embed")
 _ASKED = {
     "/chat/completions": Route("complete"),
     "/responses": Route("complete", responses=True),
     "/responses/input_tokens": Route("count", responses=True),
+    "/embeddings": _EMBED,
 }
 _MODELS = Route("models")
 

@@ -58,6 +58,23 @@ CASES: list[tuple[FailureKind, int, Any]] = [
     (K.RATE_LIMIT, 429, openai("Rate limit reached on requests per day (RPD). Please try again in 7m12s.")),
     (K.RATE_LIMIT, 402, openai("in_flight_budget exceeded, retry", "in_flight_budget")),
     # larger than the limit
+    (
+        K.REQUEST_EXCEEDS_LIMIT,
+        400,
+        openai("Requested 416735 tokens, max 300000 tokens per request", "max_tokens_per_request"),
+    ),
+    (
+        K.REQUEST_EXCEEDS_LIMIT,
+        400,
+        openai("<400> Value error, batch size is invalid, it should not be larger than 10.", "InvalidParameter"),
+    ),
+    (
+        K.REQUEST_EXCEEDS_LIMIT,
+        400,
+        gemini(400, "INVALID_ARGUMENT", "* requests: at most 100 requests can be in one batch"),
+    ),
+    (K.REQUEST_EXCEEDS_LIMIT, 422, {"error": "batch size 64 > maximum allowed batch size 32", "error_type": "x"}),
+    (K.CONTEXT_OVERFLOW, 400, {"error": "the input length exceeds the context length"}),
     (K.REQUEST_EXCEEDS_LIMIT, 429, openai("Request too large for gpt-4o on tokens per min (TPM): Limit 30000", "x")),
     (K.REQUEST_EXCEEDS_LIMIT, 413, openai("Request too large for model on tokens per minute (TPM)", "x")),
     (K.REQUEST_EXCEEDS_LIMIT, 413, anthropic("request_too_large", "Request exceeds the maximum size")),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionMessage
 from pydantic import BaseModel
 
-from job_contracts.chat import AssistantTurn, Conversation, JsonSchemaFormat, NamedTool, Tool, UserTurn
+from job_contracts.chat import AssistantTurn, Conversation, FilePart, JsonSchemaFormat, NamedTool, Tool, UserTurn
 from job_contracts.codec import check
 from producer_sdk.errors import InvalidRequest
 from producer_sdk.generation import settings, tool_list
@@ -89,6 +89,67 @@ def test_our_own_turns_and_the_messages_of_other_sdks_are_taken_as_they_are() ->
     ours = AssistantTurn(role="assistant", content="Hello.")
     theirs = ChatCompletionMessage(role="assistant", content="Hello.")
     assert conversation([{"role": "user", "content": "Hi"}, ours, theirs]).messages[1:] == (ours, ours)
+
+
+PDF = "data:application/pdf;base64,aGk="
+
+
+def parts_of(messages: Any) -> list[dict[str, Any]]:
+    """The parts of the first turn, without what is empty."""
+    content = conversation(messages).messages[0].content
+    assert not isinstance(content, str)
+    return [part.model_dump(exclude_none=True) for part in content]
+
+
+def test_files_and_recordings_are_carried_in_openais_form_and_in_ours() -> None:
+    ours = FilePart(url="https://example.org/a.pdf", media_type="application/pdf")
+    content = [
+        {"type": "file", "file": {"file_data": PDF, "filename": "a.pdf"}},
+        {"type": "file", "file": {"file_data": "data:text/plain;charset=utf-8;base64,aGk="}},
+        {"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}},
+        {"type": "file", "data": "aGk=", "media_type": "audio/mp3", "name": "said"},
+        ours,
+    ]
+    expected = [
+        {"type": "file", "data": "aGk=", "media_type": "application/pdf", "name": "a.pdf"},
+        {"type": "file", "data": "aGk=", "media_type": "text/plain"},
+        {"type": "file", "data": "aGk=", "media_type": "audio/wav"},
+        {"type": "file", "data": "aGk=", "media_type": "audio/mp3", "name": "said"},
+        {"type": "file", "url": "https://example.org/a.pdf", "media_type": "application/pdf"},
+    ]
+    assert parts_of([{"role": "user", "content": content}]) == expected
+    assert parts_of([{"role": "tool", "tool_call_id": "c", "content": content}]) == expected
+
+
+@pytest.mark.parametrize(
+    ("mark", "kept"),
+    [
+        ({"cache_control": {"type": "ephemeral"}}, "5m"),
+        ({"cache_control": {"type": "ephemeral", "ttl": "5m"}}, "5m"),
+        ({"cache_control": {"type": "ephemeral", "ttl": "1h"}}, "1h"),
+        ({"cache": "1h"}, "1h"),
+        ({"cache": "5m", "cache_control": {"type": "ephemeral"}}, "5m"),
+    ],
+    ids=str,
+)
+def test_a_mark_for_the_prompt_cache_may_stand_on_every_part_and_tool(mark: dict[str, Any], kept: str) -> None:
+    content = [
+        {"type": "text", "text": "a", **mark},
+        {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}, **mark},
+        {"type": "image", "url": "https://example.org/a.png", **mark},
+        {"type": "file", "file": {"file_data": PDF}, **mark},
+        {"type": "file", "url": "https://example.org/a.pdf", "media_type": "application/pdf", **mark},
+        {"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}, **mark},
+    ]
+    assert [part["cache"] for part in parts_of([{"role": "user", "content": content}])] == [kept] * 6
+    for role in ("system", "assistant"):
+        assert parts_of([{"role": role, "content": content[:1]}])[0]["cache"] == kept
+    tools = [
+        {"name": "flat", **mark},
+        {"type": "function", "function": {"name": "beside"}, **mark},
+        {"type": "function", "function": {"name": "inside", **mark}},
+    ]
+    assert [tool.cache for tool in conversation("x", tools).tools] == [kept] * 3
 
 
 def test_a_generator_of_turns_is_a_conversation() -> None:
@@ -170,6 +231,27 @@ def test_settings_are_taken_under_openais_names() -> None:
             "messages[0].tool_calls[0].function.arguments",
         ),
         ([{"role": "assistant", "function_call": {"name": "f"}}], "messages[0].function_call"),
+        ([{"role": "assistant", "content": "x", "audio": {"id": "a"}}], "messages[0].audio"),
+        ([{"role": "user", "content": "x", "cache_control": {"type": "ephemeral"}}], "messages[0].cache_control"),
+        *(
+            ([{"role": role, "content": [{"type": "file", "file": {"file_data": PDF}}]}], "messages[0].content[0].type")
+            for role in ("system", "assistant")
+        ),
+        *(
+            ([{"role": "user", "content": [part]}], f"messages[0].content[0].{field}")
+            for part, field in (
+                ({"type": "file", "file": {"file_id": "file-1"}}, "file.file_id"),
+                ({"type": "file", "file": {"filename": "a.pdf"}}, "file.file_data"),
+                ({"type": "file", "file": {"file_data": "aGk="}}, "file.file_data"),
+                ({"type": "file", "file": {"file_data": PDF, "size": 2}}, "file.size"),
+                ({"type": "input_audio", "input_audio": {"data": "aGk="}}, "input_audio.format"),
+                ({"type": "input_audio"}, "input_audio"),
+                ({"type": "text", "text": "x", "cache_control": {"type": "for ever"}}, "cache_control"),
+                ({"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "2h"}}, "cache_control"),
+                ({"type": "text", "text": "x", "cache": "1h", "cache_control": {"type": "ephemeral"}}, "cache_control"),
+                ({"type": "image_url", "image_url": "x", "cache_control": 5}, "cache_control"),
+            )
+        ),
     ],
 )
 def test_what_cannot_be_carried_is_refused_by_its_path(messages: Any, field: str) -> None:
@@ -184,6 +266,7 @@ def test_what_cannot_be_carried_is_refused_by_its_path(messages: Any, field: str
         ("x", "tools"),
         ([{"type": "web_search"}], "tools[0].type"),
         ([{"name": "f"}, {"type": "function", "function": {"name": "g", "returns": {}}}], "tools[1].function.returns"),
+        ([{"name": "f", "cache_control": {"type": "for ever"}}], "tools[0].cache_control"),
         ([3], "tools[0]"),
     ],
 )
@@ -231,6 +314,11 @@ words = st.sampled_from(
         "id",
         "name",
         "image_url",
+        "file",
+        "file_data",
+        "input_audio",
+        "cache_control",
+        "ephemeral",
     ]
 )
 near_turns = st.lists(st.dictionaries(words, json_values | words | st.lists(st.dictionaries(words, words)), max_size=4))

@@ -44,6 +44,20 @@ def test_body_and_ticket_are_what_the_contracts_read() -> None:
     assert not made.keyed
 
 
+def test_top_k_and_a_budget_for_reasoning_are_settings_and_a_budget_is_a_need() -> None:
+    made = request(top_k=40, reasoning_budget=2_000)
+    chosen = decode(Job, made.body).chat.settings
+    assert (chosen.top_k, chosen.reasoning_budget) == (40, 2_000)
+    assert made.ticket.needs == ("reasoning",)
+    assert refused(top_k=0).field == "top_k"
+    assert refused(reasoning_budget=0).field == "reasoning_budget"
+
+
+def test_a_file_is_a_need() -> None:
+    file = {"type": "file", "file": {"file_data": "data:application/pdf;base64,aGk="}}
+    assert request([{"role": "user", "content": [file]}]).ticket.needs == ("files",)
+
+
 def test_a_header_holds_no_line_break_whatever_is_in_it() -> None:
     made = request(model="línea\r\nNats-Rollup: all", session="a\nb")
     assert "\n" not in made.header

@@ -14,6 +14,7 @@ import pytest
 
 from producer_sdk import Closed, JobFailed, Queued, SyncProducer, Timeout, Token, TooLarge
 from producer_sdk.testing import FakeGateway, fails, says
+from producer_sdk.testing.script import vector_of
 
 
 @pytest.fixture
@@ -46,6 +47,15 @@ def test_everything_works_without_a_loop(gateway: FakeGateway, producer: SyncPro
     held = producer.submit(model="m", messages="Hi")
     held.cancel("no")
     assert gateway.jobs[-1].cancelled is not None
+
+
+def test_texts_become_vectors_without_a_loop(producer: SyncProducer) -> None:
+    found = producer.embed(model="m", inputs=["a", "b", "c"], dimensions=4, batch_size=2)
+    assert found.vectors == [vector_of(text, 4) for text in "abc"]
+    job = producer.submit_embedding(model="m", inputs="a", dimensions=4)
+    embeddings = job.result().embeddings
+    assert embeddings is not None
+    assert embeddings.vectors == (vector_of("a", 4),)
 
 
 def test_a_stream_is_a_plain_iterator_with_a_result(gateway: FakeGateway, producer: SyncProducer) -> None:

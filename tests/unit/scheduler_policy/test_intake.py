@@ -101,6 +101,56 @@ def test_a_job_goes_past_the_deployments_that_cannot_serve_it() -> None:
     assert {d.job: d.deployment for d in made.dispatched(board)} == {"j-1": "a/m", "j-2": "b/m", "j-3": "c/m"}
 
 
+def test_a_job_of_either_kind_goes_to_the_models_of_its_kind() -> None:
+    facts: dict[str, dict[str, Any]] = {
+        "vectors/m": {"capabilities": frozenset({"embeddings"}), "window": 500},
+        "answers/m": {"capabilities": frozenset({"system", "tools"})},
+        "either/m": {"capabilities": frozenset({"system", "embeddings"})},
+        "unknown/m": {},
+    }
+    routes: dict[str, tuple[str, ...]] = {
+        "r": ("vectors/m", "answers/m"),
+        "both": ("either/m",),
+        "perhaps": ("answers/m", "unknown/m"),
+    }
+    board = made.board(made.rules(routes, facts=facts))
+    vectors = {"needs": ("embeddings",)}
+    made.submit(
+        board,
+        made.job(1),
+        made.job(2, needs=("tools",)),
+        made.job(3, **vectors),
+        made.job(4, input_estimate=90_000, **vectors),  # of many texts, each of which fits
+        made.job(5, route="both"),
+        made.job(6, route="both", **vectors),
+        made.job(7, route="perhaps", **vectors),
+    )
+    assert {d.job: d.deployment for d in made.dispatched(board)} == {
+        "j-1": "answers/m",
+        "j-2": "answers/m",
+        "j-3": "vectors/m",
+        "j-4": "vectors/m",
+        "j-5": "either/m",
+        "j-6": "either/m",
+        "j-7": "unknown/m",
+    }
+
+
+@pytest.mark.parametrize(
+    ("can", "needs", "words"),
+    [
+        ({"embeddings"}, (), "a/m: makes embeddings and no answers"),
+        ({"embeddings"}, ("tools",), "a/m: makes embeddings and no answers"),
+        ({"system", "tools"}, ("embeddings",), "a/m: cannot do embeddings"),
+    ],
+)
+def test_a_job_of_the_other_kind_is_refused_with_the_reason(can: set[str], needs: tuple[str, ...], words: str) -> None:
+    board = made.board(made.rules({"r": ("a/m",)}, facts={"a/m": {"capabilities": frozenset(can)}}))
+    finish = refused(board, needs=needs)
+    assert finish.failure.kind is FailureKind.NO_DEPLOYMENT
+    assert words in finish.failure.message
+
+
 def test_a_count_slightly_above_a_window_is_no_reason_because_counts_are_estimates() -> None:
     board = made.board(made.rules(facts={"a/m": {"window": 1_000}}))
     made.submit(board, made.job(1, input_estimate=1_100))
