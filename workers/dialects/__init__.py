@@ -12,7 +12,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from workers.dialects.anthropic import Anthropic
+from workers.dialects.cohere import Cohere
 from workers.dialects.gemini import Gemini
+from workers.dialects.ollama import Ollama
 from workers.dialects.openai_chat import OpenAIChat
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from workers.dialects.port import Dialect
 
 DIALECTS: Mapping[str, Dialect] = MappingProxyType(
-    {dialect.name: dialect for dialect in (OpenAIChat(), Anthropic(), Gemini())}
+    {dialect.name: dialect for dialect in (OpenAIChat(), Anthropic(), Gemini(), Cohere(), Ollama())}
 )
 """Every dialect by the name a provider's row gives it."""
 

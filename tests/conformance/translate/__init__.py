@@ -1,4 +1,4 @@
-"""Requests of the three wire formats as conversations: what an edge that speaks these formats has to do.
+"""Requests of the wire formats as conversations: what an edge that speaks these formats has to do.
 
 ``translate(dialect, body)`` gives the conversation, the model, whether a stream is wanted, and the fields that were
 left aside because a conversation has no place for them and the answer's meaning does not depend on them. What cannot be
@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.conformance.translate.anthropic import from_anthropic
+from tests.conformance.translate.cohere import from_cohere
 from tests.conformance.translate.gemini import from_gemini
+from tests.conformance.translate.ollama import from_ollama
 from tests.conformance.translate.openai_chat import from_openai_chat
 from tests.conformance.translate.reading import Translated, Untranslatable
 
@@ -19,6 +21,8 @@ _TRANSLATORS: Mapping[str, Callable[..., Translated]] = {
     "openai_chat": from_openai_chat,
     "anthropic": from_anthropic,
     "gemini": from_gemini,
+    "cohere": from_cohere,
+    "ollama": from_ollama,
 }
 
 
@@ -33,4 +37,7 @@ def translate(dialect: str, body: Mapping[str, Any], *, family: str = "", model:
     return _TRANSLATORS[dialect](body, family=family, model=model)
 
 
-__all__ = ["Translated", "Untranslatable", "from_anthropic", "from_gemini", "from_openai_chat", "translate"]
+TRANSLATED = frozenset(_TRANSLATORS)
+"""The dialects whose requests can be read."""
+
+__all__ = ["TRANSLATED", "Translated", "Untranslatable", "translate"]
