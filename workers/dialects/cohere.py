@@ -40,6 +40,7 @@ from workers.dialects.encoding import (
     kept_images,
     path_of,
     text_of,
+    unmarked,
 )
 from workers.dialects.failures import classify
 from workers.dialects.port import MAX_ANSWER, NO_NAMES, Encoded
@@ -80,6 +81,7 @@ class Cohere:
         _put_thinking(body, wanted, most)
         _put_tools(body, conversation, wanted, names)
         _put_format(body, wanted)
+        unmarked(conversation, losses)
         versioned = target.provider.base_url.rstrip("/").endswith("/v2")
         return Encoded(
             path=path_of(target, quirks, "/chat" if versioned else "/v2/chat"),

@@ -172,11 +172,11 @@ class CohereReader(Reader):
         found = super()._conclude()
         if not isinstance(found, Decoded):
             return found
-        citations = self._citations(found.answer)
+        citations = self._sources_in(found.answer)
         answer = found.answer.model_copy(update={"citations": citations}) if citations else found.answer
         return replace(found, answer=answer, losses=(*found.losses, *self._losses))
 
-    def _citations(self, answer: Answer) -> tuple[Citation, ...]:
+    def _sources_in(self, answer: Answer) -> tuple[Citation, ...]:
         """Sources that have an address; places counted from the beginning of a content become those of the text."""
         found: dict[Citation, None] = {}
         without = 0

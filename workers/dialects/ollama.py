@@ -36,6 +36,7 @@ from workers.dialects.encoding import (
     kept_images,
     objects,
     path_of,
+    unmarked,
 )
 from workers.dialects.failures import classify
 from workers.dialects.ollama_answer import OllamaReader
@@ -74,6 +75,7 @@ class Ollama:
         _put_thinking(body, wanted)
         _put_tools(body, conversation, wanted, names)
         _put_format(body, wanted)
+        unmarked(conversation, losses)
         for name in ("logprobs", "top_logprobs"):
             if (value := wanted.get(name)) is not None:
                 body[name] = value

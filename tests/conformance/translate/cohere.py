@@ -46,9 +46,9 @@ def from_cohere(body: JsonObject, *, family: str = "", model: str = "") -> Trans
     settings["tool_choice"] = choice.lower() if choice else None
     form = body.get("response_format") or {}
     if form.get("type") == "json_object":
-        schema = form.get("json_schema") or form.get("schema")
+        schema = form.get("json_schema", form.get("schema"))
         settings["response_format"] = (
-            {"type": "json_schema", "json_schema": schema} if schema else {"type": "json_object"}
+            {"type": "json_object"} if schema is None else {"type": "json_schema", "json_schema": schema}
         )
     return Translated(
         conversation=conversation(messages, tools, settings),
