@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from workers.dialects.sse import MAX_EVENT, Events, EventTooLarge
 
+BLANK = b" \t\r\n\xef\xbb\xbf"
+"""What may stand before the first object: blanks and a byte order mark."""
+
 
 class Lines(Events):
     """An incremental parser with the methods of ``Events``; the events have no names."""
@@ -31,11 +34,12 @@ class Lines(Events):
             data = b"".join(self._pieces)
             self._pieces, self._waiting = [], 0
         if self._printed is None:
-            first = data.lstrip().partition(b"\n")
-            if not first[1]:
+            data = data.lstrip(BLANK)
+            first, end, _ = data.partition(b"\n")
+            if not end:
                 self._keep(data)
                 return []
-            self._printed = not first[0].rstrip().endswith(b"}")
+            self._printed = not first.rstrip().endswith(b"}")
             if self._printed:
                 self._keep(data)
                 return []
@@ -50,7 +54,7 @@ class Lines(Events):
 
     def flush(self) -> list[tuple[str, bytes]]:
         """What the end of the body leaves: a line without its end."""
-        rest = b"".join(self._pieces).strip()
+        rest = b"".join(self._pieces).strip(BLANK)
         self._pieces, self._waiting = [], 0
         return [("", rest)] if rest else []
 

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from job_contracts.chat import FinishReason, TokenLogprob, Usage
 from job_contracts.failures import FailureKind
 from job_contracts.results import Loss
-from workers.dialects.ndjson import Lines
+from workers.dialects.ndjson import BLANK, Lines
 from workers.dialects.port import Decoded
 from workers.dialects.reading import Reader, count
 from workers.dialects.sse import MAX_EVENT, Events
@@ -37,7 +37,7 @@ class OllamaReader(Reader):
 
     def _begins_stream(self, data: bytes) -> bool:
         """A plain answer is a stream of one line: objects need no telling apart."""
-        if data.lstrip()[:1] == b"{":
+        if data.lstrip(BLANK)[:1] == b"{":
             self._by_lines = True
             return True
         return super()._begins_stream(data)
