@@ -143,7 +143,8 @@ def conversations(draw: st.DrawFn, families: tuple[str, ...] = ()) -> chat.Conve
     """Any turns in any order, any tools, any settings, and sometimes a tool that must be called."""
     offered = draw(st.lists(tools, max_size=3, unique_by=lambda tool: tool.name))
     chosen = draw(settings())
-    if offered and draw(st.booleans()):
+    forcing: bool = draw(st.booleans())
+    if offered and forcing:
         forced = st.just("required") | st.builds(chat.NamedTool, name=st.sampled_from([t.name for t in offered]))
         chosen = chosen.model_copy(update={"tool_choice": draw(forced)})
     said = draw(some(turns(families), least=1, most=6))

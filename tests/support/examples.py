@@ -13,7 +13,8 @@ USUAL = 100
 
 def examples(count: int) -> settings:
     """Settings of a test that tries ``count`` examples in a usual run. Conversations are large: no health checks."""
+    profile = settings.get_profile(settings.get_current_profile_name())
     return settings(
-        max_examples=max(1, count * settings.default.max_examples // USUAL),
+        max_examples=max(1, count * profile.max_examples // USUAL),
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
     )

@@ -1,9 +1,10 @@
-"""Wire formats, as pure functions over bytes: three dialects behind one port, by their names in a provider's row.
+"""Wire formats, as pure functions over bytes: dialects behind one port, by their names in a provider's row.
 
-Rooms: ``port`` the seam · ``openai_chat``, ``anthropic``, ``gemini`` requests, ``*_answer`` their answers, ``encoding``
-what requests share · ``reading`` the path every answer takes, over ``sse`` (events) and ``draft`` (parts and deltas) ·
-``failures`` which kind a failure is, over ``errors`` (what a body says) and ``waits`` (for how long) · ``limits`` what
-headers say · ``tokens`` the estimate of a prompt. Deviations of providers are data: ``catalogue.quirks``.
+Rooms: ``port`` the seam · ``openai_chat``, ``anthropic``, ``gemini``, ``cohere``, ``ollama`` requests, ``*_answer``
+their answers, ``encoding`` what requests share · ``reading`` the path every answer takes, over ``sse`` and ``ndjson``
+(events) and ``draft`` (parts and deltas) · ``failures`` which kind a failure is, over ``errors`` (what a body says) and
+``waits`` (for how long) · ``limits`` what headers say · ``tokens`` the estimate of a prompt. Deviations of providers
+are data: ``catalogue.quirks``.
 """
 
 from __future__ import annotations
