@@ -87,8 +87,20 @@ class Quirks(BaseModel):
     """Whose request and answer InvokeModel takes for embeddings; ``titan`` is one text a call."""
 
     # -- cohere
+    plans: bool = True
+    """What is said beside calls goes as ``tool_plan``; else it stays content."""
+    format_with_tools: bool = False
+    """A response format may be asked for beside tools."""
+
+    # -- cohere and ollama
+    thoughts_back: bool = False
+    """The text of earlier reasoning goes back to the model."""
 
     # -- ollama
+    num_ctx: int = 0
+    """Tokens of context the server is asked to load the model with; 0: the row's ``context_window``."""
+    think: Literal["switch", "level", "none"] = "switch"
+    """How reasoning is asked for: on or off, by a level, or not at all."""
 
     # -- openai_chat
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"

@@ -6,6 +6,7 @@ from hypothesis import settings
 
 # A busy machine is not a failed property; pytest's own timeout bounds a test that hangs.
 settings.register_profile("penstock", deadline=None, print_blob=True)
+settings.register_profile("long", settings.get_profile("penstock"), max_examples=10_000)
 settings.load_profile("penstock")
 
 # Fixtures that start a real broker: `broker`, `own_broker`, `open_bus`.

@@ -23,6 +23,8 @@ _USUAL_AUTH: Mapping[str, dict[str, str]] = {
     "openai_responses": {"authorization": "Bearer {key}"},
     "anthropic": {"x-api-key": "{key}"},
     "gemini": {"x-goog-api-key": "{key}"},
+    "cohere": {"authorization": "Bearer {key}"},
+    "ollama": {"authorization": "Bearer {key}"},
 }
 """How endpoints of a dialect take their key, for those the catalogue does not know."""
 

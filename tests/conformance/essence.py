@@ -17,6 +17,7 @@ Left out of the comparison, for all formats:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -217,9 +218,79 @@ def _word(name: str) -> str:
     return first + "".join(word.capitalize() for word in others)
 
 
+# -- cohere
+
+
+def _cohere(body: JsonObject) -> Any:
+    ids: dict[str, int] = {}
+    tools = [_openai_tool(tool) for tool in body.get("tools") or ()]
+    form, thinking = body.get("response_format") or {}, body.get("thinking") or {}
+    found = {
+        "messages": _joined([_cohere_message(message, ids) for message in body["messages"]]),
+        "tools": tools,
+        "strict": body.get("strict_tools"),
+        "tool_choice": _choice((body.get("tool_choice") or "AUTO").lower(), tools),
+        "json": form.get("type") == "json_object",
+        "schema": form.get("json_schema") or form.get("schema"),
+        "stop": body.get("stop_sequences"),
+        "thinks": thinking.get("type"),
+        **{name: body.get(name) for name in ("max_tokens", "temperature", "p", "k", "seed", "logprobs")},
+        **{name: body.get(name) for name in ("presence_penalty", "frequency_penalty")},
+    }
+    return _without_nothing(found)
+
+
+def _cohere_message(message: JsonObject, ids: dict[str, int]) -> Any:
+    """A document as what it says: its id is the provider's to cite it by."""
+    found = dict(_openai_message({**message, "content": None}, ids))
+    content = message.get("content") or ()
+    parts: Any = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    kept = []
+    for part in parts:
+        if part["type"] == "document":
+            kept.append({"text": json.dumps(part["document"]["data"], sort_keys=True)})
+        elif part["type"] == "image_url":
+            kept.append(_openai_part(part))
+        else:
+            kept.append({name: part[name] for name in ("text", "thinking") if part.get(name)})
+    found |= {"content": [part for part in kept if part], "plan": message.get("tool_plan")}
+    return _without_nothing(found)
+
+
+# -- ollama
+
+
+def _ollama(body: JsonObject) -> Any:
+    """Left out too: whether an input that is too long may be cut, and the window that is asked for."""
+    options = {key: value for key, value in (body.get("options") or {}).items() if key != "num_ctx"}
+    messages = []
+    for message in body["messages"]:
+        calls = [
+            {"name": call["function"]["name"], "arguments": call["function"].get("arguments") or {}}
+            for call in message.get("tool_calls") or ()
+        ]
+        content = [message["content"]] if message.get("content") else []
+        known = {name: message.get(name) for name in ("role", "images", "thinking", "tool_name")}
+        if message["role"] == "tool":
+            known["tool_name"] = None  # older requests have none
+        messages.append(_without_nothing({**known, "content": content, "calls": calls}))
+    found = {
+        "messages": _joined(messages),
+        "tools": [_openai_tool(tool) for tool in body.get("tools") or ()],
+        "format": body.get("format"),
+        "think": body.get("think"),
+        "logprobs": body.get("logprobs"),
+        "top_logprobs": body.get("top_logprobs"),
+        **{name: _list(value) if name == "stop" else value for name, value in options.items()},
+    }
+    return _without_nothing(found)
+
+
 _ESSENCES: Mapping[str, Callable[[JsonObject], Any]] = {
     "openai_chat": _openai,
     "openai_responses": responses,
     "anthropic": _anthropic,
     "gemini": _gemini,
+    "cohere": _cohere,
+    "ollama": _ollama,
 }

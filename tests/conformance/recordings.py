@@ -30,6 +30,8 @@ DIALECT_OF: Mapping[str, str] = {
     "streamRawPredict": "anthropic",
     "generateContent": "gemini",
     "streamGenerateContent": "gemini",
+    "cohere.v2.chat": "cohere",
+    "ollama.chat": "ollama",
 }
 """Endpoints that speak one of our dialects."""
 
@@ -60,6 +62,11 @@ class Exchange:
     def is_failure(self) -> bool:
         """Whether a failure is expected (``ok`` is the label of a success that looks odd)."""
         return "expected_error" in self.expected and self.expected["expected_error"]["category"] != "ok"
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the answer comes as events or lines."""
+        return self.format in {"sse", "ndjson"}
 
     @property
     def target(self) -> Target:

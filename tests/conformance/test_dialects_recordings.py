@@ -18,7 +18,13 @@ pytestmark = needs_recordings
 CATEGORY_OF = {"malformed_response": "server_error", "reset": "connection", "connect": "connection"}
 """Our kinds of failure in the words of the expectations, where they differ."""
 
+_REASONED = "the answer says reasoning_tokens, which the expectation leaves out"
 MISLABELLED = {
+    "cohere/cohere.v2.chat.plain.ruby-llm.chat-citations-with-cohere-command-a-plus-05-2026-cites-tool.00": _REASONED,
+    "cohere/cohere.v2.chat.plain.ruby-llm.chat-citations-with-cohere-command-a-plus-05-2026-cites-tool.01": _REASONED,
+    "cohere/cohere.v2.chat.stream.langchain-cohe.test-sql-agent.01": (
+        "the stream ends with ERROR, INVALID_TOOL_GENERATION and no answer; the SDK leaves that to its caller"
+    ),
     "gemini/streamGenerateContent.stream.ai.google-stream-tool-call-arguments.chunks.00": (
         "the SDK does not put a call that comes in pieces together and counts every piece as a call"
     ),
@@ -40,7 +46,7 @@ OUTSIDE = {
 def cuts(exchange: Exchange) -> Iterator[tuple[str, bytes, int]]:
     """The body as it came, and a stream also cut into pieces of seven bytes and with CRLF line ends."""
     yield "whole", exchange.body, len(exchange.body) or 1
-    if exchange.format == "sse" and exchange.status < 300:
+    if exchange.is_stream and exchange.status < 300:
         yield "sevens", exchange.body, 7
         crlf = exchange.body.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
         yield "crlf", crlf, len(crlf)
@@ -131,14 +137,17 @@ def test_a_stream_cut_before_its_end_is_never_an_answer() -> None:
     """At every event of every recorded stream but after the last words."""
     wrong = []
     for exchange in exchanges():
-        if exchange.format != "sse" or exchange.status >= 300 or exchange.is_failure:
+        if not exchange.is_stream or exchange.status >= 300 or exchange.is_failure:
             continue
         whole = read(exchange, exchange.body, len(exchange.body))
-        assert isinstance(whole, Decoded)
+        if isinstance(whole, Failure):
+            assert exchange.id in MISLABELLED
+            continue
         body = exchange.body.replace(b"\r\n", b"\n")
-        events = body.split(b"\n\n")
+        end = b"\n" if exchange.format == "ndjson" else b"\n\n"
+        events = body.split(end)
         for kept in range(len(events)):
-            cut = read(exchange, b"\n\n".join(events[:kept]), 4096)
+            cut = read(exchange, end.join(events[:kept]), 4096)
             if isinstance(cut, Decoded) and cut.answer != whole.answer:
                 wrong.append(f"{exchange.id}: {kept} of {len(events)} events are taken for the answer")
     assert not wrong, "\n".join(wrong)
@@ -147,10 +156,11 @@ def test_a_stream_cut_before_its_end_is_never_an_answer() -> None:
 def test_deltas_add_up_to_the_answer() -> None:
     wrong = []
     for exchange in exchanges():
-        if exchange.format != "sse" or exchange.status >= 300 or exchange.is_failure:
+        if not exchange.is_stream or exchange.status >= 300 or exchange.is_failure or exchange.id in MISLABELLED:
             continue
+        media = exchange.headers.get("content-type", "")
         for size in (7, 1000, len(exchange.body)):
-            decoder = DIALECTS[exchange.dialect].decoder(exchange.target, content_type="text/event-stream")
+            decoder = DIALECTS[exchange.dialect].decoder(exchange.target, content_type=media)
             deltas = [
                 delta
                 for at in range(0, len(exchange.body), size)

@@ -300,3 +300,18 @@ def objects(arguments: str, losses: Losses, field: str) -> dict[str, Any]:
         return value
     losses.add("rewritten", field, "the arguments are no JSON object: they are sent under the key 'arguments'")
     return {"arguments": value}
+
+
+def unmarked(conversation: Conversation, losses: Losses) -> None:
+    """Cache marks, for targets that find by themselves what to keep: one loss tells of them all."""
+    for tool in conversation.tools:
+        if tool.cache is not None:
+            losses.add("dropped", f"tools.{tool.name}.cache", _UNMARKED)
+            return
+    for at, turn in enumerate(conversation.messages):
+        if turn.content.__class__ is not str and any(getattr(part, "cache", None) for part in turn.content):
+            losses.add("dropped", f"messages[{at}].content.cache", _UNMARKED)
+            return
+
+
+_UNMARKED = "marks are not sent: the target finds by itself what its cache can keep"

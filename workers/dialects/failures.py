@@ -107,6 +107,7 @@ SIGNS: tuple[Sign, ...] = (
             "context length exceeded",
             "context_length_exceeded",
             "exceeds the context window",
+            "exceeds the context length",
             "exceed context limit",
             "exceeds the available context",
             "exceeds context",

@@ -197,7 +197,8 @@ class _Contents:
     """The turns of a conversation as contents, and the system text beside them."""
 
     __slots__ = (
-        "_called", "_contents", "_conversation", "_family", "_ids", "_losses", "_names", "_quirks", "_wanted", "system",
+        "_called", "_contents", "_conversation", "_family", "_ids", "_losses", "_names", "_placed", "_quirks",
+        "_wanted", "system",
     )  # fmt: skip
 
     def __init__(self, conversation: Conversation, target: Target, wanted: Wanted, names: Names) -> None:
@@ -210,6 +211,7 @@ class _Contents:
         self._ids = Ids(conversation, wanted.quirks, wanted.losses)
         self._contents: list[dict[str, Any]] = []
         self._called: dict[str, str] = {}
+        self._placed = 0  # results in the content that is being made
         self.system: list[dict[str, Any]] = []
 
     def all(self) -> list[dict[str, Any]]:
@@ -226,6 +228,7 @@ class _Contents:
                     if results is None or self._contents[-1] is not results:
                         results = {"role": "user", "parts": []}
                         self._contents.append(results)
+                        self._placed = 0
                     self._tool(turn, at, results["parts"])
         if not self._contents:
             self._without_turns()
@@ -335,8 +338,8 @@ class _Contents:
             if shown != sorted(shown):
                 self._losses.add("rewritten", f"messages[{at}].content", "a result's text is sent before its images")
         # Results stay together at the front, pictures that belong to them follow.
-        place = sum("functionResponse" in part for part in parts)
-        parts.insert(place, {"functionResponse": response})
+        parts.insert(self._placed, {"functionResponse": response})
+        self._placed += 1
         if images:
             self._losses.add("converted", f"messages[{at}].content", "images of a result follow beside it")
             parts += images

@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.conformance.translate.anthropic import from_anthropic
+from tests.conformance.translate.cohere import from_cohere
 from tests.conformance.translate.gemini import from_gemini
+from tests.conformance.translate.ollama import from_ollama
 from tests.conformance.translate.openai_chat import from_openai_chat
 from tests.conformance.translate.openai_responses import from_openai_responses
 from tests.conformance.translate.reading import Translated, Untranslatable
@@ -21,6 +23,8 @@ _TRANSLATORS: Mapping[str, Callable[..., Translated]] = {
     "openai_responses": from_openai_responses,
     "anthropic": from_anthropic,
     "gemini": from_gemini,
+    "cohere": from_cohere,
+    "ollama": from_ollama,
 }
 
 
@@ -35,7 +39,11 @@ def translate(dialect: str, body: Mapping[str, Any], *, family: str = "", model:
     return _TRANSLATORS[dialect](body, family=family, model=model)
 
 
+TRANSLATED = frozenset(_TRANSLATORS)
+"""The dialects whose requests can be read."""
+
 __all__ = [
+    "TRANSLATED",
     "Translated",
     "Untranslatable",
     "from_anthropic",

@@ -17,6 +17,8 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "openai_responses": ("openai", "gpt-5.2"),
     "anthropic": ("anthropic", "claude-sonnet-4-5"),
     "gemini": ("gemini", "gemini-2.5-flash"),
+    "cohere": ("cohere", "command-a-03-2025"),
+    "ollama": ("ollama", "qwen3"),
 }
 
 
@@ -56,6 +58,26 @@ def openai_chunk(delta: Any = None, finish: str | None = None, **more: Any) -> d
     choice = {"index": 0, "delta": delta or {}, "finish_reason": finish}
     return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": "gpt-4o-mini", "choices": [choice], **more}
 
+
+def lines(*pieces: Any) -> bytes:
+    """Pieces of an answer, one a line."""
+    return "".join(f"{json.dumps(piece)}\n" for piece in pieces).encode()
+
+
+def cohere_text(piece: str) -> dict[str, Any]:
+    return {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": piece}}}}
+
+
+def ollama_piece(text: str, **more: Any) -> dict[str, Any]:
+    message = {"role": "assistant", "content": text}
+    return {"model": "qwen3", "created_at": "2026-01-01T00:00:00Z", "message": message, "done": False, **more}
+
+
+COHERE_USAGE = {
+    "billed_units": {"input_tokens": 1, "output_tokens": 2},
+    "tokens": {"input_tokens": 5, "output_tokens": 2},
+}
+OLLAMA_END = {"done": True, "done_reason": "stop", "prompt_eval_count": 5, "eval_count": 2}
 
 USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
 
@@ -128,6 +150,16 @@ STREAMS: Mapping[str, bytes] = {
             "modelVersion": "gemini-2.5-flash",
         },
     ),
+    "cohere": sse(
+        {"id": "c1", "type": "message-start", "delta": {"message": {"role": "assistant", "content": []}}},
+        {"type": "content-start", "index": 0, "delta": {"message": {"content": {"type": "text", "text": ""}}}},
+        cohere_text("Hél"),
+        cohere_text("lo 👋"),
+        {"type": "content-end", "index": 0},
+        {"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": COHERE_USAGE}},
+        names=True,
+    ),
+    "ollama": lines(ollama_piece("Hél"), ollama_piece("lo 👋"), ollama_piece("", **OLLAMA_END)),
 }
 """The answer ``Héllo 👋`` (5 tokens in, 2 out) as a stream."""
 
@@ -162,5 +194,14 @@ DOCUMENTS: Mapping[str, bytes] = {
             "responseId": "r",
         }
     ).encode(),
+    "cohere": json.dumps(
+        {
+            "id": "c1",
+            "message": {"role": "assistant", "content": [{"type": "text", "text": "Héllo 👋"}]},
+            "finish_reason": "COMPLETE",
+            "usage": COHERE_USAGE,
+        }
+    ).encode(),
+    "ollama": json.dumps(ollama_piece("Héllo 👋", **OLLAMA_END)).encode(),
 }
 """The same answer as one document."""

@@ -94,10 +94,11 @@ def test_json_with_any_value_anywhere(dialect: str, data: st.DataObject, new: ob
 @given(data=st.data(), new=json_values, size=sizes)
 def test_streams_with_any_value_anywhere(dialect: str, data: st.DataObject, new: object, size: int) -> None:
     lines = STREAMS[dialect].decode().split("\n")
-    places = [at for at, line in enumerate(lines) if line.startswith("data: {")]
+    places = [at for at, line in enumerate(lines) if line.startswith(("data: {", "{"))]
     place = data.draw(st.sampled_from(places))
-    chunk = json.loads(lines[place][6:])
-    lines[place] = f"data: {json.dumps(replaced(chunk, data.draw(st.sampled_from(paths(chunk))), new))}"
+    before, brace, rest = lines[place].partition("{")
+    chunk = json.loads(brace + rest)
+    lines[place] = before + json.dumps(replaced(chunk, data.draw(st.sampled_from(paths(chunk))), new))
     outcome(dialect, "\n".join(lines).encode(), size, "text/event-stream")
 
 
