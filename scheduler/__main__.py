@@ -8,7 +8,7 @@ import sys
 from argparse import Namespace
 from importlib.metadata import version
 
-from catalogue.load import providers
+from catalogue.load import CatalogueError, providers
 from runtime import command
 from runtime.bus import connect
 from runtime.clock import SystemClock
@@ -34,7 +34,11 @@ async def serve(config: Config, arguments: Namespace) -> int:
     service = Service("scheduler", telemetry)
     try:
         await prepare(bus, config)
-        scheduler = Scheduler(bus, clock, telemetry, config, providers(), owner=owner, version=version("penstock"))
+        try:
+            rows = providers(config.catalogue)
+        except CatalogueError as error:
+            raise command.Unusable(str(error)) from error
+        scheduler = Scheduler(bus, clock, telemetry, config, rows, owner=owner, version=version("penstock"))
         health = Health(telemetry, metrics, host=arguments.health_host, port=arguments.health_port)
         health.check("scheduler", lambda: scheduler.ready)
         gauges(metrics, scheduler)

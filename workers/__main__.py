@@ -56,7 +56,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
                 bus=bus,
                 clock=SystemClock(),
                 telemetry=telemetry,
-                catalogue=providers(),
+                catalogue=providers(config.catalogue),
                 dialects=DIALECTS,
             )
         except ValueError as error:

@@ -62,7 +62,7 @@ class Exchange:
 
     @property
     def target(self) -> Target:
-        """The catalogue's row where it has one that speaks so (the provider, or the model for itself), else a plain one."""
+        """The catalogue's row where it (or the model's own) speaks so, else a plain one."""
         row = rows().get(self.provider)
         if row is None or (row.model(self.model).dialect or row.dialect) != self.dialect:
             row = ProviderRow.model_validate(
