@@ -112,7 +112,7 @@ def simulated(config: Config) -> tuple[Simulated, ...]:
     """The providers that the simulator is to play: those to which the configuration gives no address of their own.
 
     Raises:
-        WrongUse: one of them is not in the catalogue, so that nobody knows how it speaks, or the catalogue is wrong.
+        WrongUse: nobody knows how one of them speaks, or the simulator cannot; or the catalogue is wrong.
     """
     try:
         rows = catalogue_rows(config.catalogue)
@@ -125,6 +125,8 @@ def simulated(config: Config) -> tuple[Simulated, ...]:
         row = rows.get(provider.catalogue or name)
         if row is None:
             raise WrongUse(f"providers.{name}: the catalogue does not know it; give its dialect and base_url")
+        if row.dialect not in _SIMULATED_AS:
+            raise WrongUse(f"providers.{name}: the simulator does not speak {row.dialect}; give it a base_url")
         there = name if _SIMULATED_NAME.match(name) else f"provider-{len(played) + 1}"
         played.append(Simulated(name, there, _SIMULATED_AS[row.dialect], urlsplit(row.base_url).path.rstrip("/")))
     return tuple(played)

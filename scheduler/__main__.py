@@ -30,14 +30,14 @@ async def serve(config: Config, arguments: Namespace) -> int:
     metrics.listen(telemetry, INSTRUMENTS)
     command.crash_points(telemetry, "scheduler")
     owner = arguments.name or f"{socket.gethostname()}-{os.getpid()}"
+    try:
+        rows = providers(config.catalogue)
+    except CatalogueError as error:
+        raise command.Unusable(str(error)) from error
     bus = await connect(bus_settings(config.nats, name=f"scheduler {owner}"))
     service = Service("scheduler", telemetry)
     try:
         await prepare(bus, config)
-        try:
-            rows = providers(config.catalogue)
-        except CatalogueError as error:
-            raise command.Unusable(str(error)) from error
         scheduler = Scheduler(bus, clock, telemetry, config, rows, owner=owner, version=version("penstock"))
         health = Health(telemetry, metrics, host=arguments.health_host, port=arguments.health_port)
         health.check("scheduler", lambda: scheduler.ready)

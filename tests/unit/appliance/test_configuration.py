@@ -127,6 +127,15 @@ def test_a_provider_that_nobody_knows_cannot_be_played(tmp_path: Path) -> None:
         simulated(operator(path, simulate=True).config)
 
 
+def test_a_provider_that_the_simulator_cannot_play_needs_an_address(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "odd.toml").write_text('dialect = "ollama"\nbase_url = "http://odd.invalid"\n')
+    path = tmp_path / "penstock.yaml"
+    path.write_text("catalogue: mine\nproviders: {odd: {key: x}}\nroutes: {fast: {deployments: [odd/x]}}\n")
+    with pytest.raises(WrongUse, match=r"providers\.odd: the simulator does not speak ollama"):
+        simulated(operator(path, simulate=True).config)
+
+
 def test_single_members_can_be_laid_over_the_operators_file(tmp_path: Path) -> None:
     over = {
         "providers": {"gemini": {"key": "k", "limits": {"rpm": 6}}},
