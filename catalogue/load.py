@@ -95,6 +95,7 @@ def _with_lent(row: ProviderRow, rows: Mapping[str, ProviderRow]) -> ProviderRow
                 update={
                     "dialect": lent.dialect or model.dialect,
                     "quirks": {**model.quirks, **lent.quirks},
+                    "family": f"{model.family}@{row.name}" if model.family and lent.apart else model.family,
                     # What it costs and how long it lives is for each provider to say.
                     "prices": (),
                     "deprecated": False,

@@ -100,6 +100,8 @@ class Lent(Row):
     """What they speak here."""
     quirks: QuirkTable = {}
     """On top of their own."""
+    apart: bool = False
+    """The borrower takes no reasoning signatures of the lender's: their families are others here."""
 
 
 class ProviderRow(Row):

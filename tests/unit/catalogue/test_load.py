@@ -189,7 +189,12 @@ def test_a_deployment_is_the_model_it_is_said_to_be(tmp_path: Path) -> None:
     (tmp_path / "azure.toml").write_text('[[models]]\nname = "chat-prod"\nsame_as = "gpt-5-mini"\nmax_output = 500\n')
     row = providers(tmp_path)["azure"]
     model = row.model("chat-prod")
-    assert (model.name, model.context_window, model.family, model.max_output) == ("chat-prod", 400_000, "gpt-5", 500)
+    assert (model.name, model.context_window, model.family, model.max_output) == (
+        "chat-prod",
+        400_000,
+        "gpt-5@azure",
+        500,
+    )
     assert quirks_of(row, model).max_tokens_field == "max_completion_tokens"
     assert row.prices("chat-prod") == row.prices("gpt-5-mini") != ()
     assert row.model("who-knows").context_window is None
