@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from appliance.errors import WrongUse
+from catalogue.load import CatalogueError
 from catalogue.load import providers as catalogue_rows
 from job_contracts import subjects
 from job_contracts.codec import ContractError
@@ -111,9 +112,12 @@ def simulated(config: Config) -> tuple[Simulated, ...]:
     """The providers that the simulator is to play: those to which the configuration gives no address of their own.
 
     Raises:
-        WrongUse: one of them is not in the catalogue, so that nobody knows how it speaks.
+        WrongUse: nobody knows how one of them speaks, or the simulator cannot; or the catalogue is wrong.
     """
-    rows = catalogue_rows()
+    try:
+        rows = catalogue_rows(config.catalogue)
+    except CatalogueError as error:
+        raise WrongUse(f"the catalogue cannot be used: {error}") from error
     played: list[Simulated] = []
     for name, provider in config.providers.items():
         if provider.base_url is not None:
@@ -121,6 +125,8 @@ def simulated(config: Config) -> tuple[Simulated, ...]:
         row = rows.get(provider.catalogue or name)
         if row is None:
             raise WrongUse(f"providers.{name}: the catalogue does not know it; give its dialect and base_url")
+        if row.dialect not in _SIMULATED_AS:
+            raise WrongUse(f"providers.{name}: the simulator does not speak {row.dialect}; give it a base_url")
         there = name if _SIMULATED_NAME.match(name) else f"provider-{len(played) + 1}"
         played.append(Simulated(name, there, _SIMULATED_AS[row.dialect], urlsplit(row.base_url).path.rstrip("/")))
     return tuple(played)
@@ -147,10 +153,13 @@ def effective(
 ) -> str:
     """The YAML that the services read: the operator's, the broker's address and the simulator's filled in.
 
-    References to variables stay as they are: each process resolves them itself. Those to files become absolute.
+    References to variables stay as they are: each process resolves them itself. Those to files become absolute, as does
+    the folder of the operator's own catalogue.
     ``over`` replaces whole top-level sections, and single members of ``providers`` and ``scheduler``.
     """
     raw = _anchored(wishes.raw, wishes.folder)
+    if wishes.config.catalogue is not None:
+        raw["catalogue"] = str(wishes.config.catalogue.resolve())
     for name, value in (over or {}).items():
         raw[name] = {**(raw.get(name) or {}), **value} if name in {"providers", "scheduler"} else value
     for name, url in base_urls.items():

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from datetime import date
 from fnmatch import fnmatchcase
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
+from catalogue.names import kin, kind_of
+from catalogue.prices import Price
 from catalogue.quirks import Quirks
 
 Capability = Literal[
@@ -42,22 +46,73 @@ class ModelRow(Row):
     """As the provider calls it; may be a glob such as ``gpt-5*``: the most specific row wins."""
     aliases: tuple[str, ...] = ()
     """Further names, or globs, of which the same is true."""
+    same_as: str = ""
+    """The model whose facts are meant, where the name says nothing: a deployment, a fine-tuned or an imported model.
+    What this row says itself comes on top."""
     dialect: Dialect | None = None
     """Where the model speaks another one than its provider's row says."""
     family: str = ""
     """Endpoint family that accepts each other's reasoning signatures; empty: none."""
     context_window: int | None = None
+    """Tokens; where no row says it, the price library may."""
     max_output: int | None = None
+    """Tokens of one answer at most."""
     capabilities: frozenset[Capability] = frozenset({"system"})
     quirks: QuirkTable = {}
+    prices: tuple[Price, ...] = ()
+    """The last in force holds. Where every entry has a date or hours, they are exceptions from what the library knows;
+    otherwise they stand in its place."""
+    deprecated: bool = False
+    """The provider advises against it."""
+    retires: date | None = None
+    """Day (UTC) on which the provider stops answering for it, or has stopped."""
+    successor: str = ""
+    """What the provider names in its place."""
+    regions: tuple[str, ...] | None = None
+    """Where it can be called; ``None``: as its provider's row says."""
+    retention: str | None = None
+    """What the provider keeps of a call and for how long; ``None``: as its provider's row says."""
+
+    @property
+    def kind(self) -> str:
+        """``chat``, ``embeddings``, ``completions`` or ``other``, as ``catalogue.names.kind_of`` has it."""
+        if "embeddings" in self.capabilities:
+            return "embeddings"
+        return kind_of(self.same_as or self.name)
+
+
+class Beyond(Protocol):
+    """What a table of prices outside these rows knows of one provider's models."""
+
+    def window(self, name: str) -> int | None: ...
+    def prices(self, name: str) -> tuple[Price, ...]: ...
+    def deprecated(self, name: str) -> bool: ...
+    def names(self) -> Iterator[str]: ...
+
+
+class Lent(Row):
+    """Models that are facts of another provider's row: Azure's are OpenAI's, Vertex has Anthropic's."""
+
+    provider: str
+    models: str = "*"
+    """Only those whose name (the row's, or its glob itself) matches this glob."""
+    dialect: Dialect | None = None
+    """What they speak here."""
+    quirks: QuirkTable = {}
+    """On top of their own."""
+    apart: bool = False
+    """The borrower takes no reasoning signatures of the lender's: their families are others here."""
 
 
 class ProviderRow(Row):
     """Facts about one authenticated endpoint."""
 
     name: str
+    title: str = ""
+    """What people call it."""
     dialect: Dialect
     base_url: str
+    """``{name}`` in it is filled in from the operator's configuration: ``{region}``, ``{project}``, ``{resource}``."""
     auth: dict[str, str] = {}
     """Header templates, ``{key}`` stands for the credential: ``{"authorization": "Bearer {key}"}``."""
     headers: dict[str, str] = {}
@@ -66,13 +121,33 @@ class ProviderRow(Row):
     cached_input_counts: bool = True
     """Whether cached prompt tokens count against the provider's input token limit."""
     models: tuple[ModelRow, ...] = ()
+    lent: tuple[Lent, ...] = ()
+    """Whose models it serves besides."""
+    changes: tuple[ModelRow, ...] = ()
+    """What an operator's own files say of single models: on top of everything else, where they match."""
+    library: tuple[str, ...] = ()
+    """Its names in the price library, in the order to ask. ``{suffix}`` stands for the end of a model's name."""
+    library_names: dict[str, str] = {}
+    """Beginnings of model names in the library -> how they begin here."""
+    library_skip: tuple[str, ...] = ()
+    """Globs over names in the library that are not to be listed: what this endpoint does not serve."""
+    regions: tuple[str, ...] = ()
+    """Where it can be told to work: values of ``{region}``, or where there is none, what is known of the place."""
+    retention: str = ""
+    """What it keeps of a call and for how long, as published; empty: unknown."""
     docs: Annotated[str, Field(max_length=300)] = ""
 
     _found: dict[str, ModelRow] = PrivateAttr(default_factory=dict)
+    _prices: dict[str, tuple[Price, ...]] = PrivateAttr(default_factory=dict)
+    _beyond: Beyond | None = PrivateAttr(default=None)
+
+    def ask(self, beyond: Beyond) -> None:
+        """Ask there from now on for what the row does not know itself: windows of models, prices, names."""
+        self._found, self._prices, self._beyond = {}, {}, beyond
 
     def model(self, name: str) -> ModelRow:
-        """The row of a model: its exact name or alias, else the matching glob with the most literal characters, else a
-        row without facts.
+        """The row of a model: its exact name or alias, else the matching glob with the most literal characters, else
+        the same for other spellings of the name (``catalogue.names``), else a row without facts.
 
         The same name gives the same object, so that what is derived from a row can be kept with it.
         """
@@ -83,18 +158,86 @@ class ProviderRow(Row):
             row = self._found[name] = self._look_up(name)
         return row
 
+    def prices(self, name: str) -> tuple[Price, ...]:
+        """A model's prices, for ``catalogue.prices.cost_of``; none if they are not known."""
+        found = self._prices.get(name)
+        if found is None:
+            if len(self._prices) >= _ROOM:
+                self._prices.clear()
+            row = self.model(name)
+            found = row.prices
+            if self._beyond is not None and all(price.conditional for price in found):
+                found = (*self._beyond.prices(row.same_as or name), *found)
+            self._prices[name] = found
+        return found
+
+    def known(self) -> tuple[ModelRow, ...]:
+        """Every model with a name of its own, by name: those of the rows, and of the price library."""
+        names = {
+            name.lower(): name
+            for row in (*self.changes, *self.models)
+            for name in (row.name, *row.aliases)
+            if not _WILD.search(name)
+        }
+        for name in self._beyond.names() if self._beyond is not None else ():
+            if not any(fnmatchcase(name, glob) for glob in self.library_skip):
+                names.setdefault(name.lower(), name)
+        return tuple(self._listed(self.model(name)) for _, name in sorted(names.items()))
+
+    def _listed(self, row: ModelRow) -> ModelRow:
+        told_off = self._beyond is not None and self._beyond.deprecated(row.same_as or row.name)
+        return row.model_copy(update={"deprecated": True}) if told_off and not row.deprecated else row
+
     def _look_up(self, name: str) -> ModelRow:
-        best: ModelRow | None = None
-        most = -1
-        for row in self.models:
-            for pattern in (row.name, *row.aliases):
-                if pattern == name:
-                    return row.model_copy(update={"name": name})
-                literal = len(_WILD.sub("", pattern))
-                if literal > most and fnmatchcase(name, pattern):
+        changes = sorted(
+            ((literal, row) for row in self.changes if (literal := _fits(row, name)) is not None),
+            key=lambda found: found[0],
+        )
+        row = self._own(next((change.same_as for _, change in reversed(changes) if change.same_as), "") or name)
+        if row.same_as:
+            row = _on_top(self._own(row.same_as), row)
+        for _, change in changes:
+            row = _on_top(row, change)
+        update: dict[str, object] = {"name": name}
+        if self._beyond is not None:
+            asked = row.same_as or name
+            if row.context_window is None:
+                update["context_window"] = self._beyond.window(asked)
+            if "capabilities" not in row.model_fields_set and kind_of(asked) == "embeddings":
+                update["capabilities"] = frozenset({"embeddings"})
+        return row.model_copy(update=update)
+
+    def _own(self, name: str) -> ModelRow:
+        for reading in kin(name):
+            best: ModelRow | None = None
+            most = -1
+            for row in self.models:
+                literal = _fits(row, reading)
+                if literal is not None and literal > most:
                     best, most = row, literal
-        return best.model_copy(update={"name": name}) if best else ModelRow(name=name)
+            if best is not None:
+                return best
+        return ModelRow(name=name)
+
+
+def _fits(row: ModelRow, name: str) -> int | None:
+    """How well a row's names match: the literal characters of the best glob, more for the name itself, or ``None``."""
+    best: int | None = None
+    for pattern in (row.name, *row.aliases):
+        if pattern == name:
+            return _EXACT
+        literal = len(_WILD.sub("", pattern))
+        if (best is None or literal > best) and fnmatchcase(name, pattern):
+            best = literal
+    return best
+
+
+def _on_top(row: ModelRow, change: ModelRow) -> ModelRow:
+    """A row with what another one says; quirks are merged by name."""
+    said = {field: getattr(change, field) for field in change.model_fields_set - {"name", "aliases"}}
+    return row.model_copy(update={**said, "quirks": {**row.quirks, **change.quirks}})
 
 
 _WILD = re.compile(r"\[[^]]*]|[*?]")
 _ROOM = 4096
+_EXACT = 1_000_000

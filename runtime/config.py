@@ -91,7 +91,10 @@ def parse(
     """The same for text; ``name`` stands for the file in messages. Raises ConfigError."""
     variables = os.environ if environ is None else environ  # noqa: TID251 - here the environment enters, and only here
     document = _Document(name, _Filler(variables, folder or Path()).fill, credentials_of)
-    return _read(text, name, Config, document)
+    config = _read(text, name, Config, document)
+    if config.catalogue is None or folder is None:
+        return config
+    return config.model_copy(update={"catalogue": folder / config.catalogue})
 
 
 def _read(text: str, name: str, kind: type[M], document: _Document) -> M:

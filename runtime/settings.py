@@ -308,6 +308,9 @@ class Config(Section):
     """By the model name that producers ask for."""
     projects: dict[Token, Project] = {"default": Project()}
     """By name; a producer speaks for one of them."""
+    catalogue: Path | None = None
+    """Folder with TOML files of your own, one a provider, that add to the catalogue or change it. A relative path
+    begins at the configuration's folder."""
     nats: Nats = Nats()
     """The broker."""
     scheduler: Scheduling = Scheduling()

@@ -8,7 +8,7 @@ import sys
 from argparse import Namespace
 from importlib.metadata import version
 
-from catalogue.load import providers
+from catalogue.load import CatalogueError, providers
 from runtime import command
 from runtime.bus import connect
 from runtime.clock import SystemClock
@@ -30,11 +30,15 @@ async def serve(config: Config, arguments: Namespace) -> int:
     metrics.listen(telemetry, INSTRUMENTS)
     command.crash_points(telemetry, "scheduler")
     owner = arguments.name or f"{socket.gethostname()}-{os.getpid()}"
+    try:
+        rows = providers(config.catalogue)
+    except CatalogueError as error:
+        raise command.Unusable(str(error)) from error
     bus = await connect(bus_settings(config.nats, name=f"scheduler {owner}"))
     service = Service("scheduler", telemetry)
     try:
         await prepare(bus, config)
-        scheduler = Scheduler(bus, clock, telemetry, config, providers(), owner=owner, version=version("penstock"))
+        scheduler = Scheduler(bus, clock, telemetry, config, rows, owner=owner, version=version("penstock"))
         health = Health(telemetry, metrics, host=arguments.health_host, port=arguments.health_port)
         health.check("scheduler", lambda: scheduler.ready)
         gauges(metrics, scheduler)

@@ -9,7 +9,7 @@ import socket
 import sys
 from argparse import Namespace
 
-from catalogue.load import providers
+from catalogue.load import CatalogueError, providers
 from runtime import command
 from runtime.bus import connect
 from runtime.clock import SystemClock
@@ -43,6 +43,10 @@ async def serve(config: Config, arguments: Namespace) -> int:
     def of_bus(kind: str, detail: str) -> None:
         telemetry.emit(f"bus.{kind}", INFO if kind == "connected" else WARNING, detail=detail)
 
+    try:
+        rows = providers(config.catalogue)
+    except CatalogueError as error:
+        raise command.Unusable(str(error)) from error
     name = f"worker {arguments.pool} {worker}"
     bus = await connect(bus_settings(config.nats, name=name), on_event=of_bus)
     service = Service("workers", telemetry, drain=config.workers.drain + END)
@@ -56,7 +60,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
                 bus=bus,
                 clock=SystemClock(),
                 telemetry=telemetry,
-                catalogue=providers(),
+                catalogue=rows,
                 dialects=DIALECTS,
             )
         except ValueError as error:

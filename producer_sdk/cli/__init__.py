@@ -1,4 +1,4 @@
-"""The command ``penstock``: submit, stream, run a file, look at jobs and dead letters. Needs the extra ``cli``.
+"""The command ``penstock``: submit, stream, run a file, look at jobs, dead letters and models. Needs the extra ``cli``.
 
 Data goes to standard output, everything for people to standard error; ``--json`` makes the data JSON. Exit codes:
 

@@ -38,6 +38,7 @@ from producer_sdk.cli.arguments import (
 from producer_sdk.cli.dead import dead
 from producer_sdk.cli.embed import embed
 from producer_sdk.cli.lines import told, told_error
+from producer_sdk.cli.models import models
 from producer_sdk.cli.run import Summary, run_file
 from producer_sdk.cli.showing import bar, errors_told, finish, people, plain, put, show_event, table_of
 from producer_sdk.errors import PenstockError
@@ -274,3 +275,6 @@ def cancel(
 
         finish(work())
         put(json.dumps({"job": job, "cancel": "recorded"}) if as_json else f"{job}: cancel recorded")
+
+
+app.command("models")(models)

@@ -13,6 +13,7 @@ ROOMS = ("job_contracts", "catalogue", "scheduler.policy", "workers.dialects", "
 
 EXCEPTIONS = {
     "catalogue.load": "reads the rows of catalogue/providers from disk, once, for the process that asks",
+    "catalogue.library": "reads the table of prices that genai-prices is, when something asks for one",
 }
 """Modules inside a pure room that touch the outside, each with the reason."""
 

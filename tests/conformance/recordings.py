@@ -36,7 +36,7 @@ DIALECT_OF: Mapping[str, str] = {
 """Endpoints that speak one of our dialects."""
 
 OURS: Mapping[str, str] = {"openai": "openai_chat", "anthropic": "anthropic", "gemini": "gemini"}
-"""The providers of the packaged catalogue, and the dialect their recordings are held to."""
+"""The providers whose own dialects they are, each judged and counted for itself."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class Exchange:
 
     @property
     def target(self) -> Target:
-        """The catalogue's row where there is one, else a row with the provider's quirks, else a plain one."""
+        """The catalogue's row where it (or the model's own) speaks so, else a plain one."""
         row = rows().get(self.provider)
-        if row is None or row.dialect != self.dialect:
+        if row is None or (row.model(self.model).dialect or row.dialect) != self.dialect:
             row = ProviderRow.model_validate(
                 asked_in(self.provider, self.dialect),
             )
@@ -81,8 +81,8 @@ class Exchange:
 
 @cache
 def rows() -> Mapping[str, ProviderRow]:
-    """The packaged rows, and rows for the other recorded providers that have quirks."""
-    return providers(HERE / "providers")
+    """The packaged rows, by the names the recordings have as well."""
+    return providers()
 
 
 @cache

@@ -83,6 +83,25 @@ def test_variables_stay_for_the_process_that_needs_them(tmp_path: Path, monkeypa
     assert "sk-secret" not in text
 
 
+def test_the_own_catalogue_counts_and_its_folder_becomes_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "acme.toml").write_text('dialect = "anthropic"\nbase_url = "https://acme.invalid/v9"\n')
+    path = tmp_path / "penstock.yaml"
+    path.write_text(
+        "catalogue: mine\nproviders: {acme: {key: k}}\nroutes: {fast: {deployments: [acme/x]}}\n", encoding="utf-8"
+    )
+    monkeypatch.chdir(tmp_path)
+    wishes = operator(Path("penstock.yaml"), simulate=True)
+    assert [(one.provider, one.dialect, one.path) for one in simulated(wishes.config)] == [("acme", "anthropic", "/v9")]
+    text = effective(wishes, nats_url="nats://x:1", password_file=tmp_path, base_urls={})
+    assert yaml.safe_load(text)["catalogue"] == str((tmp_path / "mine").resolve())
+    (tmp_path / "mine" / "acme.toml").write_text("colour = 1\n")
+    with pytest.raises(WrongUse, match=r"catalogue cannot be used: .*acme\.toml"):
+        simulated(wishes.config)
+
+
 def test_the_simulator_plays_the_providers_without_an_address_of_their_own(file: Path) -> None:
     played = simulated(operator(file, simulate=True).config)
     assert [(one.provider, one.dialect, one.path) for one in played] == [
@@ -105,6 +124,15 @@ def test_a_provider_that_nobody_knows_cannot_be_played(tmp_path: Path) -> None:
     path = tmp_path / "penstock.yaml"
     path.write_text("providers: {unheard: {key: x}}\nroutes: {fast: {deployments: [unheard/x]}}\n")
     with pytest.raises(WrongUse, match=r"providers\.unheard: .*dialect and base_url"):
+        simulated(operator(path, simulate=True).config)
+
+
+def test_a_provider_that_the_simulator_cannot_play_needs_an_address(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "odd.toml").write_text('dialect = "ollama"\nbase_url = "http://odd.invalid"\n')
+    path = tmp_path / "penstock.yaml"
+    path.write_text("catalogue: mine\nproviders: {odd: {key: x}}\nroutes: {fast: {deployments: [odd/x]}}\n")
+    with pytest.raises(WrongUse, match=r"providers\.odd: the simulator does not speak ollama"):
         simulated(operator(path, simulate=True).config)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from catalogue.load import providers
 from runtime.bus.manifest import StreamLimits, manifest
 from runtime.config import ConfigError, parse
 from tests.architecture.tree import present
@@ -28,6 +29,7 @@ LANGUAGES = {
     "python": {"run: gateway", "run: appliance"},
     "yaml": {"config", "config: refused"},
     "sh": {"", "run: appliance"},
+    "toml": {"catalogue: acme", "catalogue: azure", "catalogue: openai"},
 }
 """What is checked, and the marks a block of that language may have; diagrams and output have no language, or text."""
 
@@ -226,3 +228,10 @@ def test_the_architecture_names_every_stream_and_where_its_messages_lie() -> Non
 def test_the_architecture_names_every_folder() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     assert [package for package in present() if f"| `{package}` |" not in text] == []
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "toml"], ids=by_place)
+def test_every_file_of_a_catalogue_in_the_documentation_loads(block: Block, tmp_path: Path) -> None:
+    name = block.mark.partition(": ")[2]
+    (tmp_path / f"{name}.toml").write_text(block.code, encoding="utf-8")
+    assert providers(tmp_path)[name].known()

@@ -67,6 +67,17 @@ def test_a_file_is_loaded_from_its_path(tmp_path: Path) -> None:
     assert isinstance(load(path, environ={}), Config)
 
 
+def test_the_folder_of_the_own_catalogue_begins_at_the_configurations_folder(tmp_path: Path) -> None:
+    text = "providers: {openai: {key: k}}\nroutes: {fast: {deployments: [openai/x]}}\n"
+    path = tmp_path / "penstock.yaml"
+    path.write_text(f"catalogue: mine\n{text}", encoding="utf-8")
+    assert load(path).catalogue == tmp_path / "mine"
+    path.write_text(f"catalogue: /etc/penstock/mine\n{text}", encoding="utf-8")
+    assert load(path).catalogue == Path("/etc/penstock/mine")
+    path.write_text(text, encoding="utf-8")
+    assert load(path).catalogue is None
+
+
 def test_a_missing_file_is_one_clear_problem(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent\.yaml.*expected a readable YAML file, found No such file"):
         load(tmp_path / "absent.yaml")
@@ -105,7 +116,7 @@ def test_a_misspelt_key_is_met_with_the_likely_one() -> None:
 def test_an_unknown_key_is_met_with_the_keys_there_are() -> None:
     problem = the_problem(MINIMAL + "extras: 1\n")
     assert problem.where == "p.yaml:5:1"
-    assert problem.expected == "one of nats, projects, providers, routes, scheduler, workers"
+    assert problem.expected == "one of catalogue, nats, projects, providers, routes, scheduler, workers"
 
 
 def test_a_misspelt_key_of_a_message_type_is_refused_too() -> None:
