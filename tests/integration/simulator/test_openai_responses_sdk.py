@@ -136,10 +136,10 @@ async def test_reasoning_is_shown_sealed_and_taken_back_before_what_it_led_to(op
     assert (await openai.responses.create(model="gpt-5", input=[*asked, *said, *again])).output_text
     with pytest.raises(sdk.BadRequestError, match="without its required following item"):
         await openai.responses.create(model="gpt-5", input=[*asked, said[0], *again])
-    spoilt = {**said[0], "encrypted_content": "gAAAAAspoilt"}
+    spoilt: Any = {**said[0], "encrypted_content": "gAAAAAspoilt"}
     with pytest.raises(sdk.BadRequestError, match="could not be verified"):
         await openai.responses.create(model="gpt-5", input=[*asked, spoilt, said[1], *again])
-    kept = {name: value for name, value in said[0].items() if name != "encrypted_content"}
+    kept: Any = {name: value for name, value in said[0].items() if name != "encrypted_content"}
     with pytest.raises(sdk.NotFoundError, match="not persisted"):
         await openai.responses.create(model="gpt-5", input=[*asked, kept, said[1], *again])
 
