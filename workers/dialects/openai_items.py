@@ -211,8 +211,8 @@ class Items:
 
 
 def _say(items: list[dict[str, Any]], content: dict[str, Any]) -> None:
-    """More of what the model said: neighbours are parts of one message."""
-    if items and items[-1].get("role") == "assistant":
+    """More of what the model said: neighbours are parts of one message, the one kind of item that names no type."""
+    if items and "type" not in items[-1]:
         items[-1]["content"].append(content)
     else:
         items.append({"role": "assistant", "content": [content]})
@@ -224,7 +224,7 @@ def _is_reasoning(item: dict[str, Any]) -> bool:
 
 def _plain(item: dict[str, Any]) -> dict[str, Any]:
     """A message of one text as every copy of the API takes it."""
-    if item.get("role") == "assistant" and len(item["content"]) == 1 and item["content"][0]["type"] == "output_text":
+    if "type" not in item and len(item["content"]) == 1 and item["content"][0]["type"] == "output_text":
         return {"role": "assistant", "content": item["content"][0]["text"]}
     return item
 

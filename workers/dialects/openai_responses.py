@@ -112,12 +112,12 @@ def _put_format(body: dict[str, Any], form: JsonFormat | JsonSchemaFormat, wante
     strict = form.strict
     if strict is not None and wanted.refused("strict", field="settings.response_format.strict"):
         strict = None
-    schema = _schema(form.json_schema, wanted.losses, "settings.response_format", strict=bool(strict))
+    schema, is_strict = _schema(form.json_schema, wanted, "settings.response_format", strict=bool(strict))
     sent: dict[str, Any] = {"type": "json_schema", "name": form.name, "schema": schema}
     if form.description is not None:
         sent["description"] = form.description
     if strict is not None:
-        sent["strict"] = strict
+        sent["strict"] = is_strict
     body["text"] = {"format": sent}
 
 
@@ -196,12 +196,12 @@ def _tool(tool: Tool, wanted: Wanted, names: Names) -> dict[str, Any]:
     sent: dict[str, Any] = {"type": "function", "name": names.sent(tool.name)}
     if tool.description is not None:
         sent["description"] = tool.description
-    sent["parameters"] = _schema(schema, wanted.losses, f"tools.{tool.name}.parameters", strict=strict)
-    sent["strict"] = strict
+    field = f"tools.{tool.name}.parameters"
+    sent["parameters"], sent["strict"] = _schema(schema, wanted, field, strict=strict)
     return sent
 
 
-def _schema(schema: dict[str, Any], losses: Losses, field: str, *, strict: bool) -> dict[str, Any]:
-    """A schema as the API takes it: the one place where strict ones are to be brought into the strict subset."""
-    del losses, field, strict
-    return schema
+def _schema(schema: dict[str, Any], wanted: Wanted, field: str, *, strict: bool) -> tuple[dict[str, Any], bool]:
+    """A schema and its ``strict`` as the API takes them: the one place to bring strict ones into the strict subset."""
+    del wanted, field
+    return schema, strict

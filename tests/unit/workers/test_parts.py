@@ -126,8 +126,9 @@ def test_the_configuration_overrides_the_address_and_may_name_another_row() -> N
 
 
 def test_a_known_provider_may_be_asked_in_another_dialect_it_speaks() -> None:
-    row = row_of("openai", Provider(dialect="openai_responses"), CATALOGUE)
-    assert (row.dialect, row.base_url, row.auth) == ("openai_responses", "https://x/v1", {"a": "{key}"})
+    asked = Provider(dialect="openai_responses", base_url="https://y/v1")
+    row = row_of("openai", asked, CATALOGUE)
+    assert (row.dialect, row.base_url, row.auth) == ("openai_responses", "https://y/v1", {"a": "{key}"})
 
 
 @pytest.mark.parametrize(
