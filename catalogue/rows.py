@@ -17,7 +17,8 @@ from catalogue.quirks import Quirks
 Capability = Literal[
     "tools", "images", "files", "json_schema", "reasoning", "logprobs", "system", "prefill", "embeddings"
 ]  # fmt: skip
-"""What a model can do; one that has ``embeddings`` and nothing else makes vectors and no answers."""
+"""What a model can do; one that has ``embeddings``, perhaps of ``images`` or ``files``, and nothing else makes vectors
+and no answers."""
 Dialect = Literal["openai_chat", "openai_responses", "anthropic", "gemini", "bedrock", "cohere", "ollama"]
 """The wire formats, by their names in ``workers.dialects``."""
 

@@ -20,7 +20,7 @@ from scheduler.policy.estimates import Average
 from scheduler.policy.fairness import Shares
 from scheduler.policy.queues import Queue, key_of
 from scheduler.policy.routes import STRATEGIES
-from scheduler.policy.routes.candidates import VECTORS_ALONE, Candidate, rejection
+from scheduler.policy.routes.candidates import Candidate, only_vectors, rejection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,7 @@ class Route:
         self.rules = tuple(deployment.rule for deployment in deployments)
         windows = [rule.window for rule in self.rules if rule.window is not None]
         self._fits = min(windows, default=None)
-        self._all_answer = not any(rule.capabilities == VECTORS_ALONE for rule in self.rules)
+        self._all_answer = not any(map(only_vectors, self.rules))
         self._moment = moment
         self._groups: dict[tuple[int, int], Group] = {}
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from hypothesis import strategies as st
 
-from job_contracts import attempts, chat, desk, facts, failures, jobs, letters, results, stream
+from job_contracts import attempts, chat, desk, embeddings, facts, failures, jobs, letters, results, stream
 from job_contracts.codec import Wire, encode
 
 T = TypeVar("T")
@@ -144,9 +144,24 @@ blob_refs = st.builds(jobs.BlobRef, chunks=st.integers(1, 100), size=counts, sha
 """A reference of the right form; there are no bytes behind it."""
 
 
+embedding_requests = st.builds(
+    embeddings.EmbeddingRequest,
+    inputs=some(st.text(min_size=1, max_size=12), least=1),
+    dimensions=maybe(st.integers(1, 65_536)),
+    purpose=maybe(st.sampled_from(get_args(embeddings.Purpose))),
+)
+vectors = st.builds(
+    embeddings.Embeddings,
+    data=some(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=4).map(embeddings.packed)),
+    dimensions=small,
+)
+
+
 @st.composite
 def whole_jobs(draw: st.DrawFn) -> jobs.Job:
-    """A job of one of every kind, its times in order."""
+    """A chat job, its times in order; jobs of the other kind, which versions before 1.2 cannot read, are
+    ``embedding_jobs``.
+    """
     not_before = draw(maybe(whens))
     slack = draw(maybe(st.floats(1, 1e6)))
     return jobs.Job(
@@ -165,6 +180,15 @@ def whole_jobs(draw: st.DrawFn) -> jobs.Job:
     )
 
 
+embedding_jobs = st.builds(
+    jobs.Job,
+    id=job_ids,
+    kind=st.just("embedding"),
+    route=st.text(min_size=1, max_size=12),
+    embedding=embedding_requests,
+    lane=lanes,
+    tags=tags,
+)
 tickets = st.builds(
     jobs.Ticket,
     route=words,
@@ -253,6 +277,7 @@ whole_results = st.builds(
     body_hash=words,
     nonce=words,
     answer=maybe(answers),
+    embeddings=maybe(vectors),
     finish_reason=maybe(finish_reasons),
     finish_raw=maybe(words),
     usage=usages,

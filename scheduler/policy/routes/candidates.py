@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 SLACK = 1.25
 """A producer's count may be a quarter too high: a job is kept from a deployment only when it surely does not fit."""
 
-VECTORS_ALONE = frozenset({"embeddings"})
-"""What a model can do that makes vectors and no answers."""
+_OF_VECTORS = frozenset({"embeddings", "images", "files"})
+"""All that a model can do which makes vectors and no answers."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -43,7 +43,7 @@ def rejection(rule: DeploymentRule, needs: Sequence[Need], input_estimate: int) 
     """Why this deployment can never serve such a job, ``None`` if it can. What is not known is no reason."""
     vectors = "embeddings" in needs
     if rule.capabilities is not None:
-        if not vectors and rule.capabilities == VECTORS_ALONE:
+        if not vectors and only_vectors(rule):
             return "makes embeddings and no answers"
         missing = [need for need in needs if need not in rule.capabilities]
         if missing:
@@ -52,6 +52,12 @@ def rejection(rule: DeploymentRule, needs: Sequence[Need], input_estimate: int) 
     if not vectors and rule.window is not None and input_estimate > rule.window * SLACK:
         return f"its context window of {rule.window} tokens is too small for about {input_estimate}"
     return None
+
+
+def only_vectors(rule: DeploymentRule) -> bool:
+    """Whether it makes vectors and no answers: it can do nothing else, but for what it can look at."""
+    can = rule.capabilities
+    return can is not None and "embeddings" in can and can <= _OF_VECTORS
 
 
 def smaller_windows(rules: Sequence[DeploymentRule], failed: int, input_estimate: int) -> int:

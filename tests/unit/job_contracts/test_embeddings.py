@@ -15,6 +15,7 @@ from job_contracts.codec import ContractError, decode, encode
 from job_contracts.embeddings import MOST_INPUTS, EmbeddingRequest, Embeddings, packed, unpacked
 from job_contracts.jobs import Job
 from tests.support import builders
+from tests.support.strategies import embedding_jobs
 
 floats = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=40)
 
@@ -29,6 +30,11 @@ def test_a_vector_comes_out_as_it_was_packed(vector: list[float]) -> None:
 def test_vectors_travel_in_a_result_and_come_out_in_order(vectors: list[list[float]]) -> None:
     found = decode(Embeddings, encode(Embeddings(data=tuple(map(packed, vectors)), dimensions=3)))
     assert found.vectors == tuple(map(tuple, vectors))
+
+
+@given(embedding_jobs)
+def test_an_embedding_job_is_read_as_it_was_written(job: Job) -> None:
+    assert decode(Job, encode(job)) == job
 
 
 @pytest.mark.parametrize("data", ["AAA", "no base64!", base64.b64encode(b"12345").decode(), "AAAA\n"])

@@ -141,6 +141,7 @@ def test_a_job_of_either_kind_goes_to_the_models_of_its_kind() -> None:
     [
         ({"embeddings"}, (), "a/m: makes embeddings and no answers"),
         ({"embeddings"}, ("tools",), "a/m: makes embeddings and no answers"),
+        ({"embeddings", "images"}, ("images",), "a/m: makes embeddings and no answers"),
         ({"system", "tools"}, ("embeddings",), "a/m: cannot do embeddings"),
     ],
 )
