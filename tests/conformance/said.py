@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NoReturn
 
 from catalogue.load import providers
 from catalogue.rows import ProviderRow
@@ -121,8 +122,9 @@ def things(conversation: Conversation, family: str = "", losses: tuple[Loss, ...
             if isinstance(part, TextPart | RefusalPart):
                 text = result_text(part.text) if isinstance(turn, ToolTurn) else part.text.strip()
                 found += [Thing(at, role, text)] if text else []
-            elif isinstance(part, ReasoningPart) and part.redacted and family and part.origin == family:
-                found += [Thing(at, role, part.redacted.strip())] if part.redacted.strip() else []
+            elif isinstance(part, ReasoningPart):
+                plan = _plan(part, parts, family)
+                found += [Thing(at, role, plan)] if plan else []
             elif isinstance(part, ImagePart):
                 found.append(Thing(at, "image", _picture(part)))
             elif isinstance(part, FilePart):
@@ -131,6 +133,12 @@ def things(conversation: Conversation, family: str = "", losses: tuple[Loss, ...
                 call = (ids.setdefault(part.id, len(ids)), part.name, call_arguments(part.arguments))
                 found.append(Thing(at, "call", call))
     return found
+
+
+def _plan(part: ReasoningPart, beside: Sequence[Any], family: str) -> str:
+    """The plan of the calls beside it that an opaque part is, where its family reads it."""
+    calls = any(isinstance(other, ToolCallPart) for other in beside)
+    return (part.redacted or "").strip() if calls and family and part.origin == family else ""
 
 
 def _picture(part: ImagePart) -> str:
@@ -142,7 +150,7 @@ def _picture(part: ImagePart) -> str:
 def call_arguments(text: str) -> str:
     """Arguments in comparable form, as formats that want an object send them."""
     try:
-        value = json.loads(text, parse_constant=_no_number) if text.strip() else {}
+        value = json.loads(text, parse_constant=_no_number, parse_float=_finite) if text.strip() else {}
     except ValueError:
         value = text.strip()
     return json.dumps(value if isinstance(value, dict) else {"arguments": value}, sort_keys=True)
@@ -151,15 +159,22 @@ def call_arguments(text: str) -> str:
 def result_text(text: str) -> str:
     """The text of a result in comparable form."""
     try:
-        value = json.loads(text, parse_constant=_no_number)
+        value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except ValueError:
         return text.strip()
     if isinstance(value, dict) and len(value) == 1 and isinstance(value.get("output"), str):
         return str(value["output"]).strip()
+    if value == {}:
+        return ""  # what formats say of a result that says nothing
     return json.dumps(value, sort_keys=True) if isinstance(value, dict) else text.strip()
 
 
-def _no_number(word: str) -> None:
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _no_number(digits)
+
+
+def _no_number(word: str) -> NoReturn:
     raise ValueError(f"{word} is no JSON")
 
 

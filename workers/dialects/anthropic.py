@@ -315,6 +315,8 @@ class _Messages:
 
     def _reasoning(self, part: ReasoningPart, at: int) -> dict[str, Any] | None:
         if fits(part, self._family) and part.redacted:
+            if part.text:
+                self._losses.add("dropped", f"messages[{at}].reasoning", "opaque reasoning is sent without its text")
             return {"type": "redacted_thinking", "data": part.redacted}
         if fits(part, self._family) and part.signature:
             return {"type": "thinking", "thinking": part.text, "signature": part.signature}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from catalogue.quirks import quirks_of
 from job_contracts.attempts import LimitReading
@@ -37,6 +37,7 @@ from workers.dialects.encoding import (
     data_url,
     fits,
     in_order,
+    json_object,
     kept_images,
     path_of,
     text_of,
@@ -360,13 +361,7 @@ def _is_one_text(blocks: list[dict[str, Any]]) -> bool:
 
 def _document(text: str) -> dict[str, Any] | None:
     """A result that is an object, as a document: so its ``title`` and ``url`` can be cited."""
-    if text.lstrip()[:1] != "{":
-        return None
-    try:
-        value = from_json(text, allow_inf_nan=False)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) and value else None
+    return (json_object(text) or None) if text.lstrip()[:1] == "{" else None
 
 
 def _part(part: TextPart | ImagePart) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -287,19 +288,43 @@ def kept_images(
     return kept
 
 
+def json_object(text: str) -> dict[str, Any] | None:
+    """The JSON object that a text is; ``None`` for any other text, and for one with numbers that no float can hold."""
+    try:
+        value = from_json(text, allow_inf_nan=False)
+    except ValueError:
+        return None
+    if not isinstance(value, dict) or (_HUGE.search(text) and _is_infinite(value)):
+        return None
+    return value
+
+
+_HUGE = re.compile(r"[0-9][eE]\+?[0-9]{3}|[0-9]{200}")
+
+
+def _is_infinite(value: Any) -> bool:
+    """Whether there is a number in it that overflowed: JSON has no word for what it became."""
+    if isinstance(value, dict):
+        return any(map(_is_infinite, value.values()))
+    if isinstance(value, list):
+        return any(map(_is_infinite, value))
+    return isinstance(value, float) and math.isinf(value)
+
+
 def objects(arguments: str, losses: Losses, field: str) -> dict[str, Any]:
     """Arguments of a call as an object, for targets that take no text; other text goes under ``arguments``."""
     text = arguments.strip()
     if not text:
         return {}
-    try:
-        value = from_json(text, allow_inf_nan=False)
-    except ValueError:
-        value = text
-    if isinstance(value, dict):
+    value = json_object(text)
+    if value is not None:
         return value
     losses.add("rewritten", field, "the arguments are no JSON object: they are sent under the key 'arguments'")
-    return {"arguments": value}
+    try:
+        other = from_json(text, allow_inf_nan=False)
+    except ValueError:
+        other = text
+    return {"arguments": text if isinstance(other, dict) or _is_infinite(other) else other}
 
 
 def unmarked(conversation: Conversation, losses: Losses) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from catalogue.quirks import quirks_of
 from job_contracts.chat import (
@@ -36,6 +36,7 @@ from workers.dialects.encoding import (
     fits,
     image_data,
     in_order,
+    json_object,
     kept_images,
     objects,
     text_of,
@@ -359,11 +360,8 @@ class _Contents:
         if texts > 1:
             self._losses.add("merged", f"messages[{at}].content", "text parts of a result are joined")
         if not turn.is_error and text.lstrip()[:1] == "{":
-            try:
-                value = from_json(text, allow_inf_nan=False)
-            except ValueError:
-                value = None
-            if isinstance(value, dict):
+            value = json_object(text)
+            if value is not None:
                 return value
         return {"error" if turn.is_error else "output": text}
 
