@@ -60,6 +60,14 @@ class ProviderRow(Row):
     base_url: str
     auth: dict[str, str] = {}
     """Header templates, ``{key}`` stands for the credential: ``{"authorization": "Bearer {key}"}``."""
+    sign: Literal["", "sigv4", "google"] = ""
+    """What becomes of the key, where it is not simply sent: AWS's signature version 4, for which the key is
+    ``ACCESS_KEY_ID:SECRET[:SESSION_TOKEN]``; or Google's access tokens, for which it is a service account's file. A key
+    in another form is sent by ``auth``, as it is."""
+    sign_service: str = ""
+    """AWS's name of the service, for ``sigv4``."""
+    hosts: dict[str, str] = {}
+    """Host of the base URL in regions that do not follow its pattern: ``{"global": "aiplatform.googleapis.com"}``."""
     headers: dict[str, str] = {}
     """Sent with every request."""
     quirks: QuirkTable = {}

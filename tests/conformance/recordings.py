@@ -29,10 +29,17 @@ DIALECT_OF: Mapping[str, str] = {
     "streamRawPredict": "anthropic",
     "generateContent": "gemini",
     "streamGenerateContent": "gemini",
+    "converse": "bedrock",
+    "converse-stream": "bedrock",
 }
 """Endpoints that speak one of our dialects."""
 
-OURS: Mapping[str, str] = {"openai": "openai_chat", "anthropic": "anthropic", "gemini": "gemini"}
+OURS: Mapping[str, str] = {
+    "openai": "openai_chat",
+    "anthropic": "anthropic",
+    "gemini": "gemini",
+    "bedrock": "bedrock",
+}
 """The providers of the packaged catalogue, and the dialect their recordings are held to."""
 
 
@@ -59,6 +66,11 @@ class Exchange:
     def is_failure(self) -> bool:
         """Whether a failure is expected (``ok`` is the label of a success that looks odd)."""
         return "expected_error" in self.expected and self.expected["expected_error"]["category"] != "ok"
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the body is a stream of events, in whichever framing."""
+        return self.format in {"sse", "aws-eventstream"}
 
     @property
     def target(self) -> Target:

@@ -24,7 +24,7 @@ def answers(*, streamed: bool) -> list[Exchange]:
     return [
         exchange
         for exchange in exchanges()
-        if exchange.status < 300 and not exchange.is_failure and (exchange.format == "sse") is streamed
+        if exchange.status < 300 and not exchange.is_failure and exchange.is_stream is streamed
     ]
 
 

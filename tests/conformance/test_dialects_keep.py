@@ -34,6 +34,7 @@ TARGETS = {
     "openai_chat": ("openai", "gpt-4o"),
     "anthropic": ("anthropic", "claude-sonnet-5"),
     "gemini": ("gemini", "gemini-3-flash"),
+    "bedrock": ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"),
 }
 REORDERING = {"rewritten", "merged", "converted"}
 

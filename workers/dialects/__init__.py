@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from workers.dialects.anthropic import Anthropic
+from workers.dialects.bedrock import Bedrock
 from workers.dialects.gemini import Gemini
 from workers.dialects.openai_chat import OpenAIChat
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from workers.dialects.port import Dialect
 
 DIALECTS: Mapping[str, Dialect] = MappingProxyType(
-    {dialect.name: dialect for dialect in (OpenAIChat(), Anthropic(), Gemini())}
+    {dialect.name: dialect for dialect in (OpenAIChat(), Anthropic(), Gemini(), Bedrock())}
 )
 """Every dialect by the name a provider's row gives it."""
 

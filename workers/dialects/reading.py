@@ -86,6 +86,10 @@ class Reader(ABC):
         """Whether the end of the answer was seen."""
         return bool(self.finish_raw)
 
+    def _framing(self) -> Events:
+        """What cuts a stream of this dialect into events."""
+        return Events(min(MAX_EVENT, self._max_bytes))
+
     # -- the port
 
     def feed(self, data: bytes) -> Sequence[Delta]:
@@ -99,7 +103,7 @@ class Reader(ABC):
             self._body.append(data)
             if self._is_document or not self._begins_stream(data):
                 return ()
-            self._events = Events(min(MAX_EVENT, self._max_bytes))
+            self._events = self._framing()
             data = b"".join(self._body)
             self._body = []
         try:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.conformance.translate.anthropic import from_anthropic
+from tests.conformance.translate.bedrock import from_bedrock
 from tests.conformance.translate.gemini import from_gemini
 from tests.conformance.translate.openai_chat import from_openai_chat
 from tests.conformance.translate.reading import Translated, Untranslatable
@@ -18,6 +19,7 @@ from tests.conformance.translate.reading import Translated, Untranslatable
 _TRANSLATORS: Mapping[str, Callable[..., Translated]] = {
     "openai_chat": from_openai_chat,
     "anthropic": from_anthropic,
+    "bedrock": from_bedrock,
     "gemini": from_gemini,
 }
 
@@ -33,4 +35,4 @@ def translate(dialect: str, body: Mapping[str, Any], *, family: str = "", model:
     return _TRANSLATORS[dialect](body, family=family, model=model)
 
 
-__all__ = ["Translated", "Untranslatable", "from_anthropic", "from_gemini", "from_openai_chat", "translate"]
+__all__ = ["Translated", "Untranslatable", "from_anthropic", "from_bedrock", "from_gemini", "from_openai_chat", "translate"]
