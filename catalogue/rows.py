@@ -58,6 +58,7 @@ class ProviderRow(Row):
     name: str
     dialect: Dialect
     base_url: str
+    """Its places (``{region}``, ``{project}``) are filled from the configuration: ``catalogue.places``."""
     auth: dict[str, str] = {}
     """Header templates, ``{key}`` stands for the credential: ``{"authorization": "Bearer {key}"}``."""
     sign: Literal["", "sigv4", "google"] = ""
@@ -66,6 +67,8 @@ class ProviderRow(Row):
     in another form is sent by ``auth``, as it is."""
     sign_service: str = ""
     """AWS's name of the service, for ``sigv4``."""
+    variables: dict[str, str] = {}
+    """What fills places of the address (``{api_version}``) where the configuration says nothing else."""
     hosts: dict[str, str] = {}
     """Host of the base URL in regions that do not follow its pattern: ``{"global": "aiplatform.googleapis.com"}``."""
     headers: dict[str, str] = {}

@@ -27,6 +27,7 @@ from job_contracts.results import Loss
 from tests.conformance.translate import translate
 from tests.support import strategies
 from workers.dialects import DIALECTS
+from workers.dialects.bedrock_messages import OPENING
 from workers.dialects.encoding import data_url, split_data_url
 from workers.dialects.port import Target
 
@@ -34,7 +35,7 @@ TARGETS = {
     "openai_chat": ("openai", "gpt-4o"),
     "anthropic": ("anthropic", "claude-sonnet-5"),
     "gemini": ("gemini", "gemini-3-flash"),
-    "bedrock": ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"),
+    "bedrock": ("bedrock", "us.anthropic.claude-sonnet-5"),
 }
 REORDERING = {"rewritten", "merged", "converted"}
 
@@ -110,6 +111,13 @@ def said(conversation: Conversation) -> list[Said]:
     return found
 
 
+def without_opening(found: list[Said], losses: tuple[Loss, ...]) -> list[Said]:
+    """Without what the user is made to say where the assistant spoke first, if a loss says that."""
+    opening = ("user", OPENING)
+    told = any(loss.kind == "rewritten" and OPENING in loss.detail for loss in losses)
+    return found[1:] if told and found[:1] == [opening] else found
+
+
 def _arguments(text: str) -> str:
     try:
         value = json.loads(text, parse_constant=_no_number) if text.strip() else {}
@@ -168,7 +176,9 @@ def back(dialect: str, conversation: Conversation) -> tuple[Conversation, tuple[
 @given(conversation=strategies.conversations() | agent_conversations())
 def test_what_is_said_and_shown_comes_through_or_a_loss_says_so(dialect: str, conversation: Conversation) -> None:
     read, losses, _ = back(dialect, conversation)
-    was, now = said(conversation), said(read)
+    was, now = said(conversation), without_opening(said(read), losses)
+    if any(loss.kind == "dropped" and loss.field.endswith(".image") for loss in losses):
+        was = [one for one in was if one[0] != "image" or one in now]  # by its address, where only data can be sent
     assert counted(was) == counted(now)
     if was != now:
         assert {loss.kind for loss in losses} & REORDERING, f"{was}\n{now}\n{losses}"
@@ -232,9 +242,16 @@ def _same(name: str, wanted: Any, got: Any) -> bool:
 def test_every_tool_is_offered_as_it_was(dialect: str, conversation: Conversation) -> None:
     read, losses, _ = back(dialect, conversation)
     strictness_lost = any(loss.field == "tools.strict" for loss in losses)
+    left_out = {loss.kind for loss in losses if loss.field == "tools"}
+    if "dropped" in left_out:
+        assert not read.tools
+        return
+    if "rewritten" in left_out:  # none were offered, and those of earlier calls had to be
+        assert not conversation.tools
+        return
     assert len(read.tools) == len(conversation.tools)
     for was, now in zip(conversation.tools, read.tools, strict=True):
-        assert (now.name, now.description) == (was.name, was.description)
+        assert (now.name, now.description or None) == (was.name, was.description or None)
         assert _schema(was.parameters) == _schema(now.parameters)
         assert strictness_lost or bool(now.strict) == bool(was.strict)
 

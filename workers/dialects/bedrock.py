@@ -81,9 +81,9 @@ class Bedrock:
             choice = _choice(conversation, wanted, names, thinks=asked.thinks)
             if choice is not None:
                 body["toolConfig"]["toolChoice"] = choice
-        for place, values in asked.fields():
-            if values:
-                body[place] = values
+        elif wanted.settings.tool_choice not in {None, "none"} or wanted.settings.parallel_tool_calls is not None:
+            losses.add("dropped", "settings.tool_choice", "no tools are sent: choice and parallel calls mean nothing")
+        body.update((place, values) for place, values in asked.fields() if values)
         return Encoded(
             path=path_of(target, quirks, "/model/{model}/converse", stream="/model/{model}/converse-stream"),
             headers={**(_STREAM if target.stream else _JSON), **target.provider.headers},
@@ -115,7 +115,7 @@ class Bedrock:
 
 
 def _with_code(headers: Mapping[str, str], body: bytes) -> bytes:
-    """The error with its type, which AWS puts into a header (``Type:address``) or into ``__type`` (``package#Type``)."""
+    """The error with its type, which AWS puts in a header (``Type:address``) or in ``__type`` (``package#Type``)."""
     try:
         told = from_json(body) if body.strip() else {}
     except ValueError:

@@ -89,7 +89,7 @@ class ConverseReader(Reader):
         elif name == "messageStop":
             self._finished(chunk)
         elif name == "metadata":
-            self.told_usage = chunk.get("usage") or self.told_usage
+            self._told(chunk)
             if self._stopped:
                 self.end()
         elif name == "document":
@@ -113,8 +113,15 @@ class ConverseReader(Reader):
             return
         for index, block in enumerate(output["message"]["content"]):
             self._whole(index, block)
-        self.told_usage = answer.get("usage")
+        self._told(answer)
         self._finished(answer)
+
+    def _told(self, told: Any) -> None:
+        """The usage, and which model answered where a router chose it."""
+        self.told_usage = told.get("usage") or self.told_usage
+        routed = (told.get("trace") or {}).get("promptRouter") or {}
+        if model := routed.get("invokedModelId"):
+            self.model = str(model)
 
     def _finished(self, told: Any) -> None:
         self.finish_raw = str(told["stopReason"])

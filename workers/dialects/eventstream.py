@@ -10,8 +10,7 @@ https://smithy.io/2.0/aws/amazon-eventstream.html what the headers ``:message-ty
 
 from __future__ import annotations
 
-from struct import Struct
-from struct import error as StructError
+import struct
 from zlib import crc32
 
 from pydantic_core import to_json
@@ -26,9 +25,9 @@ BROKEN = "broken"
 TOO_LARGE = "too-large"
 """The same for a frame beyond the bound."""
 
-_LENGTHS = Struct(">II")
-_CRC = Struct(">I")
-_LENGTH = Struct(">H")
+_LENGTHS = struct.Struct(">II")
+_CRC = struct.Struct(">I")
+_LENGTH = struct.Struct(">H")
 _AROUND = 16
 """Bytes of a frame that are neither headers nor payload."""
 _MOST_HEADERS = 128 * 1024
@@ -55,7 +54,7 @@ class Frames:
         self._names: dict[bytes, str] = {}
 
     def feed(self, data: bytes) -> list[tuple[str, bytes]]:
-        """The events these bytes complete. Never raises: what is no frame becomes the event ``BROKEN``, the last one."""
+        """The events these bytes complete. Never raises: what is no frame becomes a last event, ``BROKEN``."""
         if self._over:
             return []
         if self._held:
@@ -105,7 +104,7 @@ class Frames:
         if name is None:
             try:
                 headers = _read(block)
-            except (IndexError, StructError, UnicodeDecodeError):
+            except (IndexError, struct.error, UnicodeDecodeError):
                 self._give_up(found, BROKEN, "the headers of a frame cannot be read")
                 return
             if headers.get(":message-type") == "error":
@@ -125,7 +124,7 @@ def _name(headers: dict[str, str]) -> str:
 
 
 def _read(block: bytes) -> dict[str, str]:
-    """Headers whose values are strings. Raises IndexError, StructError or UnicodeDecodeError where they are cut short."""
+    """Headers whose values are strings. Raises IndexError, struct.error or UnicodeDecodeError if they are cut short."""
     found: dict[str, str] = {}
     at, end = 0, len(block)
     while at < end:

@@ -35,4 +35,12 @@ def translate(dialect: str, body: Mapping[str, Any], *, family: str = "", model:
     return _TRANSLATORS[dialect](body, family=family, model=model)
 
 
-__all__ = ["Translated", "Untranslatable", "from_anthropic", "from_bedrock", "from_gemini", "from_openai_chat", "translate"]
+__all__ = [
+    "Translated",
+    "Untranslatable",
+    "from_anthropic",
+    "from_bedrock",
+    "from_gemini",
+    "from_openai_chat",
+    "translate",
+]

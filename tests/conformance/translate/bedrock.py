@@ -89,7 +89,7 @@ def _turns(message: JsonObject, field: str, family: str) -> list[dict[str, Any]]
         turn = {"role": "tool", "tool_call_id": result.get("toolUseId"), "content": _result(result, place)}
         turns.append({**turn, "is_error": True} if result.get("status") == "error" else turn)
     parts = _parts(said, f"{field}.content")
-    return [*turns, {"role": "user", "content": parts}] if parts else turns
+    return [*turns, {"role": "user", "content": parts}] if parts or not turns else turns
 
 
 def _result(result: JsonObject, field: str) -> Any:
@@ -121,7 +121,7 @@ def _part(block: JsonObject, field: str) -> dict[str, Any]:
             form = given.get("format")
             if form not in _MEDIA or given.get("context") or given.get("citations"):
                 raise Untranslatable(f"{field}.{kind}", "has no counterpart in a conversation")
-            found = {"type": "image", "media_type": f"image/{form}"}
+            found: dict[str, Any] = {"type": "image", "media_type": f"image/{form}"}
             if kind != "image":
                 found = {"type": "file", "media_type": _MEDIA[form], "name": given.get("name")}
             if "bytes" in source:

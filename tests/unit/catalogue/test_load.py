@@ -14,8 +14,11 @@ def test_the_packaged_providers_are_there_with_their_dialects_and_keys() -> None
     rows = providers()
     assert {name: row.dialect for name, row in rows.items()} == {
         "anthropic": "anthropic",
+        "azure": "openai_chat",
+        "bedrock": "bedrock",
         "gemini": "gemini",
         "openai": "openai_chat",
+        "vertex": "gemini",
     }
     for name, row in rows.items():
         assert row.name == name
@@ -48,6 +51,8 @@ def test_every_packaged_model_has_its_facts(path: Path) -> None:
         ("openai", "o4-mini", 200_000, "o"),
         ("anthropic", "claude-haiku-4-5-20251001", 200_000, "claude"),
         ("anthropic", "claude-3-haiku-20240307", 200_000, "claude"),
+        ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", 200_000, "claude"),
+        ("bedrock", "amazon.nova-micro-v1:0", 128_000, ""),
         ("gemini", "gemini-2.5-flash-lite", 1_048_576, "gemini-2.5"),
         ("gemini", "gemini-3.1-pro-preview", 1_048_576, "gemini-3"),
         ("gemini", "gemini-2.0-flash", 1_048_576, ""),
