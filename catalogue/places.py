@@ -45,7 +45,7 @@ def settled(row: ProviderRow, *, region: str | None, variables: Mapping[str, str
             model.model_copy(update={"quirks": _paths(model.quirks, words, row.name)}) for model in row.models
         )
     changes = {name: value for name, value in changes.items() if value != getattr(row, name)}
-    return row.model_copy(update=changes) if changes else row
+    return row.changed(**changes) if changes else row
 
 
 def _has_places(quirks: Mapping[str, Quirk]) -> bool:

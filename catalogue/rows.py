@@ -81,6 +81,12 @@ class ProviderRow(Row):
 
     _found: dict[str, ModelRow] = PrivateAttr(default_factory=dict)
 
+    def changed(self, **values: object) -> ProviderRow:
+        """The row with other values, and with nothing remembered of these."""
+        row = self.model_copy(update=values)
+        row._found = {}  # noqa: SLF001 - our own copy
+        return row
+
     def model(self, name: str) -> ModelRow:
         """The row of a model: its exact name or alias, else the matching glob with the most literal characters, else a
         row without facts.

@@ -51,7 +51,7 @@ def row_of(name: str, provider: Provider, catalogue: Mapping[str, ProviderRow]) 
     if provider.base_url is not None:
         changed |= {"base_url": provider.base_url, "hosts": {}}
     try:
-        return settled(row.model_copy(update=changed), region=provider.region, variables=provider.variables)
+        return settled(row.changed(**changed), region=provider.region, variables=provider.variables)
     except Unfilled as error:
         raise NoSuchRow(str(error)) from error
 

@@ -1,8 +1,9 @@
 """Access tokens of Google's cloud for a service account.
 
 A statement signed with the account's private key (by google-auth) is exchanged for a token that is good for an hour:
-https://developers.google.com/identity/protocols/oauth2/service-account. The token is kept, and renewed in the background some minutes before it runs out; only the first call, or one after a long
-time without the token endpoint, waits for it. However many wait, one asks.
+https://developers.google.com/identity/protocols/oauth2/service-account. The token is kept, and renewed in the
+background some minutes before it runs out; only the first call, or one after a long time without the token endpoint,
+waits for it. However many wait, one asks.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from catalogue.rows import ProviderRow
 from job_contracts.failures import Failure
 from runtime.clock import Clock
+from workers.sigv4 import SigV4, aws_key
 
 __all__ = ["NotSigned", "Signer", "signer_of"]
 
@@ -51,11 +52,9 @@ def signer_of(
     """
     secret = key.get_secret_value().strip()
     if row.sign == "sigv4" and ":" in secret:
-        from workers.sigv4 import SigV4, aws_key  # noqa: PLC0415 - loaded where it is wanted
-
         return SigV4(aws_key(row.name, secret, region), service=row.sign_service, clock=clock)
     if row.sign == "google" and (secret.startswith(("{", "/", "./", "~/")) or secret.endswith(".json")):
-        from workers.google_tokens import GoogleTokens, account  # noqa: PLC0415 - as above
+        from workers.google_tokens import GoogleTokens, account  # noqa: PLC0415 - loads google-auth
 
         return GoogleTokens(account(row.name, secret), auth=row.auth, clock=clock, transport=transport)
     return None

@@ -12,9 +12,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import httpx
-from botocore.auth import SigV4Auth  # type: ignore[import-untyped]
-from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
-from botocore.credentials import Credentials  # type: ignore[import-untyped]
 
 from runtime.clock import Clock
 from workers.auth import BadCredential
@@ -47,6 +44,12 @@ class SigV4:
 
     def __init__(self, key: AwsKey, *, service: str, clock: Clock) -> None:
         """``service``: AWS's name of the service in signatures (``bedrock``)."""
+        # Here and not above: importing these takes long, and tries whether the machine has IPv6.
+        from botocore.auth import SigV4Auth  # type: ignore[import-untyped]  # noqa: PLC0415
+        from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]  # noqa: PLC0415
+        from botocore.credentials import Credentials  # type: ignore[import-untyped]  # noqa: PLC0415
+
+        self._request = AWSRequest
         self._auth = SigV4Auth(Credentials(key.id, key.secret, key.token), service, key.region)
         self._token = key.token
         self._clock = clock
@@ -61,7 +64,7 @@ class SigV4:
         if self._token is not None:
             signed["x-amz-security-token"] = self._token
         address = f"{url.scheme}://{url.netloc.decode()}{url.raw_path.decode()}"
-        request = AWSRequest(method="POST", url=address, headers=signed, data=body)
+        request = self._request(method="POST", url=address, headers=signed, data=body)
         request.context["timestamp"] = stamp
         auth = self._auth
         signature = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)

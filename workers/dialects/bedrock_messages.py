@@ -7,7 +7,6 @@ them. https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Messag
 
 from __future__ import annotations
 
-import re
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from job_contracts.chat import (
     ToolTurn,
     UserTurn,
 )
+from workers.dialects.bedrock_media import DOCUMENTS, IMAGES, RECORDINGS, TEXTUAL, document_name, guessed
 from workers.dialects.encoding import Ids, fits, image_data, in_order, objects, split_data_url
 
 if TYPE_CHECKING:
@@ -40,43 +40,6 @@ AS_IT_IS = "base64:"
 
 MOST_POINTS = 4
 """Cache points in one request."""
-
-_IMAGES = {"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
-_DOCUMENTS = {
-    "application/pdf": "pdf",
-    "text/csv": "csv",
-    "application/msword": "doc",
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
-    "application/vnd.ms-excel": "xls",
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
-    "text/html": "html",
-    "text/plain": "txt",
-    "text/markdown": "md",
-}
-_RECORDINGS = {
-    "audio/mpeg": ("audio", "mp3"),
-    "audio/mp3": ("audio", "mp3"),
-    "audio/wav": ("audio", "wav"),
-    "audio/x-wav": ("audio", "wav"),
-    "audio/ogg": ("audio", "ogg"),
-    "audio/opus": ("audio", "opus"),
-    "audio/flac": ("audio", "flac"),
-    "audio/aac": ("audio", "aac"),
-    "audio/mp4": ("audio", "m4a"),
-    "audio/x-m4a": ("audio", "m4a"),
-    "audio/webm": ("audio", "webm"),
-    "video/mp4": ("video", "mp4"),
-    "video/webm": ("video", "webm"),
-    "video/quicktime": ("video", "mov"),
-    "video/x-matroska": ("video", "mkv"),
-    "video/mpeg": ("video", "mpeg"),
-    "video/x-flv": ("video", "flv"),
-    "video/x-ms-wmv": ("video", "wmv"),
-    "video/3gpp": ("video", "three_gp"),
-}
-_TEXTUAL = re.compile(r"text/.+|application/(?:json|xml|yaml|x-yaml|toml|javascript|.+\+(?:json|xml))")
-_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9\s()\[\]-]")
-_LONGEST_NAME = 200
 
 
 def called(conversation: Conversation) -> tuple[str, ...]:
@@ -266,8 +229,8 @@ class Messages:
         if part.detail not in {None, "auto"}:
             self._losses.add("dropped", f"messages[{at}].content.detail", "the wire format has no word for it")
         data = image_data(part)
-        media_type = data[0] if data is not None else part.media_type or _guessed(part.url or "")
-        form = _IMAGES.get(media_type.lower())
+        media_type = data[0] if data is not None else part.media_type or guessed(part.url or "")
+        form = IMAGES.get(media_type.lower())
         if form is None:
             self._losses.add("dropped", field, f"images are png, jpeg, gif or webp, not {media_type[:80]!r}")
             return None
@@ -284,41 +247,28 @@ class Messages:
         if not source:
             return None
         media_type = part.media_type.partition(";")[0].strip().lower()
-        if media_type in _RECORDINGS:
-            kind, form = _RECORDINGS[media_type]
+        if media_type in RECORDINGS:
+            kind, form = RECORDINGS[media_type]
             if part.name is not None:
                 self._losses.add("dropped", f"{field}.name", "recordings have none")
             return {kind: {"format": form, "source": source}}
-        form = _DOCUMENTS.get(media_type, "")
-        if not form and _TEXTUAL.fullmatch(media_type):
+        form = DOCUMENTS.get(media_type, "")
+        if not form and TEXTUAL.fullmatch(media_type):
             self._losses.add("converted", field, f"{media_type} is sent as plain text")
             form = "txt"
         if not form:
             self._losses.add("dropped", field, f"the API has no form for {media_type[:80]!r}")
             return None
-        return {"document": {"format": form, "name": self._document_name(part.name, field), "source": source}}
+        name = document_name(part.name, self._taken)
+        if part.name is not None and name != part.name:
+            self._losses.add("renamed", f"{field}.name", f"{part.name[:80]!r} is sent as {name[:80]!r}")
+        return {"document": {"format": form, "name": name, "source": source}}
 
     def _elsewhere(self, url: str, field: str) -> dict[str, Any] | None:
         if url.startswith("s3://"):
             return {"s3Location": {"uri": url}}
         self._losses.add("dropped", field, "it is sent by its data or by an s3:// address, and by no other address")
         return None
-
-    def _document_name(self, given: str | None, field: str) -> str:
-        """Letters, digits, single blanks, ``-()[]``; the names of one request differ."""
-        name = given or "document"
-        stem, dot, ending = name.rpartition(".")
-        if dot and stem and len(ending) <= 5:
-            name = stem  # the format says it
-        name = " ".join(_NOT_IN_A_NAME.sub(" ", name).split())[: _LONGEST_NAME - 8] or "document"
-        plain, number = name, 1
-        while name in self._taken:
-            number += 1
-            name = f"{plain} {number}"
-        self._taken.add(name)
-        if given is not None and name != given:
-            self._losses.add("renamed", f"{field}.name", f"{given[:80]!r} is sent as {name[:80]!r}")
-        return name
 
     def _with_text(self, blocks: list[dict[str, Any]]) -> None:
         """A message with a document must have text too."""
@@ -402,9 +352,3 @@ class Messages:
 def redacted_sent(data: str) -> str:
     """Opaque reasoning as it goes over this wire: base64 of what its maker calls the data."""
     return data.removeprefix(AS_IT_IS) if data.startswith(AS_IT_IS) else b64encode(data.encode("utf-8")).decode()
-
-
-def _guessed(url: str) -> str:
-    """The media type of an image at an address, by its ending."""
-    ending = url.partition("?")[0].rpartition(".")[2].lower()
-    return f"image/{'jpeg' if ending == 'jpg' else ending}"
