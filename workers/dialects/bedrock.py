@@ -74,7 +74,7 @@ class Bedrock:
         body: dict[str, Any] = {"messages": messages.all()}
         if messages.system:
             body["system"] = messages.system
-        asked = _Settings(target, wanted)
+        asked = _Settings(target, wanted, thoughtless=messages.continues_without_thoughts)
         asked.read()
         if tools:
             body["toolConfig"] = {"tools": tools}
@@ -135,6 +135,8 @@ class _Settings:
 
     target: Target
     wanted: Wanted
+    thoughtless: bool
+    """The answer goes on from calls that were made without a thought: Claude refuses to begin thinking there."""
     inference: dict[str, Any] = field(default_factory=dict)
     output: dict[str, Any] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)
@@ -252,6 +254,11 @@ class _Settings:
         quirks, losses = self.wanted.quirks, self.wanted.losses
         if budget is None and effort == "none":
             self._off(name)
+            return
+        if self.thoughtless:
+            losses.add(
+                "dropped", f"settings.{name}", "the calls just answered were made without thinking, or by another"
+            )
             return
         asked = budget if budget is not None else BUDGETS[effort or "medium"]
         most = self.inference.get("maxTokens") or self.target.model.max_output

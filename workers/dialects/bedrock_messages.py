@@ -61,7 +61,7 @@ class CachePoints:
     def __init__(self, conversation: Conversation, wanted: Wanted) -> None:
         self._wanted = wanted
         marks = sum(1 for _ in _marks(conversation))
-        if marks and wanted.refused("cache"):
+        if marks and wanted.refused("cache", field="messages.cache"):
             self._skip = marks
             return
         self._skip = max(0, marks - MOST_POINTS)
@@ -152,6 +152,14 @@ class Messages:
         for message in self._messages:
             self._with_text(message["content"])
         return self._messages
+
+    @property
+    def continues_without_thoughts(self) -> bool:
+        """Whether the last messages are calls that begin with no reasoning, and their results."""
+        if len(self._messages) < 2 or self._messages[-1]["role"] != "user":
+            return False
+        blocks = self._messages[-2]["content"]
+        return any("toolUse" in block for block in blocks) and "reasoningContent" not in blocks[0]
 
     def _add(self, role: str, turn_role: str, blocks: list[dict[str, Any]], at: int) -> None:
         if not blocks:

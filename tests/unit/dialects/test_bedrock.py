@@ -166,6 +166,17 @@ def test_a_budget_for_reasoning_leaves_room_for_the_answer() -> None:
     assert lost(one) == [("dropped", "settings.reasoning_budget")]
 
 
+def test_claude_does_not_begin_to_think_after_calls_made_without_a_thought() -> None:
+    one = encoded(ANSWERED, [TOOL], reasoning_effort="low")
+    assert "additionalModelRequestFields" not in json.loads(one.body)
+    assert lost(one) == [("dropped", "settings.reasoning_effort")]
+    thought = {"type": "reasoning", "text": "hm", "signature": "sig", "origin": "claude"}
+    turns = [*PLAIN, {"role": "assistant", "content": [thought, CALL]}, ANSWERED[-1]]
+    assert "thinking" in body(turns, [TOOL], reasoning_effort="low")["additionalModelRequestFields"]
+    later = [*ANSWERED, {"role": "assistant", "content": "Found."}, *PLAIN]
+    assert "thinking" in body(later, [TOOL], reasoning_effort="low")["additionalModelRequestFields"]
+
+
 def test_a_call_cannot_be_forced_while_claude_thinks() -> None:
     one = encoded(PLAIN, [TOOL], tool_choice="required", reasoning_effort="low")
     assert json.loads(one.body)["toolConfig"]["toolChoice"] == {"auto": {}}
@@ -299,7 +310,7 @@ def test_marks_a_model_does_not_take_are_left_out_aloud() -> None:
     turns = [{"role": "user", "content": [{"type": "text", "text": "hi", "cache": "1h"}]}]
     one = encoded(turns, of=UNKNOWN)
     assert "cachePoint" not in str(json.loads(one.body))
-    assert lost(one) == [("dropped", "settings.cache")]
+    assert lost(one) == [("dropped", "messages.cache")]
     one = encoded(turns, of=NOVA_2)
     assert json.loads(one.body)["messages"][0]["content"][1] == {"cachePoint": {"type": "default"}}
     assert lost(one) == [("clamped", "messages[0].content.cache")]

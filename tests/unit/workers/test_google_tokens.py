@@ -18,10 +18,12 @@ from google.auth import jwt
 from pydantic import SecretStr
 
 from catalogue.load import providers
+from catalogue.rows import ProviderRow
 from job_contracts.failures import Failure, FailureKind
 from tests.support.clock import ManualClock
 from tests.support.eventually import eventually
-from tests.support.upstream import Do, Upstream, response, upstream
+from tests.support.upstream import Do, Upstream, completion, response, upstream
+from tests.support.worker import POOL, bench
 from workers.auth import BadCredential
 from workers.dialects.port import Encoded
 from workers.google_tokens import EARLY, LAST, LIFE, PAUSE, SCOPE, Account, GoogleTokens, account
@@ -285,3 +287,38 @@ def test_an_account_does_not_show_its_key() -> None:
     made = account("vertex", file_of("https://oauth2.googleapis.com/token"))
     assert isinstance(made, Account)
     assert "signer" not in repr(made)
+
+
+# -- in a whole worker
+
+
+def signing(url: str) -> ProviderRow:
+    return ProviderRow(
+        name=POOL, dialect="openai_chat", base_url=url, sign="google", auth={"authorization": "Bearer {key}"}
+    )
+
+
+async def test_an_attempt_without_a_token_fails_with_the_credential_and_costs_nothing() -> None:
+    refused = response({"error": "invalid_grant"}, status=400)
+    async with upstream([refused]) as endpoint, upstream([response(completion())]) as provider:
+        key = file_of(f"{endpoint.url}/token")
+        async with bench(provider.url, catalogue={POOL: signing(provider.url)}, key=key) as worker:
+            given = await worker.hand(worker.assignment())
+            outcome = await worker.outcome(given)
+            assert outcome.failure is not None
+            assert outcome.failure.kind is FailureKind.AUTH
+            fact = worker.facts()[given.attempt_id]
+            assert (fact.usage.input, fact.usage.output) == (0, 0)
+        assert provider.asked == []
+
+
+async def test_an_attempt_with_a_token_is_made_and_no_word_of_the_key_is_told() -> None:
+    async with upstream([token("ya29.secret-token")]) as endpoint, upstream([response(completion())]) as provider:
+        key = file_of(f"{endpoint.url}/token")
+        async with bench(provider.url, catalogue={POOL: signing(provider.url)}, key=key) as worker:
+            given = await worker.hand(worker.assignment())
+            await worker.result(given)
+            told = repr(worker.events) + repr(worker.results())
+        assert provider.asked[0].header("authorization") == "Bearer ya29.secret-token"
+        assert "ya29.secret-token" not in told
+        assert "PRIVATE" not in told
