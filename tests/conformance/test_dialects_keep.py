@@ -115,7 +115,10 @@ def without_opening(found: list[Said], losses: tuple[Loss, ...]) -> list[Said]:
     """Without what the user is made to say where the assistant spoke first, if a loss says that."""
     opening = ("user", OPENING)
     told = any(loss.kind == "rewritten" and OPENING in loss.detail for loss in losses)
-    return found[1:] if told and found[:1] == [opening] else found
+    if told and opening in found:
+        at = found.index(opening)
+        return [*found[:at], *found[at + 1 :]]
+    return found
 
 
 def _arguments(text: str) -> str:
