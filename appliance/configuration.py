@@ -14,6 +14,7 @@ import yaml
 from appliance.errors import WrongUse
 from catalogue.load import CatalogueError
 from catalogue.load import providers as catalogue_rows
+from catalogue.places import Unfilled, settled
 from job_contracts import subjects
 from job_contracts.codec import ContractError
 from runtime.config import ConfigError, load, parse
@@ -112,7 +113,8 @@ def simulated(config: Config) -> tuple[Simulated, ...]:
     """The providers that the simulator is to play: those to which the configuration gives no address of their own.
 
     Raises:
-        WrongUse: nobody knows how one of them speaks, or the simulator cannot; or the catalogue is wrong.
+        WrongUse: one of them is not in the catalogue, so that nobody knows how it speaks; or speaks what the simulator
+            does not; or its address has a place that the configuration does not fill; or the catalogue is wrong.
     """
     try:
         rows = catalogue_rows(config.catalogue)
@@ -126,7 +128,11 @@ def simulated(config: Config) -> tuple[Simulated, ...]:
         if row is None:
             raise WrongUse(f"providers.{name}: the catalogue does not know it; give its dialect and base_url")
         if row.dialect not in _SIMULATED_AS:
-            raise WrongUse(f"providers.{name}: the simulator does not speak {row.dialect}; give it a base_url")
+            raise WrongUse(f"providers.{name}: the simulator does not speak {row.dialect!r}; give it a base_url")
+        try:
+            row = settled(row, region=provider.region, variables=provider.variables)
+        except Unfilled as error:
+            raise WrongUse(str(error)) from error
         there = name if _SIMULATED_NAME.match(name) else f"provider-{len(played) + 1}"
         played.append(Simulated(name, there, _SIMULATED_AS[row.dialect], urlsplit(row.base_url).path.rstrip("/")))
     return tuple(played)

@@ -85,6 +85,14 @@ class Quirks(BaseModel):
     # -- bedrock
     embed_body: Literal["titan", "cohere"] = "titan"
     """Whose request and answer InvokeModel takes for embeddings; ``titan`` is one text a call."""
+    top_k_field: str = ""
+    """Where among the model's own fields ``top_k`` stands (``top_k``, ``inferenceConfig.topK``); empty: nowhere."""
+    effort_field: Literal["reasoning_effort", "reasoningConfig"] = "reasoning_effort"
+    """Where among the model's own fields a reasoning effort stands, if ``thinking`` is ``level``."""
+    cache_hour: bool = False
+    """Whether what is cached can be kept for an hour."""
+    system_blocks: bool = True
+    """Whether the model takes system text; else the user says it first."""
 
     # -- cohere
     plans: bool = True

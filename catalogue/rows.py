@@ -113,9 +113,19 @@ class ProviderRow(Row):
     """What people call it."""
     dialect: Dialect
     base_url: str
-    """``{name}`` in it is filled in from the operator's configuration: ``{region}``, ``{project}``, ``{resource}``."""
+    """Its places (``{region}``, ``{project}``, ``{resource}``) are filled from the configuration: ``catalogue.places``."""
     auth: dict[str, str] = {}
     """Header templates, ``{key}`` stands for the credential: ``{"authorization": "Bearer {key}"}``."""
+    sign: Literal["", "sigv4", "google"] = ""
+    """What becomes of the key, where it is not simply sent: AWS's signature version 4, for which the key is
+    ``ACCESS_KEY_ID:SECRET[:SESSION_TOKEN]``; or Google's access tokens, for which it is a service account's file. A key
+    in another form is sent by ``auth``, as it is."""
+    sign_service: str = ""
+    """AWS's name of the service, for ``sigv4``."""
+    variables: dict[str, str] = {}
+    """What fills places of the address (``{api_version}``) where the configuration says nothing else."""
+    hosts: dict[str, str] = {}
+    """Host of the base URL in regions that do not follow its pattern: ``{"global": "aiplatform.googleapis.com"}``."""
     headers: dict[str, str] = {}
     """Sent with every request."""
     quirks: QuirkTable = {}
@@ -145,6 +155,12 @@ class ProviderRow(Row):
     def ask(self, beyond: Beyond) -> None:
         """Ask there from now on for what the row does not know itself: windows of models, prices, names."""
         self._found, self._prices, self._beyond = {}, {}, beyond
+
+    def changed(self, **values: object) -> ProviderRow:
+        """The row with other values, and with nothing remembered of these."""
+        row = self.model_copy(update=values)
+        row._found, row._prices = {}, {}  # noqa: SLF001 - our own copy
+        return row
 
     def model(self, name: str) -> ModelRow:
         """The row of a model: its exact name or alias, else the matching glob with the most literal characters, else

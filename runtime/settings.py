@@ -9,10 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from typing_extensions import TypedDict
 
+from catalogue.rows import Dialect
 from job_contracts.attempts import Adaptation, Timeouts
 from job_contracts.jobs import LANES, Lane
 
 Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$")]
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
 
 
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)$")
@@ -111,17 +113,20 @@ class Provider(Section):
     """One authenticated endpoint; a name known to the catalogue needs only its key."""
 
     key: SecretStr = SecretStr("")
-    """The credential. Only this provider's own workers read it."""
-    dialect: Literal["openai_chat", "openai_responses", "anthropic", "gemini"] | None = None
+    """The credential: a key; ``ACCESS_KEY_ID:SECRET[:SESSION_TOKEN]`` for AWS; a service account's file, or its path,
+    for Google's cloud. Only this provider's own workers read it."""
+    dialect: Dialect | None = None
     """The wire format, in place of the catalogue's."""
     base_url: str | None = None
     """The address, in place of the catalogue's."""
+    variables: dict[Token, Word] = {}
+    """What stands in the places of the address that the catalogue leaves open: ``{project: my-project}``."""
     catalogue: str | None = None
     """Name of the catalogue row to start from; default: the provider's own name."""
     hosting: Literal["managed", "self"] = "managed"
     """For your own record: nothing is decided by it yet."""
     region: str | None = None
-    """For your own record: nothing is decided by it yet."""
+    """Where the provider is called, if its address has the place ``{region}``; else for your own record."""
     limits: Limits = Limits()
     """What the provider meters for all models that have no domain of their own."""
     domains: dict[Token, Domain] = {}

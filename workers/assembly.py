@@ -22,6 +22,7 @@ from workers.heartbeats import Heartbeats
 from workers.http import Upstream
 from workers.pool import Pool
 from workers.reporting import Reporter
+from workers.signing import signer_of
 from workers.smoothing import Smoothing
 from workers.streaming import Streams
 from workers.transport import AiohttpTransport
@@ -87,8 +88,8 @@ def assemble(
     row = row_of(pool, provider, catalogue)
     endpoint = Endpoint(
         row=row,
-        dialect=dialects[row.dialect],
-        upstream=_upstream(row, provider, settings, transport),
+        dialects=dialects,
+        upstream=_upstream(row, provider, settings, clock, transport),
         smoothing=Smoothing(provider, enabled=settings.smoothing),
         streams=streams,
         clock=clock,
@@ -120,11 +121,9 @@ def assemble(
 
 
 def _upstream(
-    row: ProviderRow, provider: Provider, settings: Workers, transport: httpx.AsyncBaseTransport | None
+    row: ProviderRow, provider: Provider, settings: Workers, clock: Clock, transport: httpx.AsyncBaseTransport | None
 ) -> Upstream:
-    return Upstream(
-        transport or AiohttpTransport(keep_alive=settings.keep_alive),
-        row,
-        credentials(row, provider.key),
-        max_bytes=settings.max_response,
-    )
+    transport = transport or AiohttpTransport(keep_alive=settings.keep_alive)
+    signer = signer_of(row, provider.key, region=provider.region, clock=clock, transport=transport)
+    sent = credentials(row, provider.key) if signer is None else {}
+    return Upstream(transport, row, sent, signer=signer, max_bytes=settings.max_response)

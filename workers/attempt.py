@@ -128,11 +128,11 @@ class Attempt:
         partial = self._decoder.partial if self._decoder is not None else None
         produced = self._first_token is not None or (partial is not None and partial.produced)
         usage = Usage()
-        if self.called and failure.kind is not FailureKind.CONNECT and not self._was_error_answer:
+        if self.called and not self._never_sent(failure) and not self._was_error_answer:
             usage = partial_usage(partial, self.assignment.grant.input_tokens)
         limits: tuple[LimitReading, ...] = ()
         if self.reply is not None and self.target is not None:
-            limits = self._endpoint.dialect.limits(self.target, self.reply.headers)
+            limits = self._endpoint.dialect(self.target).limits(self.target, self.reply.headers)
         placed_failure = placed(failure, self.assignment, produced=produced)
         return self._ending(failure=placed_failure, usage=usage, limits=limits)
 
@@ -181,7 +181,7 @@ class Attempt:
             return asked
         conversation, losses = adapted(job.chat, assignment.adaptation)
         target = self.target = endpoint.target(assignment.model, stream=assignment.stream)
-        question = of_conversation(conversation, target, endpoint.dialect)
+        question = of_conversation(conversation, target, endpoint.dialect(target))
         self._losses = losses + question.encoded.losses
         return question
 
@@ -261,6 +261,10 @@ class Attempt:
         )
         return stream
 
+    def _never_sent(self, failure: Failure) -> bool:
+        """Whether it shows that the provider has not seen the request: no connection, or nothing to prove who asks."""
+        return failure.kind is FailureKind.CONNECT or (failure.kind is FailureKind.AUTH and self.reply is None)
+
     @property
     def _was_error_answer(self) -> bool:
         return self.reply is not None and not 200 <= self.reply.status < 300
@@ -274,7 +278,7 @@ class Attempt:
             kind, remedy = FailureKind.MALFORMED_RESPONSE, "correct the provider's base_url"
             return Failure(kind=kind, message=words, remedy=remedy, status=reply.status)
         body = bytes(self._error_body[:MAX_ERROR_BODY])
-        return self._endpoint.dialect.failure(target, reply.status, reply.headers, body)
+        return self._endpoint.dialect(target).failure(target, reply.status, reply.headers, body)
 
     async def _interruptible(self, step: Coroutine[Any, Any, T]) -> T:
         """Await ``step`` such that ``interrupt`` ends it. Raises _Stopped with the interrupt's kind."""

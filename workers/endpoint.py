@@ -1,10 +1,11 @@
-"""A pool's provider as its attempts see it: the row, the dialect, the way out, the targets."""
+"""A pool's provider as its attempts see it: the row, the dialects, the way out, the targets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from catalogue.places import Unfilled, settled
 from catalogue.rows import ProviderRow
 from runtime.clock import Clock
 from runtime.settings import Provider
@@ -19,14 +20,11 @@ __all__ = ["Endpoint", "NoSuchRow", "row_of"]
 
 _MAX_TARGETS = 4096
 _USUAL_AUTH: Mapping[str, dict[str, str]] = {
-    "openai_chat": {"authorization": "Bearer {key}"},
-    "openai_responses": {"authorization": "Bearer {key}"},
     "anthropic": {"x-api-key": "{key}"},
     "gemini": {"x-goog-api-key": "{key}"},
-    "cohere": {"authorization": "Bearer {key}"},
-    "ollama": {"authorization": "Bearer {key}"},
 }
-"""How endpoints of a dialect take their key, for those the catalogue does not know."""
+_BEARER = {"authorization": "Bearer {key}"}
+"""How endpoints of a dialect take their key, for those the catalogue does not know; others as a bearer token."""
 
 
 class NoSuchRow(ValueError):
@@ -36,7 +34,8 @@ class NoSuchRow(ValueError):
 def row_of(name: str, provider: Provider, catalogue: Mapping[str, ProviderRow]) -> ProviderRow:
     """The catalogue's row for a configured provider, with what the configuration overrides.
 
-    Raises NoSuchRow if there is none and the configuration has no ``dialect`` and ``base_url`` of its own.
+    Raises NoSuchRow if there is none and the configuration has no ``dialect`` and ``base_url`` of its own, or if its
+    address has a place that the configuration does not fill.
     """
     row = catalogue.get(provider.catalogue or name)
     if row is None:
@@ -44,10 +43,20 @@ def row_of(name: str, provider: Provider, catalogue: Mapping[str, ProviderRow]) 
             known = ", ".join(sorted(catalogue)) or "none"
             message = f"providers.{name}: not in the catalogue ({known}); give it a dialect and a base_url"
             raise NoSuchRow(message)
-        auth = _USUAL_AUTH[provider.dialect]
-        return ProviderRow(name=name, dialect=provider.dialect, base_url=provider.base_url, auth=auth)
-    changed = {"dialect": provider.dialect, "base_url": provider.base_url}
-    return row.model_copy(update={"name": name, **{key: value for key, value in changed.items() if value is not None}})
+        auth = _USUAL_AUTH.get(provider.dialect, _BEARER)
+        row = ProviderRow(name=name, dialect=provider.dialect, base_url=provider.base_url, auth=auth)
+    changed: dict[str, object] = {"name": name}
+    if provider.dialect is not None:
+        # What the operator says holds for every model, whatever the catalogue says of single ones.
+        models = tuple(model.model_copy(update={"dialect": None}) for model in row.models)
+        lent = tuple(one.model_copy(update={"dialect": None}) for one in row.lent)
+        changed |= {"dialect": provider.dialect, "models": models, "lent": lent}
+    if provider.base_url is not None:
+        changed |= {"base_url": provider.base_url, "hosts": {}}
+    try:
+        return settled(row.changed(**changed), region=provider.region, variables=provider.variables)
+    except Unfilled as error:
+        raise NoSuchRow(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,8 @@ class Endpoint:
     """What every attempt of a pool shares."""
 
     row: ProviderRow
-    dialect: Dialect
+    dialects: Mapping[str, Dialect]
+    """By name; a model may speak another one than its provider's row says."""
     upstream: Upstream
     smoothing: Smoothing
     streams: Streams
@@ -63,6 +73,10 @@ class Endpoint:
     telemetry: Telemetry
     leader: LeadersClock = field(default_factory=LeadersClock)
     _targets: dict[tuple[str, bool], Target] = field(default_factory=dict)
+
+    def dialect(self, target: Target) -> Dialect:
+        """What the target speaks."""
+        return self.dialects[target.model.dialect or self.row.dialect]
 
     def target(self, model: str, *, stream: bool) -> Target:
         """Whom the dialect encodes for; the same object for the same model."""

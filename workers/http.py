@@ -19,6 +19,7 @@ from catalogue.rows import ProviderRow
 from job_contracts.failures import Failure, FailureKind
 from workers.auth import BadOrigin, origin
 from workers.dialects.port import Encoded
+from workers.signing import NotSigned, Signer
 
 __all__ = ["CallFailed", "Reply", "Upstream"]
 
@@ -121,10 +122,15 @@ class Upstream:
         row: ProviderRow,
         credentials: Mapping[str, str],
         *,
+        signer: Signer | None = None,
         max_bytes: int = 64 * 1024 * 1024,
     ) -> None:
-        """``max_bytes``: how large an answer may be. Raises BadOrigin if the row's base URL is none."""
+        """``signer``: makes further headers for each request. ``max_bytes``: how large an answer may be.
+
+        Raises BadOrigin if the row's base URL is none.
+        """
         self._transport = transport
+        self._signer = signer
         self.max_bytes = max_bytes
         self._base = row.base_url.rstrip("/")
         self._origin = origin(self._base)
@@ -141,6 +147,11 @@ class Upstream:
             (b"content-length", b"%d" % len(body)),
             (REQUEST_ID, attempt_id.encode("ascii")),
         ]
+        if self._signer is not None:
+            try:
+                headers += await self._signer.headers(url, headers, body)
+            except NotSigned as error:
+                raise CallFailed(error.failure) from error
         # A ready stream instead of ``content``: the request need not be prepared, all its headers are here.
         request = httpx.Request(
             "POST", url, headers=headers, stream=httpx.ByteStream(body), extensions={"timeout": {"connect": connect}}
@@ -152,6 +163,8 @@ class Upstream:
 
     async def close(self) -> None:
         """Close all connections."""
+        if self._signer is not None:
+            await self._signer.close()
         await self._transport.aclose()
 
     def _common(self, own: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

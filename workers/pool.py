@@ -90,7 +90,7 @@ class Pool(Duty):
         answers, self._answers = self._answers, {}
         found: dict[str, tuple[LimitReading, ...]] = {}
         for deployment, (target, reply) in answers.items():
-            readings = self._endpoint.dialect.limits(target, reply.headers)
+            readings = self._endpoint.dialect(target).limits(target, reply.headers)
             if readings:
                 found[deployment] = readings
         return found

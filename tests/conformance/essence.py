@@ -218,6 +218,60 @@ def _word(name: str) -> str:
     return first + "".join(word.capitalize() for word in others)
 
 
+# -- bedrock
+
+
+def _bedrock(body: JsonObject) -> Any:
+    ids: dict[str, int] = {}
+    config = body.get("toolConfig") or {}
+    choice = config.get("toolChoice") or {}
+    tools = [_bedrock_tool(tool["toolSpec"]) for tool in config.get("tools") or () if "toolSpec" in tool]
+    inference, output = body.get("inferenceConfig") or {}, body.get("outputConfig") or {}
+    more = body.get("additionalModelRequestFields") or {}
+    form = (output.get("textFormat") or {}).get("structure") or {}
+    messages = [{"role": m["role"], "content": _bedrock_blocks(m["content"], ids)} for m in body["messages"]]
+    thinking = (more.get("thinking") or more.get("reasoning_config") or more.get("reasoningConfig") or {}).get("type")
+    found = {
+        "system": _bedrock_blocks(body.get("system") or (), ids),
+        "messages": _joined(messages),
+        "stop": inference.get("stopSequences"),
+        "tools": tools,
+        "tool_choice": _choice("any" if "any" in choice else (choice.get("tool") or {}).get("name"), tools),
+        "schema": _arguments((form.get("jsonSchema") or {}).get("schema") or ""),
+        "thinks": thinking in {"enabled", "adaptive"} or more.get("reasoning_effort") is not None,
+        "top_k": more.get("top_k") or (more.get("inferenceConfig") or {}).get("topK"),
+        **{name: inference.get(name) for name in ("maxTokens", "temperature", "topP")},
+    }
+    return _without_nothing(found)
+
+
+def _bedrock_blocks(blocks: Any, ids: dict[str, int]) -> Any:
+    return [_bedrock_block(block, ids) for block in blocks if "cachePoint" not in block]
+
+
+def _bedrock_block(block: JsonObject, ids: dict[str, int]) -> Any:
+    if "toolUse" in block:
+        call = block["toolUse"]
+        return {"id": _number(ids, call["toolUseId"]), "name": call["name"], "input": call.get("input") or {}}
+    if "toolResult" in block:
+        result = block["toolResult"]
+        content = [
+            {"json": part["json"] if "json" in part else _arguments(part["text"])}
+            if part.keys() & {"json", "text"}
+            else _bedrock_block(part, ids)
+            for part in result["content"]
+        ]
+        failed = result.get("status") == "error"
+        return {"result": _number(ids, result["toolUseId"]), "content": content, "error": failed}
+    return dict(block)
+
+
+def _bedrock_tool(spec: JsonObject) -> Any:
+    schema = (spec.get("inputSchema") or {}).get("json") or {"properties": {}}
+    found = {name: spec.get(name) for name in ("name", "description", "strict")}
+    return _without_nothing({**found, "schema": {"type": "object", **schema}})
+
+
 # -- cohere
 
 
@@ -293,4 +347,5 @@ _ESSENCES: Mapping[str, Callable[[JsonObject], Any]] = {
     "gemini": _gemini,
     "cohere": _cohere,
     "ollama": _ollama,
+    "bedrock": _bedrock,
 }

@@ -30,12 +30,19 @@ DIALECT_OF: Mapping[str, str] = {
     "streamRawPredict": "anthropic",
     "generateContent": "gemini",
     "streamGenerateContent": "gemini",
+    "converse": "bedrock",
+    "converse-stream": "bedrock",
     "cohere.v2.chat": "cohere",
     "ollama.chat": "ollama",
 }
 """Endpoints that speak one of our dialects."""
 
-OURS: Mapping[str, str] = {"openai": "openai_chat", "anthropic": "anthropic", "gemini": "gemini"}
+OURS: Mapping[str, str] = {
+    "openai": "openai_chat",
+    "anthropic": "anthropic",
+    "gemini": "gemini",
+    "bedrock": "bedrock",
+}
 """The providers whose own dialects they are, each judged and counted for itself."""
 
 
@@ -65,8 +72,8 @@ class Exchange:
 
     @property
     def is_stream(self) -> bool:
-        """Whether the answer comes as events or lines."""
-        return self.format in {"sse", "ndjson"}
+        """Whether the answer comes as events or lines, in whichever framing."""
+        return self.format in {"sse", "ndjson", "aws-eventstream"}
 
     @property
     def target(self) -> Target:

@@ -36,6 +36,7 @@ TARGETS: Mapping[str, tuple[str, str]] = {
     "openai_responses": ("openai", "gpt-5.2"),
     "anthropic": ("anthropic", "claude-sonnet-5"),
     "gemini": ("gemini", "gemini-3-flash"),
+    "bedrock": ("bedrock", "us.anthropic.claude-sonnet-5"),
     "cohere": ("cohere", "command-a-03-2025"),
     "ollama": ("ollama", "gemma3"),
 }

@@ -34,6 +34,8 @@ CUTS: Mapping[str, str] = {"as recorded": "", "in sevens": "split=7", "crlf": "c
 NO_JOB: Mapping[str, str] = {
     r"input_audio|audio/|^audio\b": "audio in questions or answers",
     r"'document'|application/pdf|text/plain": "documents (PDF, text files) as parts of a turn",
+    r"guardContent|guardrailConfig": "guardrails of the account",
+    r"\.document: ": "documents with citations or a context",
     r"^n: ": "several answers to one question (n > 1): a job has one",
     r"web_search_options|server_tool_use|runs at the provider": "tools that run at the provider",
     r"the provider keeps": "what is kept at the provider (prompts, earlier answers)",
@@ -185,7 +187,9 @@ def cases(exchanges: list[Exchange]) -> list[Case]:
     """Every exchange once, a recorded stream once in every cut."""
     found = []
     for number, exchange in enumerate(exchanges):
-        ways = CUTS if exchange.format == "sse" and exchange.status < 300 else ["as recorded"]
+        ways = ["as recorded"]
+        if exchange.is_stream and exchange.status < 300:
+            ways = list(CUTS) if exchange.format == "sse" else ["as recorded", "in sevens"]
         asks = asked(exchange)
         found += [Case(exchange, cut, f"{exchange.provider}-{number:03d}-{way}", asks) for way, cut in enumerate(ways)]
     return found

@@ -39,6 +39,7 @@ from workers.dialects.encoding import (
     json_object,
     kept_images,
     objects,
+    path_of,
     text_of,
 )
 from workers.dialects.failures import classify
@@ -74,9 +75,10 @@ class Gemini:
         if config := _config(wanted, target.model.max_output):
             body["generationConfig"] = config
         _put_tools(body, conversation, wanted, names)
-        method = "streamGenerateContent?alt=sse" if target.stream else "generateContent"
+        usual = _path(target.model.name)
+        stream = f"{usual}:streamGenerateContent?alt=sse"
         return Encoded(
-            path=f"{_path(target.model.name)}:{method}",
+            path=path_of(target, quirks, f"{usual}:generateContent", stream=stream),
             headers={**_JSON, **target.provider.headers},
             body=to_json(body, inf_nan_mode="null"),
             losses=tuple(losses),

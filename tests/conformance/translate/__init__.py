@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.conformance.translate.anthropic import from_anthropic
+from tests.conformance.translate.bedrock import from_bedrock
 from tests.conformance.translate.cohere import from_cohere
 from tests.conformance.translate.gemini import from_gemini
 from tests.conformance.translate.ollama import from_ollama
@@ -22,6 +23,7 @@ _TRANSLATORS: Mapping[str, Callable[..., Translated]] = {
     "openai_chat": from_openai_chat,
     "openai_responses": from_openai_responses,
     "anthropic": from_anthropic,
+    "bedrock": from_bedrock,
     "gemini": from_gemini,
     "cohere": from_cohere,
     "ollama": from_ollama,
@@ -47,6 +49,7 @@ __all__ = [
     "Translated",
     "Untranslatable",
     "from_anthropic",
+    "from_bedrock",
     "from_gemini",
     "from_openai_chat",
     "from_openai_responses",

@@ -90,6 +90,7 @@ def test_a_model_that_retires_has_its_day_and_often_a_successor_that_is_known() 
         ("openai", "ft:gpt-4o-mini-2024-07-18:acme::x1", 128_000, ""),
         ("openai", "gpt-5.6-sol", 1_050_000, "gpt-5"),
         ("anthropic", "claude-3-haiku-20240307", 200_000, "claude"),
+        ("bedrock", "amazon.nova-micro-v1:0", 128_000, ""),
         ("gemini", "gemini-2.5-flash-lite", 1_048_576, "gemini-2.5"),
         ("gemini", "gemini-3.1-pro-preview", 1_048_576, "gemini-3"),
         ("gemini", "gemini-2.0-flash", 1_048_576, ""),

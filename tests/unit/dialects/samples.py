@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -19,7 +20,10 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "gemini": ("gemini", "gemini-2.5-flash"),
     "cohere": ("cohere", "command-a-03-2025"),
     "ollama": ("ollama", "qwen3"),
+    "bedrock": ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"),
 }
+WITHOUT_MODEL = {"bedrock", "cohere"}
+"""Dialects whose answers do not say which model answered."""
 
 
 @cache
@@ -52,6 +56,19 @@ def sse(*events: Any, names: bool = False) -> bytes:
             lines.append(f"event: {event['type']}\n")
         lines.append(f"data: {event if isinstance(event, str) else json.dumps(event)}\n\n")
     return "".join(lines).encode()
+
+
+def frame(name: str, payload: Any, *, kind: str = "event", **headers: str) -> bytes:
+    """One frame of AWS's event stream: an event of this name, or an exception."""
+    told = {f":{kind}-type": name, ":content-type": "application/json", ":message-type": kind, **headers}
+    block = b"".join(
+        bytes([len(key)]) + key.encode() + b"\x07" + len(value.encode()).to_bytes(2, "big") + value.encode()
+        for key, value in told.items()
+    )
+    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    lengths = (len(block) + len(body) + 16).to_bytes(4, "big") + len(block).to_bytes(4, "big")
+    head = lengths + zlib.crc32(lengths).to_bytes(4, "big") + block + body
+    return head + zlib.crc32(head).to_bytes(4, "big")
 
 
 def openai_chunk(delta: Any = None, finish: str | None = None, **more: Any) -> dict[str, Any]:
@@ -160,6 +177,16 @@ STREAMS: Mapping[str, bytes] = {
         names=True,
     ),
     "ollama": lines(ollama_piece("Hél"), ollama_piece("lo 👋"), ollama_piece("", **OLLAMA_END)),
+    "bedrock": b"".join(
+        [
+            frame("messageStart", {"role": "assistant"}),
+            frame("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Hél"}}),
+            frame("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "lo 👋"}}),
+            frame("contentBlockStop", {"contentBlockIndex": 0}),
+            frame("messageStop", {"stopReason": "end_turn"}),
+            frame("metadata", {"usage": {"inputTokens": 5, "outputTokens": 2, "totalTokens": 7}}),
+        ]
+    ),
 }
 """The answer ``Héllo 👋`` (5 tokens in, 2 out) as a stream."""
 
@@ -203,5 +230,12 @@ DOCUMENTS: Mapping[str, bytes] = {
         }
     ).encode(),
     "ollama": json.dumps(ollama_piece("Héllo 👋", **OLLAMA_END)).encode(),
+    "bedrock": json.dumps(
+        {
+            "output": {"message": {"role": "assistant", "content": [{"text": "Héllo 👋"}]}},
+            "stopReason": "end_turn",
+            "usage": {"inputTokens": 5, "outputTokens": 2, "totalTokens": 7},
+        }
+    ).encode(),
 }
 """The same answer as one document."""

@@ -10,12 +10,15 @@ import pytest
 
 from job_contracts.chat import FinishReason, Usage
 from job_contracts.failures import Failure, FailureKind
-from tests.unit.dialects.samples import DOCUMENTS, STREAMS, USAGE, decoder, openai_chunk, sse, target
+from tests.unit.dialects.samples import DOCUMENTS, STREAMS, USAGE, WITHOUT_MODEL, decoder, openai_chunk, sse, target
 from workers.dialects import DIALECTS
 from workers.dialects.port import Decoded
 
 K = FailureKind
 every_dialect = pytest.mark.parametrize("dialect", DIALECTS)
+every_sse = pytest.mark.parametrize(
+    "dialect", [name for name in DIALECTS if STREAMS[name].startswith((b"data:", b"event:"))]
+)
 
 
 def finished(dialect: str, *pieces: bytes, content_type: str = "text/event-stream") -> Decoded | Failure:
@@ -43,7 +46,7 @@ def test_streamed_and_plain_answers_come_to_the_same(dialect: str, streamed: boo
     assert found.answer.text == "Héllo 👋"
     assert found.finish_reason is FinishReason.STOP
     assert found.usage == Usage(input=5, output=2)
-    assert found.model == (None if dialect == "cohere" else target(dialect).model.name)  # Cohere does not say it
+    assert found.model == (None if dialect in WITHOUT_MODEL else target(dialect).model.name)
 
 
 @every_dialect
@@ -97,7 +100,7 @@ def test_an_empty_body_and_a_page_are_malformed(dialect: str, content_type: str)
     assert "wireless" in outcome.message
 
 
-@every_dialect
+@every_sse
 def test_a_malformed_chunk_ends_the_answer_at_once(dialect: str) -> None:
     reader = decoder(dialect, content_type="text/event-stream")
     end, event = (b"\n", b"") if dialect == "ollama" else (b"\n\n", b"data: ")
@@ -126,7 +129,7 @@ def test_an_answer_larger_than_the_bound_is_refused(dialect: str) -> None:
     assert reader.finish() is reader.failure
 
 
-@every_dialect
+@every_sse
 def test_a_gigantic_line_is_refused_before_it_is_whole(dialect: str) -> None:
     reader = decoder(dialect, content_type="text/event-stream")
     reader.feed(b"data: ")
@@ -270,6 +273,14 @@ def test_a_very_deep_document_is_malformed() -> None:
         ("gemini", "MALFORMED_FUNCTION_CALL", K.MODEL_OUTPUT_INVALID),
         ("gemini", "OTHER", K.SERVER_ERROR),
         ("gemini", "A_WORD_OF_TOMORROW", FinishReason.ERROR),
+        ("bedrock", "stop_sequence", FinishReason.STOP),
+        ("bedrock", "max_tokens", FinishReason.LENGTH),
+        ("bedrock", "model_context_window_exceeded", FinishReason.LENGTH),
+        ("bedrock", "tool_use", FinishReason.TOOL_CALLS),
+        ("bedrock", "guardrail_intervened", FinishReason.CONTENT_FILTER),
+        ("bedrock", "content_filtered", FinishReason.CONTENT_FILTER),
+        ("bedrock", "malformed_tool_use", K.MODEL_OUTPUT_INVALID),
+        ("bedrock", "malformed_model_output", K.MODEL_OUTPUT_INVALID),
     ],
 )
 def test_reasons_to_stop_are_the_same_five_or_a_failure(
@@ -280,6 +291,8 @@ def test_reasons_to_stop_are_the_same_five_or_a_failure(
         document["choices"][0]["finish_reason"] = word
     elif dialect == "anthropic":
         document["stop_reason"] = word
+    elif dialect == "bedrock":
+        document["stopReason"] = word
     else:
         document["candidates"][0]["finishReason"] = word
     outcome = finished(dialect, json.dumps(document).encode(), content_type="application/json")

@@ -55,9 +55,11 @@ class Pieces(httpx.AsyncByteStream):
         self.closed = True
 
 
-def upstream(answer: Callable[[], httpx.Response] | httpx.TransportError, **how: int) -> tuple[Upstream, Taking]:
+def upstream(
+    answer: Callable[[], httpx.Response] | httpx.TransportError, max_bytes: int = 1024 * 1024
+) -> tuple[Upstream, Taking]:
     taking = Taking(answer)
-    return Upstream(taking, ROW, credentials(ROW, SecretStr("sk-1")), **how), taking
+    return Upstream(taking, ROW, credentials(ROW, SecretStr("sk-1")), max_bytes=max_bytes), taking
 
 
 async def send(made: Upstream, encoded: Encoded = ENCODED) -> Reply:
