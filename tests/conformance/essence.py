@@ -2,7 +2,7 @@
 
 Left out of the comparison, for all formats:
 - fields that a conversation has no place for and ``translate`` reports as ``ignored`` (metadata, user, service_tier,
-  safety settings, a provider's own switches), and ``cache_control`` marks wherever they stand;
+  safety settings, a provider's own switches);
 - ``stream`` and ``stream_options``, which the job decides;
 - the difference between a single text part and a string, between ``null`` or an empty text and nothing, between one
   stop sequence and a list of one, between an absent setting and its documented default (``n`` 1, format ``text``,
@@ -121,7 +121,9 @@ def _anthropic(body: JsonObject) -> Any:
         "schema": form.get("schema"),
         "thinks": (body.get("thinking") or {}).get("type") in {"enabled", "adaptive"}
         or bool((body.get("output_config") or {}).get("effort")),
-        **{name: body.get(name) for name in ("max_tokens", "temperature", "top_p")},
+        "budget": (body.get("thinking") or {}).get("budget_tokens"),
+        "effort": (body.get("output_config") or {}).get("effort"),
+        **{name: body.get(name) for name in ("max_tokens", "temperature", "top_p", "top_k", "anthropic_version")},
     }
     return _without_nothing(found)
 
@@ -137,15 +139,22 @@ def _anthropic_block(block: JsonObject, ids: dict[str, int]) -> Any:
         return {"id": _number(ids, block["id"]), "name": block["name"], "input": block.get("input") or {}}
     if kind == "tool_result":
         content = _anthropic_blocks(block.get("content") or "", ids)
-        return {"result": _number(ids, block["tool_use_id"]), "content": content, "error": bool(block.get("is_error"))}
-    return {name: value for name, value in block.items() if name not in {"type", "cache_control", "citations"}}
+        found = {"result": _number(ids, block["tool_use_id"]), "content": content, "error": bool(block.get("is_error"))}
+        return {**found, **_anthropic_cache(block)}
+    found = {name: value for name, value in block.items() if name not in {"type", "cache_control", "citations"}}
+    return {**found, **_anthropic_cache(block)}
+
+
+def _anthropic_cache(block: JsonObject) -> JsonObject:
+    mark = block.get("cache_control")
+    return {"cache": mark.get("ttl") or "5m"} if mark else {}
 
 
 def _anthropic_tool(tool: JsonObject) -> Any:
     found = {name: tool.get(name) for name in ("name", "description", "input_schema", "strict")}
     schema = tool.get("input_schema") or {}
     found["input_schema"] = {"type": "object", "properties": {}} if not schema else {"type": "object", **schema}
-    return _without_nothing(found)
+    return _without_nothing({**found, **_anthropic_cache(tool)})
 
 
 # -- gemini

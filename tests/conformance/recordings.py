@@ -64,7 +64,7 @@ class Exchange:
     def target(self) -> Target:
         """The catalogue's row where there is one, else a row with the provider's quirks, else a plain one."""
         row = rows().get(self.provider)
-        if row is None or row.dialect != self.dialect:
+        if row is None or (row.model(self.model).dialect or row.dialect) != self.dialect:
             row = ProviderRow.model_validate(
                 {"name": self.provider, "dialect": self.dialect, "base_url": "https://recorded.invalid"}
             )
