@@ -10,7 +10,7 @@ Left out of the comparison, for all formats:
 - the two names of one thing: ``max_tokens`` and ``max_completion_tokens``, ``seed`` and ``random_seed``, ``required``
   and ``any``, camelCase and snake_case, ``output_format`` and ``output_config.format``, ``parameters`` and
   ``parametersJsonSchema``, ``responseSchema`` and ``responseJsonSchema``, tools in one group or in several;
-- the exact thinking budget, the form of effort (an effort is what a conversation has), and whether thoughts are shown;
+- whether thoughts are shown;
 - reasoning of earlier turns where it is not sent back (a loss says so), ``index`` of a call, names of schemas;
 - ids of calls as such: they are numbered in the order they appear, so that pairs are compared and not names.
 """
@@ -181,15 +181,16 @@ def _gemini(body: JsonObject) -> Any:
         "schema": config.get("responseJsonSchema") or config.get("responseSchema"),
         "stop": config.get("stopSequences"),
         "effort": str(thinking.get("thinkingLevel") or "").lower(),
+        "budget": thinking.get("thinkingBudget"),
     }
-    for name in ("maxOutputTokens", "temperature", "topP", "seed", "presencePenalty", "frequencyPenalty", "logprobs"):
+    for name in ("maxOutputTokens", "temperature", "topP", "topK", "seed", "presencePenalty", "frequencyPenalty", "logprobs"):
         found[name] = config.get(name)
     return _without_nothing(found)
 
 
 def _gemini_system(system: Any) -> Any:
     parts = system.get("parts") if isinstance(system, Mapping) else [{"text": system}] if system else []
-    return [part["text"] for part in ([parts] if isinstance(parts, Mapping) else parts or ())]
+    return [part["text"] for part in ([parts] if isinstance(parts, Mapping) else parts or ()) if part["text"]]
 
 
 def _gemini_part(part: JsonObject) -> Any:
