@@ -183,7 +183,16 @@ def _gemini(body: JsonObject) -> Any:
         "effort": str(thinking.get("thinkingLevel") or "").lower(),
         "budget": thinking.get("thinkingBudget"),
     }
-    for name in ("maxOutputTokens", "temperature", "topP", "topK", "seed", "presencePenalty", "frequencyPenalty", "logprobs"):
+    for name in (
+        "maxOutputTokens",
+        "temperature",
+        "topP",
+        "topK",
+        "seed",
+        "presencePenalty",
+        "frequencyPenalty",
+        "logprobs",
+    ):
         found[name] = config.get(name)
     return _without_nothing(found)
 

@@ -22,12 +22,15 @@ from job_contracts.chat import (
     TextPart,
     ToolCallPart,
     ToolTurn,
+    UserTurn,
 )
 from job_contracts.results import Loss
 from tests.conformance.translate import translate
 from tests.support import strategies
 from workers.dialects import DIALECTS
+from workers.dialects.anthropic_turns import GO_ON
 from workers.dialects.encoding import data_url, split_data_url
+from workers.dialects.pairs import NO_RESULT, OPENING
 from workers.dialects.port import Target
 
 TARGETS = {
@@ -36,6 +39,8 @@ TARGETS = {
     "gemini": ("gemini", "gemini-3-flash"),
 }
 REORDERING = {"rewritten", "merged", "converted"}
+STAND_INS = {OPENING, NO_RESULT, GO_ON}
+"""What is said for nobody, so that a format's order is kept; a loss goes with each."""
 
 Said = tuple[str, Any]
 
@@ -162,12 +167,31 @@ def back(dialect: str, conversation: Conversation) -> tuple[Conversation, tuple[
     return Conversation.model_validate(values), encoded.losses, body
 
 
+def as_told(conversation: Conversation, losses: tuple[Loss, ...]) -> Conversation:
+    """The conversation with those results as the user's turns of which a loss says so."""
+    converted = {loss.field for loss in losses if loss.kind == "converted"}
+    turns = [
+        UserTurn(role="user", content=turn.content)
+        if isinstance(turn, ToolTurn) and f"messages[{at}]" in converted
+        else turn
+        for at, turn in enumerate(conversation.messages)
+    ]
+    return conversation.model_copy(update={"messages": tuple(turns)})
+
+
+def without_stand_ins(read: Conversation, losses: tuple[Loss, ...]) -> Conversation:
+    """Without the turns that were added; of each a loss tells."""
+    kept = tuple(turn for turn in read.messages if turn.content not in STAND_INS)
+    assert len(read.messages) - len(kept) <= sum(loss.kind == "rewritten" for loss in losses)
+    return read.model_copy(update={"messages": kept})
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(conversation=strategies.conversations() | agent_conversations())
 def test_what_is_said_and_shown_comes_through_or_a_loss_says_so(dialect: str, conversation: Conversation) -> None:
     read, losses, _ = back(dialect, conversation)
-    was, now = said(conversation), said(read)
+    was, now = said(as_told(conversation, losses)), said(without_stand_ins(read, losses))
     assert counted(was) == counted(now)
     if was != now:
         assert {loss.kind for loss in losses} & REORDERING, f"{was}\n{now}\n{losses}"
@@ -234,7 +258,8 @@ def test_every_tool_is_offered_as_it_was(dialect: str, conversation: Conversatio
     assert len(read.tools) == len(conversation.tools)
     for was, now in zip(conversation.tools, read.tools, strict=True):
         assert (now.name, now.description) == (was.name, was.description)
-        assert _schema(was.parameters) == _schema(now.parameters)
+        if not any(loss.field == f"tools.{was.name}.parameters" for loss in losses):
+            assert _schema(was.parameters) == _schema(now.parameters)
         assert strictness_lost or bool(now.strict) == bool(was.strict)
 
 

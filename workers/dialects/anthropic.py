@@ -2,6 +2,7 @@
 
 What differs most from the conversation: system text stands at the top, results of tools are blocks of the next user
 message and come first in it, ``max_tokens`` must be there, and reasoning goes back with its signature or not at all.
+Rooms: ``anthropic_turns`` the messages, ``anthropic_cache`` the marks on them, ``anthropic_schema`` schemas.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from job_contracts.attempts import LimitReading
-    from job_contracts.chat import Conversation, Tool, UserContent
+    from job_contracts.chat import Conversation, Tool
     from job_contracts.failures import Failure
     from workers.dialects.port import Decoder, Target
 
@@ -194,7 +195,9 @@ def _put_budget(body: dict[str, Any], wanted: Wanted, target: Target, messages: 
         _put_off(body, wanted)
         return False
     if messages.calls_without_thought:
-        losses.add("dropped", field, "the calls being answered were made without thinking, which stays off until the end")
+        losses.add(
+            "dropped", field, "the calls being answered were made without thinking, which stays off until the end"
+        )
         return False
     if wanted.settings.max_tokens is None and target.model.max_output is None:
         body["max_tokens"] += asked  # nobody's figure but ours: the answer keeps its room

@@ -39,9 +39,7 @@ class Messages:
 
     __slots__ = ("_family", "_ids", "_losses", "_marks", "_messages", "_names", "_turns", "_wanted", "system")
 
-    def __init__(
-        self, conversation: Conversation, target: Target, wanted: Wanted, names: Names, marks: Marks
-    ) -> None:
+    def __init__(self, conversation: Conversation, target: Target, wanted: Wanted, names: Names, marks: Marks) -> None:
         self._family = target.model.family
         self._wanted = wanted
         self._losses = wanted.losses
@@ -71,7 +69,9 @@ class Messages:
             return
         if not self._wanted.quirks.prefill or thinks:
             why = "while it thinks" if self._wanted.quirks.prefill else "at all"
-            self._losses.add("rewritten", "messages", f"the model continues no begun answer {why}: it is asked to go on")
+            self._losses.add(
+                "rewritten", "messages", f"the model continues no begun answer {why}: it is asked to go on"
+            )
             self._messages.append({"role": "user", "content": GO_ON})
             return
         block = last["content"][-1]

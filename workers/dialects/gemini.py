@@ -1,7 +1,8 @@
 """Gemini's generateContent and streamGenerateContent: https://ai.google.dev/api/generate-content.
 
 What differs most from the conversation: two roles (``user``, ``model``), system text beside the contents, calls and
-results as parts with objects instead of JSON text, and settings under ``generationConfig``.
+results as parts with objects instead of JSON text, and settings under ``generationConfig``. Rooms: ``gemini_turns``
+the contents, ``gemini_schema`` schemas.
 """
 
 from __future__ import annotations

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic_core import to_json
 
 from job_contracts.chat import Citation, FinishReason, TokenLogprob, Usage
 from job_contracts.failures import FailureKind
 from workers.dialects.reading import Reader, count
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _F, _K = FinishReason, FailureKind
 
@@ -125,16 +128,16 @@ class ContentReader(Reader):
             self.draft.arguments(self._calls, to_json(self._growing, inf_nan_mode="null").decode())
             self._growing = None
 
-    def _cite(self) -> None:
+    def _citations(self) -> Sequence[Citation]:
         """Places are told in bytes of the text, ours are characters: found when all of it is there."""
         if not self._sources and self._grounding is None:
-            return
+            return ()
         text = self.draft.text_so_far.encode()
+        found: list[Citation | None] = []
         for source in self._sources:
-            if address := source.get("uri"):
-                start, end = source.get("startIndex"), source.get("endIndex")
-                placed = None if end is None else (_characters(text, start), _characters(text, end))
-                self._cited(address, source.get("title"), placed)
+            end = source.get("endIndex")
+            placed = None if end is None else (_characters(text, source.get("startIndex")), _characters(text, end))
+            found.append(_citation(source.get("uri"), source.get("title"), placed))
         chunks = (self._grounding or {}).get("groundingChunks") or ()
         supported: set[int] = set()
         for support in (self._grounding or {}).get("groundingSupports") or ():
@@ -142,22 +145,9 @@ class ContentReader(Reader):
             for at in support.get("groundingChunkIndices") or ():
                 if 0 <= at < len(chunks):
                     supported.add(at)
-                    self._chunk_cited(chunks[at], placed)
-        for at, chunk in enumerate(chunks):
-            if at not in supported:
-                self._chunk_cited(chunk, None)
-
-    def _chunk_cited(self, chunk: Any, placed: tuple[int, int] | None) -> None:
-        """A chunk is of the web, of a store of documents, or of maps."""
-        found = next((one for one in chunk.values() if isinstance(one, dict)), {})
-        if address := found.get("uri") or found.get("documentName"):
-            self._cited(address, found.get("title"), placed)
-
-    def _cited(self, address: Any, title: Any, placed: tuple[int, int] | None) -> None:
-        start, end = placed or (None, None)
-        cited = Citation(url=str(address), title=str(title) if title else None, start=start, end=end)
-        if cited not in self.draft.citations:
-            self.draft.citations.append(cited)
+                    found.append(_of_chunk(chunks[at], placed))
+        found += [_of_chunk(chunk, None) for at, chunk in enumerate(chunks) if at not in supported]
+        return list(dict.fromkeys(cited for cited in found if cited is not None))
 
     def _read_usage(self, told: Any) -> Usage:
         thoughts = count(told.get("thoughtsTokenCount"))
@@ -212,13 +202,26 @@ def _grow(arguments: dict[str, Any], piece: Any) -> None:
         place[last] = _extended(place.get(last), value)
 
 
+def _of_chunk(chunk: Any, placed: tuple[int, int] | None) -> Citation | None:
+    """A chunk is of the web, of a store of documents, or of maps."""
+    found = next((one for one in chunk.values() if isinstance(one, dict)), {})
+    return _citation(found.get("uri") or found.get("documentName"), found.get("title"), placed)
+
+
+def _citation(address: Any, title: Any, placed: tuple[int, int] | None) -> Citation | None:
+    if not address:
+        return None
+    start, end = placed or (None, None)
+    return Citation(url=str(address), title=str(title) if title else None, start=start, end=end)
+
+
 def _characters(text: bytes, place: Any) -> int:
     """Characters before a place that is told in bytes."""
     return len(text[: count(place)].decode("utf-8", "ignore"))
 
 
 def _segment(text: bytes, told: Any) -> tuple[int, int] | None:
-    """Characters of the answer's text that a segment is. Its own words outweigh its figures, which count within a part."""
+    """Characters of the answer's text that a segment is. Its words outweigh its figures, which count within a part."""
     said = told.get("text")
     start, end = count(told.get("startIndex")), count(told.get("endIndex"))
     if isinstance(said, str) and said and text[start:end] != said.encode():

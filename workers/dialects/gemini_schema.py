@@ -46,7 +46,7 @@ def openapi_subset(schema: dict[str, Any], losses: Losses, field: str) -> dict[s
 def json_subset(schema: dict[str, Any], losses: Losses, field: str) -> dict[str, Any]:
     """The schema without the words that ``responseJsonSchema`` has not; ``const`` as ``enum``."""
     cutter = _Cutter(schema)
-    cut = cutter.json(schema)
+    cut: dict[str, Any] = cutter.json(schema)
     cutter.tell(losses, field)
     return cut
 

@@ -14,7 +14,19 @@ _SAME = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "application/x-
 """Media types people write for others."""
 _TEXTS = frozenset(
     f"application/{name}"
-    for name in ("json", "xml", "yaml", "x-yaml", "toml", "javascript", "x-javascript", "x-python", "x-sh", "sql", "x-ndjson")
+    for name in (
+        "json",
+        "xml",
+        "yaml",
+        "x-yaml",
+        "toml",
+        "javascript",
+        "x-javascript",
+        "x-python",
+        "x-sh",
+        "sql",
+        "x-ndjson",
+    )
 )
 _ENDINGS = {
     "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp",

@@ -1,6 +1,6 @@
 """Calls and their results in pairs: formats that refuse one without the other get every call with one result.
 
-A history may lack either: cut in the middle, retried by hand, or written by a server that counts its ids anew each turn.
+A history may lack either: cut in the middle, written by hand, or by a server that counts its ids anew each turn.
 """
 
 from __future__ import annotations
@@ -85,14 +85,11 @@ def _with_own_ids(
         sent.append(own)
     if sent == [call.id for call in calls]:
         return turn, sent
-    assert isinstance(turn, AssistantTurn)  # others have no calls
     ids = iter(sent)
-    content = tuple(
-        part.model_copy(update={"id": next(ids)}) if isinstance(part, ToolCallPart) else part
-        for part in turn.content
-        if not isinstance(part, str)
-    )
-    return turn.model_copy(update={"content": content}), sent
+    content = [
+        part.model_copy(update={"id": next(ids)}) if isinstance(part, ToolCallPart) else part for part in turn.content
+    ]
+    return turn.model_copy(update={"content": tuple(content)}), sent
 
 
 def _take_result(
@@ -117,7 +114,7 @@ def _laid_out(step: _Step, losses: Losses, *, call_order: bool) -> list[Placed]:
     results = step.results
     for call in step.calls:
         if call not in results:
-            losses.add("rewritten", f"messages[{step.at}].tool_call", "the call has no result: one that says so is added")
+            losses.add("rewritten", f"messages[{step.at}].tool_call", "the call has no result: one is added")
             missing = ToolTurn(role="tool", tool_call_id=call, content=NO_RESULT, is_error=True)
             results[call] = (step.at, missing)
     found = list(results.values())

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from catalogue.quirks import Quirks
+    from job_contracts.chat import Citation
     from job_contracts.stream import Delta
 
 WRONG_SHAPE = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
@@ -85,8 +86,9 @@ class Reader(ABC):
         """US dollars where the account states them."""
         return None
 
-    def _cite(self) -> None:
-        """Put the citations into the draft, where they could not be as they came: all text is there now."""
+    def _citations(self) -> Sequence[Citation]:
+        """The sources that were told, now that all text is there."""
+        return ()
 
     def _ended(self) -> bool:
         """Whether the end of the answer was seen."""
@@ -229,7 +231,7 @@ class Reader(ABC):
         if not self._ended():
             return self._unended()
         try:
-            self._cite()
+            self.draft.citations += self._citations()
         except WRONG_SHAPE:
             self.lose("answer.citations", "they are not of the documented form")
         try:

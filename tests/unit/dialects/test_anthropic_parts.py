@@ -139,9 +139,7 @@ def test_the_user_speaks_first_and_every_call_has_a_result() -> None:
     one = encoded([{"role": "assistant", "content": [{"type": "tool_call", "id": "a", "name": "look_up"}]}], [TOOL])
     opening, _, results = json.loads(one.body)["messages"]
     assert opening == {"role": "user", "content": OPENING}
-    assert results["content"] == [
-        {"type": "tool_result", "tool_use_id": "a", "content": NO_RESULT, "is_error": True}
-    ]
+    assert results["content"] == [{"type": "tool_result", "tool_use_id": "a", "content": NO_RESULT, "is_error": True}]
     assert lost(one) == [("rewritten", "messages[0].tool_call"), ("rewritten", "messages[0]")]
 
 
@@ -189,7 +187,11 @@ def test_a_budget_is_the_nearest_effort_where_the_model_takes_efforts() -> None:
 
 def test_calls_begun_without_thinking_are_finished_without() -> None:
     call = {"type": "tool_call", "id": "a", "name": "look_up"}
-    foreign = [*PLAIN, {"role": "assistant", "content": [call]}, {"role": "tool", "tool_call_id": "a", "content": "r"}]
+    foreign: list[dict[str, Any]] = [
+        *PLAIN,
+        {"role": "assistant", "content": [call]},
+        {"role": "tool", "tool_call_id": "a", "content": "r"},
+    ]
     one = encoded(foreign, [TOOL], reasoning_effort="low")
     assert "thinking" not in json.loads(one.body)
     assert lost(one) == [("dropped", "settings.reasoning_effort")]
@@ -243,14 +245,22 @@ def test_what_no_grammar_holds_is_told_in_the_description() -> None:
     assert cut["additionalProperties"] is False
     assert cut["$defs"] == schema["$defs"]
     assert [(loss.kind, loss.detail) for loss in losses] == [
-        ("rewritten", "told in the description, not enforced: additionalProperties, format, minItems, minimum, pattern"),
+        (
+            "rewritten",
+            "told in the description, not enforced: additionalProperties, format, minItems, minimum, pattern",
+        ),
         ("rewritten", "objects take no additionalProperties, oneOf as anyOf"),
     ]
 
 
 def test_a_schema_the_api_takes_stays_as_it_is() -> None:
     losses = Losses()
-    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "string"}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
     assert grammar_subset(schema, losses, "f") == schema
     assert losses == []
 
@@ -300,7 +310,13 @@ def whole(data: bytes) -> Decoded:
 
 
 WEB = {"type": "web_search_result_location", "url": "https://example.com", "title": "Example", "cited_text": "so"}
-PAGE = {"type": "page_location", "document_index": 1, "document_title": "a.pdf", "start_page_number": 2, "end_page_number": 3}
+PAGE = {
+    "type": "page_location",
+    "document_index": 1,
+    "document_title": "a.pdf",
+    "start_page_number": 2,
+    "end_page_number": 3,
+}
 
 
 def test_sources_stand_for_the_block_of_text_they_come_with() -> None:

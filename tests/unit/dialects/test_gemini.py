@@ -184,9 +184,12 @@ def test_schemas_go_whole_to_new_models_and_cut_to_old_ones() -> None:
     assert new["generationConfig"] == {"responseMimeType": "application/json", "responseJsonSchema": kept}
     assert new["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"] == schema
     cut = {"type": "object", "properties": {"a": {"nullable": True, "type": "string", "enum": ["x"]}}}
-    for asked, place in ({"response_format": form}, "settings.response_format.json_schema"), (
-        {"tools": tools},
-        "tools.f.parameters",
+    for asked, place in (
+        ({"response_format": form}, "settings.response_format.json_schema"),
+        (
+            {"tools": tools},
+            "tools.f.parameters",
+        ),
     ):
         one = encoded(**asked, of=target("gemini", "gemini-2.0-flash"))
         old = json.loads(one.body)

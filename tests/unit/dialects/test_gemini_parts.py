@@ -161,6 +161,7 @@ def test_a_schema_is_cut_to_the_subset_of_openapi() -> None:
         "required": ["a", "z"],
         "additionalProperties": False,
     }
+    words = "additionalProperties, enum of other values than text, format uuid, required of what is no property"
     assert openapi_subset(schema, losses, "f") == {
         "type": "object",
         "properties": {
@@ -171,11 +172,7 @@ def test_a_schema_is_cut_to_the_subset_of_openapi() -> None:
         "required": ["a"],
     }
     assert [(loss.kind, loss.detail) for loss in losses] == [
-        (
-            "dropped",
-            "no word for additionalProperties, enum of other values than text, format uuid, required of what is no "
-            "property",
-        ),
+        ("dropped", f"no word for {words}"),
         ("rewritten", "types as anyOf or nullable"),
     ]
 
@@ -262,7 +259,9 @@ def test_sources_of_a_search_are_placed_by_characters() -> None:
             {"segment": {"startIndex": 90, "endIndex": 99, "text": "dear"}, "groundingChunkIndices": [0]},
         ],
     }
-    found = whole(chunk({"text": "Grüße "}), chunk({"text": "Öl is dear"}, finishReason="STOP", groundingMetadata=grounding))
+    found = whole(
+        chunk({"text": "Grüße "}), chunk({"text": "Öl is dear"}, finishReason="STOP", groundingMetadata=grounding)
+    )
     assert found.answer.citations == (
         Citation(url="https://a.example", title="A", start=6, end=11),
         Citation(url="https://a.example", title="A", start=12, end=16),
@@ -277,7 +276,9 @@ def test_sources_that_are_recited_are_citations() -> None:
     assert found.answer.citations == (Citation(url="https://a.example", start=1, end=3),)
 
 
-@pytest.mark.parametrize("told", [{"citationSources": "none"}, {"citationSources": [{"uri": "u", "endIndex": 1, "title": {}}, 5]}])
+@pytest.mark.parametrize(
+    "told", [{"citationSources": "none"}, {"citationSources": [{"uri": "u", "endIndex": 1, "title": {}}, 5]}]
+)
 def test_sources_nobody_can_read_do_not_break_an_answer(told: Any) -> None:
     found = whole(chunk({"text": "ab"}, citationMetadata=told, finishReason="STOP"))
     assert found.answer.text == "ab"
@@ -286,7 +287,9 @@ def test_sources_nobody_can_read_do_not_break_an_answer(told: Any) -> None:
 
 def test_parts_that_have_no_place_are_losses_of_the_answer() -> None:
     found = whole(
-        chunk({"executableCode": {"language": "PYTHON", "code": "1"}}, {"codeExecutionResult": {"outcome": "OUTCOME_OK"}}),
+        chunk(
+            {"executableCode": {"language": "PYTHON", "code": "1"}}, {"codeExecutionResult": {"outcome": "OUTCOME_OK"}}
+        ),
         chunk({"inlineData": {"mimeType": "image/png", "data": "AAAA"}, "thoughtSignature": "s"}, {"text": "so"}),
         chunk({"text": ""}, finishReason="STOP"),
     )
