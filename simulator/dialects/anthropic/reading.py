@@ -8,12 +8,14 @@ from pydantic_core import to_json
 
 from simulator.answers import MESSAGE_TOKENS
 from simulator.conversation import Ask, Tool
+from simulator.dialects.anthropic import checks
 from simulator.dialects.anthropic.writing import signature
 from simulator.dialects.dialect import EFFORTS, Rejected, bad, parse_object, read_model, reasoning_tokens
 from simulator.settings import ProviderSettings
 from simulator.words import word_list
 
 IMAGE_TOKENS = 1_600
+CLOUD_VERSION = "vertex-2023-10-16"
 LEAST_BUDGET = 1_024
 
 _FIELDS = frozenset(
@@ -33,22 +35,30 @@ _BLOCKS = frozenset(
 )
 
 
-def read(body: bytes, settings: ProviderSettings, *, counting: bool = False) -> Ask:
-    """The request in a body; ``counting``: a question for its tokens alone, which needs no ``max_tokens``.
+def read(body: bytes, settings: ProviderSettings, *, counting: bool = False, model: str = "") -> Ask:
+    """The request in a body; ``counting``: a question for its tokens alone, which needs no ``max_tokens``; ``model``:
+    as the path names it on Google's cloud, where the body has the version instead.
 
     Raises:
         Rejected: with the refusal that Anthropic would give.
     """
     raw = parse_object(body)
+    if model:
+        if raw.get("anthropic_version") != CLOUD_VERSION:
+            raise bad(f"anthropic_version: Input should be '{CLOUD_VERSION}'")
+        if "model" in raw:
+            raise bad("model: Extra inputs are not permitted")
+        raw = {name: one for name, one in raw.items() if name != "anthropic_version"} | {"model": model}
     if settings.strict:
+        checks.check_marks(raw)
         for name in raw:
             if name not in _FIELDS:
                 raise bad(f"{name}: Extra inputs are not permitted")
-    model = raw.get("model")
-    if not isinstance(model, str) or not model:
+    name = raw.get("model")
+    if not isinstance(name, str) or not name:
         raise bad("model: Field required")
-    ask = Ask(model=read_model(model, settings), prompt=[], turn="", marks=[])
-    _read_tools(ask, raw)
+    ask = Ask(model=read_model(name, settings), prompt=[], turn="", marks=[])
+    _read_tools(ask, raw, strict=settings.strict)
     _read_system(ask, raw.get("system"))
     _read_messages(ask, raw.get("messages"), strict=settings.strict)
     if raw.get("cache_control"):
@@ -88,7 +98,8 @@ def _read_messages(ask: Ask, messages: Any, *, strict: bool) -> None:
         if not isinstance(message, dict):
             raise bad(f"messages.{index}: Input does not match the expected shape.")
         role, content = message.get("role"), message.get("content")
-        if role not in ("user", "assistant"):
+        within = role == "system" and index > 0 and checks.takes_system_within(ask.model.base)
+        if role not in ("user", "assistant") and not within:
             raise bad(f"messages.{index}.role: Input should be 'user' or 'assistant'")
         if strict and index == 0 and role != "user":
             raise bad('messages: first message must use the "user" role')
@@ -105,6 +116,8 @@ def _read_messages(ask: Ask, messages: Any, *, strict: bool) -> None:
     if strict and awaited:
         raise _unanswered(awaited, len(messages) - 1)
     _check_prefill(messages[-1])
+    if strict:
+        checks.check_prefill(ask.model.base, messages[-1])
     ask.extra_tokens += MESSAGE_TOKENS * len(messages) + IMAGE_TOKENS * ask.images
 
 
@@ -137,6 +150,9 @@ def _read_blocks(ask: Ask, blocks: list[Any], index: int, *, strict: bool) -> st
             _check_image(block, place)
             ask.images += 1
             _add(ask, "", block)
+        elif kind == "document":
+            _add(ask, checks.check_document(block, place), block)
+            ask.extra_tokens += IMAGE_TOKENS if block["source"]["type"] != "text" else 0
         elif kind == "thinking":
             if strict and block.get("signature") != signature(str(block.get("thinking"))):
                 raise bad(f"{place}: Invalid `signature` in `thinking` block")
@@ -185,13 +201,15 @@ def _unanswered(missing: list[str], index: int) -> Rejected:
     )
 
 
-def _read_tools(ask: Ask, raw: dict[str, Any]) -> None:
+def _read_tools(ask: Ask, raw: dict[str, Any], *, strict: bool) -> None:
     for index, tool in enumerate(raw.get("tools") or ()):
         if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
             raise bad(f"tools.{index}.custom.name: Field required")
         if tool.get("type", "custom") == "custom":
             if not isinstance(tool.get("input_schema"), dict):
                 raise bad(f"tools.{index}.custom.input_schema: Field required")
+            if strict and tool.get("strict"):
+                checks.check_schema(tool["input_schema"], f"tools.{index}.custom.input_schema")
             ask.tools.append(Tool(tool["name"], tool["input_schema"]))
         _add(ask, to_json({name: one for name, one in tool.items() if name != "cache_control"}).decode(), tool)
     choice = raw.get("tool_choice")
@@ -224,6 +242,8 @@ def _read_output(ask: Ask, raw: dict[str, Any], *, strict: bool) -> None:
     if wanted:
         if wanted.get("type") != "json_schema" or not isinstance(wanted.get("schema"), dict):
             raise bad("output_config.format.schema: Field required")
+        if strict:
+            checks.check_schema(wanted["schema"], "output_config.format.schema")
         ask.schema = wanted["schema"]
     effort = output.get("effort")
     if effort is not None and effort not in EFFORTS:
@@ -238,6 +258,7 @@ def _read_output(ask: Ask, raw: dict[str, Any], *, strict: bool) -> None:
     if strict:
         if raw.get("temperature") not in (None, 1):
             raise bad("`temperature` may only be set to 1 when thinking is enabled.")
+        checks.check_sampling(raw)
         if ask.choice not in ("auto", "none"):
             raise bad("Thinking may not be enabled when tool_choice forces tool use.")
     ask.reasoning = reasoning_tokens(ask.model, length)

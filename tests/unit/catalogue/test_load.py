@@ -16,6 +16,7 @@ def test_the_packaged_providers_are_there_with_their_dialects_and_keys() -> None
         "anthropic": "anthropic",
         "gemini": "gemini",
         "openai": "openai_chat",
+        "vertex": "gemini",
     }
     for name, row in rows.items():
         assert row.name == name
