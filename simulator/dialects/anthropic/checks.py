@@ -10,7 +10,8 @@ from simulator.dialects.dialect import bad
 
 MOST_MARKS = 4
 _NEW = re.compile(r"claude-[a-z]+-([5-9]|4-[6-9])")
-_SYSTEM_WITHIN = re.compile(r"claude-[a-z]+-[5-9]")
+_SYSTEM_WITHIN = re.compile(r"claude-[a-z]+-([5-9]|4-[89])")
+_NO_SAMPLING = re.compile(r"claude-[a-z]+-([5-9]|4-[7-9])")
 _BOUNDS = {
     "integer": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
     "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
@@ -28,7 +29,9 @@ def takes_system_within(model: str) -> bool:
 def check_prefill(model: str, last: dict[str, Any]) -> None:
     """The newer models do not continue an answer."""
     if last.get("role") == "assistant" and _NEW.match(model):
-        raise bad("This model does not support assistant message prefill. The conversation must end with a user message.")
+        raise bad(
+            "This model does not support assistant message prefill. The conversation must end with a user message."
+        )
 
 
 def check_document(block: dict[str, Any], place: str) -> str:
@@ -90,7 +93,14 @@ def check_schema(schema: Any, place: str) -> None:
             check_schema(one, place)
 
 
-def check_sampling(raw: dict[str, Any]) -> None:
+def check_sampling(raw: dict[str, Any], model: str) -> None:
+    """The newer models take no word on sampling."""
+    for name in ("temperature", "top_p", "top_k"):
+        if raw.get(name) is not None and _NO_SAMPLING.match(model):
+            raise bad(f"`{name}` is deprecated for this model.")
+
+
+def check_thinking(raw: dict[str, Any]) -> None:
     """Sampling that does not go together with thinking."""
     if raw.get("top_k") is not None:
         raise bad("`top_k` must be unset when thinking is enabled.")

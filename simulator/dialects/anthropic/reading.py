@@ -15,7 +15,6 @@ from simulator.settings import ProviderSettings
 from simulator.words import word_list
 
 IMAGE_TOKENS = 1_600
-CLOUD_VERSION = "vertex-2023-10-16"
 LEAST_BUDGET = 1_024
 
 _FIELDS = frozenset(
@@ -44,8 +43,8 @@ def read(body: bytes, settings: ProviderSettings, *, counting: bool = False, mod
     """
     raw = parse_object(body)
     if model:
-        if raw.get("anthropic_version") != CLOUD_VERSION:
-            raise bad(f"anthropic_version: Input should be '{CLOUD_VERSION}'")
+        if not isinstance(raw.get("anthropic_version"), str):
+            raise bad("anthropic_version: Field required")
         if "model" in raw:
             raise bad("model: Extra inputs are not permitted")
         raw = {name: one for name, one in raw.items() if name != "anthropic_version"} | {"model": model}
@@ -71,6 +70,8 @@ def read(body: bytes, settings: ProviderSettings, *, counting: bool = False, mod
         if not isinstance(limit, int) or limit < 1:
             raise bad("max_tokens: Input should be greater than or equal to 1")
     ask.max_tokens = limit
+    if settings.strict:
+        checks.check_sampling(raw, ask.model.base)
     _read_sampling(ask, raw)
     _read_output(ask, raw, strict=settings.strict)
     return ask
@@ -258,7 +259,7 @@ def _read_output(ask: Ask, raw: dict[str, Any], *, strict: bool) -> None:
     if strict:
         if raw.get("temperature") not in (None, 1):
             raise bad("`temperature` may only be set to 1 when thinking is enabled.")
-        checks.check_sampling(raw)
+        checks.check_thinking(raw)
         if ask.choice not in ("auto", "none"):
             raise bad("Thinking may not be enabled when tool_choice forces tool use.")
     ask.reasoning = reasoning_tokens(ask.model, length)
