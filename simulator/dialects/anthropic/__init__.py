@@ -53,7 +53,7 @@ class Anthropic:
             return Refusal("bad_request", "anthropic-version: header is required")
         try:
             counting = route.operation == "count"
-            return reading.read(request.body, self._settings, counting=counting, model=route.model)
+            return reading.read(request.body, self._settings, counting=counting, in_path=route.model)
         except Rejected as rejected:
             return rejected.refusal
 

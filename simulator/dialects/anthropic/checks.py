@@ -1,4 +1,4 @@
-"""What Anthropic refuses in documents, cache marks, schemas and sampling, where a client's mistake would show (pure)."""
+"""What Anthropic refuses in documents, cache marks, schemas and sampling (pure)."""
 
 from __future__ import annotations
 
@@ -105,5 +105,5 @@ def check_thinking(raw: dict[str, Any]) -> None:
     if raw.get("top_k") is not None:
         raise bad("`top_k` must be unset when thinking is enabled.")
     top_p = raw.get("top_p")
-    if top_p is not None and top_p < 0.95:  # noqa: PLR2004  (the API's own figure)
+    if top_p is not None and top_p < 0.95:
         raise bad("`top_p` must be greater than or equal to 0.95 or unset when thinking is enabled.")

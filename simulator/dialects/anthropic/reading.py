@@ -34,29 +34,29 @@ _BLOCKS = frozenset(
 )
 
 
-def read(body: bytes, settings: ProviderSettings, *, counting: bool = False, model: str = "") -> Ask:
-    """The request in a body; ``counting``: a question for its tokens alone, which needs no ``max_tokens``; ``model``:
-    as the path names it on Google's cloud, where the body has the version instead.
+def read(body: bytes, settings: ProviderSettings, *, counting: bool = False, in_path: str = "") -> Ask:
+    """The request in a body; ``counting``: a question for its tokens alone, which needs no ``max_tokens``; ``in_path``:
+    the model as the path names it on Google's cloud, where the body has the version instead.
 
     Raises:
         Rejected: with the refusal that Anthropic would give.
     """
     raw = parse_object(body)
-    if model:
+    if in_path:
         if not isinstance(raw.get("anthropic_version"), str):
             raise bad("anthropic_version: Field required")
         if "model" in raw:
             raise bad("model: Extra inputs are not permitted")
-        raw = {name: one for name, one in raw.items() if name != "anthropic_version"} | {"model": model}
+        raw = {name: one for name, one in raw.items() if name != "anthropic_version"} | {"model": in_path}
     if settings.strict:
         checks.check_marks(raw)
         for name in raw:
             if name not in _FIELDS:
                 raise bad(f"{name}: Extra inputs are not permitted")
-    name = raw.get("model")
-    if not isinstance(name, str) or not name:
+    model = raw.get("model")
+    if not isinstance(model, str) or not model:
         raise bad("model: Field required")
-    ask = Ask(model=read_model(name, settings), prompt=[], turn="", marks=[])
+    ask = Ask(model=read_model(model, settings), prompt=[], turn="", marks=[])
     _read_tools(ask, raw, strict=settings.strict)
     _read_system(ask, raw.get("system"))
     _read_messages(ask, raw.get("messages"), strict=settings.strict)
