@@ -7,12 +7,16 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 
 from catalogue.load import providers
 from catalogue.quirks import quirks_of
 from job_contracts.chat import Conversation, FilePart, ImagePart
 from job_contracts.results import Loss
+from simulator.dialects.anthropic import reading as anthropic_reading
+from simulator.dialects.dialect import Rejected, Route
+from simulator.dialects.gemini import reading as gemini_reading
+from simulator.settings import ProviderSettings
 from tests.conformance.translate import translate
 from tests.support import strategies
 from workers.dialects import DIALECTS
@@ -165,3 +169,28 @@ def _check_gemini(body: dict[str, Any], chosen: Target) -> None:
     assert not called
     config = body.get("generationConfig", {})
     assert not (quirks.tools_or_schema and "tools" in body and "responseMimeType" in config)
+
+
+@every_model
+@calmly
+@any_conversation
+def test_the_simulated_provider_takes_what_is_sent(provider: str, model: str, conversation: Conversation) -> None:
+    chosen = target(provider, model)
+    one = DIALECTS[dialect_of(chosen)].encode(conversation, chosen)
+    assume(not _says_nothing(json.loads(one.body)))
+    try:
+        if dialect_of(chosen) == "anthropic":
+            in_path = model if provider == "vertex" else ""
+            anthropic_reading.read(one.body, ProviderSettings(name="anthropic", dialect="anthropic"), in_path=in_path)
+        else:
+            gemini_reading.read(
+                one.body, Route("complete", model=model), ProviderSettings(name="gemini", dialect="gemini")
+            )
+    except Rejected as rejected:
+        pytest.fail(f"{rejected.refusal}\n{one.body.decode()}\n{one.losses}")
+
+
+def _says_nothing(body: dict[str, Any]) -> bool:
+    """A conversation without a word is not for sending: that it is refused is right."""
+    messages = body.get("messages") or [{"content": content["parts"]} for content in body["contents"]]
+    return any(message["content"] in ("", [], [{"text": ""}]) for message in messages)
