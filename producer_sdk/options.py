@@ -42,6 +42,7 @@ class Options(TypedDict, total=False):
     """OpenAI's newer name of ``max_tokens``."""
     temperature: float | None
     top_p: float | None
+    top_k: int | None
     stop: str | Sequence[str] | None
     seed: int | None
     presence_penalty: float | None
@@ -50,6 +51,8 @@ class Options(TypedDict, total=False):
     tool_choice: Choice | None
     parallel_tool_calls: bool | None
     reasoning_effort: ReasoningEffort | None
+    reasoning_budget: int | None
+    """Tokens the model may reason for."""
     logprobs: bool | None
     top_logprobs: int | None
     n: Literal[1] | None
@@ -75,6 +78,7 @@ SETTINGS = frozenset(
         "max_completion_tokens",
         "temperature",
         "top_p",
+        "top_k",
         "stop",
         "seed",
         "presence_penalty",
@@ -83,6 +87,7 @@ SETTINGS = frozenset(
         "tool_choice",
         "parallel_tool_calls",
         "reasoning_effort",
+        "reasoning_budget",
         "logprobs",
         "top_logprobs",
         "n",

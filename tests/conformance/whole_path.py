@@ -33,7 +33,7 @@ CUTS: Mapping[str, str] = {"as recorded": "", "in sevens": "split=7", "crlf": "c
 
 NO_JOB: Mapping[str, str] = {
     r"input_audio|audio/|^audio\b": "audio in questions or answers",
-    r"'document'|application/pdf|text/plain": "documents (PDF, text files) as parts of a turn",
+    r"\.citations: ": "sources in the answer for what stands in documents",
     r"^n: ": "several answers to one question (n > 1): a job has one",
     r"web_search_options|server_tool_use|runs at the provider": "tools that run at the provider",
     r"tool_reference|tool_addition": "tools that are added or found in the middle of a conversation",
