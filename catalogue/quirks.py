@@ -140,6 +140,16 @@ class Quirks(BaseModel):
     """Of temperature and top_p only one may be set: top_p gives way."""
     mid_system: bool = False
     """System turns may stand between the other turns."""
+    prefill: bool = True
+    """Whether the model continues an answer that the last turn begins; else the user asks it to go on."""
+    thinking_display: Literal["", "summarized"] = ""
+    """Asks a model to show its reasoning that would keep it to itself."""
+    interleaved_beta: str = ""
+    """Beta under which a model that thinks by a budget also thinks between calls."""
+    body_version: str = ""
+    """``anthropic_version`` in the body, which then names no model: the path does."""
+    inference_geo: str = ""
+    """Where inference may run, where the API can be told (``us``, ``global``)."""
 
     # -- anthropic and gemini
     thinking: Literal["none", "budget", "adaptive", "level"] = "none"
@@ -158,6 +168,12 @@ class Quirks(BaseModel):
     """Results of tools may hold images; else they are sent beside the result."""
     call_signature: str = ""
     """Stands in for the signature of a call that another model made, where the model refuses calls without one."""
+    tools_or_schema: bool = False
+    """A structured answer is not to be had while tools are offered: the tools stay."""
+    url_media: bool = True
+    """Images and files may come by any address; else only with their data, or from the provider's own store."""
+    file_names: bool = False
+    """Files may bear their names."""
     schema_field: Literal["responseJsonSchema", "responseSchema"] = "responseJsonSchema"
     parameters_field: Literal["parametersJsonSchema", "parameters"] = "parametersJsonSchema"
 

@@ -113,7 +113,7 @@ class ProviderRow(Row):
     """What people call it."""
     dialect: Dialect
     base_url: str
-    """Its places (``{region}``, ``{project}``, ``{resource}``) are filled from the configuration: ``catalogue.places``."""
+    """Its places (``{region}``, ``{project}``) are filled from the configuration: ``catalogue.places``."""
     auth: dict[str, str] = {}
     """Header templates, ``{key}`` stands for the credential: ``{"authorization": "Bearer {key}"}``."""
     sign: Literal["", "sigv4", "google"] = ""

@@ -195,7 +195,7 @@ def needs(conversation: Conversation) -> tuple[Need, ...]:
         found.append("files")
     if isinstance(chosen.response_format, JsonSchemaFormat):
         found.append("json_schema")
-    if chosen.reasoning_effort not in (None, "none") or chosen.reasoning_budget is not None:
+    if chosen.reasoning_effort not in (None, "none") or (chosen.reasoning_budget and chosen.reasoning_effort is None):
         found.append("reasoning")
     if chosen.logprobs:
         found.append("logprobs")

@@ -2,7 +2,7 @@
 
 Left out of the comparison, for all formats:
 - fields that a conversation has no place for and ``translate`` reports as ``ignored`` (metadata, user, service_tier,
-  safety settings, a provider's own switches), and ``cache_control`` marks wherever they stand;
+  safety settings, a provider's own switches);
 - ``stream`` and ``stream_options``, which the job decides;
 - the difference between a single text part and a string, between ``null`` or an empty text and nothing, between one
   stop sequence and a list of one, between an absent setting and its documented default (``n`` 1, format ``text``,
@@ -10,7 +10,7 @@ Left out of the comparison, for all formats:
 - the two names of one thing: ``max_tokens`` and ``max_completion_tokens``, ``seed`` and ``random_seed``, ``required``
   and ``any``, camelCase and snake_case, ``output_format`` and ``output_config.format``, ``parameters`` and
   ``parametersJsonSchema``, ``responseSchema`` and ``responseJsonSchema``, tools in one group or in several;
-- the exact thinking budget, the form of effort (an effort is what a conversation has), and whether thoughts are shown;
+- whether thoughts are shown;
 - reasoning of earlier turns where it is not sent back (a loss says so), ``index`` of a call, names of schemas;
 - ids of calls as such: they are numbered in the order they appear, so that pairs are compared and not names.
 """
@@ -129,7 +129,9 @@ def _anthropic(body: JsonObject) -> Any:
         "schema": form.get("schema"),
         "thinks": (body.get("thinking") or {}).get("type") in {"enabled", "adaptive"}
         or bool((body.get("output_config") or {}).get("effort")),
-        **{name: body.get(name) for name in ("max_tokens", "temperature", "top_p")},
+        "budget": (body.get("thinking") or {}).get("budget_tokens"),
+        "effort": (body.get("output_config") or {}).get("effort"),
+        **{name: body.get(name) for name in ("max_tokens", "temperature", "top_p", "top_k", "anthropic_version")},
     }
     return _without_nothing(found)
 
@@ -145,15 +147,22 @@ def _anthropic_block(block: JsonObject, ids: dict[str, int]) -> Any:
         return {"id": _number(ids, block["id"]), "name": block["name"], "input": block.get("input") or {}}
     if kind == "tool_result":
         content = _anthropic_blocks(block.get("content") or "", ids)
-        return {"result": _number(ids, block["tool_use_id"]), "content": content, "error": bool(block.get("is_error"))}
-    return {name: value for name, value in block.items() if name not in {"type", "cache_control", "citations"}}
+        found = {"result": _number(ids, block["tool_use_id"]), "content": content, "error": bool(block.get("is_error"))}
+        return {**found, **_anthropic_cache(block)}
+    found = {name: value for name, value in block.items() if name not in {"type", "cache_control", "citations"}}
+    return {**found, **_anthropic_cache(block)}
+
+
+def _anthropic_cache(block: JsonObject) -> JsonObject:
+    mark = block.get("cache_control")
+    return {"cache": mark.get("ttl") or "5m"} if mark else {}
 
 
 def _anthropic_tool(tool: JsonObject) -> Any:
     found = {name: tool.get(name) for name in ("name", "description", "input_schema", "strict")}
     schema = tool.get("input_schema") or {}
     found["input_schema"] = {"type": "object", "properties": {}} if not schema else {"type": "object", **schema}
-    return _without_nothing(found)
+    return _without_nothing({**found, **_anthropic_cache(tool)})
 
 
 # -- gemini
@@ -180,15 +189,25 @@ def _gemini(body: JsonObject) -> Any:
         "schema": config.get("responseJsonSchema") or config.get("responseSchema"),
         "stop": config.get("stopSequences"),
         "effort": str(thinking.get("thinkingLevel") or "").lower(),
+        "budget": thinking.get("thinkingBudget"),
     }
-    for name in ("maxOutputTokens", "temperature", "topP", "seed", "presencePenalty", "frequencyPenalty", "logprobs"):
+    for name in (
+        "maxOutputTokens",
+        "temperature",
+        "topP",
+        "topK",
+        "seed",
+        "presencePenalty",
+        "frequencyPenalty",
+        "logprobs",
+    ):
         found[name] = config.get(name)
     return _without_nothing(found)
 
 
 def _gemini_system(system: Any) -> Any:
     parts = system.get("parts") if isinstance(system, Mapping) else [{"text": system}] if system else []
-    return [part["text"] for part in ([parts] if isinstance(parts, Mapping) else parts or ())]
+    return [part["text"] for part in ([parts] if isinstance(parts, Mapping) else parts or ()) if part["text"]]
 
 
 def _gemini_part(part: JsonObject) -> Any:

@@ -95,7 +95,12 @@ def test_a_stream_that_ends_at_any_byte_is_the_whole_answer_or_a_failure() -> No
 # -- changed at random: the same outcome however it is cut, and never an exception
 
 everything = st.deferred(lambda: st.sampled_from([x for x in exchanges() if x.status < 300]))
-streams = st.deferred(lambda: st.sampled_from([x for x in answers(streamed=True) if len(x.body) <= LONGEST]))
+streams = st.deferred(
+    lambda: st.sampled_from(
+        [x for x in answers(streamed=True) if len(x.body) <= LONGEST and x.format != "aws-eventstream"]
+    )
+)
+"""Those in text: frames have checksums, and tests of their own."""
 documents = st.deferred(lambda: st.sampled_from([x for x in answers(streamed=False) if len(x.body) <= LONGEST]))
 places = st.lists(st.integers(0, LONGEST), max_size=8)
 

@@ -49,7 +49,7 @@ OUTSIDE = {
 def cuts(exchange: Exchange) -> Iterator[tuple[str, bytes, int]]:
     """The body as it came, and a stream also cut into pieces of seven bytes and with CRLF line ends."""
     yield "whole", exchange.body, len(exchange.body) or 1
-    if exchange.is_stream and exchange.status < 300:
+    if exchange.format in {"sse", "ndjson"} and exchange.status < 300:
         yield "sevens", exchange.body, 7
         crlf = exchange.body.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
         yield "crlf", crlf, len(crlf)

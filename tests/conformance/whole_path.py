@@ -33,9 +33,9 @@ CUTS: Mapping[str, str] = {"as recorded": "", "in sevens": "split=7", "crlf": "c
 
 NO_JOB: Mapping[str, str] = {
     r"input_audio|audio/|^audio\b": "audio in questions or answers",
-    r"'document'|application/pdf|text/plain": "documents (PDF, text files) as parts of a turn",
     r"guardContent|guardrailConfig": "guardrails of the account",
     r"\.document: ": "documents with citations or a context",
+    r"\.citations: ": "sources in the answer for what stands in documents",
     r"^n: ": "several answers to one question (n > 1): a job has one",
     r"web_search_options|server_tool_use|runs at the provider": "tools that run at the provider",
     r"the provider keeps": "what is kept at the provider (prompts, earlier answers)",

@@ -122,6 +122,58 @@ def conversations(draw: st.DrawFn) -> chat.Conversation:
     return chat.Conversation(messages=draw(some(turns, least=1)), tools=tuple(offered), settings=chosen)
 
 
+# -- the conversation with what contracts have had since 1.2
+
+cache_marks = st.sampled_from([None, None, "5m", "1h"])
+addresses = st.sampled_from(
+    ["https://example.com/a.pdf", "https://example.com/b", "gs://bucket/c.mp3", "data:text/plain;base64,aGk="]
+)
+media_types = st.sampled_from(
+    [
+        *("application/pdf", "text/plain", "text/csv", "application/json", "audio/wav", "video/mp4", "image/png"),
+        *("image/bmp", "application/zip"),
+    ]
+)
+marked_texts = st.builds(chat.TextPart, text=words, cache=cache_marks)
+marked_images = st.builds(
+    chat.ImagePart,
+    data=st.just("aGk="),
+    media_type=st.sampled_from(["image/png", "image/jpg", "image/gif", "image/tiff"]),
+    cache=cache_marks,
+)
+files = st.builds(
+    chat.FilePart,
+    data=st.sampled_from(["aGk=", "/w=="]),
+    media_type=media_types,
+    name=maybe(words),
+    cache=cache_marks,
+) | st.builds(chat.FilePart, url=addresses, media_type=media_types, cache=cache_marks)
+marked_content = some(marked_texts | marked_images | files)
+marked_turns = st.one_of(
+    st.builds(chat.SystemTurn, role=st.just("system"), content=some(marked_texts)),
+    st.builds(chat.UserTurn, role=st.just("user"), content=marked_content),
+    st.builds(
+        chat.AssistantTurn,
+        role=st.just("assistant"),
+        content=some(marked_texts | reasonings | st.builds(chat.ToolCallPart, id=st.sampled_from("abc"), name=names)),
+    ),
+    st.builds(chat.ToolTurn, role=st.just("tool"), tool_call_id=st.sampled_from("abc"), content=words | marked_content),
+)
+
+
+@st.composite
+def marked_conversations(draw: st.DrawFn) -> chat.Conversation:
+    """Conversations with files, cache marks, top_k and thinking budgets, whose calls and results seldom fit."""
+    offered = draw(st.lists(tools, max_size=3, unique_by=lambda tool: tool.name))
+    marked = [tool.model_copy(update={"cache": draw(cache_marks)}) for tool in offered]
+    wanted = {"top_k": draw(maybe(st.integers(1, 100))), "reasoning_budget": draw(maybe(st.integers(1, 100_000)))}
+    return chat.Conversation(
+        messages=draw(some(marked_turns, least=1, most=5)),
+        tools=tuple(marked),
+        settings=draw(settings).model_copy(update=wanted),
+    )
+
+
 usages = st.builds(
     chat.Usage,
     input=counts,

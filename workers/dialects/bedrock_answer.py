@@ -7,21 +7,20 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStre
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from pydantic_core import to_json
 
 from job_contracts.chat import Citation, FinishReason, Usage
-from job_contracts.failures import Failure, FailureKind
-from job_contracts.results import Loss
+from job_contracts.failures import FailureKind
 from workers.dialects.bedrock_messages import AS_IT_IS
 from workers.dialects.eventstream import BROKEN, EXCEPTION, MEDIA_TYPE, TOO_LARGE, Frames
 from workers.dialects.reading import Reader, count
 from workers.dialects.sse import MAX_EVENT
 
 if TYPE_CHECKING:
-    from workers.dialects.port import Decoded
+    from collections.abc import Sequence
+
     from workers.dialects.sse import Events
 
 _F = FinishReason
@@ -62,7 +61,6 @@ class ConverseReader(Reader):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._block: Any = None
-        self._citations: list[Citation] = []
         self._uncited = 0
         self._opaque: dict[Any, list[str]] = {}  # redacted reasoning, by block: it may come in pieces
 
@@ -205,20 +203,14 @@ class ConverseReader(Reader):
         url = web.get("url") or citation.get("source")
         if isinstance(url, str) and url.startswith(("https://", "http://")):
             title = citation.get("title")
-            self._citations.append(Citation(url=url, title=title if isinstance(title, str) else None))
+            self.draft.citations.append(Citation(url=url, title=title if isinstance(title, str) else None))
         else:
             self._uncited += 1
 
-    def _conclude(self) -> Decoded | Failure:
-        found = super()._conclude()
-        if isinstance(found, Failure) or not (self._citations or self._uncited):
-            return found
-        losses = found.losses
+    def _citations(self) -> Sequence[Citation]:
         if self._uncited:
-            detail = f"{self._uncited} citations of documents of the conversation: they have no address"
-            losses = (*losses, Loss(kind="dropped", field="answer.citations", detail=detail))
-        answer = found.answer.model_copy(update={"citations": tuple(self._citations)})
-        return replace(found, answer=answer, losses=losses)
+            self.lose("answer.citations", f"{self._uncited} of documents of the conversation: they have no address")
+        return ()
 
     def _read_usage(self, told: Any) -> Usage:
         read, wrote = count(told.get("cacheReadInputTokens")), count(told.get("cacheWriteInputTokens"))

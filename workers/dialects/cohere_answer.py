@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic_core import to_json
 
-from job_contracts.chat import Answer, Citation, FinishReason, TokenLogprob, Usage
+from job_contracts.chat import Citation, FinishReason, TokenLogprob, Usage
 from job_contracts.failures import FailureKind
-from workers.dialects.encoding import Losses
-from workers.dialects.port import Decoded
 from workers.dialects.reading import WRONG_SHAPE, Reader, count
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _F, _K = FinishReason, FailureKind
 _NOTHING: dict[str, Any] = {}
@@ -46,7 +46,6 @@ class CohereReader(Reader):
         self._plan: list[str] = []
         self._texts: dict[Any, int] = {}  # characters of each text by its place among the contents
         self._cited: list[Any] = []
-        self._losses = Losses()
 
     def _ended(self) -> bool:
         return self._stopped and bool(self.finish_raw)
@@ -122,7 +121,7 @@ class CohereReader(Reader):
         plan, self._plan = "".join(self._plan), []
         if plan:
             self.draft.redacted(plan)
-            self._losses.add(
+            self.losses.add(
                 "converted", "answer.tool_plan", "the plan of the calls is kept as an opaque part for the next turn"
             )
 
@@ -151,7 +150,7 @@ class CohereReader(Reader):
         """Pieces of text with the log probabilities of their tokens; a piece of several has their sum."""
         each = told["logprobs"]
         if len(each) > 1:
-            self._losses.add("merged", "answer.logprobs", "tokens that came as one piece of text are one")
+            self.losses.add("merged", "answer.logprobs", "tokens that came as one piece of text are one")
         self.draft.logprobs.append(TokenLogprob(token=told.get("text") or "", logprob=sum(each)))
 
     def _read_usage(self, told: Any) -> Usage:
@@ -168,21 +167,14 @@ class CohereReader(Reader):
             reasoning=count(tokens.get("reasoning_tokens")),
         )
 
-    def _conclude(self) -> Decoded | Any:
-        found = super()._conclude()
-        if not isinstance(found, Decoded):
-            return found
-        citations = self._sources_in(found.answer)
-        answer = found.answer.model_copy(update={"citations": citations}) if citations else found.answer
-        return replace(found, answer=answer, losses=(*found.losses, *self._losses))
-
-    def _sources_in(self, answer: Answer) -> tuple[Citation, ...]:
+    def _citations(self) -> Sequence[Citation]:
         """Sources that have an address; places counted from the beginning of a content become those of the text."""
+        text = self.draft.text_so_far
         found: dict[Citation, None] = {}
         without = 0
         for told in self._cited:
             try:
-                places = self._places(told, answer.text)
+                places = self._places(told, text)
                 sources = [_source(source) for source in told.get("sources") or ()]
                 named = [Citation(**source, **places) for source in sources if source]
             except WRONG_SHAPE:
@@ -190,7 +182,7 @@ class CohereReader(Reader):
             without += not named
             found.update(dict.fromkeys(named))
         if without:
-            self._losses.add("dropped", "answer.citations", f"{without} of them name no source with an address")
+            self.losses.add("dropped", "answer.citations", f"{without} of them name no source with an address")
         return tuple(found)
 
     def _places(self, told: Any, text: str) -> dict[str, Any]:

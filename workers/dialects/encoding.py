@@ -51,7 +51,8 @@ class Losses(list[Loss]):
 
 def refuses(quirks: Quirks, settings: Settings) -> frozenset[Refusable]:
     """The settings this target refuses for this conversation."""
-    if quirks.effort_refuses and settings.reasoning_effort not in {None, "none"}:
+    reasons = settings.reasoning_budget is not None or settings.reasoning_effort is not None
+    if quirks.effort_refuses and reasons and settings.reasoning_effort != "none":
         return frozenset((*quirks.refuses, *quirks.effort_refuses))
     return frozenset(quirks.refuses)
 
@@ -244,7 +245,7 @@ def path_of(target: Target, quirks: Quirks, usual: str, *, stream: str = "") -> 
     path = quirks.path or usual
     if target.stream:
         path = quirks.stream_path or quirks.path or stream or usual
-    return path.replace("{model}", quote(target.model.name, safe="")) if "{model}" in path else path
+    return path.replace("{model}", quote(target.model.name, safe="@")) if "{model}" in path else path
 
 
 def text_of(content: str | tuple[TextPart | ImagePart | FilePart, ...]) -> str:

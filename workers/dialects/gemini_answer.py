@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic_core import to_json
 
-from job_contracts.chat import FinishReason, TokenLogprob, Usage
+from job_contracts.chat import Citation, FinishReason, TokenLogprob, Usage
 from job_contracts.failures import FailureKind
 from workers.dialects.reading import Reader, count
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _F, _K = FinishReason, FailureKind
 
@@ -21,10 +24,11 @@ class ContentReader(Reader):
     finish_words: ClassVar = {
         "STOP": _F.STOP,
         "MAX_TOKENS": _F.LENGTH,
+        "CONTINUATION": _F.LENGTH,  # the request's own bound: the rest is to be had with another request
         **dict.fromkeys(
             (
                 "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR",
-                "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION",
+                "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "ESCALATION",
             ),
             _F.CONTENT_FILTER,
         ),
@@ -37,6 +41,7 @@ class ContentReader(Reader):
             ),
             _K.MODEL_OUTPUT_INVALID,
         ),
+        "PUP_LIMITED_DISABLED": _K.PERMISSION,  # the account was limited for what it asked before
         **dict.fromkeys(("OTHER", "IMAGE_OTHER", "NO_IMAGE", "FINISH_REASON_UNSPECIFIED"), _K.SERVER_ERROR),
     }  # fmt: skip
     unknown_finish = FinishReason.ERROR
@@ -45,6 +50,8 @@ class ContentReader(Reader):
         super().__init__(*args, **options)
         self._calls = 0
         self._growing: dict[str, Any] | None = None  # arguments of a call that comes in pieces
+        self._sources: list[Any] = []
+        self._grounding: Any = None
 
     def _chunk(self, name: str, chunk: Any) -> None:
         if chunk.get("error"):
@@ -74,6 +81,10 @@ class ContentReader(Reader):
             self._close_growing()
         if found := candidate.get("logprobsResult"):
             self._read_logprobs(found)
+        if found := candidate.get("citationMetadata"):
+            self._sources += found.get("citationSources") or found.get("citations") or ()
+        if found := candidate.get("groundingMetadata"):
+            self._grounding = found  # told again as it grows
 
     def _part(self, part: Any) -> None:
         draft = self.draft
@@ -88,6 +99,8 @@ class ContentReader(Reader):
                 draft.reasoning(text)
             else:
                 draft.text(text)
+        elif text is None and (others := part.keys() - _SAID):
+            self.lose("answer.content", f"a conversation has no place for parts of {', '.join(sorted(others))}")
         if signature:
             draft.sign(signature)
 
@@ -115,6 +128,27 @@ class ContentReader(Reader):
             self.draft.arguments(self._calls, to_json(self._growing, inf_nan_mode="null").decode())
             self._growing = None
 
+    def _citations(self) -> Sequence[Citation]:
+        """Places are told in bytes of the text, ours are characters: found when all of it is there."""
+        if not self._sources and self._grounding is None:
+            return ()
+        text = self.draft.text_so_far.encode()
+        found: list[Citation | None] = []
+        for source in self._sources:
+            end = source.get("endIndex")
+            placed = None if end is None else (_characters(text, source.get("startIndex")), _characters(text, end))
+            found.append(_citation(source.get("uri"), source.get("title"), placed))
+        chunks = (self._grounding or {}).get("groundingChunks") or ()
+        supported: set[int] = set()
+        for support in (self._grounding or {}).get("groundingSupports") or ():
+            placed = _segment(text, support.get("segment") or {})
+            for at in support.get("groundingChunkIndices") or ():
+                if 0 <= at < len(chunks):
+                    supported.add(at)
+                    found.append(_of_chunk(chunks[at], placed))
+        found += [_of_chunk(chunk, None) for at, chunk in enumerate(chunks) if at not in supported]
+        return list(dict.fromkeys(cited for cited in found if cited is not None))
+
     def _read_usage(self, told: Any) -> Usage:
         thoughts = count(told.get("thoughtsTokenCount"))
         return Usage(
@@ -137,6 +171,7 @@ class ContentReader(Reader):
             )
 
 
+_SAID = frozenset({"text", "thought", "thoughtSignature", "functionCall", "partMetadata", "videoMetadata"})
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,4})\]|\['([^']*)'\]")
 
 
@@ -165,6 +200,35 @@ def _grow(arguments: dict[str, Any], piece: Any) -> None:
             place[int(last)] = _extended(place[int(last)], value)
     else:
         place[last] = _extended(place.get(last), value)
+
+
+def _of_chunk(chunk: Any, placed: tuple[int, int] | None) -> Citation | None:
+    """A chunk is of the web, of a store of documents, or of maps."""
+    found = next((one for one in chunk.values() if isinstance(one, dict)), {})
+    return _citation(found.get("uri") or found.get("documentName"), found.get("title"), placed)
+
+
+def _citation(address: Any, title: Any, placed: tuple[int, int] | None) -> Citation | None:
+    if not address:
+        return None
+    start, end = placed or (None, None)
+    return Citation(url=str(address), title=str(title) if title else None, start=start, end=end)
+
+
+def _characters(text: bytes, place: Any) -> int:
+    """Characters before a place that is told in bytes."""
+    return len(text[: count(place)].decode("utf-8", "ignore"))
+
+
+def _segment(text: bytes, told: Any) -> tuple[int, int] | None:
+    """Characters of the answer's text that a segment is. Its words outweigh its figures, which count within a part."""
+    said = told.get("text")
+    start, end = count(told.get("startIndex")), count(told.get("endIndex"))
+    if isinstance(said, str) and said and text[start:end] != said.encode():
+        whole = text.decode()
+        at = whole.find(said)
+        return (at, at + len(said)) if at >= 0 else None
+    return (_characters(text, start), _characters(text, end)) if end else None
 
 
 _VALUES = ("stringValue", "numberValue", "boolValue")

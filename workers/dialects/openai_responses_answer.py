@@ -6,17 +6,14 @@ once more when it is done: what came in pieces is taken then, what did not is ta
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic_core import to_json
 
 from job_contracts.chat import Citation, FinishReason, TokenLogprob, Usage
-from job_contracts.failures import Failure, FailureKind
-from workers.dialects.encoding import Losses
+from job_contracts.failures import FailureKind
 from workers.dialects.openai_reasoning import packed
-from workers.dialects.port import Decoded
 from workers.dialects.reading import Reader, count
 
 if TYPE_CHECKING:
@@ -59,8 +56,6 @@ class ResponseReader(Reader):
         self._items = 0
         self._cited: dict[Any, list[Any]] = {}  # annotations told before their item was done
         self._text = 0  # characters of the finished text items: where the next one begins in the answer's text
-        self._citations: list[Citation] = []
-        self._losses = Losses()
         self._handlers: Mapping[str, Callable[[Any], None]] = {
             "response.output_text.delta": self._text_delta,
             "response.reasoning_summary_text.delta": self._reasoning_delta,
@@ -208,14 +203,12 @@ class ResponseReader(Reader):
             if (whole := packed(item)) is not None:
                 self.draft.sign(whole)
         else:
-            self._losses.add(
-                "dropped", f"answer.{kind}", "an item of the provider's own: an answer has no place for it"
-            )
+            self.losses.add("dropped", f"answer.{kind}", "an item of the provider's own: an answer has no place for it")
         self.draft.close()
 
     def _message(self, item: Any, key: Any, *, came: bool) -> None:
         if item.get("phase") == "commentary":
-            self._losses.add("dropped", "answer.phase", "the text is a commentary on the way, not the final answer")
+            self.losses.add("dropped", "answer.phase", "the text is a commentary on the way, not the final answer")
         told = bool(self.draft.logprobs)
         for at, part in enumerate(item.get("content") or ()):
             kind = part["type"]
@@ -232,19 +225,19 @@ class ResponseReader(Reader):
                 if not came:
                     self.draft.refusal(part.get("refusal") or "")
             else:
-                self._losses.add("dropped", f"answer.{kind}", "an answer has no place for such a part")
+                self.losses.add("dropped", f"answer.{kind}", "an answer has no place for such a part")
 
     def _cite(self, annotations: Any) -> None:
         for annotation in annotations:
             url = annotation.get("url")
             if annotation.get("type") != "url_citation" or not isinstance(url, str):
                 detail = f"{annotation.get('type')}: a citation is of an address"
-                self._losses.add("dropped", "answer.annotations", detail)
+                self.losses.add("dropped", "answer.annotations", detail)
                 continue
             title = annotation.get("title")
             start, end = annotation.get("start_index"), annotation.get("end_index")
             placed = isinstance(start, int) and isinstance(end, int)
-            self._citations.append(
+            self.draft.citations.append(
                 Citation(
                     url=url,
                     title=title if isinstance(title, str) else None,
@@ -259,13 +252,6 @@ class ResponseReader(Reader):
         if self._status == "incomplete" and raw not in self.finish_words:
             return _F.LENGTH  # for whatever reason, the answer is not whole
         return super()._meaning(raw)
-
-    def _conclude(self) -> Decoded | Failure:
-        found = super()._conclude()
-        if isinstance(found, Failure) or not (self._citations or self._losses):
-            return found
-        answer = found.answer.model_copy(update={"citations": tuple(self._citations)})
-        return replace(found, answer=answer, losses=(*found.losses, *self._losses))
 
     def _read_usage(self, told: Any) -> Usage:
         read, wrote = told.get("input_tokens_details") or {}, told.get("output_tokens_details") or {}

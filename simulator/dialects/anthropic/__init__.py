@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import unquote
+
 from pydantic_core import to_json
 
 from simulator.conversation import Answer, Ask, Refusal, Script, Stamp
@@ -14,7 +17,11 @@ from simulator.wire import EVENTS, Request
 
 
 class Anthropic:
-    """``POST …/messages``, ``POST …/messages/count_tokens``, ``GET …/models``, with an ``x-api-key``."""
+    """``POST …/messages``, ``POST …/messages/count_tokens``, ``GET …/models``, with an ``x-api-key``.
+
+    Also as Google's cloud has it: ``POST …/publishers/anthropic/models/{model}:rawPredict`` and ``:streamRawPredict``,
+    with a bearer token.
+    """
 
     stream_type = EVENTS
     cached_reads_count = False
@@ -24,6 +31,9 @@ class Anthropic:
 
     def route(self, request: Request) -> Route | Refusal:
         path = request.path
+        cloud = _ON_THE_CLOUD.search(unquote(path))
+        if cloud is not None and request.method == "POST":
+            return Route("complete", model=cloud["model"], stream=cloud["method"] == "streamRawPredict")
         operation = _OPERATIONS.get(path.rsplit("/v1", 1)[-1])
         if operation is not None and (request.method == "GET") == (operation.operation == "models"):
             return operation
@@ -39,10 +49,11 @@ class Anthropic:
         return request.headers.get(b"authorization", b"").decode("latin-1").removeprefix("Bearer ").strip()
 
     def read(self, request: Request, route: Route) -> Ask | Refusal:
-        if b"anthropic-version" not in request.headers:
+        if not route.model and b"anthropic-version" not in request.headers:
             return Refusal("bad_request", "anthropic-version: header is required")
         try:
-            return reading.read(request.body, self._settings, counting=route.operation == "count")
+            counting = route.operation == "count"
+            return reading.read(request.body, self._settings, counting=counting, in_path=route.model)
         except Rejected as rejected:
             return rejected.refusal
 
@@ -79,6 +90,7 @@ class Anthropic:
         return writing.text_event("x" * size)
 
 
+_ON_THE_CLOUD = re.compile(r"/publishers/anthropic/models/(?P<model>[^/:]+):(?P<method>rawPredict|streamRawPredict)$")
 _OPERATIONS = {
     "/messages": Route("complete"),
     "/messages/count_tokens": Route("count"),

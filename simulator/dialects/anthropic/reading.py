@@ -8,6 +8,7 @@ from pydantic_core import to_json
 
 from simulator.answers import MESSAGE_TOKENS
 from simulator.conversation import Ask, Tool
+from simulator.dialects.anthropic import checks
 from simulator.dialects.anthropic.writing import signature
 from simulator.dialects.dialect import EFFORTS, Rejected, bad, parse_object, read_model, reasoning_tokens
 from simulator.settings import ProviderSettings
@@ -33,14 +34,22 @@ _BLOCKS = frozenset(
 )
 
 
-def read(body: bytes, settings: ProviderSettings, *, counting: bool = False) -> Ask:
-    """The request in a body; ``counting``: a question for its tokens alone, which needs no ``max_tokens``.
+def read(body: bytes, settings: ProviderSettings, *, counting: bool = False, in_path: str = "") -> Ask:
+    """The request in a body; ``counting``: a question for its tokens alone, which needs no ``max_tokens``; ``in_path``:
+    the model as the path names it on Google's cloud, where the body has the version instead.
 
     Raises:
         Rejected: with the refusal that Anthropic would give.
     """
     raw = parse_object(body)
+    if in_path:
+        if not isinstance(raw.get("anthropic_version"), str):
+            raise bad("anthropic_version: Field required")
+        if "model" in raw:
+            raise bad("model: Extra inputs are not permitted")
+        raw = {name: one for name, one in raw.items() if name != "anthropic_version"} | {"model": in_path}
     if settings.strict:
+        checks.check_marks(raw)
         for name in raw:
             if name not in _FIELDS:
                 raise bad(f"{name}: Extra inputs are not permitted")
@@ -48,7 +57,7 @@ def read(body: bytes, settings: ProviderSettings, *, counting: bool = False) -> 
     if not isinstance(model, str) or not model:
         raise bad("model: Field required")
     ask = Ask(model=read_model(model, settings), prompt=[], turn="", marks=[])
-    _read_tools(ask, raw)
+    _read_tools(ask, raw, strict=settings.strict)
     _read_system(ask, raw.get("system"))
     _read_messages(ask, raw.get("messages"), strict=settings.strict)
     if raw.get("cache_control"):
@@ -61,6 +70,8 @@ def read(body: bytes, settings: ProviderSettings, *, counting: bool = False) -> 
         if not isinstance(limit, int) or limit < 1:
             raise bad("max_tokens: Input should be greater than or equal to 1")
     ask.max_tokens = limit
+    if settings.strict:
+        checks.check_sampling(raw, ask.model.base)
     _read_sampling(ask, raw)
     _read_output(ask, raw, strict=settings.strict)
     return ask
@@ -88,7 +99,8 @@ def _read_messages(ask: Ask, messages: Any, *, strict: bool) -> None:
         if not isinstance(message, dict):
             raise bad(f"messages.{index}: Input does not match the expected shape.")
         role, content = message.get("role"), message.get("content")
-        if role not in ("user", "assistant"):
+        within = role == "system" and index > 0 and checks.takes_system_within(ask.model.base)
+        if role not in ("user", "assistant") and not within:
             raise bad(f"messages.{index}.role: Input should be 'user' or 'assistant'")
         if strict and index == 0 and role != "user":
             raise bad('messages: first message must use the "user" role')
@@ -105,6 +117,8 @@ def _read_messages(ask: Ask, messages: Any, *, strict: bool) -> None:
     if strict and awaited:
         raise _unanswered(awaited, len(messages) - 1)
     _check_prefill(messages[-1])
+    if strict:
+        checks.check_prefill(ask.model.base, messages[-1])
     ask.extra_tokens += MESSAGE_TOKENS * len(messages) + IMAGE_TOKENS * ask.images
 
 
@@ -137,6 +151,9 @@ def _read_blocks(ask: Ask, blocks: list[Any], index: int, *, strict: bool) -> st
             _check_image(block, place)
             ask.images += 1
             _add(ask, "", block)
+        elif kind == "document":
+            _add(ask, checks.check_document(block, place), block)
+            ask.extra_tokens += IMAGE_TOKENS if block["source"]["type"] != "text" else 0
         elif kind == "thinking":
             if strict and block.get("signature") != signature(str(block.get("thinking"))):
                 raise bad(f"{place}: Invalid `signature` in `thinking` block")
@@ -185,13 +202,15 @@ def _unanswered(missing: list[str], index: int) -> Rejected:
     )
 
 
-def _read_tools(ask: Ask, raw: dict[str, Any]) -> None:
+def _read_tools(ask: Ask, raw: dict[str, Any], *, strict: bool) -> None:
     for index, tool in enumerate(raw.get("tools") or ()):
         if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
             raise bad(f"tools.{index}.custom.name: Field required")
         if tool.get("type", "custom") == "custom":
             if not isinstance(tool.get("input_schema"), dict):
                 raise bad(f"tools.{index}.custom.input_schema: Field required")
+            if strict and tool.get("strict"):
+                checks.check_schema(tool["input_schema"], f"tools.{index}.custom.input_schema")
             ask.tools.append(Tool(tool["name"], tool["input_schema"]))
         _add(ask, to_json({name: one for name, one in tool.items() if name != "cache_control"}).decode(), tool)
     choice = raw.get("tool_choice")
@@ -224,6 +243,8 @@ def _read_output(ask: Ask, raw: dict[str, Any], *, strict: bool) -> None:
     if wanted:
         if wanted.get("type") != "json_schema" or not isinstance(wanted.get("schema"), dict):
             raise bad("output_config.format.schema: Field required")
+        if strict:
+            checks.check_schema(wanted["schema"], "output_config.format.schema")
         ask.schema = wanted["schema"]
     effort = output.get("effort")
     if effort is not None and effort not in EFFORTS:
@@ -238,6 +259,7 @@ def _read_output(ask: Ask, raw: dict[str, Any], *, strict: bool) -> None:
     if strict:
         if raw.get("temperature") not in (None, 1):
             raise bad("`temperature` may only be set to 1 when thinking is enabled.")
+        checks.check_thinking(raw)
         if ask.choice not in ("auto", "none"):
             raise bad("Thinking may not be enabled when tool_choice forces tool use.")
     ask.reasoning = reasoning_tokens(ask.model, length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic_core import to_json
@@ -61,7 +62,13 @@ def read(body: bytes, route: Route, settings: ProviderSettings) -> Ask:
     if settings.strict:
         _check_names(config, _CONFIG, " at 'generation_config'")
     _read_config(ask, config)
+    if settings.strict and ask.tools and config.get("responseMimeType") == "application/json" and _OLD(ask.model.base):
+        raise bad("Function calling with a response mime type: 'application/json' is unsupported")
     return ask
+
+
+_OLD = re.compile("gemini-[12]").match
+"""The families whose models do either: call functions, or answer in JSON."""
 
 
 def _camel(raw: dict[str, Any]) -> dict[str, Any]:
@@ -137,11 +144,18 @@ def _read_parts(ask: Ask, parts: Any, place: str, *, strict: bool) -> str:
     return "".join(texts)
 
 
+_IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"})
+_TAKEN = ("audio/", "video/", "text/")
+
+
 def _read_media(ask: Ask, part: dict[str, Any], place: str) -> None:
     media = _camel(part.get("inlineData") or part.get("fileData") or {})
     if not (media.get("data") or media.get("fileUri")):
         raise bad(f"* GenerateContentRequest.{place}.inline_data.data: must not be empty\n")
-    if str(media.get("mimeType", "")).startswith("image/") or "fileData" in part:
+    kind = str(media.get("mimeType", ""))
+    if "inlineData" in part and not (kind in _IMAGES or kind == "application/pdf" or kind.startswith(_TAKEN)):
+        raise bad(f"Unsupported MIME type: {kind}")
+    if not kind.startswith("text/"):
         ask.images += 1
 
 

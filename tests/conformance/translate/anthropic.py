@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -16,11 +17,10 @@ from tests.conformance.translate.reading import (
     is_object,
     unwrapped,
 )
-from workers.dialects.encoding import BUDGETS
 
 _READ = {
     *("model", "messages", "system", "max_tokens", "stream", "temperature", "top_p", "stop_sequences", "tools"),
-    *("tool_choice", "thinking", "output_config", "output_format"),
+    *("tool_choice", "thinking", "output_config", "output_format", "top_k", "anthropic_version", "inference_geo"),
 }
 _CHANGE_THE_ANSWER = ("mcp_servers", "container")
 
@@ -41,10 +41,11 @@ def from_anthropic(body: JsonObject, *, family: str = "", model: str = "") -> Tr
         "max_tokens": body.get("max_tokens"),
         "temperature": body.get("temperature"),
         "top_p": body.get("top_p"),
+        "top_k": body.get("top_k"),
         "stop": as_list(body.get("stop_sequences")),
         "tool_choice": choice,
         "parallel_tool_calls": parallel,
-        "reasoning_effort": _effort(body),
+        **_reasoning(body),
         "response_format": _format(body),
     }
     return Translated(
@@ -64,7 +65,12 @@ def _system(system: Any, field: str) -> Any:
 def _text(block: JsonObject, field: str) -> dict[str, Any]:
     if block.get("type") != "text":
         raise Untranslatable(f"{field}.type", f"{block.get('type')!r} where only text may stand")
-    return {"type": "text", "text": block.get("text")}
+    return {"type": "text", "text": block.get("text"), **_cache(block)}
+
+
+def _cache(block: JsonObject) -> dict[str, Any]:
+    mark = block.get("cache_control")
+    return {"cache": mark.get("ttl") or "5m"} if mark else {}
 
 
 def _turns(message: JsonObject, field: str, family: str) -> list[dict[str, Any]]:
@@ -90,13 +96,32 @@ def _turns(message: JsonObject, field: str, family: str) -> list[dict[str, Any]]
 
 def _part(block: JsonObject, field: str) -> dict[str, Any]:
     kind = block.get("type")
+    if kind == "document":
+        return {**_document(block, field), **_cache(block)}
     if kind != "image":
         return _text(block, field)
     source = is_object(block.get("source"), f"{field}.source")
     if source.get("type") == "url":
-        return {"type": "image", "url": source.get("url")}
+        return {"type": "image", "url": source.get("url"), **_cache(block)}
     if source.get("type") == "base64":
-        return {"type": "image", "data": source.get("data"), "media_type": source.get("media_type")}
+        return {"type": "image", "data": source.get("data"), "media_type": source.get("media_type"), **_cache(block)}
+    raise Untranslatable(f"{field}.source.type", f"{source.get('type')!r} sources have no counterpart")
+
+
+def _document(block: JsonObject, field: str) -> dict[str, Any]:
+    if (block.get("citations") or {}).get("enabled"):
+        raise Untranslatable(f"{field}.citations", "a conversation cannot ask for them")
+    source = is_object(block.get("source"), f"{field}.source")
+    found: dict[str, Any] = {"type": "file", "media_type": source.get("media_type") or "application/pdf"}
+    if block.get("title"):
+        found["name"] = block["title"]
+    match source.get("type"):
+        case "base64":
+            return {**found, "data": source.get("data")}
+        case "url":
+            return {**found, "url": source.get("url")}
+        case "text":
+            return {**found, "data": base64.b64encode(str(source.get("data")).encode()).decode()}
     raise Untranslatable(f"{field}.source.type", f"{source.get('type')!r} sources have no counterpart")
 
 
@@ -105,6 +130,9 @@ def _result(block: JsonObject, field: str) -> dict[str, Any]:
     parts: Any = content or ""
     if not isinstance(parts, str):
         parts = [_part(is_object(part, f"{field}.content[{at}]"), field) for at, part in enumerate(parts)]
+    if mark := _cache(block):
+        parts = [{"type": "text", "text": parts}] if isinstance(parts, str) else parts
+        parts[-1:] = [{**part, **mark} for part in parts[-1:]]
     turn = {"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": parts}
     return {**turn, "is_error": True} if block.get("is_error") else turn
 
@@ -144,6 +172,7 @@ def _tool(tool: JsonObject, field: str) -> dict[str, Any]:
         "description": tool.get("description"),
         "parameters": tool.get("input_schema"),
         "strict": tool.get("strict"),
+        **_cache(tool),
     }
     return {name: value for name, value in known.items() if value is not None}
 
@@ -159,17 +188,16 @@ def _choice(choice: Any) -> tuple[Any, bool | None]:
     return ("required" if kind == "any" else kind), parallel
 
 
-def _effort(body: JsonObject) -> str | None:
-    """The effort that was named, or the one whose budget is nearest to the budget that was."""
+def _reasoning(body: JsonObject) -> dict[str, Any]:
+    """The effort that was named, or the budget."""
     thinking, wanted = body.get("thinking") or {}, body.get("output_config") or {}
     if thinking.get("type") == "disabled":
-        return "none"
+        return {"reasoning_effort": "none"}
     if wanted.get("effort"):
-        return str(wanted["effort"])
+        return {"reasoning_effort": str(wanted["effort"])}
     if thinking.get("type") == "enabled":
-        budget = int(thinking.get("budget_tokens") or 0)
-        return min(("low", "medium", "high", "xhigh", "max"), key=lambda effort: abs(BUDGETS[effort] - budget))
-    return "high" if thinking.get("type") == "adaptive" else None
+        return {"reasoning_budget": thinking.get("budget_tokens")}
+    return {"reasoning_effort": "high"} if thinking.get("type") == "adaptive" else {}
 
 
 def _format(body: JsonObject) -> dict[str, Any] | None:

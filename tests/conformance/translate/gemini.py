@@ -15,13 +15,13 @@ from tests.conformance.translate.reading import (
     is_object,
     unwrapped,
 )
-from workers.dialects.encoding import BUDGETS
 
 _READ = {"contents", "systemInstruction", "generationConfig", "tools", "toolConfig", "model"}
 _CONFIG = {
     "maxOutputTokens": "max_tokens",
     "temperature": "temperature",
     "topP": "top_p",
+    "topK": "top_k",
     "seed": "seed",
     "stopSequences": "stop",
     "presencePenalty": "presence_penalty",
@@ -47,7 +47,7 @@ def from_gemini(body: JsonObject, *, family: str = "", model: str = "") -> Trans
     tools = [tool for at, group in enumerate(body.get("tools") or ()) for tool in _tools(_camel(group), f"tools[{at}]")]
     settings: dict[str, Any] = {ours: config.get(theirs) for theirs, ours in _CONFIG.items()}
     settings["response_format"] = _format(config)
-    settings["reasoning_effort"] = _effort(_camel(config.get("thinkingConfig") or {}))
+    settings |= _reasoning(_camel(config.get("thinkingConfig") or {}))
     settings["tool_choice"] = _choice(_camel(body.get("toolConfig") or {}))
     left = sorted(key for key, value in body.items() if key not in _READ and value)
     known = {*_CONFIG, "responseMimeType", "responseSchema", "responseJsonSchema", "thinkingConfig"}
@@ -151,7 +151,8 @@ def _part(part: JsonObject, field: str) -> dict[str, Any]:
     data, file = _camel(part.get("inlineData") or {}), _camel(part.get("fileData") or {})
     media_type = str(data.get("mimeType") or file.get("mimeType") or "")
     if (data or file) and media_type and not media_type.startswith("image/"):
-        raise Untranslatable(field, f"{media_type} has no counterpart in a conversation")
+        found = {"type": "file", "media_type": media_type, "name": data.get("displayName") or file.get("displayName")}
+        return {**found, "data": data["data"]} if data else {**found, "url": file.get("fileUri")}
     if data:
         return {"type": "image", "data": data.get("data"), "media_type": media_type}
     if file:
@@ -195,12 +196,10 @@ def _format(config: JsonObject) -> dict[str, Any] | None:
     return {"type": "json_object"} if config.get("responseMimeType") == "application/json" else None
 
 
-def _effort(thinking: JsonObject) -> str | None:
+def _reasoning(thinking: JsonObject) -> dict[str, Any]:
     if thinking.get("thinkingLevel"):
-        return str(thinking["thinkingLevel"]).lower()
+        return {"reasoning_effort": str(thinking["thinkingLevel"]).lower()}
     budget = thinking.get("thinkingBudget")
     if budget is None or budget < 0:
-        return None
-    if budget == 0:
-        return "none"
-    return min(("low", "medium", "high", "xhigh"), key=lambda effort: abs(BUDGETS[effort] - budget))
+        return {}
+    return {"reasoning_budget": budget} if budget else {"reasoning_effort": "none"}

@@ -72,6 +72,6 @@ def image(url: str) -> dict[str, Any]:
 
 def unwrapped(parts: list[dict[str, Any]]) -> Any:
     """Parts as content: a single text as a string."""
-    if len(parts) == 1 and parts[0]["type"] == "text":
+    if len(parts) == 1 and parts[0].keys() == {"type", "text"} and parts[0]["type"] == "text":
         return parts[0]["text"]
     return parts

@@ -104,9 +104,9 @@ def test_dated_names_find_their_family(provider: str, model: str, window: int, f
 @pytest.mark.parametrize(
     ("model", "thinking", "sampling"),
     [
-        ("claude-opus-5", "adaptive", True),
+        ("claude-opus-5", "adaptive", False),
         ("claude-sonnet-4-6", "adaptive", True),
-        ("claude-opus-4-8-20260501", "adaptive", True),
+        ("claude-opus-4-8-20260501", "adaptive", False),
         ("claude-sonnet-4-5-20250929", "budget", True),
         ("claude-haiku-4-5", "budget", True),
         ("claude-sonnet-4-20250514", "budget", False),
@@ -119,6 +119,8 @@ def test_generations_of_a_model_are_told_apart(model: str, thinking: str, sampli
     row = providers()["anthropic"]
     quirks = quirks_of(row, row.model(model))
     assert (quirks.thinking, quirks.one_sampling) == (thinking, sampling)
+    if thinking == "adaptive":
+        assert sampling is ("temperature" not in quirks.refuses)
 
 
 def test_a_new_provider_is_one_file(tmp_path: Path) -> None:

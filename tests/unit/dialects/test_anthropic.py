@@ -173,7 +173,7 @@ def test_a_tool_without_parameters_gets_the_schema_the_api_wants() -> None:
 def test_a_schema_is_output_config_and_json_alone_is_no_mode() -> None:
     form = {"type": "json_schema", "json_schema": {"type": "object"}}
     assert body(response_format=form)["output_config"] == {
-        "format": {"type": "json_schema", "schema": {"type": "object"}}
+        "format": {"type": "json_schema", "schema": {"type": "object", "additionalProperties": False}}
     }
     assert lost(encoded(response_format={"type": "json_object"})) == [("dropped", "settings.response_format")]
 
@@ -194,7 +194,8 @@ def test_effort_as_a_word_and_what_thinking_forbids() -> None:
     new = target("anthropic", "claude-sonnet-5")
     one = encoded(of=new, tools=[TOOL], reasoning_effort="high", temperature=0.5, top_p=0.5, tool_choice="required")
     found = json.loads(one.body)
-    assert (found["thinking"], found["output_config"]) == ({"type": "adaptive"}, {"effort": "high"})
+    assert found["thinking"] == {"type": "adaptive", "display": "summarized"}
+    assert found["output_config"] == {"effort": "high"}
     assert found["tool_choice"] == {"type": "auto"}
     assert set(lost(one)) == {
         ("dropped", "settings.temperature"),

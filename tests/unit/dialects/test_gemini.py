@@ -130,31 +130,32 @@ def test_older_models_get_no_ids_and_see_images_of_results_beside_them() -> None
 
 def test_the_first_call_of_another_model_bears_a_stand_in_where_one_is_wanted() -> None:
     calls = [{"type": "tool_call", "id": id_, "name": "look_up", "signature": "s", "origin": "claude"} for id_ in "ab"]
-    one = encoded([*PLAIN, {"role": "assistant", "content": calls}], of=target("gemini", "gemini-3-pro-preview"))
+    results = [{"role": "tool", "tool_call_id": id_, "content": "r"} for id_ in "ab"]
+    turns = [*PLAIN, {"role": "assistant", "content": calls}, *results]
+    one = encoded(turns, of=target("gemini", "gemini-3-pro-preview"))
     first, second = json.loads(one.body)["contents"][1]["parts"]
     assert first["thoughtSignature"] == "skip_thought_signature_validator"
     assert "thoughtSignature" not in second
     assert lost(one) == [("dropped", "messages[1].tool_call.signature")] * 2
 
 
-def test_a_result_without_a_call_has_the_name_it_says_or_none() -> None:
+def test_a_result_without_a_call_is_sent_as_the_users_text() -> None:
     one = encoded([*PLAIN, {"role": "tool", "tool_call_id": "x", "content": "r", "name": "look_up"}])
-    assert json.loads(one.body)["contents"][1]["parts"][0]["functionResponse"]["name"] == "look_up"
-    one = encoded([*PLAIN, {"role": "tool", "tool_call_id": "x", "content": "r"}])
-    assert lost(one) == [("rewritten", "messages[1].name")]
+    assert json.loads(one.body)["contents"][1] == {"role": "user", "parts": [{"text": "r"}]}
+    assert lost(one) == [("converted", "messages[1]")]
 
 
 def test_images_by_address_say_their_kind_where_it_shows() -> None:
     images = [
         {"type": "image", "url": "https://example.com/a.PNG?size=1"},
         {"type": "image", "url": "https://example.com/a"},
-        {"type": "image", "url": "data:image/gif;base64,AAAA", "detail": "high"},
+        {"type": "image", "url": "data:image/webp;base64,AAAA", "detail": "high"},
     ]
     one = encoded([{"role": "user", "content": images}])
     assert json.loads(one.body)["contents"][0]["parts"] == [
         {"fileData": {"fileUri": "https://example.com/a.PNG?size=1", "mimeType": "image/png"}},
         {"fileData": {"fileUri": "https://example.com/a"}},
-        {"inlineData": {"mimeType": "image/gif", "data": "AAAA"}},
+        {"inlineData": {"mimeType": "image/webp", "data": "AAAA"}},
     ]
     assert lost(one) == [("dropped", "messages[0].content.detail")]
 
@@ -178,15 +179,26 @@ def test_schemas_go_whole_to_new_models_and_cut_to_old_ones() -> None:
     schema = {"type": "object", "properties": {"a": {"type": ["string", "null"], "const": "x"}}, "not": {}}
     form = {"type": "json_schema", "json_schema": schema}
     tools = [{"name": "f", "parameters": schema}]
-    new = body(tools=tools, response_format=form)
-    assert new["generationConfig"] == {"responseMimeType": "application/json", "responseJsonSchema": schema}
+    new = body(tools=tools, response_format=form, of=target("gemini", "gemini-3-flash"))
+    kept = {"type": "object", "properties": {"a": {"type": ["string", "null"], "enum": ["x"]}}}
+    assert new["generationConfig"] == {"responseMimeType": "application/json", "responseJsonSchema": kept}
     assert new["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"] == schema
-    one = encoded(tools=tools, response_format=form, of=target("gemini", "gemini-2.0-flash"))
-    old = json.loads(one.body)
     cut = {"type": "object", "properties": {"a": {"nullable": True, "type": "string", "enum": ["x"]}}}
-    assert old["generationConfig"]["responseSchema"] == cut
-    assert old["tools"][0]["functionDeclarations"][0]["parameters"] == cut
-    assert [loss.detail for loss in one.losses] == ["no word for not", "no word for not"]
+    for asked, place in (
+        ({"response_format": form}, "settings.response_format.json_schema"),
+        (
+            {"tools": tools},
+            "tools.f.parameters",
+        ),
+    ):
+        one = encoded(**asked, of=target("gemini", "gemini-2.0-flash"))
+        old = json.loads(one.body)
+        assert cut in (
+            old.get("generationConfig", {}).get("responseSchema"),
+            old.get("tools", [{}])[0].get("functionDeclarations", [{}])[0].get("parameters"),
+        )
+        assert lost(one) == [("dropped", place), ("rewritten", place)]
+        assert one.losses[0].detail == "no word for not"
     assert body(response_format={"type": "json_object"})["generationConfig"] == {"responseMimeType": "application/json"}
 
 
@@ -196,13 +208,13 @@ def test_references_are_put_in_their_place_and_circles_are_cut() -> None:
     cut = openapi_subset(schema, losses, "f")
     assert cut["properties"]["next"]["properties"]["next"]["type"] == "object"
     assert "$ref" not in json.dumps(cut)
-    assert [loss.detail for loss in losses] == ["no word for $ref (recursive)"]
+    assert [loss.detail for loss in losses] == ["no word for $ref (recursive)", "references put in their place"]
     wide = openapi_subset(
-        {"oneOf": [{"type": "string"}, {"$ref": "#/nowhere"}], "allOf": [{"title": "t"}], "items": {"const": 1}},
+        {"oneOf": [{"type": "string"}, {"$ref": "#/nowhere"}], "allOf": [{"title": "t"}], "items": {"const": "1"}},
         losses,
         "f",
     )
-    assert wide == {"anyOf": [{"type": "string"}, {}], "title": "t", "items": {"enum": [1]}}
+    assert wide == {"anyOf": [{"type": "string"}, {}], "title": "t", "items": {"enum": ["1"], "type": "string"}}
     assert openapi_subset({"type": ["string", "number"]}, losses, "f") == {
         "anyOf": [{"type": "string"}, {"type": "number"}]
     }
