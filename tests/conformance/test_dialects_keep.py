@@ -160,7 +160,7 @@ def about_reasoning(dialect: str, conversation: Conversation, found: Understood)
     ours = {secret for part in reasoning if family and part.origin == family for secret in _secrets(part)}
     if foreign := {secret for part in kept for secret in _secrets(part)} - ours:
         yield f"foreign signatures: {foreign}"
-    if "c2ln" not in ours and '"c2ln"' in json.dumps(found.body):
+    if not any("c2ln" in secret for secret in ours) and '"c2ln"' in json.dumps(found.body):
         yield "a foreign signature is in the body"
 
 
