@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 from catalogue.quirks import Quirks
+from catalogue.tokens import TokenFacts
 
 Capability = Literal[
     "tools", "images", "files", "json_schema", "reasoning", "logprobs", "system", "prefill", "embeddings"
@@ -50,6 +51,8 @@ class ModelRow(Row):
     max_output: int | None = None
     capabilities: frozenset[Capability] = frozenset({"system"})
     quirks: QuirkTable = {}
+    tokens: TokenFacts | None = None
+    """How its prompts are counted, where ``catalogue.tokens`` does not know its family, or not well enough."""
 
 
 class ProviderRow(Row):
@@ -65,6 +68,8 @@ class ProviderRow(Row):
     quirks: QuirkTable = {}
     cached_input_counts: bool = True
     """Whether cached prompt tokens count against the provider's input token limit."""
+    tokens: TokenFacts | None = None
+    """The same for all models of the provider."""
     models: tuple[ModelRow, ...] = ()
     docs: Annotated[str, Field(max_length=300)] = ""
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from typing_extensions import TypedDict
 
-from job_contracts.attempts import Adaptation, Timeouts
+from job_contracts.attempts import Adaptation, Fit, Timeouts
 from job_contracts.jobs import LANES, Lane
 
 Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$")]
@@ -181,6 +181,9 @@ class Route(Section):
     """Attempts that count (a rate limit does not)."""
     expected_output: Annotated[int, Field(gt=0)] = 256
     """Output tokens to reserve until the route has learnt its own average."""
+    fit: Fit = "refuse"
+    """What becomes of a conversation that is too long for a model's context window: ``refuse`` it with the numbers, or
+    ``trim`` its tool results and oldest turns until it fits."""
 
 
 class LaneShare(Section):

@@ -1,4 +1,4 @@
-"""One attempt: adapt, encode, send, decode, tell the tokens; in every case it comes to one ``Ending``.
+"""One attempt: adapt, fit, encode, send, decode, tell the tokens; in every case it comes to one ``Ending``.
 
 What is waited for: the connection (``connect``), then for a streamed answer the first token (``first_token``), then
 any further bytes (``stall``); ``total``, or the job's deadline if that is sooner, bounds everything. A plain answer
@@ -22,6 +22,7 @@ from runtime.telemetry import ERROR
 from workers.adapting import adapted
 from workers.dialects.port import Decoded, Decoder, Encoded, Target
 from workers.endpoint import Endpoint
+from workers.fitting import Fitted
 from workers.http import CallFailed, Reply
 from workers.records import Ending, known_usage, partial_usage, placed
 from workers.streaming import TokenStream
@@ -69,6 +70,7 @@ class Attempt:
         "_endpoint",
         "_error_body",
         "_first_token",
+        "_fitted",
         "_losses",
         "_reason",
         "_started",
@@ -93,6 +95,7 @@ class Attempt:
         self.called = False
         self._first_token: float | None = None
         self._losses: tuple[Loss, ...] = ()
+        self._fitted: Fitted | None = None
         self._decoder: Decoder | None = None
         self._stream: TokenStream | None = None
         self._error_body = bytearray()
@@ -129,6 +132,8 @@ class Attempt:
         usage = Usage()
         if self.called and failure.kind is not FailureKind.CONNECT and not self._was_error_answer:
             usage = partial_usage(partial, self.assignment.grant.input_tokens)
+        if self.called and failure.kind is FailureKind.CONTEXT_OVERFLOW and self._fitted is not None:
+            self._endpoint.fitting.overflowed(self._fitted)
         limits: tuple[LimitReading, ...] = ()
         if self.reply is not None and self.target is not None:
             limits = self._endpoint.dialect.limits(self.target, self.reply.headers)
@@ -159,16 +164,25 @@ class Attempt:
         self._check()
         conversation, losses = adapted(conversation, assignment.adaptation)
         target = self.target = endpoint.target(assignment.model, stream=assignment.stream)
-        encoded = endpoint.dialect.encode(conversation, target)
-        self._losses = losses + encoded.losses
+        self._losses = losses
+        fitted = self._fitted = await self._interruptible(self._fit(conversation, target))
+        encoded = endpoint.dialect.encode(fitted.conversation, target)
+        self._losses += fitted.losses + encoded.losses
         await self._interruptible(endpoint.smoothing.turn(assignment.grant.domain, assignment.model))
         self._check()
         self._started, self._started_wall = endpoint.clock.monotonic(), endpoint.clock.wall()
         decoded = await self._call(encoded, target)
-        usage = known_usage(decoded, conversation)
+        usage = known_usage(decoded, fitted.estimate)
+        endpoint.fitting.learn(fitted, usage)
         if self._stream is not None:
             await self._stream.end(EndDelta(finish_reason=decoded.finish_reason, usage=usage))
         return self._ending(decoded=decoded, usage=usage)
+
+    async def _fit(self, conversation: Conversation, target: Target) -> Fitted:
+        """The conversation in a form and a length that the target takes. Raises CallFailed if there is none."""
+        conversation, converted = await self._endpoint.images.prepared(conversation, target)
+        self._losses += converted
+        return await self._endpoint.fitting.fit(conversation, target, self.assignment)
 
     def _check(self) -> None:
         """Whether the attempt may (still) be made."""

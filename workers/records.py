@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from job_contracts.attempts import Assignment, LimitReading, Outcome
-from job_contracts.chat import Conversation, Usage
+from job_contracts.chat import Usage
 from job_contracts.facts import AttemptFact, Reason
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import BlobRef, JobState
@@ -51,12 +52,12 @@ class Ending:
         return replace(self, decoded=None, failure=failure)
 
 
-def known_usage(decoded: Decoded, conversation: Conversation) -> Usage:
-    """The usage of a complete answer; where the provider told none, the prompt is estimated from its text."""
+def known_usage(decoded: Decoded, estimate: Callable[[], int]) -> Usage:
+    """The usage of a complete answer; where the provider told none, what was asked is estimated from its text."""
     usage = decoded.usage
     if usage.reported:
         return usage
-    return usage.model_copy(update={"input": usage.input or tokens.estimate(conversation)})
+    return usage.model_copy(update={"input": usage.input or estimate()})
 
 
 def partial_usage(partial: Partial | None, reserved_input: int) -> Usage:

@@ -42,6 +42,11 @@ def rejection(rule: DeploymentRule, needs: Sequence[Need], input_estimate: int) 
         missing = [need for need in needs if need not in rule.capabilities]
         if missing:
             return f"cannot do {', '.join(missing)}"
+    return too_long(rule, input_estimate)
+
+
+def too_long(rule: DeploymentRule, input_estimate: int) -> str | None:
+    """Why a conversation of about so many tokens surely does not fit there, ``None`` if it may."""
     if rule.window is not None and input_estimate > rule.window * SLACK:
         return f"its context window of {rule.window} tokens is too small for about {input_estimate}"
     return None
