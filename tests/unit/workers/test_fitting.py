@@ -1,4 +1,4 @@
-"""A conversation is looked at before its provider is called: it fits, is made to fit, or is refused with the numbers."""
+"""A conversation is looked at before its provider is called: it fits, is made to fit, or is refused with numbers."""
 
 from __future__ import annotations
 
