@@ -57,7 +57,7 @@ class Quirks(BaseModel):
     image_types: tuple[str, ...] = ()
     """Media types of images the target takes, the preferred one first; others are converted. Empty: all."""
     image_max_bytes: int = 0
-    """Bytes of one image; a larger one is scaled down. 0: not known."""
+    """Bytes of one image in base64, as providers count them; a larger one is scaled down. 0: not known."""
     image_max_side: int = 0
     """Pixels of an image's longer side; a larger one is scaled down. 0: not known."""
     image_urls: bool = True

@@ -90,7 +90,7 @@ class Images:
         told = (part.media_type or "").lower()
         media_type = "image/jpeg" if told == "image/jpg" else told
         known = not quirks.image_types or media_type in quirks.image_types
-        small = not quirks.image_max_bytes or len(part.data) * 3 // 4 <= quirks.image_max_bytes
+        small = not quirks.image_max_bytes or len(part.data) <= quirks.image_max_bytes
         if known and small and not quirks.image_max_side:
             return part if media_type == part.media_type else part.model_copy(update={"media_type": media_type})
         async with self._places:
@@ -117,7 +117,8 @@ def _made(data: str, media_type: str, quirks: Quirks) -> _Made:
         raise _Unfit("its data is not base64") from None
     picture = _opened(raw)
     known = not quirks.image_types or media_type in quirks.image_types
-    few = not quirks.image_max_bytes or len(raw) <= quirks.image_max_bytes
+    most = quirks.image_max_bytes // 4 * 3  # of its own bytes, for the target counts them in base64
+    few = not most or len(raw) <= most
     within = not quirks.image_max_side or max(picture.size) <= quirks.image_max_side
     if known and few and within:
         return _Made(data, media_type, "")
@@ -129,13 +130,13 @@ def _made(data: str, media_type: str, quirks: Quirks) -> _Made:
         picture.thumbnail((quirks.image_max_side, quirks.image_max_side))
     for _ in range(_ROUNDS):
         written = _bytes_of(picture, wanted)
-        if not quirks.image_max_bytes or len(written) <= quirks.image_max_bytes:
+        if not most or len(written) <= most:
             break
-        factor = _SHRINK * min(1.0, (quirks.image_max_bytes / len(written)) ** 0.5)
+        factor = _SHRINK * min(1.0, (most / len(written)) ** 0.5)
         width, height = (max(1, int(side * factor)) for side in picture.size)
         picture = picture.resize((width, height))
     else:
-        raise _Unfit(f"it cannot be made smaller than {quirks.image_max_bytes} bytes")
+        raise _Unfit(f"it cannot be made smaller than {most} bytes")
     size = f"{whole[0]}x{whole[1]}"
     scaled = size if picture.size == whole else f"{size} to {picture.size[0]}x{picture.size[1]}"
     first = ", of a moving picture the first frame" if moving else ""

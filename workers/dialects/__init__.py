@@ -3,7 +3,8 @@
 Rooms: ``port`` the seam · ``openai_chat``, ``anthropic``, ``gemini`` requests, ``*_answer`` their answers, ``encoding``
 what requests share · ``reading`` the path every answer takes, over ``sse`` (events) and ``draft`` (parts and deltas) ·
 ``failures`` which kind a failure is, over ``errors`` (what a body says) and ``waits`` (for how long) · ``limits`` what
-headers say · ``tokens`` the estimate of a prompt. Deviations of providers are data: ``catalogue.quirks``.
+headers say · ``tokens`` what a prompt weighs, ``calibration`` by how much that is off, ``trimming`` makes it lighter.
+Deviations of providers are data: ``catalogue.quirks``.
 """
 
 from __future__ import annotations
