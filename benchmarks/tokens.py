@@ -53,7 +53,23 @@ async def fitted(size: int, window: int | None, rounds: int) -> float:
     row = ProviderRow(name="p", dialect="openai_chat", base_url="https://p.example")
     target = Target(row, ModelRow(name="m", context_window=window))
     asked = conversation(size)
-    order = Assignment.model_construct(fit="refuse", history=(), deployment="p/m")
+    grant = {"domain": "p", "input_tokens": 1, "output_tokens": 1, "valid_for": 5.0, "granted": 0.0}
+    order = Assignment.model_validate(
+        {
+            "job_id": "a-b",
+            "project": "p",
+            "attempt": 1,
+            "deployment": "p/m",
+            "provider": "p",
+            "model": "m",
+            "grant": grant,
+            "route": "r",
+            "token": "t",
+            "body_hash": "h",
+            "submitted": 0.0,
+            "epoch": 1,
+        }
+    )
     fitting = Fitting()
     await fitting.fit(asked, target, order)
     start = time.process_time()

@@ -300,6 +300,9 @@ class Workers(Section):
     """Seconds a worker goes on trying to store what became of an attempt while the broker does not answer."""
     smoothing: bool = True
     """Spread the starts of calls to limited providers instead of sending a burst of grants in one instant."""
+    fetch_images: bool = False
+    """Fetch images named by an ``https`` address for models that fetch none themselves: public addresses only. Without
+    it such a job fails at that model."""
 
 
 class Config(Section):

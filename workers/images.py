@@ -5,7 +5,7 @@ where they say nothing, nothing is looked at. What cannot be made fit fails befo
 take it: a picture that silently goes missing gives a wrong answer. Pictures are foreign bytes: only formats of the list
 below are opened, and none with more pixels than ``MOST_PIXELS``. The work is done in threads, few at a time.
 
-Addresses of images are never fetched here: whoever submits a job could have a worker ask inner addresses for him.
+Where the target takes no addresses of images they fail too, unless the operator lets workers fetch (``fetching``).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from job_contracts.chat import Conversation, ImagePart, Turn
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.results import Loss
 from workers.dialects.port import Target
+from workers.fetching import Fetcher, Unfetched
 from workers.http import CallFailed
 
 if TYPE_CHECKING:
@@ -58,8 +59,9 @@ class _Made(NamedTuple):
 class Images:
     """A worker's way of making images fit."""
 
-    def __init__(self) -> None:
+    def __init__(self, fetcher: Fetcher | None = None) -> None:
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._fetcher = fetcher
 
     async def prepared(self, conversation: Conversation, target: Target) -> tuple[Conversation, tuple[Loss, ...]]:
         """The conversation with images the target takes. Raises CallFailed (``UNSUPPORTED_PARAM``) if one cannot be."""
@@ -75,27 +77,45 @@ class Images:
             parts: list[Any] = []
             for at, part in enumerate(turn.content):
                 field = f"messages[{place}].content[{at}]"
-                fits = await self._fit(part, quirks, target, field, losses) if isinstance(part, ImagePart) else part
+                fits = await self._fit(part, target, field, losses) if isinstance(part, ImagePart) else part
                 parts.append(fits)
             turns.append(turn.model_copy(update={"content": tuple(parts)}))
         return conversation.model_copy(update={"messages": tuple(turns)}), tuple(losses)
 
-    async def _fit(self, part: ImagePart, quirks: Quirks, target: Target, field: str, losses: list[Loss]) -> ImagePart:
+    async def _fit(self, part: ImagePart, target: Target, field: str, losses: list[Loss]) -> ImagePart:
+        if part.url is not None and quirks_of(target.provider, target.model).image_urls:
+            return part
         if part.data is None:
-            if quirks.image_urls:
-                return part
+            part = await self._fetched(part, target, field, losses)
+        return await self._converted(part, part.data or "", target, field, losses)
+
+    async def _fetched(self, part: ImagePart, target: Target, field: str, losses: list[Loss]) -> ImagePart:
+        remedy = "send the image itself (data and media_type), or use a route to a model that fetches images"
+        if self._fetcher is None:
             words = f"{target.model.name} takes no addresses of images, and workers fetch none"
-            remedy = "send the image itself (data and media_type), or use a route to a model that fetches images"
+            remedy += ", or have the operator let workers fetch them (workers.fetch_images)"
             raise CallFailed(_unsupported(field, words, remedy))
+        async with self._places:
+            try:
+                data, media_type = await self._fetcher.fetch(part.url or "")
+            except Unfetched as why:
+                words = f"the image cannot be sent to {target.model.name}, which takes no addresses: {why}"
+                raise CallFailed(_unsupported(field, words, remedy)) from None
+        detail = f"fetched from its address ({media_type}, {len(data) // 4 * 3} bytes): the model takes no addresses"
+        losses.append(Loss(kind="converted", field=field, detail=detail))
+        return part.model_copy(update={"url": None, "data": data, "media_type": media_type})
+
+    async def _converted(self, part: ImagePart, data: str, target: Target, field: str, losses: list[Loss]) -> ImagePart:
+        quirks = quirks_of(target.provider, target.model)
         told = (part.media_type or "").lower()
         media_type = "image/jpeg" if told == "image/jpg" else told
         known = not quirks.image_types or media_type in quirks.image_types
-        small = not quirks.image_max_bytes or len(part.data) <= quirks.image_max_bytes
+        small = not quirks.image_max_bytes or len(data) <= quirks.image_max_bytes
         if known and small and not quirks.image_max_side:
             return part if media_type == part.media_type else part.model_copy(update={"media_type": media_type})
         async with self._places:
             try:
-                made = await asyncio.to_thread(_made, part.data, media_type, quirks)
+                made = await asyncio.to_thread(_made, data, media_type, quirks)
             except _Unfit as why:
                 words = f"the image ({told or 'of no media type'}) cannot be sent to {target.model.name}: {why}"
                 takes = f" of {', '.join(quirks.image_types)}" if quirks.image_types else ""

@@ -18,6 +18,7 @@ from tests.support import builders
 from tests.support.upstream import completion, response, upstream
 from tests.support.worker import bench
 from workers.dialects.port import Target
+from workers.fetching import Fetcher
 from workers.http import CallFailed
 from workers.images import MOST_PIXELS, Images
 
@@ -199,9 +200,33 @@ async def test_a_target_that_fetches_nothing_is_not_sent_an_address() -> None:
     failure = await refused(conversation, target(image_urls=False))
     assert failure.kind is FailureKind.UNSUPPORTED_PARAM
     assert "data and media_type" in (failure.remedy or "")
+    assert "workers.fetch_images" in (failure.remedy or "")
     kept, losses = await Images().prepared(conversation, target(image_types=["image/png"]))
     assert kept == conversation
     assert losses == ()
+
+
+async def test_where_workers_may_fetch_the_image_is_sent_converted_like_any_other() -> None:
+    data = base64.b64decode(encoded(noise(16, 8), "WEBP"))
+
+    async def found(host: str, port: int) -> list[str]:
+        return ["10.0.0.1"]
+
+    class Here(Fetcher):
+        async def fetch(self, address: str) -> tuple[str, str]:
+            assert address == "https://example.com/a.webp"
+            return base64.b64encode(data).decode(), "image/webp"
+
+    image = {"type": "image", "url": "https://example.com/a.webp", "detail": "low"}
+    conversation = builders.conversation(messages=[{"role": "user", "content": [image]}])
+    whom = target(image_urls=False, image_types=["image/png"])
+    sent, losses = await Images(Here()).prepared(conversation, whom)
+    part = shown(sent)
+    assert (part.url, part.media_type, part.detail) == (None, "image/png", "low")
+    assert [loss.kind for loss in losses] == ["converted", "converted"]
+    with pytest.raises(CallFailed) as broken:
+        await Images(Fetcher(look_up=found)).prepared(conversation, whom)
+    assert "not one of the open internet" in broken.value.failure.message
 
 
 async def test_in_a_worker_the_converted_image_is_sent_and_the_record_says_so() -> None:
