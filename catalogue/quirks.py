@@ -55,6 +55,14 @@ class Quirks(BaseModel):
     """Path below the base URL, ``{model}`` stands for the model's name; empty: the dialect's own."""
     stream_path: str = ""
     """The same for streamed answers; empty: ``path``."""
+    image_types: tuple[str, ...] = ()
+    """Media types of images the target takes, the preferred one first; others are converted. Empty: all."""
+    image_max_bytes: int = 0
+    """Bytes of one image in base64, as providers count them; a larger one is scaled down. 0: not known."""
+    image_max_side: int = 0
+    """Pixels of an image's longer side; a larger one is scaled down. 0: not known."""
+    image_urls: bool = True
+    """Whether the target fetches images by their address."""
 
     # -- embeddings
     embed_path: str = ""

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 from catalogue.names import kin, kind_of
 from catalogue.prices import Price
 from catalogue.quirks import Quirks
+from catalogue.tokens import TokenFacts
 
 Capability = Literal[
     "tools", "images", "files", "json_schema", "reasoning", "logprobs", "system", "prefill", "embeddings"
@@ -73,6 +74,8 @@ class ModelRow(Row):
     """Where it can be called; ``None``: as its provider's row says."""
     retention: str | None = None
     """What the provider keeps of a call and for how long; ``None``: as its provider's row says."""
+    tokens: TokenFacts | None = None
+    """How its prompts are counted, where ``catalogue.tokens`` does not know its family, or not well enough."""
 
     @property
     def kind(self) -> str:
@@ -131,6 +134,8 @@ class ProviderRow(Row):
     quirks: QuirkTable = {}
     cached_input_counts: bool = True
     """Whether cached prompt tokens count against the provider's input token limit."""
+    tokens: TokenFacts | None = None
+    """The same for all models of the provider."""
     models: tuple[ModelRow, ...] = ()
     lent: tuple[Lent, ...] = ()
     """Whose models it serves besides."""

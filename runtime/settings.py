@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, m
 from typing_extensions import TypedDict
 
 from catalogue.rows import Dialect
-from job_contracts.attempts import Adaptation, Timeouts
+from job_contracts.attempts import Adaptation, Fit, Timeouts
 from job_contracts.jobs import LANES, Lane
 
 Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$")]
@@ -186,6 +186,9 @@ class Route(Section):
     """Attempts that count (a rate limit does not)."""
     expected_output: Annotated[int, Field(gt=0)] = 256
     """Output tokens to reserve until the route has learnt its own average."""
+    fit: Fit = "refuse"
+    """What becomes of a conversation that is too long for a model's context window: ``refuse`` it with the numbers, or
+    ``trim`` its tool results and oldest turns until it fits."""
 
 
 class LaneShare(Section):
@@ -302,6 +305,9 @@ class Workers(Section):
     """Seconds a worker goes on trying to store what became of an attempt while the broker does not answer."""
     smoothing: bool = True
     """Spread the starts of calls to limited providers instead of sending a burst of grants in one instant."""
+    fetch_images: bool = False
+    """Fetch images named by an ``https`` address for models that fetch none themselves: public addresses only. Without
+    it such a job fails at that model."""
 
 
 class Config(Section):

@@ -54,6 +54,7 @@ def assignment(
         ),
         timeouts=route.timeouts,
         adaptation=_adaptation(route, dispatch.deployment),
+        fit=route.fit,
         route=dispatch.route,
         token=entry.token,
         body_hash=entry.body_hash,

@@ -18,8 +18,10 @@ from workers.auth import credentials
 from workers.books import Books
 from workers.dialects.port import Dialect
 from workers.endpoint import Endpoint, row_of
+from workers.fetching import Fetcher
 from workers.heartbeats import Heartbeats
 from workers.http import Upstream
+from workers.images import Images
 from workers.pool import Pool
 from workers.reporting import Reporter
 from workers.signing import signer_of
@@ -94,6 +96,7 @@ def assemble(
         streams=streams,
         clock=clock,
         telemetry=telemetry,
+        images=Images(Fetcher() if settings.fetch_images else None),
     )
     books = Books(bus, telemetry, pool=pool, worker=worker, batch=settings.facts, linger=settings.facts_linger)
     reporter = Reporter(

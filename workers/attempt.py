@@ -1,4 +1,4 @@
-"""One attempt: adapt, encode, send, decode, tell the tokens; in every case it comes to one ``Ending``.
+"""One attempt: adapt, fit, encode, send, decode, tell the tokens; in every case it comes to one ``Ending``.
 
 What is waited for: the connection (``connect``), then for a streamed answer the first token (``first_token``), then
 any further bytes (``stall``); ``total``, or the job's deadline if that is sooner, bounds everything. A plain answer
@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from job_contracts.attempts import Assignment, LimitReading
-from job_contracts.chat import Usage
+from job_contracts.chat import Conversation, Usage
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import Job
 from job_contracts.results import Loss
@@ -22,6 +22,7 @@ from runtime.telemetry import ERROR
 from workers.adapting import adapted
 from workers.dialects.port import Decoded, Decoder, Target
 from workers.endpoint import Endpoint
+from workers.fitting import Fitted
 from workers.http import CallFailed, Reply
 from workers.questions import Question, of_conversation, of_texts
 from workers.records import Ending, known_usage, partial_usage, placed
@@ -70,6 +71,7 @@ class Attempt:
         "_endpoint",
         "_error_body",
         "_first_token",
+        "_fitted",
         "_losses",
         "_reason",
         "_started",
@@ -94,6 +96,7 @@ class Attempt:
         self.called = False
         self._first_token: float | None = None
         self._losses: tuple[Loss, ...] = ()
+        self._fitted: Fitted | None = None
         self._decoder: Decoder | None = None
         self._stream: TokenStream | None = None
         self._error_body = bytearray()
@@ -130,6 +133,8 @@ class Attempt:
         usage = Usage()
         if self.called and not self._never_sent(failure) and not self._was_error_answer:
             usage = partial_usage(partial, self.assignment.grant.input_tokens)
+        if self.called and failure.kind is FailureKind.CONTEXT_OVERFLOW and self._fitted is not None:
+            self._endpoint.fitting.overflowed(self._fitted)
         limits: tuple[LimitReading, ...] = ()
         if self.reply is not None and self.target is not None:
             limits = self._endpoint.dialect(self.target).limits(self.target, self.reply.headers)
@@ -158,18 +163,20 @@ class Attempt:
     async def _run(self, job: Job) -> Ending:
         endpoint, assignment = self._endpoint, self.assignment
         self._check()
-        question = self._question(job)
+        question = await self._question(job)
         await self._interruptible(endpoint.smoothing.turn(assignment.grant.domain, assignment.model))
         self._check()
         self._started, self._started_wall = endpoint.clock.monotonic(), endpoint.clock.wall()
         decoded = await self._call(question)
         self._losses += decoded.losses
         usage = known_usage(decoded, question.estimate)
+        if self._fitted is not None:
+            endpoint.fitting.learn(self._fitted, usage)
         if self._stream is not None:
             await self._stream.end(EndDelta(finish_reason=decoded.finish_reason, usage=usage))
         return self._ending(decoded=decoded, usage=usage)
 
-    def _question(self, job: Job) -> Question:
+    async def _question(self, job: Job) -> Question:
         """The request, whatever kind of job it is. Raises CallFailed if this target cannot be asked it."""
         endpoint, assignment = self._endpoint, self.assignment
         if job.embedding is not None:  # never streamed: there is nothing to see of vectors that are half done
@@ -179,11 +186,18 @@ class Attempt:
                 raise CallFailed(asked)
             self._losses = asked.encoded.losses
             return asked
-        conversation, losses = adapted(job.chat, assignment.adaptation)
+        conversation, self._losses = adapted(job.chat, assignment.adaptation)
         target = self.target = endpoint.target(assignment.model, stream=assignment.stream)
-        question = of_conversation(conversation, target, endpoint.dialect(target))
-        self._losses = losses + question.encoded.losses
+        fitted = self._fitted = await self._interruptible(self._fit(conversation, target))
+        question = of_conversation(fitted.conversation, target, endpoint.dialect(target), estimate=fitted.estimate)
+        self._losses += fitted.losses + question.encoded.losses
         return question
+
+    async def _fit(self, conversation: Conversation, target: Target) -> Fitted:
+        """The conversation in a form and a length that the target takes. Raises CallFailed if there is none."""
+        conversation, converted = await self._endpoint.images.prepared(conversation, target)
+        self._losses += converted
+        return await self._endpoint.fitting.fit(conversation, target, self.assignment)
 
     def _check(self) -> None:
         """Whether the attempt may (still) be made."""

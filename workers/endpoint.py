@@ -11,7 +11,9 @@ from runtime.clock import Clock
 from runtime.settings import Provider
 from runtime.telemetry import Telemetry
 from workers.dialects.port import Dialect, Target
+from workers.fitting import Fitting
 from workers.http import Upstream
+from workers.images import Images
 from workers.leaders_clock import LeadersClock
 from workers.smoothing import Smoothing
 from workers.streaming import Streams
@@ -72,6 +74,8 @@ class Endpoint:
     clock: Clock
     telemetry: Telemetry
     leader: LeadersClock = field(default_factory=LeadersClock)
+    images: Images = field(default_factory=Images)
+    fitting: Fitting = field(default_factory=Fitting)
     _targets: dict[tuple[str, bool], Target] = field(default_factory=dict)
 
     def dialect(self, target: Target) -> Dialect:

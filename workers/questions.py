@@ -10,9 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from job_contracts.failures import Failure, FailureKind
-from workers.dialects import tokens
-from workers.dialects.embeddings import EMBEDDERS
-from workers.dialects.embeddings.asking import estimate, too_many
+from workers.dialects.embeddings import EMBEDDERS, asking
 from workers.dialects.port import Encoded
 
 if TYPE_CHECKING:
@@ -41,11 +39,13 @@ class Question:
     """Tokens of what is asked, for a provider that does not count them."""
 
 
-def of_conversation(conversation: Conversation, target: Target, dialect: Dialect) -> Question:
-    """A chat job's question."""
+def of_conversation(
+    conversation: Conversation, target: Target, dialect: Dialect, *, estimate: Callable[[], int]
+) -> Question:
+    """A chat job's question; ``estimate`` counts what is asked."""
     encoded = dialect.encode(conversation, target)
     decoder = partial(dialect.decoder, target, names=encoded.names)
-    return Question(encoded, decoder, partial(tokens.estimate, conversation))
+    return Question(encoded, decoder, estimate)
 
 
 def of_texts(request: EmbeddingRequest, target: Target) -> Question | Failure:
@@ -56,8 +56,8 @@ def of_texts(request: EmbeddingRequest, target: Target) -> Question | Failure:
         words = f"there are no embeddings in the dialect {dialect!r}, which {target.model.name} speaks"
         remedy = "route embedding jobs to a model that makes them"
         return Failure(kind=FailureKind.UNSUPPORTED_PARAM, message=words, field="kind", remedy=remedy)
-    failure = too_many(request, target, embedder.most(target))
+    failure = asking.too_many(request, target, embedder.most(target))
     if failure is not None:
         return failure
     decoder = partial(embedder.decoder, request, target)
-    return Question(embedder.encode(request, target), decoder, partial(estimate, request))
+    return Question(embedder.encode(request, target), decoder, partial(asking.estimate, request))

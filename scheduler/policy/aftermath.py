@@ -12,9 +12,10 @@ from scheduler.policy.jobs import ENDING, FLYING, PARKED
 
 if TYPE_CHECKING:
     from scheduler.policy.backlog import Backlog
+    from scheduler.policy.domains import Tokens
     from scheduler.policy.facts import AttemptEnded, Settled
     from scheduler.policy.jobs import Held, Job, Story
-    from scheduler.policy.turns import Route
+    from scheduler.policy.turns import Deployment, Route
     from scheduler.policy.world import World
 
 
@@ -78,10 +79,11 @@ class Aftermath:
             route=route.rules,
             failed=route.index(fact.deployment),
             input_estimate=job.estimate,
+            trims=route.trims and fact.called,
             counted=story.counted,
             deaths=story.deaths,
             tried=story.tried,
-            barred=story.barred | route.barred(job.needs, job.estimate),
+            barred=story.barred | route.barred(job),
             benched=sum(1 << place for place, each in enumerate(route.deployments) if each.benched(now)),
             returns=story.returns,
             waits=story.waits,
@@ -125,7 +127,7 @@ class Aftermath:
         deployment = self._world.deployments.get(fact.deployment or "")
         if deployment is not None and fact.state is JobState.SUCCEEDED and fact.usage.reported:
             used = grants.metered(deployment, fact.usage)
-            self._world.estimates.learn(job.tenant.name, job.route_name, deployment.name, job.estimate, used)
+            self._learn_length(job, deployment, used)
 
     def _learn(self, job: Job, held: Held, fact: Settled, now: float) -> None:
         deployment = held.deployment
@@ -140,7 +142,11 @@ class Aftermath:
         if fact.seconds > 0:
             deployment.seconds.see(fact.seconds)
         if told:
-            self._world.estimates.learn(job.tenant.name, job.route_name, deployment.name, job.estimate, used)
+            self._learn_length(job, deployment, used)
+
+    def _learn_length(self, job: Job, deployment: Deployment, used: Tokens) -> None:
+        counted = job.estimate if isinstance(job.route, str) else job.route.counted(job, deployment.rule)
+        self._world.estimates.learn(job.tenant.name, job.route_name, deployment.name, counted, used)
 
     @staticmethod
     def _drop(job: Job, held: Held, now: float) -> None:

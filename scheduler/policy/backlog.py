@@ -50,7 +50,7 @@ class Backlog:
         route = job.route
         if isinstance(route, str):
             return
-        barred, tried = route.barred(job.needs, job.estimate), 0
+        barred, tried = route.barred(job), 0
         if job.story is not None:
             barred, tried = barred | job.story.barred, job.story.tried
         if barred == route.everywhere:

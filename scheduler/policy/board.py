@@ -96,7 +96,7 @@ class Board:
     @staticmethod
     def _can_be_served(job: Job) -> bool:
         route = job.route
-        return isinstance(route, str) or route.barred(job.needs, job.estimate) != route.everywhere
+        return isinstance(route, str) or route.barred(job) != route.everywhere
 
     def _in_flight(self, fact: InFlight, now: float) -> None:
         job = self._world.job(fact.project, fact.job)

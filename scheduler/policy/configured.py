@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from job_contracts.attempts import Fit
     from job_contracts.jobs import Lane
 
 
@@ -64,6 +65,8 @@ class RouteLike(Protocol):
     def max_attempts(self) -> int: ...
     @property
     def expected_output(self) -> int: ...
+    @property
+    def fit(self) -> Fit: ...
 
 
 class ProjectLike(Protocol):

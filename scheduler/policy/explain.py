@@ -121,9 +121,10 @@ def obstacle(world: World, job: Job, deployment: Deployment, now: float) -> tupl
 
 def cost(world: World, job: Job, deployment: Deployment) -> tuple[int, int]:
     """Input and output tokens to reserve for the job at a deployment."""
-    estimates, project = world.estimates, job.tenant.name
+    estimates, project, route = world.estimates, job.tenant.name, job.route
+    counted = job.estimate if isinstance(route, str) else route.counted(job, deployment.rule)
     return (
-        estimates.input(project, deployment.name, job.estimate),
+        estimates.input(project, deployment.name, counted),
         estimates.output(project, job.route_name, job.max_output),
     )
 

@@ -65,6 +65,8 @@ class Case:
     waits: int
     max_attempts: int
     max_deaths: int
+    trims: bool = False
+    """Whether a conversation the provider refused as too long comes back to it shorter than it was."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -134,6 +136,8 @@ def _hopeless(case: Case) -> int:
     if case.failed is None:
         return 0
     match case.failure.kind:
+        case FailureKind.CONTEXT_OVERFLOW if case.trims:
+            return 0  # each time it is trimmed harder
         case FailureKind.CONTEXT_OVERFLOW:
             return smaller_windows(case.route, case.failed, case.input_estimate)
         case FailureKind.REQUEST_EXCEEDS_LIMIT:

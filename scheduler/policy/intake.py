@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from job_contracts.failures import Failure, FailureKind
-from scheduler.policy.routes.candidates import rejection
+from scheduler.policy.routes.candidates import rejection, too_long
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,7 +63,17 @@ def refusal(
 
 def impossible(job: Job, route: Route) -> Failure:
     """No deployment of the route can ever serve the job."""
-    reasons = [f"{rule.name}: {rejection(rule, job.needs, job.estimate)}" for rule in route.rules]
+    expected = [(rule, route.expected(job, rule)) for rule in route.rules]
+    if "embeddings" not in job.needs and all(too_long(rule, estimate) for rule, estimate in expected):
+        reasons = [f"{rule.name}: {too_long(rule, estimate)}" for rule, estimate in expected]
+        return Failure(
+            kind=FailureKind.CONTEXT_OVERFLOW,
+            message=f"the conversation does not fit any model of route {route.name!r}: {_listed(reasons, '; ')}",
+            field="conversation.messages",
+            remedy="shorten the conversation, use a route to a model with a larger window, or have the operator let "
+            "this route trim conversations (fit: trim)",
+        )
+    reasons = [f"{rule.name}: {rejection(rule, job.needs, estimate)}" for rule, estimate in expected]
     return Failure(
         kind=FailureKind.NO_DEPLOYMENT,
         message=f"no deployment of route {route.name!r} can serve this job: {_listed(reasons, '; ')}",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
+from job_contracts.attempts import Fit
 from job_contracts.jobs import LANES, Lane
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class RouteRule:
     strategy: str = "ordered"
     max_attempts: int = 5
     expected_output: int = 256
+    fit: Fit = "refuse"
+    """Whether a conversation that is too long for a window is refused or made shorter."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -145,7 +148,9 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
         domains=domains,
         deployments=deployments,
         routes={
-            name: RouteRule(name, route.deployments, route.strategy, route.max_attempts, route.expected_output)
+            name: RouteRule(
+                name, route.deployments, route.strategy, route.max_attempts, route.expected_output, route.fit
+            )
             for name, route in config.routes.items()
         },
         projects={

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from job_contracts.jobs import LANES
 from scheduler.policy.breakers import Breaker
-from scheduler.policy.estimates import Average
+from scheduler.policy.buckets import NEVER
+from scheduler.policy.estimates import LONG_WIDEST, Average
 from scheduler.policy.fairness import Shares
 from scheduler.policy.queues import Queue, key_of
 from scheduler.policy.routes import STRATEGIES
@@ -25,8 +26,8 @@ from scheduler.policy.routes.candidates import Candidate, only_vectors, rejectio
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from job_contracts.jobs import Need
     from scheduler.policy.domains import Domain, Saving
+    from scheduler.policy.estimates import Estimates
     from scheduler.policy.fairness import Account
     from scheduler.policy.jobs import Job
     from scheduler.policy.rules import DeploymentRule, RouteRule, Rules
@@ -72,28 +73,48 @@ class Deployment:
 class Route:
     """A name that jobs ask for: its deployments and the groups its jobs fall into."""
 
-    __slots__ = ("_all_answer", "_fits", "_groups", "_moment", "deployments", "name", "rule", "rules")
+    __slots__ = (
+        "_all_answer", "_estimates", "_fits", "_groups", "_moment", "deployments", "name", "rule", "rules", "trims",
+    )  # fmt: skip
 
-    def __init__(self, rule: RouteRule, deployments: Sequence[Deployment], moment: Moment) -> None:
+    def __init__(
+        self, rule: RouteRule, deployments: Sequence[Deployment], moment: Moment, estimates: Estimates
+    ) -> None:
         self.rule = rule
+        self.trims = rule.fit == "trim"
+        """Whether a conversation that is too long is made shorter."""
         self.name = rule.name
         self.deployments = tuple(deployments)
         self.rules = tuple(deployment.rule for deployment in deployments)
         windows = [rule.window for rule in self.rules if rule.window is not None]
-        self._fits = min(windows, default=None)
+        # What is surely short enough for all of them, however far its count is off; trimmed, everything is.
+        self._fits = NEVER if not windows or self.trims else min(windows) / LONG_WIDEST
         self._all_answer = not any(map(only_vectors, self.rules))
+        self._estimates = estimates
         self._moment = moment
         self._groups: dict[tuple[int, int], Group] = {}
 
-    def barred(self, needs: Sequence[Need], input_estimate: int) -> int:
-        """Mask of the deployments that can never serve such a job."""
-        if not needs and self._all_answer and (self._fits is None or input_estimate <= self._fits):
+    def barred(self, job: Job) -> int:
+        """Mask of the deployments that can never serve it."""
+        if not job.needs and self._all_answer and job.estimate <= self._fits:
             return 0
         mask = 0
         for index, rule in enumerate(self.rules):
-            if rejection(rule, needs, input_estimate) is not None:
+            if rejection(rule, job.needs, self.expected(job, rule)) is not None:
                 mask |= 1 << index
         return mask
+
+    def expected(self, job: Job, rule: DeploymentRule) -> int:
+        """Input tokens by which it is told whether the job fits there: its producer's count, as far as it is right."""
+        if self.trims:
+            return 0
+        return self._estimates.long_input(job.tenant.name, rule.name, job.estimate)
+
+    def counted(self, job: Job, rule: DeploymentRule) -> int:
+        """Its producer's count of what will be sent there."""
+        if self.trims and rule.window is not None:
+            return min(job.estimate, rule.window)
+        return job.estimate
 
     def index(self, deployment: str) -> int | None:
         """The place of a deployment in this route."""

@@ -35,7 +35,7 @@ class World:
             name: Deployment(rule, self.gates[rule.domain], rules) for name, rule in rules.deployments.items()
         }
         self.routes = {
-            name: Route(rule, [self.deployments[each] for each in rule.deployments], self.moment)
+            name: Route(rule, [self.deployments[each] for each in rule.deployments], self.moment, self.estimates)
             for name, rule in rules.routes.items()
         }
         self.tenants = {name: Tenant(name, rule) for name, rule in rules.projects.items()}

@@ -1,69 +1,39 @@
-"""How many tokens a prompt will take, estimated from its characters: no vocabulary, no download, a few microseconds.
+"""What a prompt weighs in tokens: estimated from its characters, or counted text by text with a model's vocabulary.
 
-The figures are those of the vocabulary o200k, whose counts explain what OpenAI reports almost to the token: English
-prose takes one token for four and a half characters, other alphabets one for three to four, Chinese, Japanese and
-Korean about four for five characters, an emoji nearly two. Other providers count up to two fifths more, and several add
-hundreds of tokens where tools are declared: who needs the true figure corrects by the usage that is reported.
+``estimate`` is the contract's own figure, good to about a tenth for prose and code, at one and a half microseconds a
+kilobyte. Where a conversation comes near its model's window that is not enough: then ``pieces`` hands out its texts in
+small runs, so that whoever counts them can let others go on in between. Either figure is corrected by what the model
+family is known to add (``catalogue.tokens``) and by what the provider reports (``calibration``).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydantic_core import to_json
-
-from job_contracts.chat import (
-    FilePart,
-    ImagePart,
-    JsonSchemaFormat,
-    ReasoningPart,
-    ToolCallPart,
+from job_contracts.chat import FilePart, ImagePart, JsonSchemaFormat, ReasoningPart, ToolCallPart
+from job_contracts.estimates import (
+    PER_TOOL,
+    PER_TURN,
+    START,
+    conversation_tokens,
+    json_text,
+    shown_tokens,
+    text_tokens,
 )
 
 if TYPE_CHECKING:
-    from job_contracts.chat import Conversation, Tool, Turn
+    from collections.abc import Callable, Iterator
 
-_PER_TURN = 4
-_START = 3
-_PER_TOOL = 8
-_IMAGE, _SMALL_IMAGE = 765, 85  # a picture of 1024 x 1024 in high and in low detail at OpenAI
-_FILE = 1500
-"""A page of a document, or a file of which only the address is known."""
-_PER_FILE = 32.0
-"""Base64 characters of a document a token: some 50 KB of it make a page."""
-_LATIN = 4.4
-"""Characters a token of English text."""
-_OTHER = 4.0
-"""Characters a token of text in other alphabets."""
-_PER_WIDE, _PER_RARE = 0.8, 1.75
-"""Tokens a character of East Asian scripts; of those beyond the basic plane, such as emoji."""
-_EAST_ASIAN = bytes(range(0xE3, 0xEE))  # first bytes of U+3000 to U+DFFF in UTF-8
-_BEYOND = bytes(range(0xF0, 0xF5))
-_JSON = 3.6
-"""Characters a token of JSON: schemas, arguments."""
+    from job_contracts.chat import Conversation, Turn
 
+    Count = Callable[[str], float]
+    """Tokens of a text."""
 
-def estimate(conversation: Conversation) -> int:
-    """Tokens of the whole prompt: turns, tools, schema, images."""
-    total = float(_START)
-    for turn in conversation.messages:
-        total += _PER_TURN + _of_turn(turn)
-    for tool in conversation.tools:
-        total += _of_tool(tool)
-    wanted = conversation.settings.response_format
-    if isinstance(wanted, JsonSchemaFormat):
-        total += _of_json(wanted.json_schema)
-    return round(total)
+PIECE = 16 * 1024
+"""Characters in one piece at most: some milliseconds of counting."""
 
-
-def of_text(text: str) -> float:
-    """Tokens of a text, by the scripts its characters belong to."""
-    if text.isascii():
-        return len(text) / _LATIN
-    data = text.encode("utf-8", "replace")
-    wide = len(data) - len(data.translate(None, _EAST_ASIAN))
-    rare = len(data) - len(data.translate(None, _BEYOND))
-    return (len(text) - wide - rare) / _OTHER + wide * _PER_WIDE + rare * _PER_RARE
+estimate = conversation_tokens
+of_text = text_tokens
 
 
 def of_characters(characters: int) -> int:
@@ -71,29 +41,64 @@ def of_characters(characters: int) -> int:
     return -(-characters // 4)
 
 
-def _of_turn(turn: Turn) -> float:
+def has_media(conversation: Conversation) -> bool:
+    """Whether it shows pictures or files, whose tokens no text tells."""
+    return any(
+        isinstance(part, ImagePart | FilePart)
+        for turn in conversation.messages
+        if not isinstance(turn.content, str)
+        for part in turn.content
+    )
+
+
+def pieces(conversation: Conversation) -> Iterator[tuple[int, str | float]]:
+    """What the conversation weighs, in small parts: the place of the turn (-1 for tools and schema), and either text of
+    at most ``PIECE`` characters that is to be counted, or tokens that need no counting.
+    """
+    yield -1, float(START)
+    for tool in conversation.tools:
+        yield -1, float(PER_TOOL)
+        for text in (tool.name, tool.description, tool.parameters and json_text(tool.parameters)):
+            for run in _runs(text or ""):
+                yield -1, run
+    wanted = conversation.settings.response_format
+    if isinstance(wanted, JsonSchemaFormat):
+        for run in _runs(json_text(wanted.json_schema)):
+            yield -1, run
+    for place, turn in enumerate(conversation.messages):
+        for piece in _of_turn(turn):
+            yield place, piece
+
+
+def of_turn(turn: Turn, count: Count) -> float:
+    """Tokens of one turn with its frame."""
+    return sum(count(piece) if isinstance(piece, str) else piece for piece in _of_turn(turn))
+
+
+def _of_turn(turn: Turn) -> Iterator[str | float]:
+    yield float(PER_TURN)
     content = turn.content
     if isinstance(content, str):
-        return of_text(content)
-    total = 0.0
+        yield from _runs(content)
+        return
     for part in content:
-        if isinstance(part, ImagePart):
-            total += _SMALL_IMAGE if part.detail == "low" else _IMAGE
-        elif isinstance(part, FilePart):
-            total += max(_FILE, len(part.data or "") / _PER_FILE)
+        if isinstance(part, ImagePart | FilePart):
+            yield float(shown_tokens(part))
         elif isinstance(part, ToolCallPart):
-            total += _PER_TURN + len(part.name) / _JSON + len(part.arguments) / _JSON
+            yield float(PER_TURN)
+            yield from _runs(part.name)
+            yield from _runs(part.arguments)
         elif isinstance(part, ReasoningPart):
-            total += of_text(part.text)
+            yield from _runs(part.text)
+            yield from _runs(part.redacted or "")
         else:
-            total += of_text(part.text)
-    return total
+            yield from _runs(part.text)
 
 
-def _of_tool(tool: Tool) -> float:
-    described = of_text(tool.description) if tool.description else 0.0
-    return _PER_TOOL + described + len(tool.name) / _JSON + (_of_json(tool.parameters) if tool.parameters else 0.0)
-
-
-def _of_json(value: dict[str, Any]) -> float:
-    return len(to_json(value, fallback=str)) / _JSON
+def _runs(text: str) -> Iterator[str]:
+    if len(text) <= PIECE:
+        if text:
+            yield text
+        return
+    for start in range(0, len(text), PIECE):
+        yield text[start : start + PIECE]

@@ -49,7 +49,12 @@ def rejection(rule: DeploymentRule, needs: Sequence[Need], input_estimate: int) 
         if missing:
             return f"cannot do {', '.join(missing)}"
     # A job's texts to be embedded are counted together, and each has the window for itself.
-    if not vectors and rule.window is not None and input_estimate > rule.window * SLACK:
+    return None if vectors else too_long(rule, input_estimate)
+
+
+def too_long(rule: DeploymentRule, input_estimate: int) -> str | None:
+    """Why a conversation of about so many tokens surely does not fit there, ``None`` if it may."""
+    if rule.window is not None and input_estimate > rule.window * SLACK:
         return f"its context window of {rule.window} tokens is too small for about {input_estimate}"
     return None
 

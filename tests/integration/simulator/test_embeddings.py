@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import openai as sdk
 import pytest
@@ -73,7 +75,8 @@ async def test_openais_client_and_we_read_the_same_vectors(
 @google_warns
 async def test_googles_client_and_we_read_the_same_vectors(simulator: Simulator, gemini: AsyncClient) -> None:
     config = types.EmbedContentConfig(output_dimensionality=128, task_type="RETRIEVAL_QUERY")
-    theirs = await gemini.models.embed_content(model="gemini-embedding-001", contents=list(TEXTS), config=config)
+    texts: Any = list(TEXTS)
+    theirs = await gemini.models.embed_content(model="gemini-embedding-001", contents=texts, config=config)
     assert theirs.embeddings is not None
     request = EmbeddingRequest(inputs=tuple(TEXTS), dimensions=128, purpose="query")
     found = await ours(simulator, "gemini", "gemini-embedding-001", request)

@@ -117,7 +117,8 @@ async def test_a_schema_is_answered_with_an_instance(gemini: AsyncClient, way: s
 
 async def test_an_image_is_accepted_and_counted(gemini: AsyncClient) -> None:
     image = types.Part.from_bytes(data=b"\x89PNG", mime_type="image/png")
-    answer = await gemini.models.generate_content(model=MODEL, contents=["What?", image])
+    asked = types.Content(role="user", parts=[types.Part(text="What?"), image])
+    answer = await gemini.models.generate_content(model=MODEL, contents=asked)
     assert answer.usage_metadata is not None
     assert answer.usage_metadata.prompt_token_count == 2 + 4 + 258
 

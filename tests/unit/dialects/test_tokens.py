@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
 
 from job_contracts.chat import Conversation
+from tests.support import strategies
 from workers.dialects import tokens
 
 
@@ -45,3 +47,20 @@ def test_everything_a_model_reads_counts() -> None:
 
 def test_an_answer_is_at_least_a_token_for_four_characters() -> None:
     assert [tokens.of_characters(count) for count in (0, 1, 4, 5)] == [0, 1, 1, 2]
+
+
+@given(strategies.conversations())
+def test_the_pieces_of_a_conversation_are_its_whole_text_and_none_is_long(conversation: Conversation) -> None:
+    found = list(tokens.pieces(conversation))
+    assert all(len(piece) <= tokens.PIECE for _, piece in found if isinstance(piece, str))
+    assert {place for place, _ in found} == set(range(-1, len(conversation.messages)))
+    weighed = sum(tokens.of_text(piece) if isinstance(piece, str) else piece for _, piece in found)
+    assert weighed == pytest.approx(tokens.estimate(conversation), abs=1)
+
+
+def test_a_long_text_is_handed_out_in_runs_that_make_the_whole() -> None:
+    text = "".join(chr(0x4E00 + n % 5_000) for n in range(50_000))
+    conversation = Conversation.model_validate({"messages": [{"role": "user", "content": text}]})
+    runs = [piece for place, piece in tokens.pieces(conversation) if place == 0 and isinstance(piece, str)]
+    assert len(runs) == 4
+    assert "".join(runs) == text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from job_contracts.attempts import Fit
 from job_contracts.chat import Usage
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import JobState
@@ -27,6 +28,7 @@ def rules(
     max_attempts: int = 5,
     expected_output: int = 100,
     domains: Mapping[str, str] | None = None,
+    fit: Fit = "refuse",
     **further: Any,
 ) -> Rules:
     """Rules over ``routes``; one domain a provider unless ``domains`` puts a deployment into one of its own."""
@@ -44,7 +46,7 @@ def rules(
         },
         deployments=deployments,
         routes={
-            name: RouteRule(name, route, max_attempts=max_attempts, expected_output=expected_output)
+            name: RouteRule(name, route, max_attempts=max_attempts, expected_output=expected_output, fit=fit)
             for name, route in routes.items()
         },
         projects=projects or {name: ProjectRule(name) for name in ("p", "q")},

@@ -35,7 +35,11 @@ def config(**over: Any) -> Config:
             "unknown": {},
         },
         "routes": {
-            "r": {"deployments": ["alpha/big-2", "alpha/small-1", "mine/plain", "unknown/x"], "max_attempts": 3}
+            "r": {
+                "deployments": ["alpha/big-2", "alpha/small-1", "mine/plain", "unknown/x"],
+                "max_attempts": 3,
+                "fit": "trim",
+            }
         },
         "projects": {"p": {"routes": ["r"], "weight": 2.0, "lanes": ["rt"]}, "q": {}},
         "scheduler": {"lanes": {"rt": {"share": 0.9}}, "max_worker_deaths": 4},
@@ -78,6 +82,7 @@ def test_only_what_the_catalogue_knows_becomes_a_constraint() -> None:
 def test_routes_projects_and_lanes_are_taken_over() -> None:
     rules = rules_from(config(), {"alpha": ROW})
     assert rules.routes["r"].max_attempts == 3
+    assert rules.routes["r"].fit == "trim"
     assert rules.projects["p"].routes == frozenset({"r"})
     assert (rules.projects["p"].weight, rules.projects["p"].lanes) == (2.0, ("rt",))
     assert rules.projects["q"].routes is None
