@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from job_contracts.chat import (
     Answer,
     AssistantPart,
+    Citation,
     ReasoningPart,
     RefusalPart,
     TextPart,
@@ -45,7 +46,10 @@ class Draft:
     names the conversation uses. Methods raise TypeError where a piece is not a string: the reader's border maps it.
     """
 
-    __slots__ = ("_calls", "_fresh", "_names", "_open", "_origin", "_parts", "characters", "id", "logprobs", "produced")
+    __slots__ = (
+        "_calls", "_fresh", "_names", "_open", "_origin", "_parts", "characters", "citations", "id", "logprobs",
+        "produced",
+    )  # fmt: skip
 
     def __init__(self, *, origin: str | None, names: Mapping[str, str]) -> None:
         self._origin = origin
@@ -55,6 +59,7 @@ class Draft:
         self._calls: dict[object, _Part] = {}
         self._fresh: list[tuple[_Part, str]] = []
         self.logprobs: list[TokenLogprob] = []
+        self.citations: list[Citation] = []
         self.characters = 0
         self.produced = False
         self.id = ""
@@ -159,6 +164,17 @@ class Draft:
 
     # -- what has come of it
 
+    @property
+    def text_so_far(self) -> str:
+        """The text parts joined, as ``Answer.text`` will have them: what citations count their characters in."""
+        return "".join("".join(part.pieces) for part in self._parts if part.kind == _TEXT)
+
+    @property
+    def open_text(self) -> int:
+        """Characters of the text part that is being written."""
+        part = self._open
+        return sum(map(len, part.pieces)) if part is not None and part.kind == _TEXT else 0
+
     def drain(self) -> Sequence[Delta]:
         """Deltas since the last drain, neighbours of one part joined."""
         fresh = self._fresh
@@ -197,7 +213,7 @@ class Draft:
     def answer(self) -> Answer:
         """The whole answer, parts in the order they began."""
         parts = [made for part in self._parts if (made := self._part(part)) is not None]
-        return Answer(parts=tuple(parts), logprobs=tuple(self.logprobs))
+        return Answer(parts=tuple(parts), logprobs=tuple(self.logprobs), citations=tuple(self.citations))
 
     def _part(self, part: _Part) -> AssistantPart | None:
         text = "".join(part.pieces)

@@ -15,6 +15,7 @@ from pydantic_core import from_json
 
 from job_contracts.chat import FinishReason, Usage
 from job_contracts.failures import Failure, FailureKind
+from job_contracts.results import Loss
 from workers.dialects.draft import Draft
 from workers.dialects.failures import classify_in_band, readable
 from workers.dialects.port import Decoded, Partial, Target
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from catalogue.quirks import Quirks
+    from job_contracts.chat import Citation
     from job_contracts.stream import Delta
 
 WRONG_SHAPE = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
@@ -54,6 +56,8 @@ class Reader(ABC):
         self.finish_raw: str | None = None
         self.told_usage: Any = None
         """The provider's account of usage as it came: read once, at the end."""
+        self.losses: list[Loss] = []
+        """What came and has no place in an answer."""
         self.done = False
         """``[DONE]``, or the end of a whole document, was seen."""
         self._provider = target.provider.name
@@ -81,6 +85,10 @@ class Reader(ABC):
     def _read_cost(self, told: Any) -> Decimal | None:
         """US dollars where the account states them."""
         return None
+
+    def _citations(self) -> Sequence[Citation]:
+        """The sources that were told, now that all text is there."""
+        return ()
 
     def _ended(self) -> bool:
         """Whether the end of the answer was seen."""
@@ -146,6 +154,12 @@ class Reader(ABC):
         if self._failure is None:
             told = classify_in_band(error, self.quirks)
             self._failure = told.model_copy(update={"provider": self._provider, "produced": self.draft.produced})
+
+    def lose(self, field: str, detail: str) -> None:
+        """Something of the answer is left out; the same is told once."""
+        loss = Loss(kind="dropped", field=field, detail=detail)
+        if loss not in self.losses:
+            self.losses.append(loss)
 
     def end(self) -> None:
         """The terminator came."""
@@ -217,6 +231,10 @@ class Reader(ABC):
         if not self._ended():
             return self._unended()
         try:
+            self.draft.citations += self._citations()
+        except WRONG_SHAPE:
+            self.lose("answer.citations", "they are not of the documented form")
+        try:
             answer = self.draft.answer()
         except WRONG_SHAPE:
             return self._failed(FailureKind.MALFORMED_RESPONSE, "the answer's parts do not fit together")
@@ -231,6 +249,7 @@ class Reader(ABC):
             usage=self._usage(),
             model=self.model,
             cost=self._read_cost(self.told_usage) if isinstance(self.told_usage, dict) else None,
+            losses=tuple(self.losses),
         )
 
     def _unended(self) -> Failure:
