@@ -26,6 +26,8 @@ _TEXTS = frozenset(
     f"application/{name}"
     for name in ("json", "xml", "yaml", "x-yaml", "toml", "javascript", "x-javascript", "x-python", "sql", "x-ndjson")
 )
+_NAMED = frozenset({"file", "text", "document_url", "file_url"})
+"""Forms that show the model what a file is called."""
 _NO_FORM = "the wire format has no place for files of this kind"
 
 
@@ -88,7 +90,7 @@ class Parts:
             made = self._document(part)
         if made is None:
             self._wanted.losses.add("dropped", at, f"{part.media_type}: {_NO_FORM}")
-        elif part.name and made["type"] not in {"file", "text"} and "file_name" not in made:
+        elif part.name and made["type"] not in _NAMED:
             self._wanted.losses.add("dropped", f"{at}.name", "the wire format has no place for a file's name")
         return made
 

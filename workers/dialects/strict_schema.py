@@ -71,7 +71,7 @@ class _Rewriting:
             raise Inexpressible(f"{at or 'the root'} allows anything")
         if not isinstance(given, dict):
             raise Inexpressible(f"{at or 'the root'} is no schema")
-        given = self._unwrapped(given, at)
+        given = self._unwrapped(given, at, depth)
         if "$ref" in given:
             return self._reference(given, at, depth)
         made = self._keywords(given, at)
@@ -98,13 +98,15 @@ class _Rewriting:
             raise Inexpressible(f"{at or 'the root'} allows anything")
         return made
 
-    def _unwrapped(self, given: Schema, at: str) -> Schema:
+    def _unwrapped(self, given: Schema, at: str, depth: int) -> Schema:
         """``allOf`` of one schema is that schema, ``oneOf`` becomes ``anyOf``: what Pydantic writes for references."""
         beside = {key: value for key, value in given.items() if key not in {"allOf", "oneOf", "discriminator"}}
         all_of, one_of = given.get("allOf"), given.get("oneOf")
         if isinstance(all_of, list) and len(all_of) == 1 and isinstance(all_of[0], dict) and not beside.keys() - _NOTES:
             self._note(at, "allOf of one schema is written as that schema")
-            return {**beside, **all_of[0]}
+            if depth >= _DEEPEST:
+                raise Inexpressible(f"{at or 'the root'} is nested too deeply")
+            return self._unwrapped({**beside, **all_of[0]}, at, depth + 1)
         if isinstance(one_of, list) and "anyOf" not in given and "allOf" not in given:
             self._note(at, "oneOf is sent as anyOf: the answer may fit several")
             return {**beside, "anyOf": one_of}
