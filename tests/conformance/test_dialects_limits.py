@@ -1,4 +1,4 @@
-"""Headers of recorded answers: whatever a provider says of its limits becomes readings, and nothing else is a failure."""
+"""Headers of recorded answers: whatever a provider says of its limits becomes readings, and never a failure."""
 
 from __future__ import annotations
 

@@ -70,7 +70,8 @@ def read(
     """A reading for each limit the headers name, with what they say of it; what cannot be understood is left out.
 
     The windows, in seconds, are those the provider's row gives where the headers do not tell. Of several limits for the
-    same unit and window (a model's and its project's) the tightest figures are told.
+    same unit and window (a model's and its project's) the tightest figures are told. What allows least in the long run
+    comes first: who keeps one bucket a unit keeps that one.
     """
     collected = _collect(headers)
     if not collected:
@@ -88,7 +89,7 @@ def read(
         found = LimitReading(unit=unit, limit=limit, remaining=remaining, reset=reset, window=window)
         known = readings.get((unit, window))
         readings[unit, window] = found if known is None else _tighter(known, found)
-    return tuple(readings.values())
+    return tuple(sorted(readings.values(), key=_rate))
 
 
 def fullest_wait(headers: Mapping[str, str]) -> float | None:
@@ -105,7 +106,7 @@ def _collect(headers: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Values by suffix and field: both orders of words, ``limit-requests`` and ``requests-limit``."""
     found: dict[str, dict[str, str]] = {}
     for name, value in headers.items():
-        if "limit" not in name:
+        if "limit" not in name and name not in _OTHER_NAMES:
             continue
         suffix, field = _OTHER_NAMES.get(name) or _split(name)
         if field in _FIELDS:
@@ -158,6 +159,10 @@ def _told_window(limit: float | None, remaining: float | None, reset: float | No
         return None
     window = reset * limit / (limit - remaining)
     return next((known for known in (_MINUTE, _HOUR, _DAY) if abs(window - known) <= known * _NEAR), None)
+
+
+def _rate(reading: LimitReading) -> float:
+    return math.inf if reading.limit is None else reading.limit / reading.window
 
 
 def _tighter(one: LimitReading, other: LimitReading) -> LimitReading:

@@ -281,6 +281,11 @@ PROVIDERS: dict[
 }
 
 
+def test_of_two_limits_for_one_unit_the_one_that_allows_less_comes_first() -> None:
+    bursts = {"x-ratelimit-limit-req-10-second": "60", "x-ratelimit-limit-req-minute": "100"}
+    assert [reading.window for reading in read(bursts)] == [60, 10]
+
+
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_the_limits_of_each_provider_in_its_own_words(provider: str) -> None:
     headers, windows, expected = PROVIDERS[provider]
