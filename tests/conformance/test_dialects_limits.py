@@ -40,7 +40,11 @@ def amounts(headers: Mapping[str, str]) -> list[str]:
     return [
         name
         for name, value in headers.items()
-        if "limit" in name and ("remaining" in name or name.endswith("-limit") or "limit-" in name.partition("rate")[2])
+        if name.endswith("-call-remaining")
+        or (
+            "limit" in name
+            and ("remaining" in name or name.endswith("-limit") or "limit-" in name.partition("rate")[2])
+        )
         if name not in SILENT and "images" not in name and "reset" not in name and "renewal" not in name
         if value.isdecimal() and "query-cost" not in name
     ]
