@@ -96,9 +96,10 @@ class Quirks(BaseModel):
     """How a budget of reasoning tokens is asked for: ``{"thinking_budget": n}`` beside what switches reasoning on,
     ``{"reasoning": {"max_tokens": n}}``, ``{"thinking": {"budget_tokens": n}}``, or ``thinking_budget`` inside
     ``chat_template_kwargs``; empty: not at all, the nearest effort is asked for."""
-    reasoning_history: Literal["", "reasoning_content", "reasoning", "content"] = ""
-    """Field in which earlier reasoning text goes back, ``content``: as ``thinking`` parts of it (Mistral); empty: it
-    does not."""
+    reasoning_history: Literal["", "reasoning_content", "reasoning", "reasoning_details", "content"] = ""
+    """Field in which earlier reasoning text goes back, ``content``: as ``thinking`` parts of it (Mistral),
+    ``reasoning_details``: with its signatures, to models of the family they came from (OpenRouter); empty: it does
+    not."""
     reasoning_for: Literal["all", "tools"] = "all"
     """Which reasoning goes back: all of it, or only that of exchanges in which tools were called."""
     clear_thinking: Literal["", "field", "thinking"] = ""

@@ -103,7 +103,7 @@ class _Found:
 
 _CODES = (
     "code", "error_code", "errorCode", "__type", "reason", "type", "error_type", "errorType", "status", "status_code",
-    "statusCode",
+    "statusCode", "http_code", "httpCode",
 )  # fmt: skip
 _MESSAGES = (
     "message", "Message", "msg", "error_msg", "errorMessage", "status_msg", "detail", "raw", "error_description",

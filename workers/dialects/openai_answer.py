@@ -9,6 +9,7 @@ from pydantic_core import to_json
 
 from job_contracts.chat import Citation, FinishReason, TokenLogprob, Usage
 from job_contracts.failures import FailureKind
+from workers.dialects.openai_details import take_details
 from workers.dialects.reading import Reader, count
 
 _F = FinishReason
@@ -127,6 +128,9 @@ class ChatReader(Reader):
 
     def _rare(self, delta: Any) -> None:
         """What few answers hold: citations; and what an ``Answer`` has no place for, which is told as a loss."""
+        details = delta.get("reasoning_details")
+        if details and self.quirks.reasoning_history == "reasoning_details":
+            take_details(details, self.draft, spoken=bool(delta.get("reasoning") or delta.get("reasoning_content")))
         if annotations := delta.get("annotations"):
             self._annotations += tuple(annotations)
         function = delta.get("function_call")  # the form before tools
@@ -137,9 +141,9 @@ class ChatReader(Reader):
             if held and (not isinstance(held, dict) or any(held.values())):
                 self.lose(f"answer.{name}", what)
 
-    def _cite(self) -> None:
+    def _citations(self) -> list[Citation]:
         """Annotations with their places; of a list of sources those that no annotation names."""
-        cited = self.draft.citations
+        cited: list[Citation] = []
         for one in self._annotations:
             told = one.get("url_citation") if one.get("type") == "url_citation" else None
             if told is None:
@@ -161,6 +165,7 @@ class ChatReader(Reader):
             if url not in known:
                 known.add(url)
                 cited.append(Citation(url=url, title=title or None))
+        return cited
 
     def _parts(self, parts: Any) -> None:
         """Content as a list: text and thinking in turn (Mistral); other kinds of parts have no place in an answer."""

@@ -46,7 +46,7 @@ class OpenAIChat:
         wanted = Wanted(conversation.settings, quirks, losses)
         names = Names(conversation, quirks, losses)
         parts = Parts(wanted)
-        messages = Messages(conversation, wanted, names, parts)
+        messages = Messages(conversation, wanted, names, parts, family=target.model.family)
         body: dict[str, Any] = {"model": target.model.name, "messages": messages.all()}
         most = wanted.max_tokens(target.model.max_output)
         if most is not None:

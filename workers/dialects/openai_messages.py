@@ -15,6 +15,7 @@ from job_contracts.chat import (
     UserTurn,
 )
 from workers.dialects.encoding import Ids, in_order, text_of
+from workers.dialects.openai_details import details_of
 from workers.dialects.openai_parts import Parts
 
 if TYPE_CHECKING:
@@ -29,12 +30,15 @@ class Messages:
     """Encodes the turns of one conversation."""
 
     __slots__ = (
-        "_conversation", "_ids", "_losses", "_messages", "_names", "_parts", "_quirks", "_shown", "_thinks", "_wanted",
-        "reasoned",
+        "_conversation", "_family", "_ids", "_losses", "_messages", "_names", "_parts", "_quirks", "_shown", "_thinks",
+        "_wanted", "reasoned",
     )  # fmt: skip
 
-    def __init__(self, conversation: Conversation, wanted: Wanted, names: Names, parts: Parts) -> None:
+    def __init__(
+        self, conversation: Conversation, wanted: Wanted, names: Names, parts: Parts, *, family: str = ""
+    ) -> None:
         self._conversation = conversation
+        self._family = family
         self._wanted = wanted
         self._quirks = wanted.quirks
         self._losses = wanted.losses
@@ -153,6 +157,13 @@ class Messages:
 
     def _put_reasoning(self, message: Message, parts: list[ReasoningPart], at: int) -> None:
         field = self._quirks.reasoning_history
+        if field == "reasoning_details":
+            details = details_of(parts, self._family)
+            if details is not None:
+                self.reasoned = True
+                message["reasoning_details"] = details
+                return
+            field = "reasoning"
         if any(part.signature or part.redacted for part in parts):
             self._losses.add("dropped", f"messages[{at}].reasoning.signature", "the wire format has no place for it")
         text = "".join(part.text for part in parts)

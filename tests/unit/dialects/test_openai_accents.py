@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from catalogue.quirks import Quirks
 from catalogue.rows import ModelRow, ProviderRow
-from job_contracts.chat import Conversation
-from tests.unit.dialects.samples import target
+from job_contracts.chat import Citation, Conversation
+from tests.unit.dialects.samples import openai_chunk, sse, target
 from workers.dialects import DIALECTS
-from workers.dialects.port import Encoded, Target
+from workers.dialects.port import Decoded, Encoded, Target
 
 PLAIN = [{"role": "user", "content": "hi"}]
 PDF = {"type": "file", "data": "AAAA", "media_type": "application/pdf", "name": "a.pdf"}
@@ -352,6 +352,38 @@ def test_earlier_reasoning_goes_back_in_the_form_and_to_the_extent_the_target_wa
     assert "clear_thinking" not in nothing
 
 
+def test_signatures_of_a_provider_behind_a_gateway_go_back_to_its_family_only() -> None:
+    text = {"type": "reasoning.text", "text": "hm", "signature": "c2ln", "format": "f-v1", "index": 0}
+    sealed = {"type": "reasoning.encrypted", "data": "ZGF0YQ==", "id": "r_1", "format": "f-v1", "index": 1}
+    row = ProviderRow(
+        name="p",
+        dialect="openai_chat",
+        base_url="https://p.invalid",
+        quirks={"reasoning_history": "reasoning_details"},
+        models=(ModelRow(name="m", family="f"), ModelRow(name="other", family="g")),
+    )
+    reader = DIALECTS["openai_chat"].decoder(Target(row, row.model("m")), content_type="text/event-stream")
+    reader.feed(
+        sse(
+            openai_chunk({"reasoning": "hm", "reasoning_details": [{**text, "signature": None}]}),
+            openai_chunk({"reasoning_details": [{**text, "text": ""}, sealed]}),
+            openai_chunk({"content": "so"}, "stop"),
+        )
+    )
+    outcome = reader.finish()
+    assert isinstance(outcome, Decoded)
+    assert outcome.answer.reasoning == "hm"
+    conversation = Conversation(
+        messages=(*Conversation.model_validate({"messages": PLAIN}).messages, outcome.answer.as_turn())
+    )
+    back = DIALECTS["openai_chat"].encode(conversation, Target(row, row.model("m")))
+    assert sent(back)["messages"][1]["reasoning_details"] == [text, sealed]
+    foreign = DIALECTS["openai_chat"].encode(conversation, Target(row, row.model("other")))
+    assert sent(foreign)["messages"][1]["reasoning"] == "hm"
+    assert "c2ln" not in foreign.body.decode()
+    assert ("dropped", "messages[1].reasoning.signature") in lost(foreign)
+
+
 def test_a_last_assistant_turn_is_marked_as_one_to_go_on_with() -> None:
     turns = [*PLAIN, {"role": "assistant", "content": "Once"}]
     assert sent(encoded(turns, of=accented(prefill_field="prefix")))["messages"][-1]["prefix"] is True
@@ -429,3 +461,68 @@ def test_what_is_asked_of_reasoning_is_sent_or_a_loss_says_why_not(
         assert "settings.reasoning_budget" in losses
     if effort is not None and effort not in json.dumps(body) and effort != "none":
         assert "settings.reasoning_effort" in losses
+
+
+# -- answers
+
+
+def read(*events: Any, **quirks: Any) -> Decoded:
+    reader = DIALECTS["openai_chat"].decoder(accented(**quirks), content_type="text/event-stream")
+    reader.feed(sse(*events))
+    outcome = reader.finish()
+    assert isinstance(outcome, Decoded), outcome
+    return outcome
+
+
+def test_citations_with_and_without_their_places() -> None:
+    cited = {"url": "https://e.com/a", "title": "A", "start_index": 0, "end_index": 2}
+    chunk = openai_chunk({"content": "so", "annotations": [{"type": "url_citation", "url_citation": cited}]}, "stop")
+    assert read(chunk).answer.citations == (Citation(url="https://e.com/a", title="A", start=0, end=2),)
+    usage = {"prompt_tokens": 1, "completion_tokens": 1}
+    sources = openai_chunk({"content": "so"}, "stop", usage=usage, citations=["https://e.com/a", "https://e.com/b"])
+    assert [one.url for one in read(sources).answer.citations] == ["https://e.com/a", "https://e.com/b"]
+    found = {**sources, "search_results": [{"title": "A", "url": "https://e.com/a", "date": None}]}
+    assert read(found).answer.citations == (Citation(url="https://e.com/a", title="A"),)
+    broken = openai_chunk({"content": "so", "annotations": [{"type": "url_citation", "url_citation": {}}]}, "stop")
+    assert [loss.field for loss in read(broken).losses] == ["answer.citations"]
+
+
+def test_what_an_answer_has_no_place_for_is_told() -> None:
+    chunk = openai_chunk(
+        {
+            "content": [{"type": "text", "text": "a"}, {"type": "reference", "reference_ids": [1]}],
+            "audio": {"id": "x", "data": "AAAA"},
+            "images": [{"type": "image_url"}],
+            "annotations": [{"type": "file_citation"}],
+        },
+        "stop",
+    )
+    found = read(chunk)
+    assert {loss.field for loss in found.losses} == {
+        "answer.content",
+        "answer.audio",
+        "answer.images",
+        "answer.annotations",
+    }
+    assert {loss.kind for loss in found.losses} == {"dropped"}
+    empty = openai_chunk({"content": "a", "audio": {"id": "", "data": ""}, "function_call": {"name": ""}}, "stop")
+    assert read(empty).losses == ()
+
+
+def test_a_call_in_the_form_before_tools_is_a_call() -> None:
+    pieces = [openai_chunk({"function_call": {"name": "f", "arguments": "{"}})]
+    pieces += [openai_chunk({"function_call": {"arguments": "}"}}), openai_chunk(finish="function_call")]
+    found = read(*pieces)
+    assert [(call.name, call.arguments) for call in found.answer.tool_calls] == [("f", "{}")]
+
+
+def test_usage_inside_a_choice_and_an_error_inside_one() -> None:
+    chunk = openai_chunk({"content": "a"}, "stop")
+    chunk["choices"][0]["usage"] = {"prompt_tokens": 3, "completion_tokens": 1, "cached_tokens": 2}
+    assert (read(chunk).usage.input, read(chunk).usage.cache_read) == (3, 2)
+    reader = DIALECTS["openai_chat"].decoder(accented(), content_type="text/event-stream")
+    failing = openai_chunk({"content": ""}, "error")
+    failing["choices"][0]["error"] = {"code": 429, "message": "Rate limit exceeded"}
+    reader.feed(sse(failing))
+    assert reader.failure is not None
+    assert reader.failure.kind.value == "rate_limit"
