@@ -4,6 +4,10 @@ Rooms: ``port`` the seam · ``openai_chat``, ``anthropic``, ``gemini`` requests,
 what requests share · ``reading`` the path every answer takes, over ``sse`` (events) and ``draft`` (parts and deltas) ·
 ``failures`` which kind a failure is, over ``errors`` (what a body says) and ``waits`` (for how long) · ``limits`` what
 headers say · ``tokens`` the estimate of a prompt. Deviations of providers are data: ``catalogue.quirks``.
+
+Of OpenAI's chat completions: ``openai_messages`` the turns, ``openai_parts`` what they hold, ``openai_efforts`` how
+reasoning is asked for, ``openai_details`` its signatures, ``strict_schema`` strict mode's subset of JSON Schema. Of
+failures: ``signs`` the table of codes and wordings.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Messages:
 
     __slots__ = (
         "_conversation", "_family", "_ids", "_losses", "_messages", "_names", "_parts", "_quirks", "_shown", "_thinks",
-        "_wanted", "reasoned",
+        "_toolless", "_wanted", "reasoned",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +49,7 @@ class Messages:
         self._shown: list[Message] = []
         """Images and files of results, to follow in a user turn."""
         self._thinks = _with_tools(conversation.messages) if wanted.quirks.reasoning_for == "tools" else None
+        self._toolless = "tools" in wanted.quirks.refuses
         self.reasoned = False
         """Whether earlier reasoning is sent back."""
 
@@ -119,6 +120,9 @@ class Messages:
                 case TextPart():
                     texts.append(part)
                     reordered = reordered or bool(calls or refusals)
+                case ToolCallPart() if self._toolless:
+                    texts.append(TextPart(text=f"[called {part.name} with {part.arguments}]"))
+                    self._losses.add("converted", f"messages[{at}].tool_call", "the model takes no tools: told as text")
                 case ToolCallPart():
                     calls.append(self._call(part, at))
                 case ReasoningPart():
@@ -201,6 +205,12 @@ class Messages:
             content = self._content(texts, at) if texts else ""
         if turn.is_error:
             self._losses.add("dropped", f"messages[{at}].is_error", "the wire format has no word for it")
+        if self._toolless:
+            self._losses.add(
+                "converted", f"messages[{at}]", "the model takes no tools: the result is sent as a user turn"
+            )
+            self._messages.append({"role": "user", "content": content})
+            return
         self._messages.append({"role": "tool", "tool_call_id": self._ids.sent(turn.tool_call_id), "content": content})
 
     def _show(self) -> None:

@@ -352,6 +352,19 @@ def test_earlier_reasoning_goes_back_in_the_form_and_to_the_extent_the_target_wa
     assert "clear_thinking" not in nothing
 
 
+def test_a_model_without_tools_is_told_of_earlier_calls_in_words() -> None:
+    one = encoded(THOUGHT, tools=[TOOL], of=accented(refuses=("tools",), alternating=True))
+    messages = sent(one)["messages"]
+    assert [(message["role"], message["content"]) for message in messages[3:]] == [
+        ("assistant", "[called f with {}]"),
+        ("user", "r"),
+    ]
+    assert "tool_calls" not in one.body.decode()
+    assert {("converted", "messages[3].tool_call"), ("converted", "messages[4]"), ("dropped", "tools")} <= set(
+        lost(one)
+    )
+
+
 def test_signatures_of_a_provider_behind_a_gateway_go_back_to_its_family_only() -> None:
     text = {"type": "reasoning.text", "text": "hm", "signature": "c2ln", "format": "f-v1", "index": 0}
     sealed = {"type": "reasoning.encrypted", "data": "ZGF0YQ==", "id": "r_1", "format": "f-v1", "index": 1}
