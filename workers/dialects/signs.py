@@ -406,6 +406,7 @@ SIGNS: tuple[Sign, ...] = (
             "rate limit",
             "ratelimit",
             "too many requests",
+            "rate growth limit",
             "rate-limited",
             "rate limited",
             "in_flight_budget",
