@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic_core import from_json
 
 from job_contracts.chat import ReasoningEffort
 from job_contracts.embeddings import Purpose
@@ -51,6 +52,8 @@ class Quirks(BaseModel):
     what the body says, or the HTTP status."""
     requests_window: float = 60.0
     """Seconds of the window that the headers of the request limit speak of."""
+    tokens_window: float = 60.0
+    """The same for token limits."""
     path: str = ""
     """Path below the base URL, ``{model}`` stands for the model's name; empty: the dialect's own."""
     stream_path: str = ""
@@ -129,11 +132,56 @@ class Quirks(BaseModel):
     required_word: str = "required"
     """What ``tool_choice`` says where a call is required."""
     seed_field: str = "seed"
-    reasoning_as: Literal["reasoning_effort", "reasoning", "thinking", "enable_thinking"] = "reasoning_effort"
+    reasoning_as: Literal[
+        "reasoning_effort", "reasoning", "thinking", "thinking_effort", "enable_thinking", "chat_template_kwargs",
+        "chat_template_thinking", "prompt_mode",
+    ] = "reasoning_effort"  # fmt: skip
     """How effort is asked for: a field of that name, ``{"reasoning": {"effort": ...}}``, ``{"thinking": {"type":
-    "enabled"}}`` or ``{"enable_thinking": true}``."""
-    reasoning_history: Literal["", "reasoning_content", "reasoning"] = ""
-    """Field in which earlier reasoning text goes back; empty: it does not."""
+    "enabled"}}`` (with ``reasoning_effort`` beside it: ``thinking_effort``), ``{"enable_thinking": true}``, that or
+    ``thinking`` inside ``chat_template_kwargs``, or ``{"prompt_mode": "reasoning"}``."""
+    effort_words: tuple[str, ...] = ()
+    """``effort=word`` where the target has a word of its own for an effort: ``medium=default``."""
+    budget_as: Literal["", "thinking_budget", "reasoning", "thinking", "chat_template_kwargs"] = ""
+    """How a budget of reasoning tokens is asked for: ``{"thinking_budget": n}`` beside what switches reasoning on,
+    ``{"reasoning": {"max_tokens": n}}``, ``{"thinking": {"budget_tokens": n}}``, or ``thinking_budget`` inside
+    ``chat_template_kwargs``; empty: not at all, the nearest effort is asked for."""
+    reasoning_history: Literal["", "reasoning_content", "reasoning", "reasoning_details", "content"] = ""
+    """Field in which earlier reasoning text goes back, ``content``: as ``thinking`` parts of it (Mistral),
+    ``reasoning_details``: with its signatures, to models of the family they came from (OpenRouter); empty: it does
+    not."""
+    reasoning_for: Literal["all", "tools"] = "all"
+    """Which reasoning goes back: all of it, or only that of exchanges in which tools were called."""
+    clear_thinking: Literal["", "field", "thinking"] = ""
+    """Where the target must be told to keep reasoning that goes back: ``clear_thinking: false`` as a field, or inside
+    ``thinking``."""
+    takes_top_k: bool = False
+    cache_as: Literal["", "cache_control"] = ""
+    """Cache marks go on parts as Anthropic has them; empty: the target caches by itself or not at all."""
+    file_as: Literal["", "file", "document_url", "file_url"] = "file"
+    """Form of documents: ``file`` with its data, Mistral's ``document_url``, ``file_url``; empty: none are taken."""
+    file_urls: bool = False
+    """``file`` parts may hold an address instead of data."""
+    audio_as: Literal["", "input_audio", "input_audio_url", "plain", "audio_url"] = "input_audio"
+    """Form of recordings: data and format, the same with an address or ``data:`` URL for data, the address or data as
+    it is (Mistral), an ``audio_url``; empty: none are taken."""
+    video_as: Literal["", "video_url"] = ""
+    system_place: Literal["any", "first", "one"] = "any"
+    """Where system turns may stand: anywhere, before all others, or as a single one before all others."""
+    prefill_field: str = ""
+    """Set to true on a last assistant message that the model is to continue; empty: there is no such field."""
+    tool_choices: tuple[Literal["auto", "none", "required", "named"], ...] = ()
+    """What ``tool_choice`` may say; empty: everything."""
+    strict_subset: bool = True
+    """Schemas asked for with ``strict`` must keep to OpenAI's subset of JSON Schema: they are rewritten to it."""
+    stream_only: bool = False
+    """The model answers in streams only."""
+    temperature_min: float = 0.0
+    penalty_min: float = -2.0
+    """Lowest presence and frequency penalty the target takes."""
+    always_send: tuple[str, ...] = ()
+    """``path=JSON`` of fields sent with every request: ``usage.include=true``."""
+    reasoning_send: tuple[str, ...] = ()
+    """The same for requests that ask for reasoning: ``reasoning_format="parsed"``."""
     joined_text: bool = False
     """Content must be one string: text parts are joined."""
     alternating: bool = False
@@ -194,6 +242,19 @@ class Quirks(BaseModel):
                 raise ValueError(
                     f"{entry!r} is not of the form purpose=word (purposes: {', '.join(get_args(Purpose))})"
                 )
+        return value
+
+    @field_validator("always_send", "reasoning_send")
+    @classmethod
+    def _fields_are_json(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            path, equals, text = entry.partition("=")
+            if not path or not equals:
+                raise ValueError(f"{entry!r} is not of the form path=JSON")
+            try:
+                from_json(text)
+            except ValueError as error:
+                raise ValueError(f"{entry!r}: what follows the '=' is no JSON (texts need their quotes)") from error
         return value
 
     @field_validator("error_kinds")

@@ -56,9 +56,22 @@ def _openai(body: JsonObject) -> Any:
         "parallel_tool_calls": body.get("parallel_tool_calls") if tools else None,
         "response_format": _openai_format(body.get("response_format")),
     }
-    for name in ("temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs"):
+    for name in ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs"):
         found[name] = body.get(name)
+    found["reasons"] = _openai_reasoning(body)
     return _without_nothing(found)
+
+
+def _openai_reasoning(body: JsonObject) -> Any:
+    """Effort, budget or switch in whichever form; that reasoning is on is the default of those that have a switch."""
+    reasoning, thinking = body.get("reasoning") or {}, body.get("thinking") or {}
+    budget = body.get("thinking_budget") or reasoning.get("max_tokens") or thinking.get("budget_tokens")
+    if budget:
+        return budget
+    effort = body.get("reasoning_effort") or reasoning.get("effort")
+    if thinking.get("type") == "disabled" or body.get("enable_thinking") is False:
+        return "none"
+    return effort
 
 
 def _openai_message(message: JsonObject, ids: dict[str, int]) -> Any:
@@ -88,8 +101,12 @@ def _openai_message(message: JsonObject, ids: dict[str, int]) -> Any:
 
 
 def _openai_part(part: JsonObject) -> Any:
+    marked = part.get("cache_control")
+    mark = {"cache": marked.get("ttl", "5m")} if marked else {}
+    if part["type"] == "text":
+        return {"text": part["text"], **mark}
     if part["type"] != "image_url":
-        return {"text": part["text"]}
+        return {name: value for name, value in part.items() if name not in {"type", "cache_control"}} | mark
     image = part["image_url"]
     image = {"url": image} if isinstance(image, str) else image
     return _without_nothing(

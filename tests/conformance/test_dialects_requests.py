@@ -22,7 +22,10 @@ FAMILY = "recorded"
 """The origin given to recorded signatures, and the family of the models they are sent back to."""
 
 
-REFUSALS = {"refuses", "effort_refuses", "efforts", "schema_as", "system_role", "developer_role"}
+REFUSALS = {
+    *("refuses", "effort_refuses", "efforts", "schema_as", "system_role", "developer_role", "file_as", "audio_as"),
+    *("tool_choices", "strict_subset"),
+}
 """Quirks by which a row avoids a provider's refusal."""
 
 
@@ -32,7 +35,7 @@ def target(exchange: Exchange) -> Target:
     changes: dict[str, Any] = {"family": FAMILY, "max_output": None}
     if exchange.status >= 300:
         quirks = found.model.quirks.items()
-        changes["quirks"] = {name: value for name, value in quirks if name not in REFUSALS}
+        changes["quirks"] = {name: value for name, value in quirks if name not in REFUSALS} | {"strict_subset": False}
     return Target(provider=found.provider, model=found.model.model_copy(update=changes), stream=found.stream)
 
 

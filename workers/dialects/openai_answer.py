@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 from pydantic_core import to_json
 
-from job_contracts.chat import FinishReason, TokenLogprob, Usage
+from job_contracts.chat import Citation, FinishReason, TokenLogprob, Usage
 from job_contracts.failures import FailureKind
+from workers.dialects.openai_details import take_details
 from workers.dialects.reading import Reader, count
 
 _F = FinishReason
@@ -47,6 +48,8 @@ class ChatReader(Reader):
 
     _answered = False
     _last_call: object = None
+    _annotations: tuple[Any, ...] = ()
+    _sources: Any = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -68,10 +71,14 @@ class ChatReader(Reader):
             self._without_choices(name, chunk)
             return
         usage = chunk.get("usage")
+        if usage is None and choices:
+            usage = choices[0].get("usage")  # Moonshot
         if usage is None and "x_groq" in chunk:
             usage = (chunk["x_groq"] or {}).get("usage")
         if usage:
             self.told_usage = usage
+            # Lists of sources are repeated on every chunk, or come on the last: where usage is, they are whole.
+            self._sources = chunk.get("search_results") or chunk.get("citations") or self._sources
         if self.model is None and (model := chunk.get("model")):
             self.model = str(model)
 
@@ -93,6 +100,8 @@ class ChatReader(Reader):
             self._delta(delta)
         if reason := choice.get("finish_reason"):
             self.finish_raw = str(reason)
+            if error := choice.get("error"):  # OpenRouter: what the provider behind it said
+                self.fail_as_told({"error": error})
         logprobs = choice.get("logprobs")
         if logprobs and (tokens := logprobs.get("content")):
             self.draft.logprobs.extend([_logprob(token) for token in tokens])
@@ -114,6 +123,50 @@ class ChatReader(Reader):
             for at, call in enumerate(calls):
                 self._call(call, at)
 
+        if not _PLAIN.issuperset(delta):
+            self._rare(delta)
+
+    def _rare(self, delta: Any) -> None:
+        """What few answers hold: citations; and what an ``Answer`` has no place for, which is told as a loss."""
+        details = delta.get("reasoning_details")
+        if details and self.quirks.reasoning_history == "reasoning_details":
+            take_details(details, self.draft, spoken=bool(delta.get("reasoning") or delta.get("reasoning_content")))
+        if annotations := delta.get("annotations"):
+            self._annotations += tuple(annotations)
+        function = delta.get("function_call")  # the form before tools
+        if function and (function.get("name") or function.get("arguments")):
+            self._call({"index": -1, "function": function}, 0)
+        for name, what in _NO_PLACE.items():
+            held = delta.get(name)
+            if held and (not isinstance(held, dict) or any(held.values())):
+                self.lose(f"answer.{name}", what)
+
+    def _citations(self) -> list[Citation]:
+        """Annotations with their places; of a list of sources those that no annotation names."""
+        cited: list[Citation] = []
+        for one in self._annotations:
+            told = one.get("url_citation") if one.get("type") == "url_citation" else None
+            if told is None:
+                self.lose("answer.annotations", f"{one.get('type')!r} is no citation of an address")
+                continue
+            start, end = told.get("start_index"), told.get("end_index")
+            placed = isinstance(start, int) and isinstance(end, int) and 0 <= start < end
+            cited.append(
+                Citation(
+                    url=told["url"],
+                    title=told.get("title") or None,
+                    start=start if placed else None,
+                    end=end if placed else None,
+                )
+            )
+        known = {one.url for one in cited}
+        for source in self._sources or ():
+            url, title = (source, None) if isinstance(source, str) else (source["url"], source.get("title"))
+            if url not in known:
+                known.add(url)
+                cited.append(Citation(url=url, title=title or None))
+        return cited
+
     def _parts(self, parts: Any) -> None:
         """Content as a list: text and thinking in turn (Mistral); other kinds of parts have no place in an answer."""
         for part in parts:
@@ -129,6 +182,8 @@ class ChatReader(Reader):
                     self.draft.reasoning(piece.get("text") or "")
             elif kind == "refusal":
                 self.draft.refusal(part.get("refusal") or "")
+            elif kind:
+                self.lose("answer.content", f"parts of type {str(kind)[:80]!r} have no place in an answer")
 
     def _call(self, call: Any, at: int) -> None:
         function = call.get("function") or {}
@@ -191,6 +246,15 @@ class ChatReader(Reader):
         except ArithmeticError:
             return None
         return amount if amount.is_finite() and amount >= 0 else None
+
+
+_PLAIN = frozenset({"role", "content", "reasoning", "reasoning_content", "tool_calls", "refusal"})
+"""What nearly all deltas hold and nothing else."""
+_NO_PLACE = {
+    "audio": "spoken answers and their transcripts are not held",
+    "images": "pictures the model made are not held",
+    "executed_tools": "calls of tools that ran at the provider are not held",
+}
 
 
 def _cached(usage: Any) -> tuple[int, int, int]:

@@ -6,49 +6,30 @@ Request: https://platform.openai.com/docs/api-reference/chat/create. Answer: ``c
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
 from catalogue.quirks import quirks_of
-from job_contracts.chat import (
-    AssistantTurn,
-    ImagePart,
-    JsonFormat,
-    JsonSchemaFormat,
-    NamedTool,
-    ReasoningPart,
-    RefusalPart,
-    SystemTurn,
-    TextPart,
-    ToolCallPart,
-    ToolTurn,
-    UserTurn,
-)
+from job_contracts.chat import JsonFormat, JsonSchemaFormat, NamedTool
 from workers.dialects import limits
-from workers.dialects.encoding import (
-    Ids,
-    Losses,
-    Names,
-    Wanted,
-    data_url,
-    in_order,
-    kept_images,
-    path_of,
-    text_of,
-)
+from workers.dialects.encoding import Losses, Names, Wanted, path_of
 from workers.dialects.failures import classify
 from workers.dialects.openai_answer import ChatReader
+from workers.dialects.openai_efforts import put_fields, put_reasoning
+from workers.dialects.openai_messages import Messages
+from workers.dialects.openai_parts import Parts
 from workers.dialects.port import MAX_ANSWER, NO_NAMES, Encoded
+from workers.dialects.strict_schema import strict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from catalogue.quirks import Quirks
+    from catalogue.quirks import Quirks, Refusable
     from job_contracts.attempts import LimitReading
-    from job_contracts.chat import Conversation, Tool, UserContent
+    from job_contracts.chat import Conversation, Tool
     from job_contracts.failures import Failure
-    from job_contracts.results import LossKind
     from workers.dialects.port import Decoder, Target
 
 _JSON = {"content-type": "application/json"}
@@ -64,17 +45,20 @@ class OpenAIChat:
         losses = Losses()
         wanted = Wanted(conversation.settings, quirks, losses)
         names = Names(conversation, quirks, losses)
-        body: dict[str, Any] = {
-            "model": target.model.name,
-            "messages": _Messages(conversation, wanted, names).all(),
-        }
-        if (most := wanted.max_tokens(target.model.max_output)) is not None:
+        parts = Parts(wanted)
+        messages = Messages(conversation, wanted, names, parts, family=target.model.family)
+        body: dict[str, Any] = {"model": target.model.name, "messages": messages.all()}
+        most = wanted.max_tokens(target.model.max_output)
+        if most is not None:
             body[quirks.max_tokens_field] = most
-        _put_settings(body, conversation, wanted, names)
-        if target.stream:
+        _Settings(body, conversation, wanted=wanted, names=names, parts=parts).put(most)
+        if messages.reasoned:
+            _keep_thinking(body, quirks)
+        if target.stream or quirks.stream_only:
             body["stream"] = True
             if quirks.stream_usage:
                 body["stream_options"] = {"include_usage": True}
+        put_fields(body, quirks.always_send)
         return Encoded(
             path=path_of(target, quirks, "/chat/completions"),
             headers={**_JSON, **target.provider.headers},
@@ -94,60 +78,139 @@ class OpenAIChat:
         return classify(status, headers, body, quirks, provider=target.provider.name)
 
     def limits(self, target: Target, headers: Mapping[str, str]) -> tuple[LimitReading, ...]:
-        return limits.read(headers, requests_window=quirks_of(target.provider, target.model).requests_window)
+        quirks = quirks_of(target.provider, target.model)
+        return limits.read(headers, requests_window=quirks.requests_window, tokens_window=quirks.tokens_window)
 
 
-def _put_settings(body: dict[str, Any], conversation: Conversation, wanted: Wanted, names: Names) -> None:
-    settings, quirks, losses = wanted.settings, wanted.quirks, wanted.losses
-    if (temperature := wanted.temperature()) is not None:
-        body["temperature"] = temperature
-    for name in ("top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs"):
-        if (value := wanted.get(name)) is not None:
-            body[name] = value
-    if stop := wanted.stop():
-        body["stop"] = stop
-    if (seed := wanted.get("seed")) is not None:
-        body[quirks.seed_field] = seed
-    if (effort := wanted.effort()) is not None:
-        _put_effort(body, effort, wanted)
-    if conversation.tools and not wanted.refused("tools", field="tools"):
-        body["tools"] = [_tool(tool, wanted, names) for tool in conversation.tools]
-        choice = wanted.tool_choice(conversation)
+def _keep_thinking(body: dict[str, Any], quirks: Quirks) -> None:
+    """Reasoning goes back: where a target would throw it away, it is told not to."""
+    if quirks.clear_thinking == "field":
+        body["clear_thinking"] = False
+    elif quirks.clear_thinking == "thinking":
+        body["thinking"] = {"type": "enabled", **body.get("thinking", {}), "clear_thinking": False}
+
+
+class _Settings:
+    """Everything of a request but its messages."""
+
+    __slots__ = ("_body", "_conversation", "_names", "_parts", "_wanted")
+
+    def __init__(
+        self, body: dict[str, Any], conversation: Conversation, *, wanted: Wanted, names: Names, parts: Parts
+    ) -> None:
+        self._body = body
+        self._conversation = conversation
+        self._wanted = wanted
+        self._names = names
+        self._parts = parts
+
+    def put(self, most: int | None) -> None:
+        """All of them into the body; ``most`` is what the whole answer may have, if that is said."""
+        body, wanted, conversation = self._body, self._wanted, self._conversation
+        settings, quirks = wanted.settings, wanted.quirks
+        self._sampling()
+        if stop := wanted.stop():
+            body["stop"] = stop
+        if (seed := wanted.get("seed")) is not None:
+            body[quirks.seed_field] = seed
+        put_reasoning(body, wanted, most)
+        if conversation.tools and not wanted.refused("tools", field="tools"):
+            self._tools()
+        elif settings.parallel_tool_calls is not None or settings.tool_choice is not None:
+            why = "no tools are sent: choice and parallel calls mean nothing"
+            wanted.losses.add("dropped", "settings.tool_choice", why)
+        if (form := wanted.get("response_format")) is not None:
+            _put_format(body, form, wanted)
+
+    def _sampling(self) -> None:
+        body, wanted, quirks = self._body, self._wanted, self._wanted.quirks
+        if (temperature := wanted.temperature()) is not None:
+            body["temperature"] = _at_least(temperature, quirks.temperature_min, "temperature", wanted)
+        for name in _AS_THEY_ARE:
+            if (value := wanted.get(name)) is not None:
+                body[name] = value
+        for name in _PENALTIES:
+            if (value := wanted.get(name)) is not None:
+                body[name] = _at_least(value, quirks.penalty_min, name, wanted)
+        if not quirks.takes_top_k:
+            wanted.unknown("top_k")
+        elif (top_k := wanted.get("top_k")) is not None:
+            body["top_k"] = top_k
+
+    def _tools(self) -> None:
+        body, wanted, conversation = self._body, self._wanted, self._conversation
+        known = wanted.quirks.tool_choices
+        choice = _known_choice(wanted.tool_choice(conversation), wanted)
+        if choice == "none" and known and "none" not in known:
+            wanted.losses.add("rewritten", "settings.tool_choice", "none: the tools are left out instead")
+            return
+        body["tools"] = [self._tool(tool, at) for at, tool in enumerate(conversation.tools)]
         if choice is not None:
-            body["tool_choice"] = _choice(choice, quirks, names)
+            body["tool_choice"] = _choice(choice, wanted.quirks, self._names)
         if (parallel := wanted.get("parallel_tool_calls")) is not None:
             body["parallel_tool_calls"] = parallel
-    elif settings.parallel_tool_calls is not None or settings.tool_choice is not None:
-        losses.add("dropped", "settings.tool_choice", "no tools are sent: choice and parallel calls mean nothing")
-    if (form := wanted.get("response_format")) is not None:
-        _put_format(body, form, wanted)
+
+    def _tool(self, tool: Tool, at: int) -> dict[str, Any]:
+        function: dict[str, Any] = {"name": self._names.sent(tool.name)}
+        if tool.description is not None:
+            function["description"] = tool.description
+        place = f"tools[{at}].parameters"
+        parameters, is_strict = _schema((tool.parameters, tool.strict), place, "tools.strict", self._wanted)
+        if parameters is not None:
+            function["parameters"] = parameters
+        if is_strict is not None:
+            function["strict"] = is_strict
+        made: dict[str, Any] = {"type": "function", "function": function}
+        if tool.cache is not None:
+            self._parts.mark(made, tool.cache)
+        return made
 
 
-def _put_effort(body: dict[str, Any], effort: str, wanted: Wanted) -> None:
-    match wanted.quirks.reasoning_as:
-        case "reasoning_effort":
-            body["reasoning_effort"] = effort
-            return
-        case "reasoning":
-            body["reasoning"] = {"effort": effort}
-            return
-        case "thinking":
-            body["thinking"] = {"type": "disabled" if effort == "none" else "enabled"}
-        case "enable_thinking":
-            body["enable_thinking"] = effort != "none"
-    if effort != "none":
-        wanted.losses.add("rewritten", "settings.reasoning_effort", f"{effort}: reasoning is only on or off here")
+_AS_THEY_ARE: tuple[Refusable, ...] = ("top_p", "logprobs", "top_logprobs")
+_PENALTIES: tuple[Refusable, ...] = ("presence_penalty", "frequency_penalty")
 
 
-def _tool(tool: Tool, wanted: Wanted, names: Names) -> dict[str, Any]:
-    function: dict[str, Any] = {"name": names.sent(tool.name)}
-    if tool.description is not None:
-        function["description"] = tool.description
-    if tool.parameters is not None:
-        function["parameters"] = tool.parameters
-    if tool.strict is not None and not wanted.refused("strict", field="tools.strict"):
-        function["strict"] = tool.strict
-    return {"type": "function", "function": function}
+def _at_least(value: float, least: float, name: str, wanted: Wanted) -> float:
+    if value >= least:
+        return value
+    wanted.losses.add("clamped", f"settings.{name}", f"{value} to {least}")
+    return least
+
+
+def _known_choice(choice: str | NamedTool | None, wanted: Wanted) -> str | NamedTool | None:
+    """The choice in what the target knows: a named tool, else any tool, else what the model will."""
+    known = wanted.quirks.tool_choices
+    if choice is None or not known:
+        return choice
+    told = f"the tool {choice.name!r}" if isinstance(choice, NamedTool) else choice
+    if isinstance(choice, NamedTool):
+        if "named" in known:
+            return choice
+        choice = "required"
+    elif choice in known or choice == "none":
+        return choice
+    if choice == "required" and "required" not in known:
+        choice = "auto"
+    wanted.losses.add("rewritten", "settings.tool_choice", f"{told} is sent as {choice}: the target knows no other")
+    return choice if choice in known else None
+
+
+def _schema(
+    asked: tuple[dict[str, Any] | None, bool | None], place: str, flag: str, wanted: Wanted
+) -> tuple[dict[str, Any] | None, bool | None]:
+    """A schema and its ``strict``, as the target takes them: rewritten to strict mode's subset, or without strict."""
+    given, is_strict = asked
+    if is_strict is None or wanted.refused("strict", field=flag):
+        return given, None
+    if not is_strict or not wanted.quirks.strict_subset:
+        return given, is_strict
+    found = strict(given or {})
+    if isinstance(found, str):
+        wanted.losses.add("dropped", flag, f"{place}: strict mode cannot say it: {found}")
+        return given, None
+    for change in found.changes:
+        wanted.losses.add("rewritten", place, change)
+    return (found.schema if given is not None or found.changes else None), True
 
 
 def _choice(choice: str | NamedTool, quirks: Quirks, names: Names) -> Any:
@@ -157,189 +220,38 @@ def _choice(choice: str | NamedTool, quirks: Quirks, names: Names) -> Any:
 
 
 def _put_format(body: dict[str, Any], form: Any, wanted: Wanted) -> None:
+    field = "settings.response_format"
     if isinstance(form, JsonSchemaFormat) and wanted.quirks.schema_as == "json_schema":
-        schema: dict[str, Any] = {"name": form.name, "schema": form.json_schema}
+        name = _NO_NAME.sub("_", form.name)[:_LONGEST_NAME] or "answer"
+        if name != form.name:
+            wanted.losses.add("renamed", f"{field}.name", f"{form.name[:80]!r} is sent as {name!r}")
+        asked = (form.json_schema, form.strict)
+        given, is_strict = _schema(asked, f"{field}.json_schema", f"{field}.strict", wanted)
+        schema: dict[str, Any] = {"name": name, "schema": given}
         if form.description is not None:
             schema["description"] = form.description
-        if form.strict is not None and not wanted.refused("strict", field="settings.response_format.strict"):
-            schema["strict"] = form.strict
+        if is_strict is not None:
+            schema["strict"] = is_strict
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return
     if isinstance(form, JsonSchemaFormat | JsonFormat) and wanted.quirks.schema_as == "none":
-        wanted.losses.add("dropped", "settings.response_format", "the target has no structured answers")
+        wanted.losses.add("dropped", field, "the target has no structured answers")
         return
     if isinstance(form, JsonSchemaFormat):
-        wanted.losses.add("rewritten", "settings.response_format", "json_object: the target takes no schema")
+        wanted.losses.add("rewritten", field, "json_object: the target takes no schema, an instruction holds it")
+        _instruct(body["messages"], form.json_schema)
     body["response_format"] = {"type": "text" if form.type == "text" else "json_object"}
 
 
-class _Messages:
-    """The turns of a conversation as messages."""
-
-    __slots__ = ("_conversation", "_ids", "_images", "_losses", "_messages", "_names", "_quirks", "_wanted")
-
-    def __init__(self, conversation: Conversation, wanted: Wanted, names: Names) -> None:
-        self._conversation = conversation
-        self._wanted = wanted
-        self._quirks = wanted.quirks
-        self._losses = wanted.losses
-        self._names = names
-        self._ids = Ids(conversation, wanted.quirks, wanted.losses)
-        self._messages: list[dict[str, Any]] = []
-        self._images: list[dict[str, Any]] = []
-
-    def all(self) -> list[dict[str, Any]]:
-        for at, turn in in_order(self._conversation, self._losses):
-            if self._images and not isinstance(turn, ToolTurn):
-                self._show_images()
-            match turn:
-                case UserTurn():
-                    self._user(turn, at)
-                case AssistantTurn():
-                    self._assistant(turn, at)
-                case SystemTurn():
-                    self._system(turn, at)
-                case ToolTurn():
-                    self._tool(turn, at)
-        if self._images:
-            self._show_images()
-        return self._alternating() if self._quirks.alternating else self._messages
-
-    def _system(self, turn: SystemTurn, at: int) -> None:
-        role = self._quirks.developer_role if turn.role == "developer" else self._quirks.system_role
-        if role != turn.role:
-            kind: LossKind = "converted" if role == "user" else "renamed"
-            self._losses.add(kind, f"messages[{at}].role", f"{turn.role} is sent as {role}")
-        self._messages.append({"role": role, "content": self._content(turn.content, at)})
-
-    def _user(self, turn: UserTurn, at: int) -> None:
-        message: dict[str, Any] = {"role": "user", "content": self._content(turn.content, at)}
-        if turn.name is not None and not self._wanted.refused("name", field=f"messages[{at}].name"):
-            message["name"] = turn.name
-        self._messages.append(message)
-
-    def _content(self, content: UserContent, at: int) -> Any:
-        if isinstance(content, str):
-            return content
-        parts = kept_images(content, self._wanted, f"messages[{at}].content")
-        if not parts:
-            return ""
-        if self._quirks.joined_text and all(isinstance(part, TextPart) for part in parts):
-            if len(parts) > 1:
-                self._losses.add("merged", f"messages[{at}].content", "text parts are joined")
-            return text_of(parts)
-        return [_part(part) for part in parts]
-
-    def _assistant(self, turn: AssistantTurn, at: int) -> None:
-        if isinstance(turn.content, str):
-            self._messages.append({"role": "assistant", "content": turn.content})
-            return
-        texts: list[str] = []
-        message: dict[str, Any] = {"role": "assistant", "content": None}
-        calls: list[dict[str, Any]] = []
-        reasoning: list[ReasoningPart] = []
-        refusals: list[str] = []
-        reordered = False
-        for part in turn.content:
-            match part:
-                case TextPart():
-                    texts.append(part.text)
-                    reordered = reordered or bool(calls or refusals)
-                case ToolCallPart():
-                    calls.append(self._call(part, at))
-                case ReasoningPart():
-                    reasoning.append(part)
-                case RefusalPart():
-                    refusals.append(part.text)
-                    reordered = reordered or bool(calls)
-        if reordered:
-            self._losses.add("rewritten", f"messages[{at}].content", "text is sent first, then refusals, then calls")
-        self._put_texts(message, texts, at)
-        if reasoning:
-            self._put_reasoning(message, reasoning, at)
-        if refusals:
-            message["refusal"] = "".join(refusals)
-            if len(refusals) > 1:
-                self._losses.add("merged", f"messages[{at}].refusal", "refusals are joined")
-        if calls:
-            message["tool_calls"] = calls
-        elif not texts and not refusals:
-            message["content"] = ""
-        self._messages.append(message)
-
-    def _put_texts(self, message: dict[str, Any], texts: list[str], at: int) -> None:
-        if len(texts) == 1:
-            message["content"] = texts[0]
-        elif texts and self._quirks.joined_text:
-            self._losses.add("merged", f"messages[{at}].content", "text parts are joined")
-            message["content"] = "".join(texts)
-        elif texts:
-            message["content"] = [{"type": "text", "text": text} for text in texts]
-
-    def _put_reasoning(self, message: dict[str, Any], parts: list[ReasoningPart], at: int) -> None:
-        field = self._quirks.reasoning_history
-        if any(part.signature or part.redacted for part in parts):
-            self._losses.add("dropped", f"messages[{at}].reasoning.signature", "the wire format has no place for it")
-        text = "".join(part.text for part in parts)
-        if field and text:
-            message[field] = text
-        elif text:
-            self._losses.add("dropped", f"messages[{at}].reasoning", "earlier reasoning is not sent back here")
-
-    def _call(self, part: ToolCallPart, at: int) -> dict[str, Any]:
-        if part.signature:
-            self._losses.add("dropped", f"messages[{at}].tool_call.signature", "the wire format has no place for it")
-        function = {"name": self._names.sent(part.name), "arguments": part.arguments}
-        return {"id": self._ids.sent(part.id), "type": "function", "function": function}
-
-    def _tool(self, turn: ToolTurn, at: int) -> None:
-        content: Any = turn.content
-        if not isinstance(content, str):
-            parts = kept_images(content, self._wanted, f"messages[{at}].content")
-            images = [_part(part) for part in parts if isinstance(part, ImagePart)]
-            if images:
-                self._losses.add("converted", f"messages[{at}].content", "images of a result follow in a user turn")
-                self._images += images
-            content = self._content(tuple(part for part in parts if isinstance(part, TextPart)), at)
-        if turn.is_error:
-            self._losses.add("dropped", f"messages[{at}].is_error", "the wire format has no word for it")
-        self._messages.append({"role": "tool", "tool_call_id": self._ids.sent(turn.tool_call_id), "content": content})
-
-    def _show_images(self) -> None:
-        self._messages.append({"role": "user", "content": self._images})
-        self._images = []
-
-    def _alternating(self) -> list[dict[str, Any]]:
-        """Neighbours of one role as one message, as far as they hold nothing but content."""
-        merged: list[dict[str, Any]] = []
-        for message in self._messages:
-            last = merged[-1] if merged else None
-            if (
-                last is not None
-                and message["role"] == last["role"] in {"user", "assistant"}
-                and last.keys() == message.keys() == {"role", "content"}
-            ):
-                last["content"] = _joined(last["content"], message["content"])
-                self._losses.add("merged", "messages", f"neighbouring {message['role']} turns are one")
-            else:
-                merged.append(message)
-        return merged
+def _instruct(messages: list[dict[str, Any]], schema: dict[str, Any]) -> None:
+    """The schema as words: targets without schemas want the word JSON in the prompt, the model needs the form."""
+    words = f"Answer with one JSON object that is valid under this JSON Schema: {to_json(schema).decode()}"
+    first = messages[0] if messages else None
+    if first is not None and first["role"] == "system" and isinstance(first["content"], str):
+        first["content"] = f"{first['content']}\n\n{words}"
+    else:
+        messages.insert(0, {"role": "system", "content": words})
 
 
-def _part(part: TextPart | ImagePart) -> dict[str, Any]:
-    if isinstance(part, TextPart):
-        return {"type": "text", "text": part.text}
-    image: dict[str, Any] = {"url": data_url(part)}
-    if part.detail is not None:
-        image["detail"] = part.detail
-    return {"type": "image_url", "image_url": image}
-
-
-def _joined(first: Any, second: Any) -> Any:
-    if isinstance(first, str) and isinstance(second, str):
-        return f"{first}\n\n{second}"
-    return [*_as_list(first), *_as_list(second)]
-
-
-def _as_list(content: Any) -> list[Any]:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+_NO_NAME = re.compile(r"[^A-Za-z0-9_-]")
+_LONGEST_NAME = 64

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from catalogue.quirks import quirks_of
 from job_contracts.chat import JsonFormat, JsonSchemaFormat, NamedTool
-from workers.dialects import limits
+from workers.dialects import limits, strict_schema
 from workers.dialects.encoding import BUDGETS, EFFORTS, Losses, Names, Wanted, path_of
 from workers.dialects.failures import classify
 from workers.dialects.openai_items import Items
@@ -73,7 +73,8 @@ class OpenAIResponses:
         return classify(status, headers, body, quirks, provider=target.provider.name)
 
     def limits(self, target: Target, headers: Mapping[str, str]) -> tuple[LimitReading, ...]:
-        return limits.read(headers, requests_window=quirks_of(target.provider, target.model).requests_window)
+        quirks = quirks_of(target.provider, target.model)
+        return limits.read(headers, requests_window=quirks.requests_window, tokens_window=quirks.tokens_window)
 
 
 def _max_tokens(target: Target, wanted: Wanted) -> int | None:
@@ -202,6 +203,13 @@ def _tool(tool: Tool, wanted: Wanted, names: Names) -> dict[str, Any]:
 
 
 def _schema(schema: dict[str, Any], wanted: Wanted, field: str, *, strict: bool) -> tuple[dict[str, Any], bool]:
-    """A schema and its ``strict`` as the API takes them: the one place to bring strict ones into the strict subset."""
-    del wanted, field
-    return schema, strict
+    """A schema and its ``strict`` as the API takes them: a strict one within the strict subset."""
+    if not strict or not wanted.quirks.strict_subset:
+        return schema, strict
+    found = strict_schema.strict(schema)
+    if isinstance(found, str):
+        wanted.losses.add("dropped", field, f"strict mode cannot say it: {found}")
+        return schema, False
+    for change in found.changes:
+        wanted.losses.add("rewritten", field, change)
+    return found.schema, True

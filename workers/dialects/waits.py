@@ -31,8 +31,12 @@ _PIECE = re.compile(rf"(\d{{1,12}}(?:\.\d{{1,12}})?)\s?({_UNIT})(?![a-zµ])")
 _PIECES = rf"(?:\d{{1,12}}(?:\.\d{{1,12}})?\s?(?:{_UNIT})(?![a-zµ])[\s,]*(?:and )?)+"
 _DURATION = re.compile(_PIECES)
 _SAID = re.compile(
-    r"(?:try again|try it again|retry|retry your request|wait|available again|resets?)"
-    rf"(?: in| after| for| at least)* ({_PIECES})"
+    r"(?:try again|try it again|retry|retry your request|wait|available again|expected available|resets?)"
+    rf"(?: in| after| for| at least| about| approximately| within| another| later)*:? ({_PIECES})"
+)
+_REGAINED = re.compile(
+    r"(?:regain access|resets?|reset time(?: is)?|available again|retry|try again)(?: on| at| after|:)* "
+    r"(\d{4}-\d\d-\d\d)(?:(?: at |[ t])(\d\d:\d\d(?::\d\d)?))?"
 )
 _MAX_TEXT = 64
 _MAX_SENTENCE = 4096
@@ -55,9 +59,17 @@ def said(text: str) -> float | None:
     return max((wait for wait in waits if wait is not None), default=None)
 
 
+def regained(text: str, headers: Mapping[str, str]) -> float | None:
+    """Seconds until the moment a sentence names: ``you will regain access on 2026-12-01 at 00:00 UTC``."""
+    waits = (
+        until(f"{day}T{time or '00:00'}", headers) for day, time in _REGAINED.findall(text[:_MAX_SENTENCE].lower())
+    )
+    return max((wait for wait in waits if wait), default=None)
+
+
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """The longer of ``retry-after-ms`` and ``retry-after`` (seconds or a date, RFC 9110 10.2.3); zero says nothing."""
-    milliseconds = _number(headers.get("retry-after-ms", ""))
+    milliseconds = _number(headers.get("retry-after-ms") or headers.get("x-ms-retry-after-ms", ""))
     waits = [_sane(milliseconds / 1000) if milliseconds is not None else None]
     value = headers.get("retry-after", "")
     if value:
@@ -77,6 +89,18 @@ def until(value: str, headers: Mapping[str, str]) -> float | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return _sane(max(0.0, (moment - date).total_seconds()))
+
+
+def after_epoch(value: str, headers: Mapping[str, str]) -> float | None:
+    """Seconds until a point in time in Unix seconds or milliseconds, counted from the answer's ``date`` header."""
+    date, moment = _http_date(headers.get("date", "")), _number(value)
+    if date is None or moment is None:
+        return None
+    return _sane(max(0.0, (moment / 1000 if moment >= _MILLISECONDS else moment) - date.timestamp()))
+
+
+_MILLISECONDS = 1e11
+"""From here on a Unix time is in milliseconds."""
 
 
 def _until_http_date(value: str, headers: Mapping[str, str]) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from tests.conformance.translate.reading import (
@@ -19,12 +20,13 @@ from tests.conformance.translate.reading import (
 
 _SAME = (
     "temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "parallel_tool_calls", "reasoning_effort",
-    "logprobs", "top_logprobs",
+    "logprobs", "top_logprobs", "top_k",
 )  # fmt: skip
 _READ = {
     *_SAME,
     *("model", "messages", "tools", "tool_choice", "response_format", "stop", "stream", "n", "random_seed"),
     *("max_tokens", "max_completion_tokens", "reasoning", "thinking", "enable_thinking", "stream_options"),
+    *("top_k", "thinking_budget", "chat_template_kwargs", "prompt_mode", "clear_thinking"),
 }
 _CHANGE_THE_ANSWER = ("audio", "functions", "function_call", "web_search_options", "prediction")
 """Fields that may not be left aside."""
@@ -48,7 +50,8 @@ def from_openai_chat(body: JsonObject, *, family: str = "", model: str = "") -> 
     if settings["seed"] is None:
         settings["seed"] = body.get("random_seed")
     settings["max_tokens"] = body.get("max_completion_tokens") or body.get("max_tokens")
-    settings["reasoning_effort"] = _effort(body)
+    settings["reasoning_budget"] = budget = _budget(body)
+    settings["reasoning_effort"] = None if budget else _effort(body)
     settings["stop"] = as_list(body.get("stop"))
     settings["tool_choice"] = _choice(body.get("tool_choice"))
     settings["response_format"] = _format(body.get("response_format"))
@@ -87,8 +90,20 @@ def _content(content: Any, field: str) -> Any:
 
 def _part(part: JsonObject, field: str) -> dict[str, Any]:
     kind = part.get("type")
+    found = _plain_part(kind, part, field)
+    mark = part.get("cache_control")
+    if isinstance(mark, Mapping):
+        found["cache"] = mark.get("ttl", "5m")
+    return found
+
+
+def _plain_part(kind: Any, part: JsonObject, field: str) -> dict[str, Any]:
     if kind == "text":
         return {"type": "text", "text": part.get("text")}
+    if kind in {"file", "file_url", "document_url"}:
+        return _document(kind, part, field)
+    if kind in {"input_audio", "audio_url", "video_url"}:
+        return _recording(kind, part, field)
     if kind == "image_url":
         source = part.get("image_url")
         if isinstance(source, str):
@@ -97,6 +112,36 @@ def _part(part: JsonObject, field: str) -> dict[str, Any]:
         found = image(str(given.get("url")))
         return {**found, "detail": given["detail"]} if given.get("detail") else found
     raise Untranslatable(f"{field}.type", f"{kind!r} parts have no counterpart in a conversation")
+
+
+def _document(kind: str, part: JsonObject, field: str) -> dict[str, Any]:
+    held = part.get(kind)
+    inner = {"url": held} if isinstance(held, str) else is_object(held, f"{field}.{kind}")
+    url = inner.get("file_data") or inner.get("url")
+    if not isinstance(url, str):
+        raise Untranslatable(f"{field}.{kind}", "a file that lies at the provider has no counterpart")
+    name = inner.get("filename") or part.get("file_name") or part.get("document_name")
+    return _file(url, "application/pdf", name)
+
+
+def _recording(kind: str, part: JsonObject, field: str) -> dict[str, Any]:
+    held = part.get(kind)
+    if isinstance(held, str):
+        return _file(held, "audio/mp3")
+    inner = is_object(held, f"{field}.{kind}")
+    form = inner.get("format", "mp3")
+    return _file(str(inner.get("data") or inner.get("url")), "video/mp4" if kind == "video_url" else f"audio/{form}")
+
+
+def _file(address: str, usual: str, name: Any = None) -> dict[str, Any]:
+    """A file by address; what is no address is its data, of the type that is ``usual`` where none is said."""
+    named = {"name": name} if name else {}
+    head, comma, data = address.partition(",")
+    if address.startswith("data:") and comma:
+        return {"type": "file", "data": data, "media_type": head[5:].removesuffix(";base64") or usual, **named}
+    if address.startswith(("http://", "https://", "gs://", "s3://")):
+        return {"type": "file", "url": address, "media_type": usual, **named}
+    return {"type": "file", "data": address, "media_type": usual, **named}
 
 
 def _assistant(message: JsonObject, field: str, family: str) -> dict[str, Any]:
@@ -141,6 +186,8 @@ def _tool(tool: JsonObject, field: str) -> dict[str, Any]:
         raise Untranslatable(f"{field}.type", "only functions are tools of a conversation")
     function = is_object(tool.get("function"), f"{field}.function")
     known = {name: function.get(name) for name in ("name", "description", "parameters", "strict")}
+    mark = tool.get("cache_control")
+    known["cache"] = mark.get("ttl", "5m") if isinstance(mark, Mapping) else None
     return {name: value for name, value in known.items() if value is not None}
 
 
@@ -149,10 +196,27 @@ def _effort(body: JsonObject) -> str | None:
     effort = body.get("reasoning_effort") or (body.get("reasoning") or {}).get("effort")
     if effort:
         return str(effort)
-    switch = (body.get("thinking") or {}).get("type")
-    if switch == "disabled" or body.get("enable_thinking") is False:
-        return "none"
-    return "medium" if switch == "enabled" or body.get("enable_thinking") else None
+    template = body.get("chat_template_kwargs") or {}
+    switches = (
+        {"enabled": True, "disabled": False}.get(str((body.get("thinking") or {}).get("type"))),
+        body.get("enable_thinking"),
+        template.get("enable_thinking"),
+        template.get("thinking"),
+        body["prompt_mode"] == "reasoning" if "prompt_mode" in body else None,
+    )
+    on = next((switch for switch in switches if switch is not None), None)
+    return None if on is None else "medium" if on else "none"
+
+
+def _budget(body: JsonObject) -> int | None:
+    """A budget of reasoning tokens, in any of the forms."""
+    found = (
+        body.get("thinking_budget"),
+        (body.get("reasoning") or {}).get("max_tokens"),
+        (body.get("thinking") or {}).get("budget_tokens"),
+        (body.get("chat_template_kwargs") or {}).get("thinking_budget"),
+    )
+    return next((budget for budget in found if budget), None)
 
 
 def _choice(choice: Any) -> Any:

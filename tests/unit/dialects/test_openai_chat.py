@@ -197,10 +197,11 @@ def test_a_choice_without_tools_is_not_sent() -> None:
 
 
 def test_structured_answers_in_the_strongest_form_the_target_knows() -> None:
-    form = {"type": "json_schema", "name": "lake", "json_schema": {"type": "object"}, "strict": True}
+    schema = {"type": "object", "properties": {}, "additionalProperties": False}
+    form = {"type": "json_schema", "name": "lake", "json_schema": schema, "strict": True}
     assert body(response_format=form)["response_format"] == {
         "type": "json_schema",
-        "json_schema": {"name": "lake", "schema": {"type": "object"}, "strict": True},
+        "json_schema": {"name": "lake", "schema": schema, "strict": True},
     }
     weaker = encoded(of=target("openai_chat", schema_as="json_object"), response_format=form)
     assert json.loads(weaker.body)["response_format"] == {"type": "json_object"}
