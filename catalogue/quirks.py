@@ -94,8 +94,8 @@ class Quirks(BaseModel):
     """Results of tools may hold images and files; else these follow in a user turn."""
 
     # -- bedrock
-    embed_body: Literal["titan", "cohere"] = "titan"
-    """Whose request and answer InvokeModel takes for embeddings; ``titan`` is one text a call."""
+    embed_body: Literal["one", "many"] = "one"
+    """What InvokeModel takes for embeddings: Titan's request with one text, or Cohere's with many."""
     top_k_field: str = ""
     """Where among the model's own fields ``top_k`` stands (``top_k``, ``inferenceConfig.topK``); empty: nowhere."""
     effort_field: Literal["reasoning_effort", "reasoningConfig"] = "reasoning_effort"

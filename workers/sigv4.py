@@ -2,7 +2,7 @@
 
 Signed are the host, the type of the content, the date, the session token and the exact bytes of the body. The steps are
 called one by one and not through ``add_auth``: the time is our clock's, and that method writes the request to be
-signed, session token included, to the log. ``docs/decisions/0022-signed-requests.md`` has the comparison.
+signed, session token included, to the log. ``docs/decisions/0021-signed-requests.md`` has the comparison.
 """
 
 from __future__ import annotations

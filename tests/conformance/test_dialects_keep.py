@@ -129,14 +129,14 @@ def about_tools(_: str, conversation: Conversation, found: Understood) -> Compla
     """Every tool is offered as it was."""
     read = {tool.name: tool for tool in found.conversation.tools}
     lost = {loss.field for loss in found.losses if loss.kind in {"dropped", "rewritten"}}
-    for at, was in enumerate(conversation.tools):
+    for was in conversation.tools:
         if (now := read.pop(was.name, None)) is None:
             if "tools" not in lost:
                 yield f"missing: the tool {was.name}"
             continue
         if now.description != was.description:
             yield f"tools.{was.name}.description: {now.description!r}"
-        changed = any(field.startswith((f"tools.{was.name}.", f"tools[{at}].")) for field in lost)
+        changed = any(field.startswith(f"tools.{was.name}.") for field in lost)
         if not changed and _schema(was.parameters) != _schema(now.parameters):
             yield f"tools.{was.name}.parameters: {now.parameters}"
         if "tools.strict" not in lost and bool(now.strict) != bool(was.strict):

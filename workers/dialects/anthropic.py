@@ -142,9 +142,9 @@ def _put_tools(
     settings = wanted.settings
     if conversation.tools and not wanted.refused("tools", field="tools"):
         body["tools"] = [_tool(tool, wanted, names) for tool in conversation.tools]
-        for at, (tool, sent) in enumerate(zip(conversation.tools, body["tools"], strict=True)):
+        for tool, sent in zip(conversation.tools, body["tools"], strict=True):
             if tool.cache:
-                marks.note(TOOLS, sent, tool.cache, f"tools[{at}].cache")
+                marks.note(TOOLS, sent, tool.cache, f"tools.{tool.name}.cache")
         _put_choice(body, conversation, wanted, names, thinks=thinks)
     elif settings.tool_choice is not None or settings.parallel_tool_calls is not None:
         wanted.losses.add(

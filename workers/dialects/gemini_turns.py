@@ -51,7 +51,7 @@ class Contents:
         self._contents: list[Part] = []
         self._called: dict[str, str] = {}
         self._placed = 0  # results in the content that is being made
-        self._marks = [f"tools[{at}].cache" for at, tool in enumerate(conversation.tools) if tool.cache]
+        self._marks = [f"tools.{tool.name}.cache" for tool in conversation.tools if tool.cache]
         self.system: list[Part] = []
 
     def all(self) -> list[Part]:

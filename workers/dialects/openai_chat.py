@@ -154,7 +154,7 @@ class _Settings:
         function: dict[str, Any] = {"name": self._names.sent(tool.name)}
         if tool.description is not None:
             function["description"] = tool.description
-        place = f"tools[{at}].parameters"
+        place = f"tools.{tool.name}.parameters"
         parameters, is_strict = _schema((tool.parameters, tool.strict), place, "tools.strict", self._wanted)
         if parameters is not None:
             function["parameters"] = parameters

@@ -135,6 +135,8 @@ def _assistant(blocks: Any, field: str, family: str) -> Any:
     parts: list[dict[str, Any]] = []
     for at, block in enumerate(blocks):
         if "cachePoint" in block:
+            if not parts or parts[-1]["type"] != "text":  # what else a turn holds bears no mark
+                parts.append({"type": "text", "text": ""})
             parts[-1]["cache"] = block["cachePoint"].get("ttl") or "5m"
         elif "toolUse" in block:
             call = block["toolUse"]

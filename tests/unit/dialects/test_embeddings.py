@@ -175,7 +175,7 @@ def test_bedrock_models_are_asked_each_in_its_own_form() -> None:
     path, titan = asked("bedrock", request, model="amazon.titan-embed-text-v2:0")
     assert path == "/model/amazon.titan-embed-text-v2%3A0/invoke"
     assert titan == {"inputText": "a", "dimensions": 256}
-    _, cohere = asked("bedrock", request, embed_body="cohere")
+    _, cohere = asked("bedrock", request, embed_body="many")
     assert cohere == {
         "texts": ["a"],
         "input_type": "search_query",
@@ -190,7 +190,7 @@ def test_a_length_that_cannot_be_chosen_is_a_loss_and_the_real_one_is_told(diale
     request = EmbeddingRequest(inputs=("a", "b", "c"), dimensions=256)
     quirks: dict[str, Any] = {"embed_dimensions": False}
     if dialect == "bedrock":
-        quirks["embed_body"] = "cohere"
+        quirks["embed_body"] = "many"
     made = encoded(dialect, request, **quirks)
     assert [(loss.kind, loss.field) for loss in made.losses] == [("dropped", "embedding.dimensions")]
     assert b"256" not in made.body
@@ -224,7 +224,7 @@ def test_purposes_of_a_row_must_be_purposes() -> None:
         ("cohere", {"embed_most": 96}, 96),
         ("ollama", {}, 2048),
         ("bedrock", {"embed_most": 96}, 1),
-        ("bedrock", {"embed_most": 96, "embed_body": "cohere"}, 96),
+        ("bedrock", {"embed_most": 96, "embed_body": "many"}, 96),
     ],
 )
 def test_more_texts_than_a_target_takes_are_a_failure_with_the_numbers(

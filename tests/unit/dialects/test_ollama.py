@@ -206,7 +206,7 @@ def test_every_reason_to_stop_has_its_meaning(reason: str | None, meaning: Any) 
     ("pieces", "kind"),
     [
         ([ollama_piece("Yes"), {"error": "an error was encountered while running the model"}], "server_error"),
-        ([{"error": "model 'x' not found"}], "server_error"),
+        ([{"error": "model 'x' not found"}], "model_not_found"),
         ([ollama_piece("Yes")], "stream_truncated"),
         ([{"status": "pulling"}], "malformed_response"),
     ],

@@ -153,11 +153,15 @@ def test_marks_for_the_cache_are_one_loss() -> None:
     assert lost(one) == [("dropped", "cache")]
 
 
+CLOSED = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+"""An object of nothing in strict mode's subset."""
+
+
 def test_tools_are_flat_and_never_made_strict_unasked() -> None:
     one = body(tools=[TOOL, {"name": "b", "strict": True}], tool_choice={"name": "b"}, parallel_tool_calls=False)
     assert one["tools"] == [
         {"type": "function", **TOOL, "strict": False},
-        {"type": "function", "name": "b", "parameters": {"type": "object", "properties": {}}, "strict": True},
+        {"type": "function", "name": "b", "parameters": CLOSED, "strict": True},
     ]
     assert one["tool_choice"] == {"type": "function", "name": "b"}
     assert one["parallel_tool_calls"] is False
@@ -166,9 +170,12 @@ def test_tools_are_flat_and_never_made_strict_unasked() -> None:
 
 def test_a_schema_is_the_format_of_the_text_as_far_as_the_target_knows_it() -> None:
     schema = {"type": "json_schema", "name": "a", "json_schema": {"type": "object"}, "strict": True}
-    assert body(response_format=schema)["text"] == {
-        "format": {"type": "json_schema", "name": "a", "schema": {"type": "object"}, "strict": True}
+    strict = encoded(response_format=schema)
+    assert json.loads(strict.body)["text"] == {
+        "format": {"type": "json_schema", "name": "a", "schema": CLOSED, "strict": True}
     }
+    assert {kind for kind, _ in lost(strict)} == {"rewritten"}
+    assert body(response_format={**schema, "strict": False})["text"]["format"]["schema"] == {"type": "object"}
     weaker = encoded(response_format=schema, of=accented(schema_as="json_object"))
     assert json.loads(weaker.body)["text"] == {"format": {"type": "json_object"}}
     assert lost(weaker) == [("rewritten", "settings.response_format")]

@@ -29,12 +29,12 @@ class BedrockEmbedder:
 
     def most(self, target: Target) -> int:
         quirks = quirks_of(target.provider, target.model)
-        return 1 if quirks.embed_body == "titan" else quirks.embed_most
+        return 1 if quirks.embed_body == "one" else quirks.embed_most
 
     def encode(self, request: EmbeddingRequest, target: Target) -> Encoded:
         asking = Asking(request, target)
         body: dict[str, Any]
-        if asking.quirks.embed_body == "cohere":
+        if asking.quirks.embed_body == "many":
             body, field = {**words(asking), "embedding_types": ["float"]}, "output_dimension"
         else:
             asking.purpose({})
