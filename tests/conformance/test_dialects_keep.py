@@ -134,7 +134,7 @@ def about_tools(_: str, conversation: Conversation, found: Understood) -> Compla
             if "tools" not in lost:
                 yield f"missing: the tool {was.name}"
             continue
-        if now.description != was.description:
+        if (now.description or None) != (was.description or None):  # blank is nothing
             yield f"tools.{was.name}.description: {now.description!r}"
         changed = any(field.startswith(f"tools.{was.name}.") for field in lost)
         if not changed and _schema(was.parameters) != _schema(now.parameters):

@@ -144,13 +144,13 @@ class _Settings:
         if choice == "none" and known and "none" not in known:
             wanted.losses.add("rewritten", "settings.tool_choice", "none: the tools are left out instead")
             return
-        body["tools"] = [self._tool(tool, at) for at, tool in enumerate(conversation.tools)]
+        body["tools"] = [self._tool(tool) for tool in conversation.tools]
         if choice is not None:
             body["tool_choice"] = _choice(choice, wanted.quirks, self._names)
         if (parallel := wanted.get("parallel_tool_calls")) is not None:
             body["parallel_tool_calls"] = parallel
 
-    def _tool(self, tool: Tool, at: int) -> dict[str, Any]:
+    def _tool(self, tool: Tool) -> dict[str, Any]:
         function: dict[str, Any] = {"name": self._names.sent(tool.name)}
         if tool.description is not None:
             function["description"] = tool.description

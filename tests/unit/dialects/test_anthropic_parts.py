@@ -106,7 +106,7 @@ def test_of_more_than_four_marks_the_last_four_are_kept() -> None:
     found = json.loads(one.body)
     assert "cache_control" not in found["tools"][0]
     assert ["cache_control" in block for block in found["messages"][0]["content"]] == [False, True, True, True, True]
-    assert lost(one) == [("dropped", "tools[0].cache"), ("dropped", "messages[0].content.cache")]
+    assert lost(one) == [("dropped", "tools.look_up.cache"), ("dropped", "messages[0].content.cache")]
 
 
 def test_an_hour_after_five_minutes_is_five_minutes() -> None:
