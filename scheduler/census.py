@@ -42,7 +42,10 @@ class Census:
         self._tell("queue.unread", ("project",), left)
         levels = self._term.board.levels(now)
         available: dict[tuple[str, ...], float] = {
-            (domain, unit): level for domain, units in levels.items() for unit, level in units.items()
+            (domain, unit): level
+            for domain, units in levels.items()
+            for unit, level in units.items()
+            if "." not in unit  # what is told of a bucket beside its level is for a successor
         }
         self._tell("limit.read", ("domain", "unit"), available)
         slots: dict[tuple[str, ...], float] = {}

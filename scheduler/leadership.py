@@ -172,7 +172,7 @@ class Lease:
                 if free or silence.over:
                     unreadable = LeaseRecord(instance="", epoch=0, bid="") if seq else None
                     before = Predecessor(record or unreadable, silence.seconds)
-                    if await self._take(seq):
+                    if await self._take(seq, {} if record is None else record.levels):
                         return before
                 await _pause(stopping, 0.02 if free else POLL, hint)
         finally:
@@ -296,9 +296,10 @@ class Lease:
         except ContractError:
             return message.seq, None
 
-    async def _take(self, observed: int) -> bool:
+    async def _take(self, observed: int, levels: Mapping[str, Mapping[str, float]]) -> bool:
+        """Begin a term; ``levels`` as they were found stand until it writes its own: it may end before that."""
         started = self._clock.monotonic()
-        record = self._record(0, None)
+        record = self._record(0, None).model_copy(update={"levels": levels})
         headers = {H_ROLLUP: "sub", H_EXPECTED: str(observed)}
         try:
             seq = (await self._bus.append(self._subject, encode(record), headers=headers)).seq

@@ -17,6 +17,10 @@ Large requests. One that needs more than B makes the bucket grow to fit it, up t
 down accordingly; only what is larger still is admitted from a full bucket into debt. Growing never breaks the bound of
 a window that spans it (the level was below the old B, and the rate only falls). Shrinking would, if the rate rose at
 once: so the rate follows one whole window after the size.
+
+A successor. It must not be faster than its predecessor was reckoned to be, or a window that spans both overflows: it is
+told ``spanned``, the largest size that the last window may have seen. And what was still ``pending`` may have been
+committed until the last moment before it began: it starts with at most B - pending.
 """
 
 from __future__ import annotations
@@ -46,6 +50,7 @@ class Bucket:
 
     __slots__ = (
         "_base",
+        "_before",
         "_calm",
         "_epoch",
         "_room",
@@ -67,6 +72,8 @@ class Bucket:
         self.at = -NEVER
         self._calm = -NEVER
         self._slow_until = -NEVER
+        self._before = 0.0
+        """The size it had, while the rate has not followed yet."""
         self._base = self.size = burst(limit)
         self.rate = refill(limit, self.size)
         self.level = self.size
@@ -144,13 +151,18 @@ class Bucket:
         self.refill(now)
         self.level = min(self.level, remaining)
 
-    def restore(self, level: float, size: float, silence: float, now: float) -> None:
-        """Start with the ``level`` and ``size`` an earlier owner left, refilled over ``silence`` seconds."""
+    def restore(self, level: float, size: float, silence: float, now: float, *, pending: float = 0.0) -> None:
+        """Start with what an earlier owner left: its ``level``, refilled over ``silence`` seconds, the ``size`` it
+        spanned, and what it had ``pending``.
+        """
         self.at = now
         self._epoch = self._epoch_of(now)
         if size > self.size:
-            self._grow(size, now)
-        self.level = min(level + self.rate * max(0.0, silence), self.size)
+            # As it was, without further slack: else every successor's would be larger, and slower, than the last.
+            self._calm = now + STILL_LARGE * self.limit.window
+            self.size = min(size, max(self._base, self.limit.amount / 2))
+            self.rate = refill(self.limit, self.size)
+        self.level = min(level + self.rate * max(0.0, silence), self.size - pending)
 
     def relimit(self, limit: Limit, now: float) -> None:
         """The provider enforces another limit than was thought."""
@@ -162,13 +174,19 @@ class Bucket:
         self.limit = limit
         self._base = burst(limit)
         self.size = max(self._base, min(grown, limit.amount / 2))
-        self.rate = refill(limit, self.size)
+        self._before = min(self._before, limit.amount / 2)
+        self.rate = refill(limit, self.spanned)
         self.level = min(self.level, self.size - self.pending)
 
     @property
     def grown(self) -> bool:
         """Whether it is larger than its limit alone would have it."""
         return self.size > self._base
+
+    @property
+    def spanned(self) -> float:
+        """The largest size that the last window may have seen: what its rate allows for."""
+        return max(self.size, self._before)
 
     def _epoch_of(self, time: float) -> int:
         return int(time * (EPOCHS - 1) // (self.limit.window + self.limit.skew))
@@ -195,11 +213,12 @@ class Bucket:
             self._calm_down(now)
         if self._slow_until > -NEVER and now >= self._slow_until:
             self._slow_until = -NEVER
+            self._before = 0.0
             self.rate = refill(self.limit, self.size)
 
     def _calm_down(self, now: float) -> None:
         """No large request has come for long: the size falls now, the rate rises one window later."""
-        self.size = self._base
+        self._before, self.size = self.spanned, self._base
         self._slow_until = now + self.limit.window + self.limit.skew
         self.level = min(self.level, self.size - self.pending)
 

@@ -297,12 +297,15 @@ class Domain:
         )
 
     def levels(self, now: float) -> dict[str, float]:
-        """What a successor must know, as numbers: level of each bucket (and its size if grown), seconds closed."""
+        """What a successor must know, as numbers: of each bucket the level, the size it spanned and what is pending;
+        seconds closed.
+        """
         told: dict[str, float] = {}
         for unit, bucket in self.buckets.items():
             told[unit] = bucket.level_at(now)
-            if bucket.grown:
-                told[f"{unit}.size"] = bucket.size
+            told[f"{unit}.size"] = bucket.spanned
+            if bucket.pending:
+                told[f"{unit}.pending"] = bucket.pending
         if self.closed_until > now:
             told["closed"] = self.closed_until - now
         return told
@@ -310,7 +313,8 @@ class Domain:
     def restore(self, told: Mapping[str, float], silence: float, now: float) -> None:
         """Take over: what an earlier owner left, refilled over the silence; a bucket it did not mention is empty."""
         for unit, bucket in self.buckets.items():
-            bucket.restore(told.get(unit, 0.0), told.get(f"{unit}.size", 0.0), silence, now)
+            size, pending = told.get(f"{unit}.size", 0.0), told.get(f"{unit}.pending", 0.0)
+            bucket.restore(told.get(unit, 0.0), size, silence, now, pending=pending)
         if told.get("closed", 0.0) > silence:
             self.close(now + told["closed"] - silence, "the provider refused a call (429)")
 

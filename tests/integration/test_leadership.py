@@ -111,6 +111,19 @@ async def test_a_resigned_lease_is_taken_without_waiting_and_carries_the_state_o
     assert predecessor.record.settled == 42
 
 
+async def test_the_levels_outlive_a_leader_that_ends_before_it_has_written_any(lease: Callable[[str], Lease]) -> None:
+    first, second, third = lease("a"), lease("b"), lease("c")
+    await first.acquire(asyncio.Event())
+    first.state = lambda: ({"openai": {"input_tokens": 7.5, "input_tokens.size": 50.0}}, 42)
+    await first.write()
+    await second.acquire(asyncio.Event())
+    predecessor = await third.acquire(asyncio.Event())
+    assert predecessor is not None
+    assert predecessor.record is not None
+    assert predecessor.record.owner == "b"
+    assert predecessor.record.levels == {"openai": {"input_tokens": 7.5, "input_tokens.size": 50.0}}
+
+
 async def test_of_contenders_for_one_silent_lease_exactly_one_wins(bus: Bus, lease: Callable[[str], Lease]) -> None:
     stopping = asyncio.Event()
     contenders = [lease(name) for name in "abcd"]

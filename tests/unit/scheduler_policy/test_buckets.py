@@ -2,7 +2,7 @@
 
 Caught here: a refill that ignores unacknowledged grants, a rate without the burst or the skew taken off, a refund above
 the size or out of a window that has spent it, a clamp that starves a large request, a rate that rises together with a
-shrinking bucket.
+shrinking bucket, a successor that does not know how large its predecessor was or what may still be stored of it.
 """
 
 from __future__ import annotations
@@ -257,3 +257,69 @@ def test_a_successor_and_its_predecessor_together_stay_within_the_bound(silence:
         committed.append((now, 30.0))
     for window in (0.5, 2.0, 10.0):
         assert most_in(window, committed) <= 100.0 + 90.0 * window + 1e-3
+
+
+def drained(bucket: Bucket, amount: float, now: float, until: float) -> list[tuple[float, float]]:
+    """What is committed when ``amount`` is taken as soon as there is room, again and again until ``until``."""
+    committed: list[tuple[float, float]] = []
+    while True:
+        while not bucket.admits(amount, now):
+            now += bucket.wait(amount, now)
+            if now > until:
+                return committed
+        bucket.take(amount, now)
+        bucket.confirm(amount, now)
+        committed.append((now, amount))
+
+
+def successor(of: Bucket, now: float, silence: float) -> Bucket:
+    """As one starts that has read the record of ``now``, so many seconds later."""
+    fresh = Bucket(of.limit)
+    fresh.restore(of.level_at(now), of.spanned, silence, now + silence, pending=of.pending)
+    return fresh
+
+
+terms = st.lists(
+    st.tuples(st.floats(0.0, 12.0), st.floats(0.005, 0.5), st.floats(0.0, 9.0), st.floats(0.0, 1.0)),
+    min_size=2,
+    max_size=5,
+)
+
+
+@given(terms=terms)
+@example(terms=[(0.0, 0.011, 8.0, 1.0), (12.0, 0.005, 0.0, 0.0)])  # what the first took is stored as the second begins
+@example(terms=[(0.0, 0.4, 2.0, 0.0), (0.0, 0.005, 2.0, 0.0), (12.0, 0.005, 0.0, 0.0)])
+def test_no_window_overflows_across_leaders_whose_last_grants_are_stored_late(
+    terms: list[tuple[float, float, float, float]],
+) -> None:
+    limit = Limit("tokens", 1000.0, 10.0, 0.02, 1.0)
+    bucket, now, committed = Bucket(limit), 0.0, []
+    for seconds, share, silence, late in terms:
+        amount, end = share * limit.amount, now + seconds
+        committed += drained(bucket, amount, now, end)
+        last = min(amount, max(0.0, bucket.level_at(end)))
+        bucket.take(last, end)
+        committed.append((end + late * silence, last))
+        bucket, now = successor(bucket, end, silence), end + silence
+    assert most_in(11.0, sorted(committed)) <= limit.amount + 0.1
+
+
+def test_a_successor_of_a_bucket_that_has_just_shrunk_keeps_the_slow_rate_that_the_window_before_needs() -> None:
+    limit = Limit("tokens", 1000.0, 10.0, 0.02, 1.0)
+    bucket = Bucket(limit)
+    committed = drained(bucket, 400.0, 0.0, 0.0)
+    committed += drained(bucket, 5.0, 99.0, 101.0)  # it shrinks at 100
+    assert not bucket.grown
+    assert bucket.spanned == pytest.approx(500.0)
+    committed += drained(successor(bucket, 101.0, 1.0), 5.0, 102.0, 130.0)
+    assert most_in(11.0, committed) <= limit.amount + 0.1
+
+
+def test_successors_are_as_large_as_their_predecessor_and_not_larger_each_time() -> None:
+    bucket = Bucket(Limit("tokens", 1000.0, 10.0, 0.02, 1.0))
+    assert not bucket.admits(100.0, 0.0)
+    size, rate = bucket.size, bucket.rate
+    for term in range(1, 6):
+        bucket = successor(bucket, term * 10.0, 2.0)
+    assert bucket.size == size == 125.0
+    assert bucket.rate == rate

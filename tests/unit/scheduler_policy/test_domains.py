@@ -250,3 +250,26 @@ def test_a_successor_starts_with_what_was_left_and_what_the_silence_brought() ->
     empty.restore({}, 0.0, 100.0)
     made.submit(empty, made.job(1), now=100.0)
     assert empty.decide(100.0, 10) == []
+
+
+def test_a_successor_that_comes_while_a_batch_is_under_way_leaves_room_for_it_whatever_the_silence_brought() -> None:
+    rules = made.rules(limits={"a": (Limit("requests", 600),)})  # 12 at once
+    old, new = made.board(rules), made.board(rules, now=100.0)
+    made.submit(old, *[made.job(n) for n in range(5)])
+    assert len(old.decide(0.0, 100)) == 5
+    new.restore(old.levels(0.0), 30.0, 100.0)
+    assert new.levels(100.0)["a"]["requests"] == pytest.approx(7.0)
+    assert new.levels(101.0)["a"]["requests"] == pytest.approx(12.0)
+
+
+def test_what_was_left_of_a_large_bucket_is_told_to_every_further_successor() -> None:
+    rules = made.rules(limits={"a": (Limit("input_tokens", 200_000),)})
+    board = made.board(rules)
+    made.submit(board, made.job(1, input_estimate=20_000))
+    assert board.decide(0.0, 1) == []  # the bucket grows for it
+    levels = board.levels(0.0)
+    for now in (2.0, 4.0, 6.0):
+        board = made.board(rules, now=now)
+        board.restore(levels, 1.0, now)
+        levels = board.levels(now)
+        assert levels["a"]["input_tokens.size"] == 25_000.0

@@ -31,7 +31,18 @@ class Ends:
 
 
 NOT_CALLED = {FailureKind.HANDED_BACK, FailureKind.GRANT_EXPIRED}
+RENEW = 2.0
+"""Seconds after which a leader without anything to dispatch writes its levels all the same."""
 Behave = Callable[[Dispatch, Random, float], Ends]
+
+
+@dataclass
+class Batch:
+    """What one leader handed to the broker, and the levels after it that its record tells."""
+
+    dispatches: list[Dispatch]
+    levels: Mapping[str, Mapping[str, float]]
+    stored: bool = False
 
 
 @dataclass
@@ -44,7 +55,11 @@ class Commit:
 
 
 class Trial:
-    """Runs a board until nothing more can happen, or until a time."""
+    """Runs a board until nothing more can happen, or until a time.
+
+    ``single``: as a broker of one node is written to, first the record with the levels, then each dispatch under its
+    fence. Otherwise the record and its dispatches are stored at once or not at all.
+    """
 
     def __init__(
         self,
@@ -55,6 +70,7 @@ class Trial:
         ack: float = 0.004,
         refuse: float = 0.0,
         room: int = 200,
+        single: bool = False,
     ) -> None:
         self.board = board
         self.behave = behave or (lambda *_: Ends())
@@ -62,6 +78,7 @@ class Trial:
         self.ack = ack
         self.refuse = refuse
         self.room = room
+        self.single = single
         self.now = 0.0
         self.log: list[tuple[str, Any, float]] = []
         self.decisions: list[tuple[float, Decision]] = []
@@ -75,7 +92,8 @@ class Trial:
         self._serial = 0
         self._stopped: set[tuple[str, str, int]] = set()
         self._term = 0
-        self._sent: list[Dispatch] | None = None
+        self._sent: Batch | None = None
+        self._ending: set[tuple[str, str]] = set()
         self._record_of_lease: tuple[Mapping[str, Mapping[str, float]], float] = ({}, 0.0)
         self.outcomes: dict[tuple[str, str], AttemptEnded] = {}
         self.leaderless = False
@@ -117,6 +135,8 @@ class Trial:
     def _decide(self) -> None:
         if self._sent is not None:
             return
+        if self.now - self._record_of_lease[1] >= RENEW:
+            self._record_of_lease = (self.board.levels(self.now), self.now)
         self.log.append(("decide", self.room, self.now))
         dispatches: list[Dispatch] = []
         for decision in self.board.decide(self.now, self.room):
@@ -137,21 +157,29 @@ class Trial:
             self.at(wake, lambda: None)
 
     def _send(self, dispatches: list[Dispatch]) -> None:
-        term, self._sent = self._term, dispatches
-        levels = self.board.levels(self.now)
+        term, batch = self._term, Batch(dispatches, self.board.levels(self.now))
+        self._sent = batch
+        if self.single:
+            self._record_of_lease = (batch.levels, self.now)
         took = self.ack * (0.5 + self.random.random())
         done = self.now + took
         if self.random.random() < self.refuse:
             self.at(done, lambda: self._refused(dispatches, term))
             return
 
-        def commit() -> None:
+        def arrive() -> None:
             if term == self._term:
-                self._record_of_lease = (levels, self.now)
-                self._commit(dispatches)
+                self._arrive(batch)
 
-        self.at(self.now + took * self.random.random(), commit)
+        self.at(self.now + took * self.random.random(), arrive)
         self.at(done, lambda: self._stored(dispatches, term))
+
+    def _arrive(self, batch: Batch) -> None:
+        """The broker stores it, once."""
+        batch.stored = True
+        if not self.single:
+            self._record_of_lease = (batch.levels, self.now)
+        self._commit(batch.dispatches)
 
     def _commit(self, dispatches: list[Dispatch]) -> None:
         for dispatch in dispatches:
@@ -194,7 +222,8 @@ class Trial:
 
     def _finish(self, finish: Finish) -> None:
         key = (finish.project, finish.job)
-        assert key not in self.finishes, f"{key} is to end twice"
+        assert key not in self._ending, f"{key} is to end twice"
+        self._ending.add(key)
         self.finishes[key] = finish
         self.at(self.now + self.ack, lambda: self._write(finish))
 
@@ -214,14 +243,19 @@ class Trial:
     def take_over(self, board: Board, silence: float) -> None:
         """The leader is gone, its last batch perhaps stored, perhaps not; another starts from what lies in the streams.
 
-        The levels are those of the last record that was stored; ``silence`` has been observed since then at least.
+        The levels are those of the last record that was stored; ``silence`` has been observed since then at least. What
+        expects that record can be stored until the successor's replaces it. An end that was decided and is not written
+        yet is decided again: whichever record comes first counts.
         """
         self._term += 1
-        if self._sent is not None and self.random.random() < 0.5:
-            self._commit(self._sent)
-        self._sent = None
-        levels, since = self._record_of_lease
+        batch, self._sent = self._sent, None
+        self._ending.clear()
+        if batch is not None and not batch.stored and self.random.random() < 0.5:
+            late = silence * self.random.random() if self.single else 0.0
+            self.at(self.now + late, lambda: self._arrive(batch))
         self.run_workers(self.now + silence)
+        levels, since = self._record_of_lease
+        self._record_of_lease = (levels, self.now)
         self.board = board
         self.log.clear()
         self.decisions.clear()
