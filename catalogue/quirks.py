@@ -171,8 +171,14 @@ class Quirks(BaseModel):
     """Set to true on a last assistant message that the model is to continue; empty: there is no such field."""
     tool_choices: tuple[Literal["auto", "none", "required", "named"], ...] = ()
     """What ``tool_choice`` may say; empty: everything."""
+    reasoning_tool_choices: tuple[Literal["auto", "none", "required", "named"], ...] = ()
+    """The same while the model reasons; empty: no other than else."""
+    reasons_unasked: bool = False
+    """The model reasons where the settings say nothing of it."""
     strict_subset: bool = True
     """Schemas asked for with ``strict`` must keep to OpenAI's subset of JSON Schema: they are rewritten to it."""
+    strict_defaults: bool = False
+    """Strict mode takes ``default`` as well."""
     stream_only: bool = False
     """The model answers in streams only."""
     temperature_min: float = 0.0
@@ -187,7 +193,10 @@ class Quirks(BaseModel):
     alternating: bool = False
     """User and assistant must take turns: neighbours of one role are merged."""
     finish_optional: bool = False
-    """The target may leave ``finish_reason`` empty: the end of the document, or ``[DONE]``, ends the answer."""
+    """The target may leave ``finish_reason`` empty: the end of the document, or ``[DONE]``, ends the answer, even
+    without an account of usage."""
+    reasoning_apart: bool = False
+    """Reasoning tokens are in neither ``completion_tokens`` nor ``total_tokens`` where they are the larger number."""
 
     # -- anthropic
     max_tokens_default: int = 4096
