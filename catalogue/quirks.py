@@ -76,8 +76,9 @@ class Quirks(BaseModel):
     """Whether the length of the vectors can be asked for."""
     embed_dimensions_field: str = "dimensions"
     """What the field is called in which it is (openai_chat)."""
-    embed_encoding: Literal["base64", "float", ""] = "base64"
-    """What ``encoding_format`` asks for (openai_chat); empty: it is not sent. Either is read."""
+    embed_encoding: Literal["base64", "float", "base64_int8", ""] = "base64"
+    """What ``encoding_format`` asks for (openai_chat); empty: it is not sent. Numbers are read in any case, text as
+    32-bit floats or, with ``base64_int8``, as signed bytes."""
     embed_purpose_field: str = ""
     """Field for what the vectors are for, where the dialect itself has none (openai_chat)."""
     embed_purposes: tuple[str, ...] = ()
