@@ -76,8 +76,9 @@ class Quirks(BaseModel):
     """Whether the length of the vectors can be asked for."""
     embed_dimensions_field: str = "dimensions"
     """What the field is called in which it is (openai_chat)."""
-    embed_encoding: Literal["base64", "float", ""] = "base64"
-    """What ``encoding_format`` asks for (openai_chat); empty: it is not sent. Either is read."""
+    embed_encoding: Literal["base64", "float", "base64_int8", ""] = "base64"
+    """What ``encoding_format`` asks for (openai_chat); empty: it is not sent. Numbers are read in any case, text as
+    32-bit floats or, with ``base64_int8``, as signed bytes."""
     embed_purpose_field: str = ""
     """Field for what the vectors are for, where the dialect itself has none (openai_chat)."""
     embed_purposes: tuple[str, ...] = ()
@@ -171,8 +172,14 @@ class Quirks(BaseModel):
     """Set to true on a last assistant message that the model is to continue; empty: there is no such field."""
     tool_choices: tuple[Literal["auto", "none", "required", "named"], ...] = ()
     """What ``tool_choice`` may say; empty: everything."""
+    reasoning_tool_choices: tuple[Literal["auto", "none", "required", "named"], ...] = ()
+    """The same while the model reasons; empty: no other than else."""
+    reasons_unasked: bool = False
+    """The model reasons where the settings say nothing of it."""
     strict_subset: bool = True
     """Schemas asked for with ``strict`` must keep to OpenAI's subset of JSON Schema: they are rewritten to it."""
+    strict_defaults: bool = False
+    """Strict mode takes ``default`` as well."""
     stream_only: bool = False
     """The model answers in streams only."""
     temperature_min: float = 0.0
@@ -187,7 +194,10 @@ class Quirks(BaseModel):
     alternating: bool = False
     """User and assistant must take turns: neighbours of one role are merged."""
     finish_optional: bool = False
-    """The target may leave ``finish_reason`` empty: the end of the document, or ``[DONE]``, ends the answer."""
+    """The target may leave ``finish_reason`` empty: the end of the document, or ``[DONE]``, ends the answer, even
+    without an account of usage."""
+    reasoning_apart: bool = False
+    """Reasoning tokens are in neither ``completion_tokens`` nor ``total_tokens`` where they are the larger number."""
 
     # -- anthropic
     max_tokens_default: int = 4096

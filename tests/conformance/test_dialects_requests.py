@@ -24,7 +24,7 @@ FAMILY = "recorded"
 
 REFUSALS = {
     *("refuses", "effort_refuses", "efforts", "schema_as", "system_role", "developer_role", "file_as", "audio_as"),
-    *("tool_choices", "strict_subset"),
+    *("tool_choices", "reasoning_tool_choices", "strict_subset"),
 }
 """Quirks by which a row avoids a provider's refusal."""
 

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from job_contracts.chat import Citation, FinishReason, TokenLogprob, Usage
 from job_contracts.failures import FailureKind
 from workers.dialects.openai_details import take_details
-from workers.dialects.reading import Reader, count
+from workers.dialects.reading import WRONG_SHAPE, Reader, count
 
 _F = FinishReason
 
@@ -56,7 +56,10 @@ class ChatReader(Reader):
         self._moved: dict[int, object] = {}
 
     def _ended(self) -> bool:
-        return bool(self.finish_raw) or (self.quirks.finish_optional and self.done and self._answered)
+        """A reason to stop; without one the provider's own end, where the account of what was made came with it."""
+        if self.finish_raw:
+            return True
+        return self.done and self._answered and (self.quirks.finish_optional or bool(self.told_usage))
 
     def _chunk(self, name: str, chunk: Any) -> None:
         if chunk.get("error"):
@@ -100,11 +103,20 @@ class ChatReader(Reader):
             self._delta(delta)
         if reason := choice.get("finish_reason"):
             self.finish_raw = str(reason)
-            if error := choice.get("error"):  # OpenRouter: what the provider behind it said
-                self.fail_as_told({"error": error})
+        elif whole and (details := choice.get("finish_details")):  # the first models with eyes
+            self.finish_raw = details.get("type")
+        if error := choice.get("error"):  # OpenRouter: what the provider behind it said, whatever it stopped with
+            self.fail_as_told({"error": error})
         logprobs = choice.get("logprobs")
         if logprobs and (tokens := logprobs.get("content")):
+            self._logprobs(tokens)
+
+    def _logprobs(self, tokens: Any) -> None:
+        """Some servers leave the number out of the last token: that one is not held, the answer is."""
+        try:
             self.draft.logprobs.extend([_logprob(token) for token in tokens])
+        except WRONG_SHAPE:
+            self.lose("answer.logprobs", "a token's log probability is not of the documented form")
 
     def _delta(self, delta: Any) -> None:
         draft = self.draft
@@ -145,7 +157,7 @@ class ChatReader(Reader):
         """Annotations with their places; of a list of sources those that no annotation names."""
         cited: list[Citation] = []
         for one in self._annotations:
-            told = one.get("url_citation") if one.get("type") == "url_citation" else None
+            told = one.get("url_citation", one) if one.get("type") == "url_citation" else None
             if told is None:
                 self.lose("answer.annotations", f"{one.get('type')!r} is no citation of an address")
                 continue
@@ -168,7 +180,13 @@ class ChatReader(Reader):
         return cited
 
     def _parts(self, parts: Any) -> None:
-        """Content as a list: text and thinking in turn (Mistral); other kinds of parts have no place in an answer."""
+        """Content as a list: text and thinking in turn (Mistral); other kinds of parts have no place in an answer.
+
+        An object is JSON that was asked for and came parsed (Workers AI).
+        """
+        if isinstance(parts, dict):
+            self.draft.text(to_json(parts, inf_nan_mode="null").decode())
+            return
         for part in parts:
             kind = part.get("type")
             if kind in {"text", "output_text"}:
@@ -221,14 +239,16 @@ class ChatReader(Reader):
         reasoning = count(wrote.get("reasoning_tokens")) or count(told.get("reasoning_tokens"))
         total = count(told.get("total_tokens"))
         # Some leave reasoning out of the completion: visible where the total has it, or where it is the larger number.
-        if reasoning and (reasoning > completion or total == prompt + completion + reasoning):
+        # A total without it says that it was counted by another measure and is inside, but where the row knows better.
+        inside = total == prompt + completion and not self.quirks.reasoning_apart
+        if reasoning and (total == prompt + completion + reasoning or (reasoning > completion and not inside)):
             completion += reasoning
         return Usage(
             input=prompt,
             output=completion,
             cache_read=cached,
             cache_write=count(read.get("cache_write_tokens")) or count(told.get("cache_creation_input_tokens")),
-            reasoning=reasoning,
+            reasoning=min(reasoning, completion),
         )
 
     def _read_cost(self, told: Any) -> Decimal | None:

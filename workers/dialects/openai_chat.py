@@ -139,7 +139,7 @@ class _Settings:
 
     def _tools(self) -> None:
         body, wanted, conversation = self._body, self._wanted, self._conversation
-        known = wanted.quirks.tool_choices
+        known = _choices(wanted)
         choice = _known_choice(wanted.tool_choice(conversation), wanted)
         if choice == "none" and known and "none" not in known:
             wanted.losses.add("rewritten", "settings.tool_choice", "none: the tools are left out instead")
@@ -177,9 +177,19 @@ def _at_least(value: float, least: float, name: str, wanted: Wanted) -> float:
     return least
 
 
+def _choices(wanted: Wanted) -> tuple[str, ...]:
+    """What ``tool_choice`` may say here: of some, less while they reason."""
+    quirks, settings = wanted.quirks, wanted.settings
+    if not quirks.reasoning_tool_choices or settings.reasoning_effort == "none":
+        return quirks.tool_choices
+    asked = settings.reasoning_effort is not None or settings.reasoning_budget is not None
+    reasons = quirks.reasons_unasked or (asked and "reasoning_effort" not in quirks.refuses)
+    return quirks.reasoning_tool_choices if reasons else quirks.tool_choices
+
+
 def _known_choice(choice: str | NamedTool | None, wanted: Wanted) -> str | NamedTool | None:
     """The choice in what the target knows: a named tool, else any tool, else what the model will."""
-    known = wanted.quirks.tool_choices
+    known = _choices(wanted)
     if choice is None or not known:
         return choice
     told = f"the tool {choice.name!r}" if isinstance(choice, NamedTool) else choice
@@ -204,7 +214,7 @@ def _schema(
         return given, None
     if not is_strict or not wanted.quirks.strict_subset:
         return given, is_strict
-    found = strict(given or {})
+    found = strict(given or {}, defaults=wanted.quirks.strict_defaults)
     if isinstance(found, str):
         wanted.losses.add("dropped", flag, f"{place}: strict mode cannot say it: {found}")
         return given, None

@@ -206,7 +206,7 @@ def _schema(schema: dict[str, Any], wanted: Wanted, field: str, *, strict: bool)
     """A schema and its ``strict`` as the API takes them: a strict one within the strict subset."""
     if not strict or not wanted.quirks.strict_subset:
         return schema, strict
-    found = strict_schema.strict(schema)
+    found = strict_schema.strict(schema, defaults=wanted.quirks.strict_defaults)
     if isinstance(found, str):
         wanted.losses.add("dropped", field, f"strict mode cannot say it: {found}")
         return schema, False

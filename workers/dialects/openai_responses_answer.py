@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _F = FinishReason
 _K = FailureKind
 
-_ENDS = frozenset({"completed", "incomplete"})
+_ENDS = frozenset({"completed", "complete", "incomplete"})
+"""``complete`` is said by copies of the API."""
 _BAD_IMAGES = (
     "invalid_image invalid_image_format invalid_base64_image invalid_image_url image_too_large image_too_small "
     "image_parse_error invalid_image_mode image_file_too_large unsupported_image_media_type empty_image_file "

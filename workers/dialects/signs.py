@@ -78,6 +78,10 @@ _UNSUPPORTED = re.compile(
     r"|\bnot supported (?:with|by|for|on|in) (?:this|the|your) "
     r"|\bonly [\d.]+ is allowed for this model"
     r"|\bno endpoints found that (?:support|can handle)"
+    r"|\b(?:is|are) not enabled for this model\b"
+    r"|\bis not a multimodal model\b"
+    r"|\b(?:image_url|input_audio|video_url) is not supported\b"
+    r"|\bmodel features? [\w ,]{1,60} not support"
 )
 
 SIGNS: tuple[Sign, ...] = (
@@ -328,7 +332,17 @@ SIGNS: tuple[Sign, ...] = (
         ),
         unless=("does not exist",),
     ),
-    Sign(_K.UNSUPPORTED_PARAM, phrases=("no endpoints found that support", "no endpoints found that can handle")),
+    Sign(
+        _K.UNSUPPORTED_PARAM,
+        phrases=(
+            "no endpoints found that support",
+            "no endpoints found that can handle",
+            # a model without eyes or ears, at llama.cpp under 500
+            "image input is not supported",
+            "audio input is not supported",
+            "video input is not supported",
+        ),
+    ),
     Sign(
         _K.MODEL_NOT_FOUND,
         codes=_codes(
@@ -356,6 +370,7 @@ SIGNS: tuple[Sign, ...] = (
             "invalid model",
             "not a valid model",
             "on-demand throughput isn",
+            "supported api model names are",
             "model does not exist",
             "model not exist",
             "model not found",

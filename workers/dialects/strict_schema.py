@@ -15,14 +15,14 @@ from typing import Any
 
 Schema = dict[str, Any]
 
-_DROPPED = frozenset({"$schema", "$id", "default", "examples", "$comment", "deprecated", "readOnly", "writeOnly"})
+_DROPPED = frozenset({"$id", "default", "examples", "$comment", "deprecated", "readOnly", "writeOnly"})
 """Keywords without influence on what is valid, which strict mode does not take."""
-_NOTES = _DROPPED | {"title", "description"}
+_NOTES = _DROPPED | {"$schema", "title", "description"}
 _KNOWN = frozenset(
     {
         *("type", "enum", "const", "properties", "required", "additionalProperties", "items", "anyOf", "$ref", "$defs"),
         *("definitions", "title", "description", "pattern", "format", "multipleOf", "maximum", "exclusiveMaximum"),
-        *("minimum", "exclusiveMinimum", "minItems", "maxItems"),
+        *("minimum", "exclusiveMinimum", "minItems", "maxItems", "$schema"),
     }
 )
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
@@ -42,9 +42,12 @@ class Strict:
     changes: list[str] = field(default_factory=list)
 
 
-def strict(schema: Schema) -> Strict | str:
-    """The schema in the subset; a sentence with the reason where it cannot be said there."""
-    rewriting = _Rewriting()
+def strict(schema: Schema, *, defaults: bool = False) -> Strict | str:
+    """The schema in the subset; a sentence with the reason where it cannot be said there.
+
+    ``defaults``: the target takes ``default`` as well, which has no influence on what is valid.
+    """
+    rewriting = _Rewriting(_KNOWN | {"default"} if defaults else _KNOWN)
     try:
         if "type" not in schema and not schema.get("properties"):
             if schema:
@@ -61,8 +64,9 @@ def strict(schema: Schema) -> Strict | str:
 class _Rewriting:
     """One pass over a schema."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: frozenset[str]) -> None:
         self.changes: list[str] = []
+        self._known = known
 
     def schema(self, given: Any, at: str, depth: int) -> Schema:
         if depth > _DEEPEST:
@@ -134,7 +138,7 @@ class _Rewriting:
                 made[key] = "object"
             elif key == "format" and value not in _FORMATS:
                 self._note(at, f"format {value!r} is left out: the answer may not keep to it")
-            elif key in _KNOWN:
+            elif key in self._known:
                 made[key] = value
             elif key in _DROPPED or key.startswith("x-"):
                 self._note(at, f"{key} is left out")

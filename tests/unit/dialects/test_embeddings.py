@@ -405,3 +405,13 @@ def test_any_json_and_any_bytes_are_an_answer_or_a_failure(dialect: str, data: s
     if isinstance(found, Decoded):
         assert found.embeddings is not None
         assert len(found.embeddings.data) == len(THREE_TEXTS.inputs)
+
+
+def test_vectors_of_signed_bytes_are_numbers_where_the_row_says_so() -> None:
+    data = [{"index": at, "embedding": text} for at, text in enumerate(("/wCAfw==", "AQIDBA==", "AAAAAA=="))]
+    found = vectors(read("openai_chat", {"data": data}, embed_encoding="base64_int8"))
+    assert found == ((-1.0, 0.0, -128.0, 127.0), (1.0, 2.0, 3.0, 4.0), (0.0, 0.0, 0.0, 0.0))
+    data[1]["embedding"] = "AQID!"
+    assert kind(read("openai_chat", {"data": data}, embed_encoding="base64_int8")) is K.MALFORMED_RESPONSE
+    path, body = asked("openai_chat", THREE_TEXTS, embed_encoding="base64_int8", embed_path="/v1/embeddings")
+    assert (path, body["encoding_format"]) == ("/v1/embeddings", "base64_int8")

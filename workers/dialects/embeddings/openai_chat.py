@@ -5,6 +5,7 @@ Vectors are asked for as base64, which is a third of the bytes and no number to 
 
 from __future__ import annotations
 
+from binascii import a2b_base64
 from typing import TYPE_CHECKING, Any
 
 from catalogue.quirks import quirks_of
@@ -62,6 +63,8 @@ class DataReader(VectorReader):
             vector = row["embedding"]
             if not isinstance(vector, str | list):
                 raise TypeError("a vector is neither text nor numbers")
+            if isinstance(vector, str) and self.quirks.embed_encoding == "base64_int8":
+                vector = _signed_bytes(vector)
             found[at] = vector
         return found
 
@@ -74,3 +77,8 @@ class DataReader(VectorReader):
 
     def _model(self, document: Any) -> str | None:
         return str(document["model"]) if document.get("model") else None
+
+
+def _signed_bytes(text: str) -> list[float]:
+    """Perplexity's form (https://docs.perplexity.ai/docs/embeddings/best-practices): a number a byte, -128 to 127."""
+    return [float(number) for number in memoryview(a2b_base64(text, strict_mode=True)).cast("b")]
