@@ -98,7 +98,7 @@ class Quirks(BaseModel):
     """Whose request and answer InvokeModel takes for embeddings; ``titan`` is one text a call."""
     top_k_field: str = ""
     """Where among the model's own fields ``top_k`` stands (``top_k``, ``inferenceConfig.topK``); empty: nowhere."""
-    effort_field: Literal["reasoning_effort", "reasoningConfig"] = "reasoning_effort"
+    effort_field: Literal["reasoning_effort", "reasoning_config", "reasoningConfig"] = "reasoning_effort"
     """Where among the model's own fields a reasoning effort stands, if ``thinking`` is ``level``."""
     cache_hour: bool = False
     """Whether what is cached can be kept for an hour."""
@@ -194,6 +194,8 @@ class Quirks(BaseModel):
     """Sent where the settings name no ``max_tokens`` and the model's row no ``max_output``."""
     one_sampling: bool = False
     """Of temperature and top_p only one may be set: top_p gives way."""
+    forced_calls: bool = True
+    """Whether a call can be required of the model at all."""
     mid_system: bool = False
     """System turns may stand between the other turns."""
     prefill: bool = True

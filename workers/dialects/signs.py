@@ -77,6 +77,7 @@ _UNSUPPORTED = re.compile(
     r"|\b(?:extra|additional) (?:inputs?|fields?|properties)(?: are| is)? not (?:permitted|allowed)"
     r"|\bnot supported (?:with|by|for|on|in) (?:this|the|your) "
     r"|\bonly [\d.]+ is allowed for this model"
+    r"|\bis not enabled for this model\b"
     r"|\bno endpoints found that (?:support|can handle)"
 )
 
