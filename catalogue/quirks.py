@@ -196,6 +196,8 @@ class Quirks(BaseModel):
     """Of temperature and top_p only one may be set: top_p gives way."""
     forced_calls: bool = True
     """Whether a call can be required of the model at all."""
+    user_first: bool = True
+    """The first turn must be the user's: one is put before an assistant that speaks first."""
     mid_system: bool = False
     """System turns may stand between the other turns."""
     prefill: bool = True
@@ -212,6 +214,8 @@ class Quirks(BaseModel):
     # -- anthropic and gemini
     thinking: Literal["none", "budget", "adaptive", "level"] = "none"
     """How reasoning is asked for: a token budget, ``adaptive`` with an effort (anthropic), or a level (gemini)."""
+    thinks_by_budget: bool = False
+    """A model that thinks adaptively also takes a budget of tokens."""
     budget_min: int = 1024
     budget_max: int = 32768
     thinking_off: bool = True

@@ -164,7 +164,8 @@ def _put_form(body: dict[str, Any], wanted: Wanted) -> None:
 def _put_thinking(body: dict[str, Any], wanted: Wanted, target: Target, messages: Messages) -> bool:
     """Adaptive thinking with an effort, or a budget of tokens; whether the model thinks."""
     quirks = wanted.quirks
-    if quirks.thinking == "budget":
+    exactly = wanted.settings.reasoning_budget is not None and wanted.settings.reasoning_effort is None
+    if quirks.thinking == "budget" or (quirks.thinks_by_budget and exactly):
         return _put_budget(body, wanted, target, messages)
     if quirks.thinking != "adaptive":
         thinking.unknown(wanted)

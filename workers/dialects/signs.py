@@ -431,7 +431,12 @@ SIGNS: tuple[Sign, ...] = (
     Sign(
         _K.MODEL_OUTPUT_INVALID,
         codes=_codes("tool_use_failed json_validate_failed output_parse_failed malformed_function_call"),
-        phrases=("tool call validation failed", "failed to generate json", "failed to validate json"),
+        phrases=(
+            "tool call validation failed",
+            "failed to generate json",
+            "failed to validate json",
+            "no valid response generated",
+        ),
     ),
 )
 """In the order they are tried: the first that shows decides."""

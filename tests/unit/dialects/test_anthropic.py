@@ -203,6 +203,17 @@ def test_effort_as_a_word_and_what_thinking_forbids() -> None:
     assert lost(old) == [("dropped", "settings.reasoning_effort")]
 
 
+def test_a_model_between_two_ways_to_think_is_given_the_one_that_was_asked_for() -> None:
+    for model in ("claude-opus-4-6", "claude-sonnet-4-6"):
+        one = encoded(of=target("anthropic", model), reasoning_budget=2000)
+        assert json.loads(one.body)["thinking"] == {"type": "enabled", "budget_tokens": 2000}
+        assert not lost(one)
+        both = encoded(of=target("anthropic", model), reasoning_budget=2000, reasoning_effort="low")
+        assert json.loads(both.body)["thinking"]["type"] == "adaptive"
+    new = encoded(of=target("anthropic", "claude-opus-4-8"), reasoning_budget=2000)
+    assert lost(new) == [("converted", "settings.reasoning_budget")]
+
+
 @pytest.mark.parametrize(
     ("model", "effort", "sent"),
     [
