@@ -99,7 +99,7 @@ class Quirks(BaseModel):
     """What InvokeModel takes for embeddings: Titan's request with one text, or Cohere's with many."""
     top_k_field: str = ""
     """Where among the model's own fields ``top_k`` stands (``top_k``, ``inferenceConfig.topK``); empty: nowhere."""
-    effort_field: Literal["reasoning_effort", "reasoningConfig"] = "reasoning_effort"
+    effort_field: Literal["reasoning_effort", "reasoning_config", "reasoningConfig"] = "reasoning_effort"
     """Where among the model's own fields a reasoning effort stands, if ``thinking`` is ``level``."""
     cache_hour: bool = False
     """Whether what is cached can be kept for an hour."""
@@ -204,6 +204,10 @@ class Quirks(BaseModel):
     """Sent where the settings name no ``max_tokens`` and the model's row no ``max_output``."""
     one_sampling: bool = False
     """Of temperature and top_p only one may be set: top_p gives way."""
+    forced_calls: bool = True
+    """Whether a call can be required of the model at all."""
+    user_first: bool = True
+    """The first turn must be the user's: one is put before an assistant that speaks first."""
     mid_system: bool = False
     """System turns may stand between the other turns."""
     prefill: bool = True
@@ -220,6 +224,8 @@ class Quirks(BaseModel):
     # -- anthropic and gemini
     thinking: Literal["none", "budget", "adaptive", "level"] = "none"
     """How reasoning is asked for: a token budget, ``adaptive`` with an effort (anthropic), or a level (gemini)."""
+    thinks_by_budget: bool = False
+    """A model that thinks adaptively also takes a budget of tokens."""
     budget_min: int = 1024
     budget_max: int = 32768
     thinking_off: bool = True

@@ -147,10 +147,15 @@ def _anthropic(body: JsonObject) -> Any:
         "thinks": (body.get("thinking") or {}).get("type") in {"enabled", "adaptive"}
         or bool((body.get("output_config") or {}).get("effort")),
         "budget": (body.get("thinking") or {}).get("budget_tokens"),
-        "effort": (body.get("output_config") or {}).get("effort"),
+        "effort": _anthropic_effort(body),
         **{name: body.get(name) for name in ("max_tokens", "temperature", "top_p", "top_k", "anthropic_version")},
     }
     return _without_nothing(found)
+
+
+def _anthropic_effort(body: JsonObject) -> Any:
+    effort = (body.get("output_config") or {}).get("effort")
+    return None if effort == "high" else effort  # the documented default
 
 
 def _anthropic_blocks(content: Any, ids: dict[str, int]) -> Any:
@@ -266,7 +271,8 @@ def _bedrock(body: JsonObject) -> Any:
     more = body.get("additionalModelRequestFields") or {}
     form = (output.get("textFormat") or {}).get("structure") or {}
     messages = [{"role": m["role"], "content": _bedrock_blocks(m["content"], ids)} for m in body["messages"]]
-    thinking = (more.get("thinking") or more.get("reasoning_config") or more.get("reasoningConfig") or {}).get("type")
+    thinking = more.get("thinking") or more.get("reasoning_config") or more.get("reasoningConfig") or {}
+    thinking = "enabled" if isinstance(thinking, str) else thinking.get("type")
     found = {
         "system": _bedrock_blocks(body.get("system") or (), ids),
         "messages": _joined(messages),
@@ -320,7 +326,7 @@ def _cohere(body: JsonObject) -> Any:
         "tools": tools,
         "strict": body.get("strict_tools"),
         "tool_choice": _choice((body.get("tool_choice") or "AUTO").lower(), tools),
-        "json": form.get("type") == "json_object",
+        "json": form.get("type") in {"json_object", "json_schema"},
         "schema": form.get("json_schema") or form.get("schema"),
         "stop": body.get("stop_sequences"),
         "thinks": thinking.get("type"),

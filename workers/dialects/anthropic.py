@@ -56,7 +56,7 @@ class Anthropic:
         if messages.system:
             body["system"] = messages.system
         _put_settings(body, wanted, thinks=thinks)
-        _put_tools(body, conversation, wanted, names, marks, thinks=thinks)
+        _put_tools(body, conversation, wanted, names, marks)
         _put_form(body, wanted)
         marks.put()
         if len(messages.system) == 1 and messages.system[0].keys() == {"type", "text"}:
@@ -136,16 +136,14 @@ def _put_settings(body: dict[str, Any], wanted: Wanted, *, thinks: bool) -> None
 _LEAST_TOP_P = 0.95
 
 
-def _put_tools(
-    body: dict[str, Any], conversation: Conversation, wanted: Wanted, names: Names, marks: Marks, *, thinks: bool
-) -> None:
+def _put_tools(body: dict[str, Any], conversation: Conversation, wanted: Wanted, names: Names, marks: Marks) -> None:
     settings = wanted.settings
     if conversation.tools and not wanted.refused("tools", field="tools"):
         body["tools"] = [_tool(tool, wanted, names) for tool in conversation.tools]
         for tool, sent in zip(conversation.tools, body["tools"], strict=True):
             if tool.cache:
                 marks.note(TOOLS, sent, tool.cache, f"tools.{tool.name}.cache")
-        _put_choice(body, conversation, wanted, names, thinks=thinks)
+        _put_choice(body, conversation, wanted, names)
     elif settings.tool_choice is not None or settings.parallel_tool_calls is not None:
         wanted.losses.add(
             "dropped", "settings.tool_choice", "no tools are sent: choice and parallel calls mean nothing"
@@ -166,7 +164,8 @@ def _put_form(body: dict[str, Any], wanted: Wanted) -> None:
 def _put_thinking(body: dict[str, Any], wanted: Wanted, target: Target, messages: Messages) -> bool:
     """Adaptive thinking with an effort, or a budget of tokens; whether the model thinks."""
     quirks = wanted.quirks
-    if quirks.thinking == "budget":
+    exactly = wanted.settings.reasoning_budget is not None and wanted.settings.reasoning_effort is None
+    if quirks.thinking == "budget" or (quirks.thinks_by_budget and exactly):
         return _put_budget(body, wanted, target, messages)
     if quirks.thinking != "adaptive":
         thinking.unknown(wanted)
@@ -236,13 +235,14 @@ def _tool(tool: Tool, wanted: Wanted, names: Names) -> dict[str, Any]:
     return sent
 
 
-def _put_choice(
-    body: dict[str, Any], conversation: Conversation, wanted: Wanted, names: Names, *, thinks: bool
-) -> None:
+def _put_choice(body: dict[str, Any], conversation: Conversation, wanted: Wanted, names: Names) -> None:
+    """A call can be forced while the model thinks adaptively, not while it thinks by a budget; of some models never."""
     choice = wanted.tool_choice(conversation)
     parallel = wanted.get("parallel_tool_calls")
-    if thinks and (choice == "required" or isinstance(choice, NamedTool)):
-        wanted.losses.add("rewritten", "settings.tool_choice", "auto: a call cannot be forced while the model thinks")
+    by_budget = body.get("thinking", {}).get("type") == "enabled"
+    if (by_budget or not wanted.quirks.forced_calls) and (choice == "required" or isinstance(choice, NamedTool)):
+        when = " while the model thinks" if by_budget else ""
+        wanted.losses.add("rewritten", "settings.tool_choice", f"auto: a call cannot be forced{when}")
         choice = "auto"
     sent: dict[str, Any] | None = None
     if isinstance(choice, NamedTool):

@@ -62,6 +62,9 @@ class MessageReader(Reader):
             self.fail(FailureKind.MALFORMED_RESPONSE, "the answer is no message")
 
     def _message(self, message: Any) -> None:
+        if self.draft.produced and self.draft.id != message.get("id"):
+            self.fail(FailureKind.MALFORMED_RESPONSE, "another message begins before the first has ended")
+            return
         self.model = str(message["model"]) if message.get("model") else None
         self.draft.id = str(message.get("id") or "")
         for index, block in enumerate(message.get("content") or ()):

@@ -52,12 +52,12 @@ class Messages:
         self.system: list[Block] = []
 
     def all(self) -> list[Block]:
-        """The messages, the user's first."""
+        """The messages, the user's first where the API wants it so."""
         for at, turn in self._turns:
             self._take(at, turn)
         if not self._messages:
             self._without_turns()
-        elif self._messages[0]["role"] == "assistant":
+        elif self._messages[0]["role"] == "assistant" and self._wanted.quirks.user_first:
             self._losses.add("rewritten", "messages[0]", "the user's turn must come first: one is put before it")
             self._messages.insert(0, {"role": "user", "content": OPENING})
         return self._messages

@@ -238,7 +238,7 @@ class _Settings:
         elif quirks.effort_field == "reasoningConfig":
             self.more["reasoningConfig"] = {"type": "enabled", "maxReasoningEffort": effort}
         else:
-            self.more["reasoning_effort"] = effort
+            self.more[quirks.effort_field] = effort
 
     def _off(self, name: str) -> None:
         quirks = self.wanted.quirks

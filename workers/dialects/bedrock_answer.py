@@ -138,8 +138,10 @@ class ConverseReader(Reader):
     def _start(self, index: Any, start: Any) -> None:
         self._turn_to(index)
         call = start.get("toolUse")
-        if call and call.get("type") != "server_tool_use":
+        if call and self._is_for_the_producer(call):
             self.draft.call(index, id=call.get("toolUseId"), name=call["name"])
+        elif call is None:
+            self._leave_out(start)
 
     def _delta(self, index: Any, delta: Any) -> None:
         if index != self._block:
@@ -184,7 +186,7 @@ class ConverseReader(Reader):
         if (text := block.get("text")) is not None:
             draft.text(text)
         elif (call := block.get("toolUse")) is not None:
-            if call.get("type") != "server_tool_use":
+            if self._is_for_the_producer(call):
                 draft.call(index, id=call.get("toolUseId"), name=call["name"])
                 draft.arguments(index, to_json(call.get("input") or {}, inf_nan_mode="null").decode())
         elif (reasoning := block.get("reasoningContent")) is not None:
@@ -195,7 +197,20 @@ class ConverseReader(Reader):
                 draft.text(piece.get("text") or "")
             for citation in cited.get("citations") or ():
                 self._cite(citation)
+        else:
+            self._leave_out(block)
         self._stop(index)
+
+    def _is_for_the_producer(self, call: Any) -> bool:
+        """Whether a call is to be answered; those of the provider's own tools are answered where they are made."""
+        if call.get("type") != "server_tool_use":
+            return True
+        self.lose("answer.content", f"a conversation has no place for calls of the provider's own tool {call['name']}")
+        return False
+
+    def _leave_out(self, block: Any) -> None:
+        if block:
+            self.lose("answer.content", f"a conversation has no place for blocks of {', '.join(sorted(block))}")
 
     def _cite(self, citation: Any) -> None:
         """A source with an address becomes a citation; that of a document given by the producer has none."""

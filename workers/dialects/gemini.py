@@ -122,12 +122,17 @@ def _put_schema(config: dict[str, Any], form: JsonSchemaFormat, wanted: Wanted) 
 
 
 def _put_thinking(config: dict[str, Any], wanted: Wanted) -> None:
-    """A level or a budget; thoughts are shown where they are asked for, as they are billed either way."""
-    quirks = wanted.quirks
-    if quirks.thinking == "level":
+    """A level or a budget; thoughts are shown where they are asked for, as they are billed either way.
+
+    Models that have levels take a budget of tokens as well, in place of the level:
+    https://ai.google.dev/gemini-api/docs/gemini-3#thinking_level
+    """
+    quirks, settings = wanted.quirks, wanted.settings
+    by_budget = settings.reasoning_budget is not None and settings.reasoning_effort is None
+    if quirks.thinking == "level" and not by_budget:
         if (level := thinking.effort(wanted)) is not None:
             config["thinkingConfig"] = {"thinkingLevel": level}
-    elif quirks.thinking == "budget":
+    elif quirks.thinking in {"level", "budget"}:
         _put_budget(config, wanted)
     else:
         thinking.unknown(wanted)

@@ -45,6 +45,9 @@ class ContentReader(Reader):
         **dict.fromkeys(("OTHER", "IMAGE_OTHER", "NO_IMAGE", "FINISH_REASON_UNSPECIFIED"), _K.SERVER_ERROR),
     }  # fmt: skip
     unknown_finish = FinishReason.ERROR
+    _numbers: ClassVar = {"1": "STOP", "2": "MAX_TOKENS", "3": "SAFETY", "4": "RECITATION"}
+    """Words by the numbers that stand for them where a proxy asks for ``enum-encoding=int``; beyond these the two
+    clouds count differently."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -77,7 +80,7 @@ class ContentReader(Reader):
             for part in content.get("parts") or ():
                 self._part(part)
         if reason := candidate.get("finishReason"):
-            self.finish_raw = str(reason)
+            self.finish_raw = self._numbers.get(str(reason), str(reason))
             self._close_growing()
         if found := candidate.get("logprobsResult"):
             self._read_logprobs(found)
@@ -85,6 +88,12 @@ class ContentReader(Reader):
             self._sources += found.get("citationSources") or found.get("citations") or ()
         if found := candidate.get("groundingMetadata"):
             self._grounding = found  # told again as it grows
+
+    def _meaning(self, raw: str | None) -> FinishReason | FailureKind:
+        """A call nobody offered, or one too many, is what the model said: the producer can answer it as it is."""
+        if raw in _CALLED and self.draft.calls:
+            return FinishReason.ERROR
+        return super()._meaning(raw)
 
     def _part(self, part: Any) -> None:
         draft = self.draft
@@ -171,6 +180,7 @@ class ContentReader(Reader):
             )
 
 
+_CALLED = frozenset({"UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS"})
 _SAID = frozenset({"text", "thought", "thoughtSignature", "functionCall", "partMetadata", "videoMetadata"})
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,4})\]|\['([^']*)'\]")
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from workers.dialects.media import Media
     from workers.dialects.port import Target
 
-IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"})
+IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif", "image/gif"})
 _TAKEN = ("audio/", "video/", "text/")
 
 Part = dict[str, Any]

@@ -77,6 +77,7 @@ _UNSUPPORTED = re.compile(
     r"|\b(?:extra|additional) (?:inputs?|fields?|properties)(?: are| is)? not (?:permitted|allowed)"
     r"|\bnot supported (?:with|by|for|on|in) (?:this|the|your) "
     r"|\bonly [\d.]+ is allowed for this model"
+    r"|\bis not enabled for this model\b"
     r"|\bno endpoints found that (?:support|can handle)"
     r"|\b(?:is|are) not enabled for this model\b"
     r"|\bis not a multimodal model\b"
@@ -445,7 +446,12 @@ SIGNS: tuple[Sign, ...] = (
     Sign(
         _K.MODEL_OUTPUT_INVALID,
         codes=_codes("tool_use_failed json_validate_failed output_parse_failed malformed_function_call"),
-        phrases=("tool call validation failed", "failed to generate json", "failed to validate json"),
+        phrases=(
+            "tool call validation failed",
+            "failed to generate json",
+            "failed to validate json",
+            "no valid response generated",
+        ),
     ),
 )
 """In the order they are tried: the first that shows decides."""

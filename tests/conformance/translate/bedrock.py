@@ -194,6 +194,8 @@ def _choice(choice: JsonObject | None) -> Any:
 def _effort(more: JsonObject, output: JsonObject) -> str | None:
     """The effort that was named, or the one whose budget is nearest to the budget that was."""
     thinking = more.get("thinking") or more.get("reasoning_config") or {}
+    if isinstance(thinking, str):  # Qwen's word for it
+        return thinking
     nova = more.get("reasoningConfig") or {}
     named = (
         output.get("effort")

@@ -45,7 +45,7 @@ def from_cohere(body: JsonObject, *, family: str = "", model: str = "") -> Trans
     choice = body.get("tool_choice")
     settings["tool_choice"] = choice.lower() if choice else None
     form = body.get("response_format") or {}
-    if form.get("type") == "json_object":
+    if form.get("type") in {"json_object", "json_schema"}:
         schema = form.get("json_schema", form.get("schema"))
         settings["response_format"] = (
             {"type": "json_object"} if schema is None else {"type": "json_schema", "json_schema": schema}

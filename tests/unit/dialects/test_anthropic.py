@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from job_contracts.chat import Conversation, FinishReason, ReasoningPart, TextPart, ToolCallPart, Usage
+from job_contracts.failures import Failure, FailureKind
 from job_contracts.stream import ToolCallDelta
 from tests.unit.dialects.samples import decoder, sse, target
 from workers.dialects import DIALECTS
@@ -196,14 +197,37 @@ def test_effort_as_a_word_and_what_thinking_forbids() -> None:
     found = json.loads(one.body)
     assert found["thinking"] == {"type": "adaptive", "display": "summarized"}
     assert found["output_config"] == {"effort": "high"}
-    assert found["tool_choice"] == {"type": "auto"}
-    assert set(lost(one)) == {
-        ("dropped", "settings.temperature"),
-        ("dropped", "settings.top_p"),
-        ("rewritten", "settings.tool_choice"),
-    }
+    assert found["tool_choice"] == {"type": "any"}
+    assert set(lost(one)) == {("dropped", "settings.temperature"), ("dropped", "settings.top_p")}
     old = encoded(of=target("anthropic", "claude-3-5-haiku-latest"), reasoning_effort="high")
     assert lost(old) == [("dropped", "settings.reasoning_effort")]
+
+
+def test_a_model_between_two_ways_to_think_is_given_the_one_that_was_asked_for() -> None:
+    for model in ("claude-opus-4-6", "claude-sonnet-4-6"):
+        one = encoded(of=target("anthropic", model), reasoning_budget=2000)
+        assert json.loads(one.body)["thinking"] == {"type": "enabled", "budget_tokens": 2000}
+        assert not lost(one)
+        both = encoded(of=target("anthropic", model), reasoning_budget=2000, reasoning_effort="low")
+        assert json.loads(both.body)["thinking"]["type"] == "adaptive"
+    new = encoded(of=target("anthropic", "claude-opus-4-8"), reasoning_budget=2000)
+    assert lost(new) == [("converted", "settings.reasoning_budget")]
+
+
+@pytest.mark.parametrize(
+    ("model", "effort", "sent"),
+    [
+        ("claude-sonnet-4-5", "low", "auto"),  # thinks by a budget
+        ("claude-sonnet-4-5", None, "any"),
+        ("claude-opus-4-6", "low", "any"),  # thinks adaptively
+        ("claude-fable-5", None, "auto"),
+        ("claude-mythos-5", None, "auto"),
+    ],
+)
+def test_a_call_is_forced_wherever_the_model_lets_itself_be_forced(model: str, effort: Any, sent: str) -> None:
+    one = encoded(of=target("anthropic", model), tools=[TOOL], tool_choice="required", reasoning_effort=effort)
+    assert json.loads(one.body)["tool_choice"] == {"type": sent}
+    assert lost(one) == ([("rewritten", "settings.tool_choice")] if sent == "auto" else [])
 
 
 # -- answers
@@ -309,3 +333,19 @@ def test_the_answer_goes_back_as_it_came() -> None:
     answer = decoded(stream(block(0, thinking), block(1, {"type": "text", "text": "so"}))).answer
     turns = [*PLAIN, answer.as_turn().model_dump(), {"role": "user", "content": "go on"}]
     assert body(turns)["messages"][1]["content"] == [thinking, {"type": "text", "text": "so"}]
+
+
+def test_a_second_message_that_breaks_into_the_first_is_no_answer() -> None:
+    first, second = ({"id": name, "content": [], "usage": {"input_tokens": 1}} for name in ("msg_1", "msg_2"))
+    begun = block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Half"})
+    end = [event("message_delta", delta={"stop_reason": "end_turn"}), event("message_stop")]
+    reader = decoder("anthropic", content_type="text/event-stream")
+    reader.feed(
+        sse(event("message_start", message=first), *begun, event("message_start", message=second), *begun, *end)
+    )
+    outcome = reader.finish()
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, outcome.produced) == (FailureKind.MALFORMED_RESPONSE, True)
+    again = decoder("anthropic", content_type="text/event-stream")
+    again.feed(sse(event("message_start", message=first), event("message_start", message=first), *begun, *end))
+    assert isinstance(again.finish(), Decoded)

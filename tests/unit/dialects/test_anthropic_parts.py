@@ -136,11 +136,19 @@ def test_marks_that_have_no_place_are_told() -> None:
 
 
 def test_the_user_speaks_first_and_every_call_has_a_result() -> None:
-    one = encoded([{"role": "assistant", "content": [{"type": "tool_call", "id": "a", "name": "look_up"}]}], [TOOL])
+    called = [{"role": "assistant", "content": [{"type": "tool_call", "id": "a", "name": "look_up"}]}]
+    one = encoded(called, [TOOL], of=target("anthropic", user_first=True))
     opening, _, results = json.loads(one.body)["messages"]
     assert opening == {"role": "user", "content": OPENING}
     assert results["content"] == [{"type": "tool_result", "tool_use_id": "a", "content": NO_RESULT, "is_error": True}]
     assert lost(one) == [("rewritten", "messages[0].tool_call"), ("rewritten", "messages[0]")]
+
+
+def test_where_the_assistant_may_speak_first_it_does() -> None:
+    greeted = [{"role": "assistant", "content": "Hello, what is it?"}, *PLAIN]
+    one = encoded(greeted)
+    assert [message["role"] for message in json.loads(one.body)["messages"]] == ["assistant", "user"]
+    assert not lost(one)
 
 
 def test_a_begun_answer_is_asked_for_where_the_model_does_not_continue_it() -> None:

@@ -330,3 +330,23 @@ def test_a_model_without_system_text_hears_it_from_the_user() -> None:
     )
     assert json.loads(one.body) == {"messages": [user({"text": "Be brief."}, {"text": "hi"})]}
     assert lost(one) == [("converted", "messages")]
+
+
+def test_qwen_is_told_how_much_to_reason_by_its_own_word() -> None:
+    one = encoded(PLAIN, of=target("bedrock", "qwen.qwen3-32b-v1:0"), reasoning_effort="medium")
+    assert json.loads(one.body)["additionalModelRequestFields"] == {"reasoning_config": "high"}
+    assert lost(one) == [("clamped", "settings.reasoning_effort")]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        *("qwen.qwen3-32b-v1:0", "minimax.minimax-m2", "zai.glm-4.7-flash", "nvidia.nemotron-nano-12b-v2"),
+        *("google.gemma-3-27b-it", "mistral.mistral-large-3-675b-instruct", "us.anthropic.claude-sonnet-4-6"),
+    ],
+)
+def test_models_that_enforce_schemas_are_given_them(model: str) -> None:
+    form = {"type": "json_schema", "name": "a", "json_schema": {"type": "object", "properties": {}}}
+    one = encoded(PLAIN, of=target("bedrock", model), response_format=form)
+    assert json.loads(one.body)["outputConfig"]["textFormat"]["type"] == "json_schema"
+    assert "dropped" not in {kind for kind, _ in lost(one)}

@@ -200,3 +200,35 @@ def test_a_refused_signature_is_told_without_the_request_that_was_to_be_signed()
 def test_an_error_that_is_no_object_is_still_one(body: bytes) -> None:
     found = DIALECT.failure(target("bedrock"), 403, {"x-amzn-errortype": "AccessDeniedException"}, body)
     assert found.kind is K.PERMISSION
+
+
+def test_what_the_providers_own_tools_did_is_a_loss_of_the_answer_and_no_call() -> None:
+    ran = {"toolUseId": "s", "name": "nova_grounding", "type": "server_tool_use"}
+    result = {"toolUseId": "s", "type": "nova_grounding_result"}
+    stream = b"".join(
+        [
+            frame("contentBlockStart", {"contentBlockIndex": 0, "start": {"toolUse": ran}}),
+            delta(0, toolUse={"input": '{"query": "x"}'}),
+            frame("contentBlockStop", {"contentBlockIndex": 0}),
+            frame("contentBlockStart", {"contentBlockIndex": 1, "start": {"toolResult": result}}),
+            frame("contentBlockStop", {"contentBlockIndex": 1}),
+            delta(2, text="Found."),
+            frame("messageStop", {"stopReason": "end_turn"}),
+            META,
+        ]
+    )
+    document = {
+        "output": {
+            "message": {"content": [{"toolUse": {**ran, "input": {}}}, {"toolResult": result}, {"text": "Found."}]}
+        },
+        "stopReason": "end_turn",
+    }
+    for data in (stream, json.dumps(document).encode()):
+        reader = decoder("bedrock")
+        reader.feed(data)
+        found = reader.finish()
+        assert isinstance(found, Decoded), found
+        assert (found.answer.text, found.answer.tool_calls) == ("Found.", ())
+        assert [loss.field for loss in found.losses] == ["answer.content"] * 2
+        assert "nova_grounding" in found.losses[0].detail
+        assert "toolResult" in found.losses[1].detail

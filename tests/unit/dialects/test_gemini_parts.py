@@ -64,7 +64,7 @@ def test_text_of_any_kind_goes_as_text() -> None:
     "part",
     [
         file(data="AAAA", media_type="application/zip"),
-        {"type": "image", "data": "AAAA", "media_type": "image/gif"},
+        {"type": "image", "data": "AAAA", "media_type": "image/bmp"},
     ],
 )
 def test_what_the_api_does_not_read_is_left_out_with_a_loss(part: dict[str, Any]) -> None:
@@ -118,15 +118,19 @@ def test_top_k_goes_through() -> None:
     assert body(top_k=40)["generationConfig"] == {"topK": 40}
 
 
-def test_a_budget_in_tokens_or_as_the_nearest_level() -> None:
+def test_a_budget_in_tokens_stays_one_where_the_model_has_levels() -> None:
     thoughts = {"includeThoughts": True}
     assert body(reasoning_budget=600)["generationConfig"]["thinkingConfig"] == {"thinkingBudget": 600, **thoughts}
     tight = encoded(reasoning_budget=6000, max_tokens=1000)
     assert json.loads(tight.body)["generationConfig"]["thinkingConfig"] == {"thinkingBudget": 999, **thoughts}
     assert lost(tight) == [("clamped", "settings.reasoning_budget")]
     level = encoded(of=NEW, reasoning_budget=9000)
-    assert json.loads(level.body)["generationConfig"]["thinkingConfig"] == {"thinkingLevel": "medium", **thoughts}
-    assert lost(level) == [("converted", "settings.reasoning_budget")]
+    assert json.loads(level.body)["generationConfig"]["thinkingConfig"] == {"thinkingBudget": 9000, **thoughts}
+    assert not lost(level)
+    both = encoded(of=NEW, reasoning_budget=9000, reasoning_effort="low")
+    assert json.loads(both.body)["generationConfig"]["thinkingConfig"] == {"thinkingLevel": "low", **thoughts}
+    assert lost(both) == [("dropped", "settings.reasoning_budget")]
+    assert body(reasoning_budget=100)["generationConfig"]["thinkingConfig"] == {"thinkingBudget": 100, **thoughts}
     assert lost(encoded(of=OLD, reasoning_budget=9000)) == [("dropped", "settings.reasoning_budget")]
 
 
@@ -321,6 +325,24 @@ F, K = FinishReason, FailureKind
 def test_every_reason_to_stop_has_a_meaning(word: str, meaning: FinishReason | FailureKind) -> None:
     found = read(chunk({"text": "so"}, finishReason=word))
     assert (found.kind if isinstance(found, Failure) else found.finish_reason) is meaning
+
+
+@pytest.mark.parametrize(
+    ("number", "meaning"),
+    [(1, F.STOP), (2, F.LENGTH), (3, F.CONTENT_FILTER), (4, F.CONTENT_FILTER), (5, F.ERROR)],
+)
+def test_reasons_to_stop_that_come_as_numbers_are_read_where_both_clouds_count_alike(
+    number: int, meaning: FinishReason
+) -> None:
+    found = whole(chunk({"text": "so"}, finishReason=number))
+    assert found.finish_reason is meaning
+
+
+@pytest.mark.parametrize("word", ["UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS"])
+def test_a_call_nobody_offered_is_shown_to_the_producer(word: str) -> None:
+    found = whole(chunk({"functionCall": {"name": "invented", "args": {"a": 1}}}, finishReason=word))
+    assert [(call.name, call.arguments) for call in found.answer.tool_calls] == [("invented", '{"a":1}')]
+    assert (found.finish_reason, found.finish_raw) == (F.ERROR, word)
 
 
 def test_every_reason_the_vendors_sdk_knows_is_known_here() -> None:

@@ -249,3 +249,10 @@ def test_lines_come_out_as_their_ends_come_and_have_a_bound() -> None:
         parser.feed(b"x" * 21)
     with pytest.raises(EventTooLarge):
         Lines(20).feed(b'{"a": "' + b"x" * 20 + b'"}\n')
+
+
+@pytest.mark.parametrize(("model", "goes"), [("qwen3.5:2b", True), ("qwen3-vl:8b", True), ("qwen3:8b", False)])
+def test_images_go_to_the_models_that_see(model: str, goes: bool) -> None:
+    parts = [{"type": "text", "text": "What is it?"}, {"type": "image", "url": "data:image/png;base64,AAAA"}]
+    one = encoded([{"role": "user", "content": parts}], of=target("ollama", model))
+    assert ("images" in json.loads(one.body)["messages"][0]) is goes
