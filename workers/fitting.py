@@ -24,7 +24,7 @@ from workers.dialects.trimming import trimmed
 from workers.http import CallFailed
 from workers.vocabularies import CHARACTERS, Counter, counter
 
-__all__ = ["Fitted", "Fitting"]
+__all__ = ["Fitted", "Fitting", "overflows"]
 
 NEAR = 0.5
 """Share of the window from which on an estimate is not good enough."""
@@ -70,7 +70,7 @@ class Fitting:
         if window is None:
             return Fitted(conversation)
         if assignment.fit == "trim" and assignment.history:
-            window = int(window * HARDER ** _overflows(assignment))
+            window = int(window * HARDER ** overflows(assignment))
         calibration = self._calibration(conversation, target, CHARACTERS)
         count = float(tokens.estimate(conversation))
         fitted = Fitted(conversation, (), count, calibration)
@@ -182,7 +182,7 @@ def _answer_fits(fitted: Fitted, size: float, window: int, target: Target) -> Fi
     return fitted
 
 
-def _overflows(assignment: Assignment) -> int:
+def overflows(assignment: Assignment) -> int:
     """Times this deployment has refused the conversation although it had been made to fit."""
     return sum(
         record.deployment == assignment.deployment
