@@ -27,6 +27,7 @@ from workers.dialects.port import Decoded, Decoder, Target
 from workers.endpoint import Endpoint
 from workers.fitting import Fitted, overflows
 from workers.http import CallFailed, Reply
+from workers.places import Places, places, put_back
 from workers.prepared import Ready
 from workers.questions import Question, of_conversation, of_texts
 from workers.records import Ending, known_usage, partial_usage, placed
@@ -77,6 +78,7 @@ class Attempt:
         "_first_token",
         "_fitted",
         "_losses",
+        "_places",
         "_reason",
         "_started",
         "_started_wall",
@@ -101,6 +103,7 @@ class Attempt:
         self._first_token: float | None = None
         self._losses: tuple[Loss, ...] = ()
         self._fitted: Fitted | None = None
+        self._places: Places | None = None
         self._decoder: Decoder | None = None
         self._stream: TokenStream | None = None
         self._error_body = bytearray()
@@ -200,6 +203,8 @@ class Attempt:
             self.target, self._fitted, self._losses = kept.target, kept.fitted, kept.losses
             return kept.question
         conversation, self._losses = adapted(job.chat, assignment.adaptation)
+        if conversation is not job.chat:
+            self._places = places(job.chat.messages, conversation.messages)
         target = self.target = endpoint.target(assignment.model, stream=assignment.stream)
         watch = self._watch_deadline()
         try:
@@ -208,14 +213,19 @@ class Attempt:
             if watch is not None:
                 watch.stop()
         question = of_conversation(fitted.conversation, target, endpoint.dialect(target), estimate=fitted.estimate)
-        self._losses += fitted.losses + question.encoded.losses
+        encoded = question.encoded.losses if fitted.places is None else put_back(question.encoded.losses, fitted.places)
+        self._losses += self._told((*fitted.losses, *encoded))
         return question
 
     async def _fit(self, conversation: Conversation, target: Target) -> Fitted:
         """The conversation in a form and a length that the target takes. Raises CallFailed if there is none."""
         conversation, converted = await self._endpoint.images.prepared(conversation, target)
-        self._losses += converted
+        self._losses += self._told(converted)
         return await self._endpoint.fitting.fit(conversation, target, self.assignment)
+
+    def _told(self, losses: tuple[Loss, ...]) -> tuple[Loss, ...]:
+        """Losses of the conversation that the route has changed, at the places of the job's own."""
+        return losses if self._places is None else put_back(losses, self._places)
 
     def _keep(self, question: Question) -> None:
         """All of it was for nothing, but for the next attempt."""

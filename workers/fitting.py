@@ -8,7 +8,7 @@ between which other attempts go on. Both ways to count learn from the usage that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -46,6 +46,8 @@ class Fitted:
     count: float = 0.0
     """As counted, before any correction; 0 where it was not."""
     calibration: Calibration | None = None
+    places: Sequence[int] | None = None
+    """Where its turns stood before, if some have gone."""
 
     @property
     def size(self) -> float:
@@ -107,7 +109,7 @@ class Fitting:
             most = calibration.count_for((window - least) / sure)
             cut = trimmed(conversation, weights, rest, most, lambda turn: tokens.of_turn(turn, by.count))
             if cut is not None:
-                return Fitted(cut.conversation, cut.losses, cut.count, calibration)
+                return Fitted(cut.conversation, cut.losses, cut.count, calibration, cut.places or None)
         raise CallFailed(_too_long(size, conversation, window, target, trims=trims))
 
     def _calibration(self, conversation: Conversation, target: Target, by: Counter) -> Calibration:
