@@ -303,7 +303,7 @@ def _tools(conversation: Conversation, wanted: Wanted, names: Names, points: Cac
     tools: list[dict[str, Any]] = []
     for tool in conversation.tools:
         tools.append(_tool(tool, wanted, names))
-        points.after(tools, tool.cache, "tools.cache")
+        points.after(tools, tool.cache, f"tools.{tool.name}.cache")
     return tools
 
 

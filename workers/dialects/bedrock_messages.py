@@ -23,11 +23,9 @@ from job_contracts.chat import (
     UserTurn,
 )
 from workers.dialects.bedrock_media import DOCUMENTS, IMAGES, RECORDINGS, TEXTUAL, document_name, guessed
-from workers.dialects.encoding import Ids, fits, image_data, in_order, objects, split_data_url
+from workers.dialects.encoding import Ids, fits, image_data, in_order, marks, objects, split_data_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from job_contracts.chat import CacheFor, Conversation, UserContent
     from workers.dialects.encoding import Names, Wanted
     from workers.dialects.port import Target
@@ -60,14 +58,14 @@ class CachePoints:
 
     def __init__(self, conversation: Conversation, wanted: Wanted) -> None:
         self._wanted = wanted
-        marks = sum(1 for _ in _marks(conversation))
-        if marks and wanted.refused("cache", field="messages.cache"):
-            self._skip = marks
+        places = tuple(marks(conversation))
+        if places and wanted.refused("cache", field=places[0]):
+            self._skip = len(places)
             return
-        self._skip = max(0, marks - MOST_POINTS)
+        self._skip = max(0, len(places) - MOST_POINTS)
         if self._skip:
-            detail = f"{marks} marks to the last {MOST_POINTS}: the API takes no more"
-            wanted.losses.add("clamped", "messages.cache", detail)
+            detail = f"{len(places)} marks to the last {MOST_POINTS}: the API takes no more"
+            wanted.losses.add("clamped", places[0], detail)
 
     def after(self, blocks: list[dict[str, Any]], mark: CacheFor | None, field: str) -> None:
         """Put a point behind the last of ``blocks``, if there is a mark and anything to be cached."""
@@ -84,17 +82,6 @@ class CachePoints:
             elif mark == "1h":
                 self._wanted.losses.add("clamped", field, "1h to 5m: the model keeps nothing longer")
             blocks.append({"cachePoint": point})
-
-
-def _marks(conversation: Conversation) -> Iterable[CacheFor]:
-    for tool in conversation.tools:
-        if tool.cache:
-            yield tool.cache
-    for turn in conversation.messages:
-        if not isinstance(turn.content, str):
-            for part in turn.content:
-                if isinstance(part, TextPart | ImagePart | FilePart) and part.cache:
-                    yield part.cache
 
 
 class Messages:

@@ -23,7 +23,7 @@ from job_contracts.chat import (
 from job_contracts.results import Loss
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from catalogue.quirks import Quirks, Refusable
     from job_contracts.chat import Conversation, Settings, Turn
@@ -328,16 +328,20 @@ def objects(arguments: str, losses: Losses, field: str) -> dict[str, Any]:
     return {"arguments": text if isinstance(other, dict) or _is_infinite(other) else other}
 
 
-def unmarked(conversation: Conversation, losses: Losses) -> None:
-    """Cache marks, for targets that find by themselves what to keep: one loss tells of them all."""
+def marks(conversation: Conversation) -> Iterator[str]:
+    """Where the conversation has cache marks, tools first."""
     for tool in conversation.tools:
         if tool.cache is not None:
-            losses.add("dropped", f"tools.{tool.name}.cache", _UNMARKED)
-            return
+            yield f"tools.{tool.name}.cache"
     for at, turn in enumerate(conversation.messages):
-        if turn.content.__class__ is not str and any(getattr(part, "cache", None) for part in turn.content):
-            losses.add("dropped", f"messages[{at}].content.cache", _UNMARKED)
-            return
+        if turn.content.__class__ is not str:
+            for part in turn.content:
+                if getattr(part, "cache", None) is not None:
+                    yield f"messages[{at}].content.cache"
 
 
-_UNMARKED = "marks are not sent: the target finds by itself what its cache can keep"
+def unmarked(conversation: Conversation, losses: Losses) -> None:
+    """For targets that find by themselves what to keep: one loss, at the first mark, tells of them all."""
+    first = next(marks(conversation), None)
+    if first is not None:
+        losses.add("dropped", first, "marks are not sent: the target finds by itself what its cache can keep")

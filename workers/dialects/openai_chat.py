@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from catalogue.quirks import quirks_of
 from job_contracts.chat import JsonFormat, JsonSchemaFormat, NamedTool
 from workers.dialects import limits
-from workers.dialects.encoding import Losses, Names, Wanted, path_of
+from workers.dialects.encoding import Losses, Names, Wanted, path_of, unmarked
 from workers.dialects.failures import classify
 from workers.dialects.openai_answer import ChatReader
 from workers.dialects.openai_efforts import put_fields, put_reasoning
@@ -52,6 +52,8 @@ class OpenAIChat:
         if most is not None:
             body[quirks.max_tokens_field] = most
         _Settings(body, conversation, wanted=wanted, names=names, parts=parts).put(most)
+        if not quirks.cache_as:
+            unmarked(conversation, losses)
         if messages.reasoned:
             _keep_thinking(body, quirks)
         if target.stream or quirks.stream_only:

@@ -20,7 +20,7 @@ from job_contracts.chat import (
     ToolTurn,
     UserTurn,
 )
-from workers.dialects.encoding import Ids, data_url, fits, in_order, text_of
+from workers.dialects.encoding import Ids, data_url, fits, in_order, text_of, unmarked
 from workers.dialects.openai_reasoning import unpacked
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ class Items:
         self.instructions = self._one_system_prompt()
 
     def all(self) -> list[dict[str, Any]]:
-        if any(_marked(self._conversation)):
-            self._losses.add("dropped", "cache", "the provider finds by itself what it can keep in its cache")
+        unmarked(self._conversation, self._losses)
         for at, turn in in_order(self._conversation, self._losses):
             if self._beside and not isinstance(turn, ToolTurn):
                 self._show_beside()
@@ -231,16 +230,3 @@ def _plain(item: dict[str, Any]) -> dict[str, Any]:
 
 def _is_recording(part: Part) -> bool:
     return isinstance(part, FilePart) and part.media_type.partition("/")[0] in {"audio", "video"}
-
-
-def _marked(conversation: Conversation) -> Iterable[bool]:
-    """Whether something is marked for the cache, thing by thing."""
-    for tool in conversation.tools:
-        yield tool.cache is not None
-    for turn in conversation.messages:
-        if not isinstance(turn.content, str) and not isinstance(turn, AssistantTurn):
-            for part in turn.content:
-                yield part.cache is not None
-        elif isinstance(turn, AssistantTurn) and not isinstance(turn.content, str):
-            for said in turn.content:
-                yield isinstance(said, TextPart) and said.cache is not None

@@ -19,7 +19,9 @@ from workers.dialects.openai_details import details_of
 from workers.dialects.openai_parts import Parts
 
 if TYPE_CHECKING:
-    from job_contracts.chat import Conversation, Turn, UserContent
+    from collections.abc import Sequence
+
+    from job_contracts.chat import Conversation, Turn, UserContent, UserPart
     from job_contracts.results import LossKind
     from workers.dialects.encoding import Names, Wanted
 
@@ -97,12 +99,16 @@ class Messages:
         if isinstance(content, str):
             return content
         if self._quirks.joined_text and all(isinstance(part, TextPart) for part in content):
-            if any(part.cache for part in content):
-                self._parts.unmarked()
+            self._unmark(content, at)
             if len(content) > 1:
                 self._losses.add("merged", f"messages[{at}].content", "text parts are joined")
             return text_of(content)
         return self._parts.all(content, f"messages[{at}].content") or ""
+
+    def _unmark(self, texts: Sequence[UserPart], at: int) -> None:
+        """Texts that are joined bear no mark."""
+        if self._quirks.cache_as and any(part.cache for part in texts):
+            self._losses.add("dropped", f"messages[{at}].content.cache", "text parts are joined")
 
     # -- assistant
 
@@ -147,13 +153,11 @@ class Messages:
         self._messages.append(message)
 
     def _put_texts(self, message: Message, texts: list[TextPart], at: int) -> None:
-        marked = any(part.cache for part in texts)
-        if marked and not self._quirks.cache_as:
-            self._parts.unmarked()
-            marked = False
+        marked = self._quirks.cache_as and any(part.cache for part in texts)
         if len(texts) == 1 and not marked:
             message["content"] = texts[0].text
         elif texts and self._quirks.joined_text:
+            self._unmark(texts, at)
             self._losses.add("merged", f"messages[{at}].content", "text parts are joined")
             message["content"] = "".join(part.text for part in texts)
         elif texts:

@@ -91,7 +91,7 @@ def test_names_of_files_go_where_they_are_taken() -> None:
 
 def test_cache_marks_are_one_loss() -> None:
     turns = said({"type": "text", "text": "a", "cache": "5m"}, {"type": "text", "text": "b", "cache": "1h"})
-    assert lost(encoded(turns, [{**TOOL, "cache": "5m"}])) == [("dropped", "tools[0].cache")]
+    assert lost(encoded(turns, [{**TOOL, "cache": "5m"}])) == [("dropped", "tools.look_up.cache")]
     assert lost(encoded(turns)) == [("dropped", "messages[0].content.cache")]
 
 

@@ -163,7 +163,7 @@ def test_cache_marks_go_where_they_are_known_and_are_lost_once_elsewhere() -> No
     assert one.losses == ()
     plain = encoded(turns, tools, of=accented())
     assert "cache_control" not in plain.body.decode()
-    assert lost(plain) == [("dropped", "messages.cache")]
+    assert lost(plain) == [("dropped", "tools.f.cache")]
 
 
 @pytest.mark.parametrize(

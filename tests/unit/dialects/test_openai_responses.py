@@ -150,7 +150,7 @@ def test_marks_for_the_cache_are_one_loss() -> None:
     marked = {"type": "text", "text": "long", "cache": "5m"}
     turns = [{"role": "system", "content": [marked]}, {"role": "user", "content": [marked]}]
     one = encoded(turns, tools=[{**TOOL, "cache": "1h"}], of=CHAT)
-    assert lost(one) == [("dropped", "cache")]
+    assert lost(one) == [("dropped", "tools.look_up.cache")]
 
 
 def test_tools_are_flat_and_never_made_strict_unasked() -> None:
