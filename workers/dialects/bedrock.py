@@ -10,46 +10,31 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from catalogue.quirks import quirks_of
 from job_contracts.chat import JsonFormat, JsonSchemaFormat, NamedTool
 from job_contracts.failures import FailureKind
-from workers.dialects import limits
+from workers.dialects.answering import Answering
 from workers.dialects.bedrock_answer import ConverseReader
 from workers.dialects.bedrock_messages import CachePoints, Messages, called
 from workers.dialects.encoding import BUDGETS, EFFORTS, Losses, Names, Wanted, path_of
 from workers.dialects.eventstream import MEDIA_TYPE
-from workers.dialects.failures import classify
-from workers.dialects.port import MAX_ANSWER, NO_NAMES, Encoded
+from workers.dialects.port import Encoded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from job_contracts.attempts import LimitReading
     from job_contracts.chat import Conversation, Tool
     from job_contracts.failures import Failure
-    from workers.dialects.port import Decoder, Target
+    from workers.dialects.port import Target
 
 _JSON = {"content-type": "application/json", "accept": "application/json"}
 _STREAM = {"content-type": "application/json", "accept": MEDIA_TYPE}
 _GONE = "Not offered any more; it must not be called."
 
 _BY_CODE: Mapping[str, FailureKind] = {
-    "unrecognizedclientexception": FailureKind.AUTH,
-    "invalidsignatureexception": FailureKind.AUTH,
-    "signaturedoesnotmatch": FailureKind.AUTH,
-    "incompletesignatureexception": FailureKind.AUTH,
-    "incompletesignature": FailureKind.AUTH,
-    "missingauthenticationtokenexception": FailureKind.AUTH,
-    "missingauthenticationtoken": FailureKind.AUTH,
-    "invalidclienttokenid": FailureKind.AUTH,
     "optinrequired": FailureKind.PERMISSION,
-    "resourcenotfoundexception": FailureKind.MODEL_NOT_FOUND,
-    "servicequotaexceededexception": FailureKind.RATE_LIMIT,
-    "throttlingexception": FailureKind.RATE_LIMIT,
-    "modelnotreadyexception": FailureKind.OVERLOADED,
-    "serviceunavailableexception": FailureKind.OVERLOADED,
     "modelerrorexception": FailureKind.SERVER_ERROR,
     "modelstreamerrorexception": FailureKind.SERVER_ERROR,
     "modeltimeoutexception": FailureKind.SERVER_ERROR,
@@ -58,10 +43,11 @@ _BY_CODE: Mapping[str, FailureKind] = {
 _VAGUE = {FailureKind.BAD_REQUEST, FailureKind.PERMISSION, FailureKind.SERVER_ERROR}
 
 
-class Bedrock:
+class Bedrock(Answering):
     """The dialect ``bedrock``."""
 
     name = "bedrock"
+    reader = ConverseReader
 
     def encode(self, conversation: Conversation, target: Target) -> Encoded:
         quirks = quirks_of(target.provider, target.model)
@@ -92,15 +78,8 @@ class Bedrock:
             names=names.back,
         )
 
-    def decoder(
-        self, target: Target, *, content_type: str, max_bytes: int = MAX_ANSWER, names: Mapping[str, str] = NO_NAMES
-    ) -> Decoder:
-        quirks = quirks_of(target.provider, target.model)
-        return ConverseReader(target, quirks, content_type=content_type, max_bytes=max_bytes, names=names)
-
     def failure(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
-        quirks = quirks_of(target.provider, target.model)
-        found = classify(status, headers, _with_code(headers, body), quirks, provider=target.provider.name)
+        found = super().failure(target, status, headers, body)
         # A refused signature is answered with the request that should have been signed, session token and all.
         message = found.message.partition("The Canonical String for this request")[0].rstrip()
         kind = found.kind
@@ -109,24 +88,6 @@ class Bedrock:
             if kind is FailureKind.PERMISSION and "api key" in message.lower():
                 kind = FailureKind.AUTH
         return found.model_copy(update={"kind": kind, "message": message})
-
-    def limits(self, target: Target, headers: Mapping[str, str]) -> tuple[LimitReading, ...]:
-        return limits.read(headers, requests_window=quirks_of(target.provider, target.model).requests_window)
-
-
-def _with_code(headers: Mapping[str, str], body: bytes) -> bytes:
-    """The error with its type, which AWS puts in a header (``Type:address``) or in ``__type`` (``package#Type``)."""
-    try:
-        told = from_json(body) if body.strip() else {}
-    except ValueError:
-        return body
-    if not isinstance(told, dict):
-        return body
-    kind = headers.get("x-amzn-errortype") or told.get("__type")
-    if not isinstance(kind, str) or not kind:
-        return body
-    message = told.get("message") or told.get("Message")
-    return to_json({**told, "message": message, "code": kind.partition(":")[0].rpartition("#")[2]}, inf_nan_mode="null")
 
 
 @dataclass

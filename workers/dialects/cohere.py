@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import to_json
 
 from catalogue.quirks import quirks_of
-from job_contracts.attempts import LimitReading
 from job_contracts.chat import (
     AssistantTurn,
     ImagePart,
@@ -26,7 +25,7 @@ from job_contracts.chat import (
     ToolTurn,
     UserTurn,
 )
-from workers.dialects import limits
+from workers.dialects.answering import Answering
 from workers.dialects.cohere_answer import CohereReader
 from workers.dialects.encoding import (
     BUDGETS,
@@ -43,27 +42,24 @@ from workers.dialects.encoding import (
     text_of,
     unmarked,
 )
-from workers.dialects.failures import classify
-from workers.dialects.port import MAX_ANSWER, NO_NAMES, Encoded
+from workers.dialects.port import Encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from job_contracts.chat import AssistantPart, Conversation, Tool, UserContent
-    from job_contracts.failures import Failure
-    from workers.dialects.port import Decoder, Target
+    from workers.dialects.port import Target
 
 _JSON = {"content-type": "application/json"}
 _MOST_K = 500
 _LEAST_P, _MOST_P = 0.01, 0.99
-_TRIAL = "x-trial-endpoint-call-"
-"""Headers of keys that are limited to some calls a minute."""
 
 
-class Cohere:
+class Cohere(Answering):
     """The dialect ``cohere``: ``POST /v2/chat``, below a base URL that may end in the version."""
 
     name = "cohere"
+    reader = CohereReader
 
     def encode(self, conversation: Conversation, target: Target) -> Encoded:
         quirks = quirks_of(target.provider, target.model)
@@ -91,26 +87,6 @@ class Cohere:
             losses=tuple(losses),
             names=names.back,
         )
-
-    def decoder(
-        self, target: Target, *, content_type: str, max_bytes: int = MAX_ANSWER, names: Mapping[str, str] = NO_NAMES
-    ) -> Decoder:
-        quirks = quirks_of(target.provider, target.model)
-        return CohereReader(target, quirks, content_type=content_type, max_bytes=max_bytes, names=names)
-
-    def failure(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
-        quirks = quirks_of(target.provider, target.model)
-        return classify(status, headers, body, quirks, provider=target.provider.name)
-
-    def limits(self, target: Target, headers: Mapping[str, str]) -> tuple[LimitReading, ...]:
-        window = quirks_of(target.provider, target.model).requests_window
-        if f"{_TRIAL}limit" in headers:
-            renamed = {f"x-ratelimit-{field}-requests": headers.get(_TRIAL + field, "") for field in _FIELDS}
-            return limits.read(renamed, requests_window=window)
-        return limits.read(headers, requests_window=window)
-
-
-_FIELDS = ("limit", "remaining")
 
 
 def _put_settings(body: dict[str, Any], wanted: Wanted) -> None:

@@ -23,7 +23,7 @@ from job_contracts.chat import (
     ToolTurn,
     UserTurn,
 )
-from workers.dialects import limits
+from workers.dialects.answering import Answering
 from workers.dialects.encoding import (
     BUDGETS,
     EFFORTS,
@@ -38,25 +38,23 @@ from workers.dialects.encoding import (
     path_of,
     unmarked,
 )
-from workers.dialects.failures import classify
 from workers.dialects.ollama_answer import OllamaReader
-from workers.dialects.port import MAX_ANSWER, NO_NAMES, Encoded
+from workers.dialects.port import Encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from job_contracts.attempts import LimitReading
     from job_contracts.chat import AssistantPart, Conversation, Tool, UserContent
-    from job_contracts.failures import Failure
-    from workers.dialects.port import Decoder, Target
+    from workers.dialects.port import Target
 
 _JSON = {"content-type": "application/json"}
 
 
-class Ollama:
+class Ollama(Answering):
     """The dialect ``ollama``."""
 
     name = "ollama"
+    reader = OllamaReader
 
     def encode(self, conversation: Conversation, target: Target) -> Encoded:
         quirks = quirks_of(target.provider, target.model)
@@ -86,19 +84,6 @@ class Ollama:
             losses=tuple(losses),
             names=names.back,
         )
-
-    def decoder(
-        self, target: Target, *, content_type: str, max_bytes: int = MAX_ANSWER, names: Mapping[str, str] = NO_NAMES
-    ) -> Decoder:
-        quirks = quirks_of(target.provider, target.model)
-        return OllamaReader(target, quirks, content_type=content_type, max_bytes=max_bytes, names=names)
-
-    def failure(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
-        quirks = quirks_of(target.provider, target.model)
-        return classify(status, headers, body, quirks, provider=target.provider.name)
-
-    def limits(self, target: Target, headers: Mapping[str, str]) -> tuple[LimitReading, ...]:
-        return limits.read(headers, requests_window=quirks_of(target.provider, target.model).requests_window)
 
 
 def _options(wanted: Wanted, target: Target) -> dict[str, Any]:

@@ -12,30 +12,27 @@ from pydantic_core import to_json
 
 from catalogue.quirks import quirks_of
 from job_contracts.chat import JsonFormat, JsonSchemaFormat, NamedTool
-from workers.dialects import limits, strict_schema
+from workers.dialects import strict_schema
+from workers.dialects.answering import Answering
 from workers.dialects.encoding import BUDGETS, EFFORTS, Losses, Names, Wanted, path_of
-from workers.dialects.failures import classify
 from workers.dialects.openai_items import Items
 from workers.dialects.openai_responses_answer import ResponseReader
-from workers.dialects.port import MAX_ANSWER, NO_NAMES, Encoded
+from workers.dialects.port import Encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from job_contracts.attempts import LimitReading
     from job_contracts.chat import Conversation, Tool
-    from job_contracts.failures import Failure
-    from workers.dialects.port import Decoder, Target
+    from workers.dialects.port import Target
 
 _JSON = {"content-type": "application/json"}
 _LEAST_TOKENS = 16
 """The smallest ``max_output_tokens`` the API takes."""
 
 
-class OpenAIResponses:
+class OpenAIResponses(Answering):
     """The dialect ``openai_responses``."""
 
     name = "openai_responses"
+    reader = ResponseReader
 
     def encode(self, conversation: Conversation, target: Target) -> Encoded:
         quirks = quirks_of(target.provider, target.model)
@@ -61,20 +58,6 @@ class OpenAIResponses:
             losses=tuple(losses),
             names=names.back,
         )
-
-    def decoder(
-        self, target: Target, *, content_type: str, max_bytes: int = MAX_ANSWER, names: Mapping[str, str] = NO_NAMES
-    ) -> Decoder:
-        quirks = quirks_of(target.provider, target.model)
-        return ResponseReader(target, quirks, content_type=content_type, max_bytes=max_bytes, names=names)
-
-    def failure(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
-        quirks = quirks_of(target.provider, target.model)
-        return classify(status, headers, body, quirks, provider=target.provider.name)
-
-    def limits(self, target: Target, headers: Mapping[str, str]) -> tuple[LimitReading, ...]:
-        quirks = quirks_of(target.provider, target.model)
-        return limits.read(headers, requests_window=quirks.requests_window, tokens_window=quirks.tokens_window)
 
 
 def _max_tokens(target: Target, wanted: Wanted) -> int | None:
