@@ -15,10 +15,11 @@ from pydantic_core import to_json
 from catalogue.quirks import quirks_of
 from job_contracts.chat import JsonFormat, JsonSchemaFormat, NamedTool
 from job_contracts.failures import FailureKind
+from workers.dialects import thinking
 from workers.dialects.answering import Answering
 from workers.dialects.bedrock_answer import ConverseReader
 from workers.dialects.bedrock_messages import CachePoints, Messages, called
-from workers.dialects.encoding import BUDGETS, EFFORTS, Losses, Names, Wanted, path_of
+from workers.dialects.encoding import Losses, Names, Wanted, path_of
 from workers.dialects.eventstream import MEDIA_TYPE
 from workers.dialects.port import Encoded
 
@@ -165,26 +166,16 @@ class _Settings:
     # -- reasoning
 
     def _reasoning(self) -> None:
-        wanted, quirks, losses = self.wanted, self.wanted.quirks, self.wanted.losses
-        budget = wanted.settings.reasoning_budget
-        if wanted.settings.reasoning_effort is None and budget is None:
+        wanted = self.wanted
+        if wanted.quirks.thinking == "none":
+            thinking.unknown(wanted)
             return
-        name = "reasoning_effort" if wanted.settings.reasoning_effort is not None else "reasoning_budget"
-        if quirks.thinking == "none":
-            if wanted.settings.reasoning_effort != "none":
-                losses.add("dropped", f"settings.{name}", "the model does not reason")
+        if wanted.quirks.thinking == "budget":
+            self._budget(*thinking.tokens(wanted))
             return
-        if quirks.thinking == "budget":
-            self._budget(name, wanted.effort(), budget)
-            return
-        effort = wanted.effort()
-        if effort is None and budget is not None:
-            effort = _nearest(budget, quirks.efforts or EFFORTS[1:])
-            losses.add("converted", "settings.reasoning_budget", f"{budget} thinking tokens to the effort {effort}")
-        elif budget is not None:
-            losses.add("dropped", "settings.reasoning_budget", "the model takes an effort, which is given as well")
+        effort = thinking.effort(wanted)
         if effort == "none":
-            self._off(name)
+            self._off(thinking.EFFORT)
         elif effort is not None:
             self.thinks = True
             self._level(effort)
@@ -201,43 +192,37 @@ class _Settings:
         else:
             self.more["reasoning_effort"] = effort
 
-    def _off(self, name: str) -> None:
+    def _off(self, field: str) -> None:
         quirks = self.wanted.quirks
         if not quirks.thinking_off:
-            self.wanted.losses.add("dropped", f"settings.{name}", "the model cannot be told not to reason")
+            self.wanted.losses.add("dropped", field, "the model cannot be told not to reason")
         elif quirks.thinking == "level":
             off = quirks.effort_field == "reasoningConfig"
             self.more[quirks.effort_field] = {"type": "disabled"} if off else "none"
         else:
             self.more["thinking"] = {"type": "disabled"}
 
-    def _budget(self, name: str, effort: str | None, budget: int | None) -> None:
+    def _budget(self, asked: int | None, field: str) -> None:
         quirks, losses = self.wanted.quirks, self.wanted.losses
-        if budget is None and effort == "none":
-            self._off(name)
+        if asked is None:
+            return
+        if asked == 0:
+            self._off(field)
             return
         if self.thoughtless:
-            losses.add(
-                "dropped", f"settings.{name}", "the calls just answered were made without thinking, or by another"
-            )
+            losses.add("dropped", field, "the calls just answered were made without thinking, or by another")
             return
-        asked = budget if budget is not None else BUDGETS[effort or "medium"]
         most = self.inference.get("maxTokens") or self.target.model.max_output
         found = min(asked, quirks.budget_max, *((most - 1,) if most is not None else ()))  # smaller than max_tokens
         if found < quirks.budget_min and (most is None or most > quirks.budget_min):
             found = quirks.budget_min
         if found < quirks.budget_min:
-            losses.add("dropped", f"settings.{name}", f"max_tokens leaves no {quirks.budget_min} to think")
+            losses.add("dropped", field, f"max_tokens leaves no {quirks.budget_min} to think")
             return
         if found != asked:
-            losses.add("clamped", f"settings.{name}", f"{asked} thinking tokens to {found}")
+            losses.add("clamped", field, f"{asked} thinking tokens to {found}")
         self.thinks = True
         self.more["thinking"] = {"type": "enabled", "budget_tokens": found}
-
-
-def _nearest(budget: int, efforts: tuple[str, ...]) -> str:
-    known = [effort for effort in efforts if effort in BUDGETS]
-    return min(known, key=lambda effort: abs(BUDGETS[effort] - budget)) if known else "medium"
 
 
 # -- tools

@@ -25,10 +25,10 @@ from job_contracts.chat import (
     ToolTurn,
     UserTurn,
 )
+from workers.dialects import thinking
 from workers.dialects.answering import Answering
 from workers.dialects.cohere_answer import CohereReader
 from workers.dialects.encoding import (
-    BUDGETS,
     Ids,
     Losses,
     Names,
@@ -126,30 +126,23 @@ def _clamped(value: float, least: float, most: float, losses: Losses, field: str
 
 
 def _put_thinking(body: dict[str, Any], wanted: Wanted, most: int | None) -> None:
-    """Tokens to think for; of a budget and an effort the budget says it more exactly, but ``none`` is ``none``."""
-    effort, budget, quirks = wanted.effort(), wanted.settings.reasoning_budget, wanted.quirks
-    field = "settings.reasoning_effort" if budget is None else "settings.reasoning_budget"
-    if effort is None and budget is None:
-        return
+    """Tokens to think for, fewer than the whole answer may have."""
+    quirks, losses = wanted.quirks, wanted.losses
     if quirks.thinking == "none":
-        for name, asked in (("reasoning_effort", effort not in {None, "none"}), ("reasoning_budget", bool(budget))):
-            if asked:
-                wanted.losses.add("dropped", f"settings.{name}", "the model does not reason")
+        thinking.unknown(wanted)
         return
-    if effort == "none":
-        if budget is not None:
-            wanted.losses.add("dropped", "settings.reasoning_budget", "the effort is none")
+    asked, field = thinking.tokens(wanted)
+    if asked is None:
+        return
+    if asked == 0:
         if quirks.thinking_off:
             body["thinking"] = {"type": "disabled"}
         else:
-            wanted.losses.add("dropped", "settings.reasoning_effort", "the model always reasons")
+            losses.add("dropped", field, "the model always reasons")
         return
-    if budget is not None and effort is not None:
-        wanted.losses.add("dropped", "settings.reasoning_effort", f"the budget of {budget} tokens says it")
-    asked_for = budget or BUDGETS[effort or "medium"]
-    tokens = min(asked_for, quirks.budget_max if most is None else min(quirks.budget_max, max(1, most - 1)))
-    if tokens != asked_for:
-        wanted.losses.add("clamped", field, f"{asked_for} thinking tokens to {tokens}")
+    tokens = min(asked, quirks.budget_max if most is None else min(quirks.budget_max, max(1, most - 1)))
+    if tokens != asked:
+        losses.add("clamped", field, f"{asked} thinking tokens to {tokens}")
     body["thinking"] = {"type": "enabled", "token_budget": tokens}
 
 

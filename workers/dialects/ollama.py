@@ -23,10 +23,9 @@ from job_contracts.chat import (
     ToolTurn,
     UserTurn,
 )
+from workers.dialects import thinking
 from workers.dialects.answering import Answering
 from workers.dialects.encoding import (
-    BUDGETS,
-    EFFORTS,
     Ids,
     Losses,
     Names,
@@ -105,30 +104,19 @@ def _options(wanted: Wanted, target: Target) -> dict[str, Any]:
 
 
 def _put_thinking(body: dict[str, Any], wanted: Wanted) -> None:
-    effort, losses = wanted.effort(), wanted.losses
-    if (budget := wanted.settings.reasoning_budget) is not None:
-        if effort is None:
-            effort = _effort_of(budget, wanted)
-            losses.add("converted", "settings.reasoning_budget", f"{budget} tokens to the effort {effort}")
-        else:
-            losses.add("dropped", "settings.reasoning_budget", "the effort says it")
+    quirks = wanted.quirks
+    if quirks.think == "none":
+        thinking.unknown(wanted)
+        return
+    effort = thinking.effort(wanted)
     if effort is None:
         return
-    match wanted.quirks.think:
-        case "none":
-            if effort != "none":
-                losses.add("dropped", "settings.reasoning_effort", "the model does not reason")
-        case "switch":
-            body["think"] = effort != "none"
-            if effort != "none":
-                losses.add("rewritten", "settings.reasoning_effort", f"{effort}: reasoning is only on or off here")
-        case "level":
-            body["think"] = effort
-
-
-def _effort_of(budget: int, wanted: Wanted) -> str:
-    known = [effort for effort in wanted.quirks.efforts or EFFORTS if effort in BUDGETS] or list(BUDGETS)
-    return min(known, key=lambda effort: (abs(BUDGETS[effort] - budget), -EFFORTS.index(effort)))
+    if quirks.think == "level":
+        body["think"] = effort
+        return
+    body["think"] = effort != "none"
+    if effort != "none":
+        wanted.losses.add("rewritten", thinking.EFFORT, f"{effort}: reasoning is only on or off here")
 
 
 def _put_tools(body: dict[str, Any], conversation: Conversation, wanted: Wanted, names: Names) -> None:

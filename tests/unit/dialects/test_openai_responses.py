@@ -192,7 +192,7 @@ def test_a_reasoning_model_gives_its_reasoning_to_be_sent_back() -> None:
 def test_a_budget_becomes_the_nearest_effort() -> None:
     one = encoded(reasoning_budget=9000)
     assert json.loads(one.body)["reasoning"] == {"effort": "medium"}
-    assert lost(one) == [("rewritten", "settings.reasoning_budget")]
+    assert lost(one) == [("converted", "settings.reasoning_budget")]
     both = encoded(reasoning_budget=9000, reasoning_effort="low")
     assert json.loads(both.body)["reasoning"] == {"effort": "low"}
     assert lost(both) == [("dropped", "settings.reasoning_budget")]
