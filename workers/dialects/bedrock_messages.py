@@ -23,7 +23,8 @@ from job_contracts.chat import (
     UserTurn,
 )
 from workers.dialects.bedrock_media import DOCUMENTS, IMAGES, RECORDINGS, TEXTUAL, document_name, guessed
-from workers.dialects.encoding import Ids, fits, image_data, in_order, marks, objects, split_data_url
+from workers.dialects.encoding import Ids, fits, image_data, marks, objects, split_data_url
+from workers.dialects.pairs import paired
 
 if TYPE_CHECKING:
     from job_contracts.chat import CacheFor, Conversation, UserContent
@@ -88,7 +89,6 @@ class Messages:
     """The messages, and the system text that stands beside them."""
 
     __slots__ = (
-        "_conversation",
         "_family",
         "_ids",
         "_last",
@@ -97,6 +97,7 @@ class Messages:
         "_names",
         "_points",
         "_taken",
+        "_turns",
         "_wanted",
         "system",
     )
@@ -104,20 +105,20 @@ class Messages:
     def __init__(
         self, conversation: Conversation, target: Target, wanted: Wanted, names: Names, points: CachePoints
     ) -> None:
-        self._conversation = conversation
         self._family = target.model.family
         self._wanted = wanted
         self._losses = wanted.losses
         self._names = names
         self._points = points
-        self._ids = Ids(conversation, wanted.quirks, wanted.losses)
+        self._turns = paired(conversation, wanted.losses)
+        self._ids = Ids(self._turns, wanted.quirks, wanted.losses)
         self._messages: list[dict[str, Any]] = []
         self._last = ""  # the role of the turn that spoke last, as the conversation has it
         self._taken: set[str] = set()
         self.system: list[dict[str, Any]] = []
 
     def all(self) -> list[dict[str, Any]]:
-        for at, turn in in_order(self._conversation, self._losses):
+        for at, turn in self._turns:
             match turn:
                 case UserTurn():
                     self._user(turn, at)

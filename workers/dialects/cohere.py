@@ -35,13 +35,13 @@ from workers.dialects.encoding import (
     Wanted,
     data_url,
     fits,
-    in_order,
     json_object,
     kept_images,
     path_of,
     text_of,
     unmarked,
 )
+from workers.dialects.pairs import paired
 from workers.dialects.port import Encoded
 
 if TYPE_CHECKING:
@@ -197,20 +197,20 @@ def _put_format(body: dict[str, Any], wanted: Wanted) -> None:
 class _Messages:
     """The turns of a conversation as messages."""
 
-    __slots__ = ("_conversation", "_family", "_ids", "_images", "_losses", "_messages", "_names", "_wanted")
+    __slots__ = ("_family", "_ids", "_images", "_losses", "_messages", "_names", "_turns", "_wanted")
 
     def __init__(self, conversation: Conversation, target: Target, wanted: Wanted, names: Names) -> None:
-        self._conversation = conversation
         self._family = target.model.family
         self._wanted = wanted
         self._losses = wanted.losses
         self._names = names
-        self._ids = Ids(conversation, wanted.quirks, wanted.losses)
+        self._turns = paired(conversation, wanted.losses)
+        self._ids = Ids(self._turns, wanted.quirks, wanted.losses)
         self._messages: list[dict[str, Any]] = []
         self._images: list[dict[str, Any]] = []
 
     def all(self) -> list[dict[str, Any]]:
-        for at, turn in in_order(self._conversation, self._losses):
+        for at, turn in self._turns:
             if self._images and not isinstance(turn, ToolTurn):
                 self._show_images()
             match turn:

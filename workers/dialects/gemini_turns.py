@@ -47,8 +47,7 @@ class Contents:
         self._losses = wanted.losses
         self._names = names
         self._turns = paired(conversation, wanted.losses, call_order=not wanted.quirks.call_ids)
-        whole = conversation.model_copy(update={"messages": tuple(turn for _, turn in self._turns)})
-        self._ids = Ids(whole, wanted.quirks, wanted.losses)
+        self._ids = Ids(self._turns, wanted.quirks, wanted.losses)
         self._contents: list[Part] = []
         self._called: dict[str, str] = {}
         self._placed = 0  # results in the content that is being made

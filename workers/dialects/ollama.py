@@ -31,13 +31,13 @@ from workers.dialects.encoding import (
     Names,
     Wanted,
     image_data,
-    in_order,
     kept_images,
     objects,
     path_of,
     unmarked,
 )
 from workers.dialects.ollama_answer import OllamaReader
+from workers.dialects.pairs import paired
 from workers.dialects.port import Encoded
 
 if TYPE_CHECKING:
@@ -161,18 +161,18 @@ def _put_format(body: dict[str, Any], wanted: Wanted) -> None:
 class _Messages:
     """The turns of a conversation as messages: each a text, its images beside it."""
 
-    __slots__ = ("_called", "_conversation", "_ids", "_losses", "_names", "_wanted")
+    __slots__ = ("_called", "_ids", "_losses", "_names", "_turns", "_wanted")
 
     def __init__(self, conversation: Conversation, wanted: Wanted, names: Names) -> None:
-        self._conversation = conversation
         self._wanted = wanted
         self._losses = wanted.losses
         self._names = names
-        self._ids = Ids(conversation, wanted.quirks, wanted.losses)
+        self._turns = paired(conversation, wanted.losses)
+        self._ids = Ids(self._turns, wanted.quirks, wanted.losses)
         self._called: dict[str, str] = {}
 
     def all(self) -> list[dict[str, Any]]:
-        return [self._message(turn, at) for at, turn in in_order(self._conversation, self._losses)]
+        return [self._message(turn, at) for at, turn in self._turns]
 
     def _message(self, turn: Any, at: int) -> dict[str, Any]:
         match turn:

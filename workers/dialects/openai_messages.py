@@ -14,9 +14,10 @@ from job_contracts.chat import (
     ToolTurn,
     UserTurn,
 )
-from workers.dialects.encoding import Ids, in_order, text_of
+from workers.dialects.encoding import Ids, text_of
 from workers.dialects.openai_details import details_of
 from workers.dialects.openai_parts import Parts
+from workers.dialects.pairs import paired
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,21 +33,32 @@ class Messages:
     """Encodes the turns of one conversation."""
 
     __slots__ = (
-        "_conversation", "_family", "_ids", "_losses", "_messages", "_names", "_parts", "_quirks", "_shown", "_thinks",
-        "_toolless", "_wanted", "reasoned",
+        "_family",
+        "_ids",
+        "_losses",
+        "_messages",
+        "_names",
+        "_parts",
+        "_quirks",
+        "_shown",
+        "_thinks",
+        "_toolless",
+        "_turns",
+        "_wanted",
+        "reasoned",
     )  # fmt: skip
 
     def __init__(
         self, conversation: Conversation, wanted: Wanted, names: Names, parts: Parts, *, family: str = ""
     ) -> None:
-        self._conversation = conversation
         self._family = family
         self._wanted = wanted
         self._quirks = wanted.quirks
         self._losses = wanted.losses
         self._names = names
         self._parts = parts
-        self._ids = Ids(conversation, wanted.quirks, wanted.losses)
+        self._turns = paired(conversation, wanted.losses)
+        self._ids = Ids(self._turns, wanted.quirks, wanted.losses)
         self._messages: list[Message] = []
         self._shown: list[Message] = []
         """Images and files of results, to follow in a user turn."""
@@ -57,7 +69,7 @@ class Messages:
 
     def all(self) -> list[Message]:
         """The messages."""
-        for at, turn in in_order(self._conversation, self._losses):
+        for at, turn in self._turns:
             if self._shown and not isinstance(turn, ToolTurn):
                 self._show()
             match turn:
