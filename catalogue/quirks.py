@@ -66,6 +66,8 @@ class Quirks(BaseModel):
     """Pixels of an image's longer side; a larger one is scaled down. 0: not known."""
     image_urls: bool = True
     """Whether the target fetches images by their address."""
+    image_stores: tuple[str, ...] = ()
+    """Beginnings of addresses it reads all the same: of stores its maker keeps (``s3://``)."""
 
     # -- embeddings
     embed_path: str = ""

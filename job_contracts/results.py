@@ -19,7 +19,9 @@ LossKind = Literal["dropped", "renamed", "clamped", "rewritten", "merged", "conv
 class Loss(Wire):
     """Something that could not be carried over as it was: what, how it changed, and why.
 
-    ``field`` is a path into the job (``settings.top_k``, ``messages[2].content``) or into the answer (``answer…``).
+    ``field`` is a path into the job as it was submitted or into the answer (``answer…``): ``settings.top_k``, a turn
+    by its place (``messages[2].content``, ``messages[2:5]``), a tool by its name (``tools.search.parameters``). A loss
+    of several things of a kind names the first, or what they are in (``messages``, ``tools``).
     """
 
     kind: LossKind

@@ -1,5 +1,8 @@
 """One attempt: adapt, fit, encode, send, decode, tell the tokens; in every case it comes to one ``Ending``.
 
+What is asked is made ready first: images are fetched and converted, the prompt is counted. That may outlast the grant;
+then it is kept for the job's next attempt (``prepared``). The job's deadline bounds it.
+
 What is waited for: the connection (``connect``), then for a streamed answer the first token (``first_token``), then
 any further bytes (``stall``); ``total``, or the job's deadline if that is sooner, bounds everything. A plain answer
 comes in one piece when it is done: ``first_token`` has no meaning for it, ``stall`` counts once its body has begun.
@@ -22,8 +25,10 @@ from runtime.telemetry import ERROR
 from workers.adapting import adapted
 from workers.dialects.port import Decoded, Decoder, Target
 from workers.endpoint import Endpoint
-from workers.fitting import Fitted
+from workers.fitting import Fitted, overflows
 from workers.http import CallFailed, Reply
+from workers.places import Places, places, put_back
+from workers.prepared import Ready
 from workers.questions import Question, of_conversation, of_texts
 from workers.records import Ending, known_usage, partial_usage, placed
 from workers.streaming import TokenStream
@@ -47,7 +52,7 @@ _WORDS = {
     FailureKind.HANDED_BACK: "the worker was stopped during the attempt",
 }
 _BEFORE = {
-    FailureKind.EXPIRED: "the job's deadline had passed before the attempt",
+    FailureKind.EXPIRED: "the job's deadline had passed before the provider was asked",
     FailureKind.GRANT_EXPIRED: "the grant was too old to be used",
     FailureKind.CANCELLED: "cancelled before the attempt",
     FailureKind.HANDED_BACK: "the worker was stopped before the attempt",
@@ -73,6 +78,7 @@ class Attempt:
         "_first_token",
         "_fitted",
         "_losses",
+        "_places",
         "_reason",
         "_started",
         "_started_wall",
@@ -97,6 +103,7 @@ class Attempt:
         self._first_token: float | None = None
         self._losses: tuple[Loss, ...] = ()
         self._fitted: Fitted | None = None
+        self._places: Places | None = None
         self._decoder: Decoder | None = None
         self._stream: TokenStream | None = None
         self._error_body = bytearray()
@@ -165,7 +172,12 @@ class Attempt:
         self._check()
         question = await self._question(job)
         await self._interruptible(endpoint.smoothing.turn(assignment.grant.domain, assignment.model))
-        self._check()
+        try:
+            self._check()
+        except _Stopped as stopped:
+            if stopped.kind is FailureKind.GRANT_EXPIRED:
+                self._keep(question)
+            raise
         self._started, self._started_wall = endpoint.clock.monotonic(), endpoint.clock.wall()
         decoded = await self._call(question)
         self._losses += decoded.losses
@@ -186,18 +198,48 @@ class Attempt:
                 raise CallFailed(asked)
             self._losses = asked.encoded.losses
             return asked
+        kept = endpoint.prepared.take(assignment, endpoint.clock.monotonic(), overflows=overflows(assignment))
+        if kept is not None:
+            self.target, self._fitted, self._losses = kept.target, kept.fitted, kept.losses
+            return kept.question
         conversation, self._losses = adapted(job.chat, assignment.adaptation)
+        if conversation is not job.chat:
+            self._places = places(job.chat.messages, conversation.messages)
         target = self.target = endpoint.target(assignment.model, stream=assignment.stream)
-        fitted = self._fitted = await self._interruptible(self._fit(conversation, target))
+        watch = self._watch_deadline()
+        try:
+            fitted = self._fitted = await self._interruptible(self._fit(conversation, target))
+        finally:
+            if watch is not None:
+                watch.stop()
         question = of_conversation(fitted.conversation, target, endpoint.dialect(target), estimate=fitted.estimate)
-        self._losses += fitted.losses + question.encoded.losses
+        encoded = question.encoded.losses if fitted.places is None else put_back(question.encoded.losses, fitted.places)
+        self._losses += self._told((*fitted.losses, *encoded))
         return question
 
     async def _fit(self, conversation: Conversation, target: Target) -> Fitted:
         """The conversation in a form and a length that the target takes. Raises CallFailed if there is none."""
         conversation, converted = await self._endpoint.images.prepared(conversation, target)
-        self._losses += converted
+        self._losses += self._told(converted)
         return await self._endpoint.fitting.fit(conversation, target, self.assignment)
+
+    def _told(self, losses: tuple[Loss, ...]) -> tuple[Loss, ...]:
+        """Losses of the conversation that the route has changed, at the places of the job's own."""
+        return losses if self._places is None else put_back(losses, self._places)
+
+    def _keep(self, question: Question) -> None:
+        """All of it was for nothing, but for the next attempt."""
+        endpoint, assignment = self._endpoint, self.assignment
+        if self.target is not None and self._fitted is not None:
+            ready = Ready(question, self.target, self._fitted, self._losses)
+            endpoint.prepared.keep(assignment, ready, endpoint.clock.monotonic(), overflows=overflows(assignment))
+
+    def _watch_deadline(self) -> Watch | None:
+        """Interrupts what goes on before the call when the job's deadline comes."""
+        if self.assignment.deadline is None:
+            return None
+        left = self.assignment.deadline - self._endpoint.clock.wall()
+        return Watch(asyncio.get_running_loop(), self.interrupt, total=left, kind=FailureKind.EXPIRED)
 
     def _check(self) -> None:
         """Whether the attempt may (still) be made."""

@@ -15,6 +15,7 @@ from workers.fitting import Fitting
 from workers.http import Upstream
 from workers.images import Images
 from workers.leaders_clock import LeadersClock
+from workers.prepared import Prepared
 from workers.smoothing import Smoothing
 from workers.streaming import Streams
 
@@ -76,6 +77,7 @@ class Endpoint:
     leader: LeadersClock = field(default_factory=LeadersClock)
     images: Images = field(default_factory=Images)
     fitting: Fitting = field(default_factory=Fitting)
+    prepared: Prepared = field(default_factory=Prepared)
     _targets: dict[tuple[str, bool], Target] = field(default_factory=dict)
 
     def dialect(self, target: Target) -> Dialect:

@@ -48,9 +48,11 @@ def is_public(address: str) -> bool:
     """Whether an address is one of the open internet, and none that stands for another one that is not."""
     try:
         found = ip_address(address)
-    except ValueError:  # with a zone, or no address at all
+    except ValueError:
         return False
     if isinstance(found, IPv6Address):
+        if found.scope_id is not None or found.is_site_local:  # both mean something on this network only
+            return False
         if found in _TRANSLATED:
             return _open(IPv4Address(found.packed[-4:]))
         inner = found.ipv4_mapped or found.sixtofour

@@ -8,7 +8,7 @@ between which other attempts go on. Both ways to count learn from the usage that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -24,7 +24,7 @@ from workers.dialects.trimming import trimmed
 from workers.http import CallFailed
 from workers.vocabularies import CHARACTERS, Counter, counter
 
-__all__ = ["Fitted", "Fitting"]
+__all__ = ["Fitted", "Fitting", "overflows"]
 
 NEAR = 0.5
 """Share of the window from which on an estimate is not good enough."""
@@ -46,6 +46,8 @@ class Fitted:
     count: float = 0.0
     """As counted, before any correction; 0 where it was not."""
     calibration: Calibration | None = None
+    places: Sequence[int] | None = None
+    """Where its turns stood before, if some have gone."""
 
     @property
     def size(self) -> float:
@@ -70,7 +72,7 @@ class Fitting:
         if window is None:
             return Fitted(conversation)
         if assignment.fit == "trim" and assignment.history:
-            window = int(window * HARDER ** _overflows(assignment))
+            window = int(window * HARDER ** overflows(assignment))
         calibration = self._calibration(conversation, target, CHARACTERS)
         count = float(tokens.estimate(conversation))
         fitted = Fitted(conversation, (), count, calibration)
@@ -107,7 +109,7 @@ class Fitting:
             most = calibration.count_for((window - least) / sure)
             cut = trimmed(conversation, weights, rest, most, lambda turn: tokens.of_turn(turn, by.count))
             if cut is not None:
-                return Fitted(cut.conversation, cut.losses, cut.count, calibration)
+                return Fitted(cut.conversation, cut.losses, cut.count, calibration, cut.places or None)
         raise CallFailed(_too_long(size, conversation, window, target, trims=trims))
 
     def _calibration(self, conversation: Conversation, target: Target, by: Counter) -> Calibration:
@@ -182,7 +184,7 @@ def _answer_fits(fitted: Fitted, size: float, window: int, target: Target) -> Fi
     return fitted
 
 
-def _overflows(assignment: Assignment) -> int:
+def overflows(assignment: Assignment) -> int:
     """Times this deployment has refused the conversation although it had been made to fit."""
     return sum(
         record.deployment == assignment.deployment

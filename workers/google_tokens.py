@@ -141,7 +141,7 @@ class GoogleTokens:
                 failure = await self._exchange()
         except TimeoutError:
             failure = _unreachable(f"it did not answer within {PATIENCE:g} s")
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:  # of the way there, or an answer that cannot be decompressed
             failure = _unreachable(type(error).__name__)
         self._failed = (self._clock.monotonic(), failure) if failure is not None else None
         return failure

@@ -27,6 +27,7 @@ from tests.conformance.said import (
 from tests.support import conversations, strategies
 from tests.support.examples import examples
 from workers.dialects.encoding import BUDGETS, split_data_url
+from workers.dialects.pairs import NO_RESULT
 
 
 @st.composite
@@ -214,6 +215,30 @@ def test_every_result_answers_the_call_it_answered(conversation: Conversation) -
     assert {dialect: pairs(back(dialect, conversation).conversation) for dialect in READABLE} == dict.fromkeys(
         READABLE, wanted
     )
+
+
+def test_of_calls_and_results_in_any_disorder_every_call_has_its_one_result() -> None:
+    def call(id: str) -> dict[str, Any]:
+        part = {"type": "tool_call", "id": id, "name": "look_up", "arguments": json.dumps({"of": id})}
+        return {"role": "assistant", "content": [part]}
+
+    def result(id: str) -> dict[str, Any]:
+        return {"role": "tool", "tool_call_id": id, "content": f"of {id}"}
+
+    user = {"role": "user", "content": "Go on."}
+    turns = [user, call("a"), user, call("b"), result("b"), result("a"), result("stray"), user, call("c"), user]
+    conversation = Conversation.model_validate({"messages": turns, "tools": [{"name": "look_up"}]})
+    wanted = [
+        ("look_up", json.dumps({"of": name}), said) for name, said in (("a", "of a"), ("b", "of b"), ("c", NO_RESULT))
+    ]
+    for dialect in READABLE:
+        found = back(dialect, conversation)
+        assert pairs(found.conversation) == wanted, dialect
+        kinds = {(loss.kind, loss.field) for loss in found.losses}
+        assert kinds >= {("rewritten", "messages[5]"), ("converted", "messages[6]")}, dialect
+        assert ("rewritten", "messages[8].tool_call") in kinds, dialect
+        body = json.dumps(found.body)
+        assert "of stray" in body, dialect
 
 
 def test_an_address_that_holds_its_data_is_sent_as_data() -> None:

@@ -13,30 +13,27 @@ from pydantic_core import to_json
 
 from catalogue.quirks import quirks_of
 from job_contracts.chat import JsonFormat, JsonSchemaFormat, NamedTool
-from workers.dialects import limits, thinking
+from workers.dialects import thinking
+from workers.dialects.answering import Answering
 from workers.dialects.anthropic_answer import MessageReader
 from workers.dialects.anthropic_cache import TOOLS, Marks
 from workers.dialects.anthropic_schema import grammar_subset
 from workers.dialects.anthropic_turns import Messages
 from workers.dialects.encoding import Losses, Names, Wanted, path_of
-from workers.dialects.failures import classify
-from workers.dialects.port import MAX_ANSWER, NO_NAMES, Encoded
+from workers.dialects.port import Encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from job_contracts.attempts import LimitReading
     from job_contracts.chat import Conversation, Tool
-    from job_contracts.failures import Failure
-    from workers.dialects.port import Decoder, Target
+    from workers.dialects.port import Target
 
 _JSON = {"content-type": "application/json"}
 
 
-class Anthropic:
+class Anthropic(Answering):
     """The dialect ``anthropic``."""
 
     name = "anthropic"
+    reader = MessageReader
 
     def encode(self, conversation: Conversation, target: Target) -> Encoded:
         quirks = quirks_of(target.provider, target.model)
@@ -74,19 +71,6 @@ class Anthropic:
             losses=tuple(losses),
             names=names.back,
         )
-
-    def decoder(
-        self, target: Target, *, content_type: str, max_bytes: int = MAX_ANSWER, names: Mapping[str, str] = NO_NAMES
-    ) -> Decoder:
-        quirks = quirks_of(target.provider, target.model)
-        return MessageReader(target, quirks, content_type=content_type, max_bytes=max_bytes, names=names)
-
-    def failure(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
-        quirks = quirks_of(target.provider, target.model)
-        return classify(status, headers, body, quirks, provider=target.provider.name)
-
-    def limits(self, target: Target, headers: Mapping[str, str]) -> tuple[LimitReading, ...]:
-        return limits.read(headers, requests_window=quirks_of(target.provider, target.model).requests_window)
 
 
 def _put_beta(headers: dict[str, str], beta: str) -> None:

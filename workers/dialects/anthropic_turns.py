@@ -46,8 +46,7 @@ class Messages:
         self._names = names
         self._marks = marks
         self._turns = paired(conversation, wanted.losses)
-        whole = conversation.model_copy(update={"messages": tuple(turn for _, turn in self._turns)})
-        self._ids = Ids(whole, wanted.quirks, wanted.losses)
+        self._ids = Ids(self._turns, wanted.quirks, wanted.losses)
         self._messages: list[Block] = []
         self.system: list[Block] = []
 

@@ -10,46 +10,32 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from catalogue.quirks import quirks_of
 from job_contracts.chat import JsonFormat, JsonSchemaFormat, NamedTool
 from job_contracts.failures import FailureKind
-from workers.dialects import limits
+from workers.dialects import thinking
+from workers.dialects.answering import Answering
 from workers.dialects.bedrock_answer import ConverseReader
 from workers.dialects.bedrock_messages import CachePoints, Messages, called
-from workers.dialects.encoding import BUDGETS, EFFORTS, Losses, Names, Wanted, path_of
+from workers.dialects.encoding import Losses, Names, Wanted, path_of
 from workers.dialects.eventstream import MEDIA_TYPE
-from workers.dialects.failures import classify
-from workers.dialects.port import MAX_ANSWER, NO_NAMES, Encoded
+from workers.dialects.port import Encoded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from job_contracts.attempts import LimitReading
     from job_contracts.chat import Conversation, Tool
     from job_contracts.failures import Failure
-    from workers.dialects.port import Decoder, Target
+    from workers.dialects.port import Target
 
 _JSON = {"content-type": "application/json", "accept": "application/json"}
 _STREAM = {"content-type": "application/json", "accept": MEDIA_TYPE}
 _GONE = "Not offered any more; it must not be called."
 
 _BY_CODE: Mapping[str, FailureKind] = {
-    "unrecognizedclientexception": FailureKind.AUTH,
-    "invalidsignatureexception": FailureKind.AUTH,
-    "signaturedoesnotmatch": FailureKind.AUTH,
-    "incompletesignatureexception": FailureKind.AUTH,
-    "incompletesignature": FailureKind.AUTH,
-    "missingauthenticationtokenexception": FailureKind.AUTH,
-    "missingauthenticationtoken": FailureKind.AUTH,
-    "invalidclienttokenid": FailureKind.AUTH,
     "optinrequired": FailureKind.PERMISSION,
-    "resourcenotfoundexception": FailureKind.MODEL_NOT_FOUND,
-    "servicequotaexceededexception": FailureKind.RATE_LIMIT,
-    "throttlingexception": FailureKind.RATE_LIMIT,
-    "modelnotreadyexception": FailureKind.OVERLOADED,
-    "serviceunavailableexception": FailureKind.OVERLOADED,
     "modelerrorexception": FailureKind.SERVER_ERROR,
     "modelstreamerrorexception": FailureKind.SERVER_ERROR,
     "modeltimeoutexception": FailureKind.SERVER_ERROR,
@@ -58,10 +44,11 @@ _BY_CODE: Mapping[str, FailureKind] = {
 _VAGUE = {FailureKind.BAD_REQUEST, FailureKind.PERMISSION, FailureKind.SERVER_ERROR}
 
 
-class Bedrock:
+class Bedrock(Answering):
     """The dialect ``bedrock``."""
 
     name = "bedrock"
+    reader = ConverseReader
 
     def encode(self, conversation: Conversation, target: Target) -> Encoded:
         quirks = quirks_of(target.provider, target.model)
@@ -92,15 +79,8 @@ class Bedrock:
             names=names.back,
         )
 
-    def decoder(
-        self, target: Target, *, content_type: str, max_bytes: int = MAX_ANSWER, names: Mapping[str, str] = NO_NAMES
-    ) -> Decoder:
-        quirks = quirks_of(target.provider, target.model)
-        return ConverseReader(target, quirks, content_type=content_type, max_bytes=max_bytes, names=names)
-
     def failure(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
-        quirks = quirks_of(target.provider, target.model)
-        found = classify(status, headers, _with_code(headers, body), quirks, provider=target.provider.name)
+        found = super().failure(target, status, headers, body)
         # A refused signature is answered with the request that should have been signed, session token and all.
         message = found.message.partition("The Canonical String for this request")[0].rstrip()
         kind = found.kind
@@ -109,24 +89,6 @@ class Bedrock:
             if kind is FailureKind.PERMISSION and "api key" in message.lower():
                 kind = FailureKind.AUTH
         return found.model_copy(update={"kind": kind, "message": message})
-
-    def limits(self, target: Target, headers: Mapping[str, str]) -> tuple[LimitReading, ...]:
-        return limits.read(headers, requests_window=quirks_of(target.provider, target.model).requests_window)
-
-
-def _with_code(headers: Mapping[str, str], body: bytes) -> bytes:
-    """The error with its type, which AWS puts in a header (``Type:address``) or in ``__type`` (``package#Type``)."""
-    try:
-        told = from_json(body) if body.strip() else {}
-    except ValueError:
-        return body
-    if not isinstance(told, dict):
-        return body
-    kind = headers.get("x-amzn-errortype") or told.get("__type")
-    if not isinstance(kind, str) or not kind:
-        return body
-    message = told.get("message") or told.get("Message")
-    return to_json({**told, "message": message, "code": kind.partition(":")[0].rpartition("#")[2]}, inf_nan_mode="null")
 
 
 @dataclass
@@ -204,26 +166,16 @@ class _Settings:
     # -- reasoning
 
     def _reasoning(self) -> None:
-        wanted, quirks, losses = self.wanted, self.wanted.quirks, self.wanted.losses
-        budget = wanted.settings.reasoning_budget
-        if wanted.settings.reasoning_effort is None and budget is None:
+        wanted = self.wanted
+        if wanted.quirks.thinking == "none":
+            thinking.unknown(wanted)
             return
-        name = "reasoning_effort" if wanted.settings.reasoning_effort is not None else "reasoning_budget"
-        if quirks.thinking == "none":
-            if wanted.settings.reasoning_effort != "none":
-                losses.add("dropped", f"settings.{name}", "the model does not reason")
+        if wanted.quirks.thinking == "budget":
+            self._budget(*thinking.tokens(wanted))
             return
-        if quirks.thinking == "budget":
-            self._budget(name, wanted.effort(), budget)
-            return
-        effort = wanted.effort()
-        if effort is None and budget is not None:
-            effort = _nearest(budget, quirks.efforts or EFFORTS[1:])
-            losses.add("converted", "settings.reasoning_budget", f"{budget} thinking tokens to the effort {effort}")
-        elif budget is not None:
-            losses.add("dropped", "settings.reasoning_budget", "the model takes an effort, which is given as well")
+        effort = thinking.effort(wanted)
         if effort == "none":
-            self._off(name)
+            self._off(thinking.EFFORT)
         elif effort is not None:
             self.thinks = True
             self._level(effort)
@@ -240,43 +192,37 @@ class _Settings:
         else:
             self.more[quirks.effort_field] = effort
 
-    def _off(self, name: str) -> None:
+    def _off(self, field: str) -> None:
         quirks = self.wanted.quirks
         if not quirks.thinking_off:
-            self.wanted.losses.add("dropped", f"settings.{name}", "the model cannot be told not to reason")
+            self.wanted.losses.add("dropped", field, "the model cannot be told not to reason")
         elif quirks.thinking == "level":
             off = quirks.effort_field == "reasoningConfig"
             self.more[quirks.effort_field] = {"type": "disabled"} if off else "none"
         else:
             self.more["thinking"] = {"type": "disabled"}
 
-    def _budget(self, name: str, effort: str | None, budget: int | None) -> None:
+    def _budget(self, asked: int | None, field: str) -> None:
         quirks, losses = self.wanted.quirks, self.wanted.losses
-        if budget is None and effort == "none":
-            self._off(name)
+        if asked is None:
+            return
+        if asked == 0:
+            self._off(field)
             return
         if self.thoughtless:
-            losses.add(
-                "dropped", f"settings.{name}", "the calls just answered were made without thinking, or by another"
-            )
+            losses.add("dropped", field, "the calls just answered were made without thinking, or by another")
             return
-        asked = budget if budget is not None else BUDGETS[effort or "medium"]
         most = self.inference.get("maxTokens") or self.target.model.max_output
         found = min(asked, quirks.budget_max, *((most - 1,) if most is not None else ()))  # smaller than max_tokens
         if found < quirks.budget_min and (most is None or most > quirks.budget_min):
             found = quirks.budget_min
         if found < quirks.budget_min:
-            losses.add("dropped", f"settings.{name}", f"max_tokens leaves no {quirks.budget_min} to think")
+            losses.add("dropped", field, f"max_tokens leaves no {quirks.budget_min} to think")
             return
         if found != asked:
-            losses.add("clamped", f"settings.{name}", f"{asked} thinking tokens to {found}")
+            losses.add("clamped", field, f"{asked} thinking tokens to {found}")
         self.thinks = True
         self.more["thinking"] = {"type": "enabled", "budget_tokens": found}
-
-
-def _nearest(budget: int, efforts: tuple[str, ...]) -> str:
-    known = [effort for effort in efforts if effort in BUDGETS]
-    return min(known, key=lambda effort: abs(BUDGETS[effort] - budget)) if known else "medium"
 
 
 # -- tools
@@ -303,7 +249,7 @@ def _tools(conversation: Conversation, wanted: Wanted, names: Names, points: Cac
     tools: list[dict[str, Any]] = []
     for tool in conversation.tools:
         tools.append(_tool(tool, wanted, names))
-        points.after(tools, tool.cache, "tools.cache")
+        points.after(tools, tool.cache, f"tools.{tool.name}.cache")
     return tools
 
 

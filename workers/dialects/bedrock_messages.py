@@ -23,11 +23,10 @@ from job_contracts.chat import (
     UserTurn,
 )
 from workers.dialects.bedrock_media import DOCUMENTS, IMAGES, RECORDINGS, TEXTUAL, document_name, guessed
-from workers.dialects.encoding import Ids, fits, image_data, in_order, objects, split_data_url
+from workers.dialects.encoding import Ids, fits, image_data, marks, objects, split_data_url
+from workers.dialects.pairs import paired
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from job_contracts.chat import CacheFor, Conversation, UserContent
     from workers.dialects.encoding import Names, Wanted
     from workers.dialects.port import Target
@@ -60,14 +59,14 @@ class CachePoints:
 
     def __init__(self, conversation: Conversation, wanted: Wanted) -> None:
         self._wanted = wanted
-        marks = sum(1 for _ in _marks(conversation))
-        if marks and wanted.refused("cache", field="messages.cache"):
-            self._skip = marks
+        places = tuple(marks(conversation))
+        if places and wanted.refused("cache", field=places[0]):
+            self._skip = len(places)
             return
-        self._skip = max(0, marks - MOST_POINTS)
+        self._skip = max(0, len(places) - MOST_POINTS)
         if self._skip:
-            detail = f"{marks} marks to the last {MOST_POINTS}: the API takes no more"
-            wanted.losses.add("clamped", "messages.cache", detail)
+            detail = f"{len(places)} marks to the last {MOST_POINTS}: the API takes no more"
+            wanted.losses.add("clamped", places[0], detail)
 
     def after(self, blocks: list[dict[str, Any]], mark: CacheFor | None, field: str) -> None:
         """Put a point behind the last of ``blocks``, if there is a mark and anything to be cached."""
@@ -86,22 +85,10 @@ class CachePoints:
             blocks.append({"cachePoint": point})
 
 
-def _marks(conversation: Conversation) -> Iterable[CacheFor]:
-    for tool in conversation.tools:
-        if tool.cache:
-            yield tool.cache
-    for turn in conversation.messages:
-        if not isinstance(turn.content, str):
-            for part in turn.content:
-                if isinstance(part, TextPart | ImagePart | FilePart) and part.cache:
-                    yield part.cache
-
-
 class Messages:
     """The messages, and the system text that stands beside them."""
 
     __slots__ = (
-        "_conversation",
         "_family",
         "_ids",
         "_last",
@@ -110,6 +97,7 @@ class Messages:
         "_names",
         "_points",
         "_taken",
+        "_turns",
         "_wanted",
         "system",
     )
@@ -117,20 +105,20 @@ class Messages:
     def __init__(
         self, conversation: Conversation, target: Target, wanted: Wanted, names: Names, points: CachePoints
     ) -> None:
-        self._conversation = conversation
         self._family = target.model.family
         self._wanted = wanted
         self._losses = wanted.losses
         self._names = names
         self._points = points
-        self._ids = Ids(conversation, wanted.quirks, wanted.losses)
+        self._turns = paired(conversation, wanted.losses)
+        self._ids = Ids(self._turns, wanted.quirks, wanted.losses)
         self._messages: list[dict[str, Any]] = []
         self._last = ""  # the role of the turn that spoke last, as the conversation has it
         self._taken: set[str] = set()
         self.system: list[dict[str, Any]] = []
 
     def all(self) -> list[dict[str, Any]]:
-        for at, turn in in_order(self._conversation, self._losses):
+        for at, turn in self._turns:
             match turn:
                 case UserTurn():
                     self._user(turn, at)

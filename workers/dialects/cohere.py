@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import to_json
 
 from catalogue.quirks import quirks_of
-from job_contracts.attempts import LimitReading
 from job_contracts.chat import (
     AssistantTurn,
     ImagePart,
@@ -26,44 +25,41 @@ from job_contracts.chat import (
     ToolTurn,
     UserTurn,
 )
-from workers.dialects import limits
+from workers.dialects import thinking
+from workers.dialects.answering import Answering
 from workers.dialects.cohere_answer import CohereReader
 from workers.dialects.encoding import (
-    BUDGETS,
     Ids,
     Losses,
     Names,
     Wanted,
     data_url,
     fits,
-    in_order,
     json_object,
     kept_images,
     path_of,
     text_of,
     unmarked,
 )
-from workers.dialects.failures import classify
-from workers.dialects.port import MAX_ANSWER, NO_NAMES, Encoded
+from workers.dialects.pairs import paired
+from workers.dialects.port import Encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from job_contracts.chat import AssistantPart, Conversation, Tool, UserContent
-    from job_contracts.failures import Failure
-    from workers.dialects.port import Decoder, Target
+    from workers.dialects.port import Target
 
 _JSON = {"content-type": "application/json"}
 _MOST_K = 500
 _LEAST_P, _MOST_P = 0.01, 0.99
-_TRIAL = "x-trial-endpoint-call-"
-"""Headers of keys that are limited to some calls a minute."""
 
 
-class Cohere:
+class Cohere(Answering):
     """The dialect ``cohere``: ``POST /v2/chat``, below a base URL that may end in the version."""
 
     name = "cohere"
+    reader = CohereReader
 
     def encode(self, conversation: Conversation, target: Target) -> Encoded:
         quirks = quirks_of(target.provider, target.model)
@@ -91,26 +87,6 @@ class Cohere:
             losses=tuple(losses),
             names=names.back,
         )
-
-    def decoder(
-        self, target: Target, *, content_type: str, max_bytes: int = MAX_ANSWER, names: Mapping[str, str] = NO_NAMES
-    ) -> Decoder:
-        quirks = quirks_of(target.provider, target.model)
-        return CohereReader(target, quirks, content_type=content_type, max_bytes=max_bytes, names=names)
-
-    def failure(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
-        quirks = quirks_of(target.provider, target.model)
-        return classify(status, headers, body, quirks, provider=target.provider.name)
-
-    def limits(self, target: Target, headers: Mapping[str, str]) -> tuple[LimitReading, ...]:
-        window = quirks_of(target.provider, target.model).requests_window
-        if f"{_TRIAL}limit" in headers:
-            renamed = {f"x-ratelimit-{field}-requests": headers.get(_TRIAL + field, "") for field in _FIELDS}
-            return limits.read(renamed, requests_window=window)
-        return limits.read(headers, requests_window=window)
-
-
-_FIELDS = ("limit", "remaining")
 
 
 def _put_settings(body: dict[str, Any], wanted: Wanted) -> None:
@@ -150,30 +126,23 @@ def _clamped(value: float, least: float, most: float, losses: Losses, field: str
 
 
 def _put_thinking(body: dict[str, Any], wanted: Wanted, most: int | None) -> None:
-    """Tokens to think for; of a budget and an effort the budget says it more exactly, but ``none`` is ``none``."""
-    effort, budget, quirks = wanted.effort(), wanted.settings.reasoning_budget, wanted.quirks
-    field = "settings.reasoning_effort" if budget is None else "settings.reasoning_budget"
-    if effort is None and budget is None:
-        return
+    """Tokens to think for, fewer than the whole answer may have."""
+    quirks, losses = wanted.quirks, wanted.losses
     if quirks.thinking == "none":
-        for name, asked in (("reasoning_effort", effort not in {None, "none"}), ("reasoning_budget", bool(budget))):
-            if asked:
-                wanted.losses.add("dropped", f"settings.{name}", "the model does not reason")
+        thinking.unknown(wanted)
         return
-    if effort == "none":
-        if budget is not None:
-            wanted.losses.add("dropped", "settings.reasoning_budget", "the effort is none")
+    asked, field = thinking.tokens(wanted)
+    if asked is None:
+        return
+    if asked == 0:
         if quirks.thinking_off:
             body["thinking"] = {"type": "disabled"}
         else:
-            wanted.losses.add("dropped", "settings.reasoning_effort", "the model always reasons")
+            losses.add("dropped", field, "the model always reasons")
         return
-    if budget is not None and effort is not None:
-        wanted.losses.add("dropped", "settings.reasoning_effort", f"the budget of {budget} tokens says it")
-    asked_for = budget or BUDGETS[effort or "medium"]
-    tokens = min(asked_for, quirks.budget_max if most is None else min(quirks.budget_max, max(1, most - 1)))
-    if tokens != asked_for:
-        wanted.losses.add("clamped", field, f"{asked_for} thinking tokens to {tokens}")
+    tokens = min(asked, quirks.budget_max if most is None else min(quirks.budget_max, max(1, most - 1)))
+    if tokens != asked:
+        losses.add("clamped", field, f"{asked} thinking tokens to {tokens}")
     body["thinking"] = {"type": "enabled", "token_budget": tokens}
 
 
@@ -228,20 +197,20 @@ def _put_format(body: dict[str, Any], wanted: Wanted) -> None:
 class _Messages:
     """The turns of a conversation as messages."""
 
-    __slots__ = ("_conversation", "_family", "_ids", "_images", "_losses", "_messages", "_names", "_wanted")
+    __slots__ = ("_family", "_ids", "_images", "_losses", "_messages", "_names", "_turns", "_wanted")
 
     def __init__(self, conversation: Conversation, target: Target, wanted: Wanted, names: Names) -> None:
-        self._conversation = conversation
         self._family = target.model.family
         self._wanted = wanted
         self._losses = wanted.losses
         self._names = names
-        self._ids = Ids(conversation, wanted.quirks, wanted.losses)
+        self._turns = paired(conversation, wanted.losses)
+        self._ids = Ids(self._turns, wanted.quirks, wanted.losses)
         self._messages: list[dict[str, Any]] = []
         self._images: list[dict[str, Any]] = []
 
     def all(self) -> list[dict[str, Any]]:
-        for at, turn in in_order(self._conversation, self._losses):
+        for at, turn in self._turns:
             if self._images and not isinstance(turn, ToolTurn):
                 self._show_images()
             match turn:

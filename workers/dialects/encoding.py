@@ -1,4 +1,4 @@
-"""What the encoders share: losses, names and ids in the form a target takes, efforts, images, turns put in order."""
+"""What the encoders share: losses, names and ids in the form a target takes, efforts, images, cache marks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from job_contracts.chat import (
 from job_contracts.results import Loss
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from catalogue.quirks import Quirks, Refusable
     from job_contracts.chat import Conversation, Settings, Turn
@@ -163,10 +163,10 @@ class Ids:
 
     __slots__ = ("_sent",)
 
-    def __init__(self, conversation: Conversation, quirks: Quirks, losses: Losses) -> None:
+    def __init__(self, turns: Sequence[tuple[int, Turn]], quirks: Quirks, losses: Losses) -> None:
         self._sent: dict[str, str] = {}
-        ids = [part.id for turn in conversation.messages for part in _calls(turn)]
-        ids += [turn.tool_call_id for turn in conversation.messages if isinstance(turn, ToolTurn)]
+        ids = [part.id for _, turn in turns for part in _calls(turn)]
+        ids += [turn.tool_call_id for _, turn in turns if isinstance(turn, ToolTurn)]
         if not ids:
             return
         taken = set(ids)
@@ -183,26 +183,6 @@ class Ids:
     def sent(self, id: str) -> str:
         """The id as the target gets it."""
         return self._sent.get(id, id)
-
-
-def in_order(conversation: Conversation, losses: Losses) -> Iterable[tuple[int, Turn]]:
-    """The turns with their places; results of tools come directly after the turn that called, as every target wants."""
-    turns = conversation.messages
-    if not any(isinstance(turn, ToolTurn) for turn in turns):
-        return enumerate(turns)
-    ordered: list[tuple[int, Turn]] = []
-    results: int | None = None  # where the next result of the last assistant's calls belongs
-    for at, turn in enumerate(turns):
-        if isinstance(turn, ToolTurn) and results is not None:
-            if results < len(ordered):
-                losses.add("rewritten", f"messages[{at}]", "the result is moved up to the call it answers")
-            ordered.insert(results, (at, turn))
-            results += 1
-            continue
-        ordered.append((at, turn))
-        if isinstance(turn, AssistantTurn):
-            results = len(ordered)
-    return ordered
 
 
 def _calls(turn: Turn) -> Iterable[ToolCallPart]:
@@ -328,16 +308,20 @@ def objects(arguments: str, losses: Losses, field: str) -> dict[str, Any]:
     return {"arguments": text if isinstance(other, dict) or _is_infinite(other) else other}
 
 
-def unmarked(conversation: Conversation, losses: Losses) -> None:
-    """Cache marks, for targets that find by themselves what to keep: one loss tells of them all."""
+def marks(conversation: Conversation) -> Iterator[str]:
+    """Where the conversation has cache marks, tools first."""
     for tool in conversation.tools:
         if tool.cache is not None:
-            losses.add("dropped", f"tools.{tool.name}.cache", _UNMARKED)
-            return
+            yield f"tools.{tool.name}.cache"
     for at, turn in enumerate(conversation.messages):
-        if turn.content.__class__ is not str and any(getattr(part, "cache", None) for part in turn.content):
-            losses.add("dropped", f"messages[{at}].content.cache", _UNMARKED)
-            return
+        if turn.content.__class__ is not str:
+            for part in turn.content:
+                if getattr(part, "cache", None) is not None:
+                    yield f"messages[{at}].content.cache"
 
 
-_UNMARKED = "marks are not sent: the target finds by itself what its cache can keep"
+def unmarked(conversation: Conversation, losses: Losses) -> None:
+    """For targets that find by themselves what to keep: one loss, at the first mark, tells of them all."""
+    first = next(marks(conversation), None)
+    if first is not None:
+        losses.add("dropped", first, "marks are not sent: the target finds by itself what its cache can keep")

@@ -14,29 +14,26 @@ from pydantic_core import to_json
 
 from catalogue.quirks import quirks_of
 from job_contracts.chat import JsonFormat, JsonSchemaFormat, NamedTool
-from workers.dialects import limits, thinking
+from workers.dialects import thinking
+from workers.dialects.answering import Answering
 from workers.dialects.encoding import Losses, Names, Wanted, path_of
-from workers.dialects.failures import classify
 from workers.dialects.gemini_answer import ContentReader
 from workers.dialects.gemini_schema import json_subset, openapi_subset
 from workers.dialects.gemini_turns import Contents
-from workers.dialects.port import MAX_ANSWER, NO_NAMES, Encoded
+from workers.dialects.port import Encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from job_contracts.attempts import LimitReading
     from job_contracts.chat import Conversation, Tool
-    from job_contracts.failures import Failure
-    from workers.dialects.port import Decoder, Target
+    from workers.dialects.port import Target
 
 _JSON = {"content-type": "application/json"}
 
 
-class Gemini:
+class Gemini(Answering):
     """The dialect ``gemini``."""
 
     name = "gemini"
+    reader = ContentReader
 
     def encode(self, conversation: Conversation, target: Target) -> Encoded:
         quirks = quirks_of(target.provider, target.model)
@@ -59,19 +56,6 @@ class Gemini:
             losses=tuple(losses),
             names=names.back,
         )
-
-    def decoder(
-        self, target: Target, *, content_type: str, max_bytes: int = MAX_ANSWER, names: Mapping[str, str] = NO_NAMES
-    ) -> Decoder:
-        quirks = quirks_of(target.provider, target.model)
-        return ContentReader(target, quirks, content_type=content_type, max_bytes=max_bytes, names=names)
-
-    def failure(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
-        quirks = quirks_of(target.provider, target.model)
-        return classify(status, headers, body, quirks, provider=target.provider.name)
-
-    def limits(self, target: Target, headers: Mapping[str, str]) -> tuple[LimitReading, ...]:
-        return limits.read(headers, requests_window=quirks_of(target.provider, target.model).requests_window)
 
 
 def _path(model: str) -> str:

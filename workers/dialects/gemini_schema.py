@@ -31,14 +31,20 @@ _FORMATS = {
     "string": {"enum", "date-time"}, "number": {"float", "double"}, "integer": {"int32", "int64"},
 }  # fmt: skip
 _DEPTH = 24
+"""Schemas within one another, from which on no reference is put in its place."""
+_LEVELS = 3
+"""Of what refers to itself."""
+_MOST_REFERENCES = 256
+"""References put in their place in one schema: a few that refer to one another could fill any memory."""
 
 
 def openapi_subset(schema: dict[str, Any], losses: Losses, field: str) -> dict[str, Any]:
     """The schema with local references put in their place, ``const`` as ``enum``, lists of types as ``anyOf`` or
     ``nullable``; what the subset has no word for is dropped. One loss names what was dropped, one what was rewritten.
+    Of what refers to itself a few levels are said, then it is an object of any form.
     """
     cutter = _Cutter(schema)
-    cut = cutter.openapi(schema, _DEPTH)
+    cut = cutter.openapi(schema)
     cutter.tell(losses, field)
     return cut
 
@@ -54,10 +60,13 @@ def json_subset(schema: dict[str, Any], losses: Losses, field: str) -> dict[str,
 class _Cutter:
     """One schema on its way through; what happened to it."""
 
-    __slots__ = ("dropped", "rewritten", "root")
+    __slots__ = ("_depth", "_inside", "_references", "dropped", "rewritten", "root")
 
     def __init__(self, root: dict[str, Any]) -> None:
         self.root = root
+        self._inside: list[str] = []
+        """The references that are being put in their place, each within the one before."""
+        self._depth = self._references = 0
         self.dropped: set[str] = set()
         self.rewritten: set[str] = set()
 
@@ -94,32 +103,43 @@ class _Cutter:
                 self.dropped.add(str(key))
         return cut
 
-    def openapi(self, schema: Any, depth: int) -> dict[str, Any]:
+    def openapi(self, schema: Any) -> dict[str, Any]:
         if not isinstance(schema, dict):
             return {}
         if "$ref" in schema:
-            if depth <= 0:
-                self.dropped.add("$ref (recursive)")
-                return {"type": "object"}
-            self.rewritten.add("references put in their place")
-            beside = {name: value for name, value in schema.items() if name != "$ref"}
-            return self.openapi({**_resolved(schema["$ref"], self.root), **beside}, depth - 1)
+            return self._referred(schema)
         cut: dict[str, Any] = {}
+        self._depth += 1
         for key, value in schema.items():
-            self._take(cut, key, value, depth)
+            self._take(cut, key, value)
+        self._depth -= 1
         self._see_to(cut)
         return cut
 
-    def _take(self, cut: dict[str, Any], key: str, value: Any, depth: int) -> None:
+    def _referred(self, schema: dict[str, Any]) -> dict[str, Any]:
+        reference = str(schema["$ref"])
+        recursive = self._inside.count(reference) >= _LEVELS
+        if recursive or self._depth + len(self._inside) >= _DEPTH or self._references >= _MOST_REFERENCES:
+            self.dropped.add("$ref (recursive)" if recursive else "$ref (too many)")
+            return {"type": "object"}
+        self.rewritten.add("references put in their place")
+        self._references += 1
+        self._inside.append(reference)
+        beside = {name: value for name, value in schema.items() if name != "$ref"}
+        cut = self.openapi({**_resolved(reference, self.root), **beside})
+        self._inside.pop()
+        return cut
+
+    def _take(self, cut: dict[str, Any], key: str, value: Any) -> None:
         if key == "properties" and isinstance(value, dict):
-            cut[key] = {name: self.openapi(part, depth - 1) for name, part in value.items()}
+            cut[key] = {name: self.openapi(part) for name, part in value.items()}
         elif key == "items":
-            cut[key] = self.openapi(value, depth - 1)
+            cut[key] = self.openapi(value)
         elif key in {"anyOf", "oneOf"} and isinstance(value, list):
-            self._put_any(cut, value, depth, key)
+            self._put_any(cut, value, key)
         elif key == "allOf" and isinstance(value, list) and len(value) == 1:
             self.rewritten.add("allOf of one put in its place")
-            cut.update(self.openapi(value[0], depth - 1))
+            cut.update(self.openapi(value[0]))
         elif key == "const":
             self._put_enum(cut, [value])
         elif key == "type" and isinstance(value, list):
@@ -137,14 +157,14 @@ class _Cutter:
         self.rewritten.add("const as enum")
         cut["enum"] = values
 
-    def _put_any(self, cut: dict[str, Any], variants: list[Any], depth: int, key: str) -> None:
+    def _put_any(self, cut: dict[str, Any], variants: list[Any], key: str) -> None:
         if key == "oneOf":
             self.rewritten.add("oneOf as anyOf")
         kept = [one for one in variants if not (isinstance(one, dict) and one.get("type") == "null")]
         if len(kept) < len(variants):
             self.rewritten.add("types as anyOf or nullable")
             cut["nullable"] = True
-        made = [self.openapi(one, depth - 1) for one in kept]
+        made = [self.openapi(one) for one in kept]
         if len(made) == 1 and len(kept) < len(variants):
             cut.update({name: value for name, value in made[0].items() if name not in cut})
         elif made:

@@ -15,7 +15,7 @@ from job_contracts.chat import (
     ToolTurn,
     UserTurn,
 )
-from workers.dialects.encoding import Ids, fits, json_object, objects, text_of
+from workers.dialects.encoding import Ids, fits, json_object, objects, text_of, unmarked
 from workers.dialects.media import media_of
 from workers.dialects.pairs import OPENING, paired
 
@@ -35,23 +35,22 @@ class Contents:
     """Contents in two roles, and the parts of the system instruction."""
 
     __slots__ = (
-        "_called", "_contents", "_family", "_ids", "_losses", "_marks", "_names", "_placed", "_quirks", "_turns",
+        "_called", "_contents", "_conversation", "_family", "_ids", "_losses", "_names", "_placed", "_quirks", "_turns",
         "_wanted", "system",
     )  # fmt: skip
 
     def __init__(self, conversation: Conversation, target: Target, wanted: Wanted, names: Names) -> None:
+        self._conversation = conversation
         self._family = target.model.family
         self._wanted = wanted
         self._quirks = wanted.quirks
         self._losses = wanted.losses
         self._names = names
         self._turns = paired(conversation, wanted.losses, call_order=not wanted.quirks.call_ids)
-        whole = conversation.model_copy(update={"messages": tuple(turn for _, turn in self._turns)})
-        self._ids = Ids(whole, wanted.quirks, wanted.losses)
+        self._ids = Ids(self._turns, wanted.quirks, wanted.losses)
         self._contents: list[Part] = []
         self._called: dict[str, str] = {}
         self._placed = 0  # results in the content that is being made
-        self._marks = [f"tools.{tool.name}.cache" for tool in conversation.tools if tool.cache]
         self.system: list[Part] = []
 
     def all(self) -> list[Part]:
@@ -71,9 +70,7 @@ class Contents:
         elif self._contents[0]["role"] == "model":
             self._losses.add("rewritten", "messages[0]", "the user's turn must come first: one is put before it")
             self._contents.insert(0, {"role": "user", "parts": [{"text": OPENING}]})
-        if self._marks:
-            detail = f"{len(self._marks)} cache marks: the API finds by itself what it has cached"
-            self._losses.add("dropped", self._marks[0], detail)
+        unmarked(self._conversation, self._losses)
         return self._contents
 
     def _take(self, at: int, turn: Turn) -> None:
@@ -102,13 +99,8 @@ class Contents:
             return self._text(content, at)
         parts: list[Part] = []
         for part in content:
-            self._mark(part, at)
             parts += self._text(part.text, at) if isinstance(part, TextPart) else self._media(part, at)
         return parts
-
-    def _mark(self, part: TextPart | ImagePart | FilePart, at: int) -> None:
-        if part.cache:
-            self._marks.append(f"messages[{at}].content.cache")
 
     def _text(self, text: str, at: int) -> list[Part]:
         if text:
@@ -160,7 +152,6 @@ class Contents:
         for part in turn.content:
             match part:
                 case TextPart():
-                    self._mark(part, at)
                     parts += self._text(part.text, at)
                 case RefusalPart():
                     self._losses.add("converted", f"messages[{at}].refusal", "the refusal is sent as text")
@@ -225,7 +216,6 @@ class Contents:
             return []
         shown: list[Part] = []
         for part in turn.content:
-            self._mark(part, at)
             if not isinstance(part, TextPart):
                 shown += self._media(part, at)
         return shown

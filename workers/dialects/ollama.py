@@ -23,40 +23,37 @@ from job_contracts.chat import (
     ToolTurn,
     UserTurn,
 )
-from workers.dialects import limits
+from workers.dialects import thinking
+from workers.dialects.answering import Answering
 from workers.dialects.encoding import (
-    BUDGETS,
-    EFFORTS,
     Ids,
     Losses,
     Names,
     Wanted,
     image_data,
-    in_order,
     kept_images,
     objects,
     path_of,
     unmarked,
 )
-from workers.dialects.failures import classify
 from workers.dialects.ollama_answer import OllamaReader
-from workers.dialects.port import MAX_ANSWER, NO_NAMES, Encoded
+from workers.dialects.pairs import paired
+from workers.dialects.port import Encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from job_contracts.attempts import LimitReading
     from job_contracts.chat import AssistantPart, Conversation, Tool, UserContent
-    from job_contracts.failures import Failure
-    from workers.dialects.port import Decoder, Target
+    from workers.dialects.port import Target
 
 _JSON = {"content-type": "application/json"}
 
 
-class Ollama:
+class Ollama(Answering):
     """The dialect ``ollama``."""
 
     name = "ollama"
+    reader = OllamaReader
 
     def encode(self, conversation: Conversation, target: Target) -> Encoded:
         quirks = quirks_of(target.provider, target.model)
@@ -87,19 +84,6 @@ class Ollama:
             names=names.back,
         )
 
-    def decoder(
-        self, target: Target, *, content_type: str, max_bytes: int = MAX_ANSWER, names: Mapping[str, str] = NO_NAMES
-    ) -> Decoder:
-        quirks = quirks_of(target.provider, target.model)
-        return OllamaReader(target, quirks, content_type=content_type, max_bytes=max_bytes, names=names)
-
-    def failure(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
-        quirks = quirks_of(target.provider, target.model)
-        return classify(status, headers, body, quirks, provider=target.provider.name)
-
-    def limits(self, target: Target, headers: Mapping[str, str]) -> tuple[LimitReading, ...]:
-        return limits.read(headers, requests_window=quirks_of(target.provider, target.model).requests_window)
-
 
 def _options(wanted: Wanted, target: Target) -> dict[str, Any]:
     options: dict[str, Any] = {}
@@ -120,30 +104,19 @@ def _options(wanted: Wanted, target: Target) -> dict[str, Any]:
 
 
 def _put_thinking(body: dict[str, Any], wanted: Wanted) -> None:
-    effort, losses = wanted.effort(), wanted.losses
-    if (budget := wanted.settings.reasoning_budget) is not None:
-        if effort is None:
-            effort = _effort_of(budget, wanted)
-            losses.add("converted", "settings.reasoning_budget", f"{budget} tokens to the effort {effort}")
-        else:
-            losses.add("dropped", "settings.reasoning_budget", "the effort says it")
+    quirks = wanted.quirks
+    if quirks.think == "none":
+        thinking.unknown(wanted)
+        return
+    effort = thinking.effort(wanted)
     if effort is None:
         return
-    match wanted.quirks.think:
-        case "none":
-            if effort != "none":
-                losses.add("dropped", "settings.reasoning_effort", "the model does not reason")
-        case "switch":
-            body["think"] = effort != "none"
-            if effort != "none":
-                losses.add("rewritten", "settings.reasoning_effort", f"{effort}: reasoning is only on or off here")
-        case "level":
-            body["think"] = effort
-
-
-def _effort_of(budget: int, wanted: Wanted) -> str:
-    known = [effort for effort in wanted.quirks.efforts or EFFORTS if effort in BUDGETS] or list(BUDGETS)
-    return min(known, key=lambda effort: (abs(BUDGETS[effort] - budget), -EFFORTS.index(effort)))
+    if quirks.think == "level":
+        body["think"] = effort
+        return
+    body["think"] = effort != "none"
+    if effort != "none":
+        wanted.losses.add("rewritten", thinking.EFFORT, f"{effort}: reasoning is only on or off here")
 
 
 def _put_tools(body: dict[str, Any], conversation: Conversation, wanted: Wanted, names: Names) -> None:
@@ -188,18 +161,18 @@ def _put_format(body: dict[str, Any], wanted: Wanted) -> None:
 class _Messages:
     """The turns of a conversation as messages: each a text, its images beside it."""
 
-    __slots__ = ("_called", "_conversation", "_ids", "_losses", "_names", "_wanted")
+    __slots__ = ("_called", "_ids", "_losses", "_names", "_turns", "_wanted")
 
     def __init__(self, conversation: Conversation, wanted: Wanted, names: Names) -> None:
-        self._conversation = conversation
         self._wanted = wanted
         self._losses = wanted.losses
         self._names = names
-        self._ids = Ids(conversation, wanted.quirks, wanted.losses)
+        self._turns = paired(conversation, wanted.losses)
+        self._ids = Ids(self._turns, wanted.quirks, wanted.losses)
         self._called: dict[str, str] = {}
 
     def all(self) -> list[dict[str, Any]]:
-        return [self._message(turn, at) for at, turn in in_order(self._conversation, self._losses)]
+        return [self._message(turn, at) for at, turn in self._turns]
 
     def _message(self, turn: Any, at: int) -> dict[str, Any]:
         match turn:

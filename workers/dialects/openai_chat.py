@@ -13,32 +13,28 @@ from pydantic_core import to_json
 
 from catalogue.quirks import quirks_of
 from job_contracts.chat import JsonFormat, JsonSchemaFormat, NamedTool
-from workers.dialects import limits
-from workers.dialects.encoding import Losses, Names, Wanted, path_of
-from workers.dialects.failures import classify
+from workers.dialects.answering import Answering
+from workers.dialects.encoding import Losses, Names, Wanted, path_of, unmarked
 from workers.dialects.openai_answer import ChatReader
 from workers.dialects.openai_efforts import put_fields, put_reasoning
 from workers.dialects.openai_messages import Messages
 from workers.dialects.openai_parts import Parts
-from workers.dialects.port import MAX_ANSWER, NO_NAMES, Encoded
+from workers.dialects.port import Encoded
 from workers.dialects.strict_schema import strict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from catalogue.quirks import Quirks, Refusable
-    from job_contracts.attempts import LimitReading
     from job_contracts.chat import Conversation, Tool
-    from job_contracts.failures import Failure
-    from workers.dialects.port import Decoder, Target
+    from workers.dialects.port import Target
 
 _JSON = {"content-type": "application/json"}
 
 
-class OpenAIChat:
+class OpenAIChat(Answering):
     """The dialect ``openai_chat``."""
 
     name = "openai_chat"
+    reader = ChatReader
 
     def encode(self, conversation: Conversation, target: Target) -> Encoded:
         quirks = quirks_of(target.provider, target.model)
@@ -52,6 +48,8 @@ class OpenAIChat:
         if most is not None:
             body[quirks.max_tokens_field] = most
         _Settings(body, conversation, wanted=wanted, names=names, parts=parts).put(most)
+        if not quirks.cache_as:
+            unmarked(conversation, losses)
         if messages.reasoned:
             _keep_thinking(body, quirks)
         if target.stream or quirks.stream_only:
@@ -66,20 +64,6 @@ class OpenAIChat:
             losses=tuple(losses),
             names=names.back,
         )
-
-    def decoder(
-        self, target: Target, *, content_type: str, max_bytes: int = MAX_ANSWER, names: Mapping[str, str] = NO_NAMES
-    ) -> Decoder:
-        quirks = quirks_of(target.provider, target.model)
-        return ChatReader(target, quirks, content_type=content_type, max_bytes=max_bytes, names=names)
-
-    def failure(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
-        quirks = quirks_of(target.provider, target.model)
-        return classify(status, headers, body, quirks, provider=target.provider.name)
-
-    def limits(self, target: Target, headers: Mapping[str, str]) -> tuple[LimitReading, ...]:
-        quirks = quirks_of(target.provider, target.model)
-        return limits.read(headers, requests_window=quirks.requests_window, tokens_window=quirks.tokens_window)
 
 
 def _keep_thinking(body: dict[str, Any], quirks: Quirks) -> None:

@@ -12,38 +12,29 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from workers.dialects.encoding import BUDGETS, EFFORTS
+from workers.dialects import thinking
 
 if TYPE_CHECKING:
     from workers.dialects.encoding import Wanted
-
-_LEAST = 1024
-"""Budgets below are efforts ``minimal``."""
 
 
 def put_reasoning(body: dict[str, Any], wanted: Wanted, most: int | None) -> None:
     """Effort and budget of the settings into the body; ``most`` is what the whole answer may have, if that is said."""
     quirks, settings = wanted.quirks, wanted.settings
-    budget = settings.reasoning_budget
-    asked = settings.reasoning_effort
-    if budget is None and asked is None:
-        return
-    if wanted.refused("reasoning_effort", field="settings.reasoning_effort" if asked else "settings.reasoning_budget"):
-        if asked and budget is not None:
-            wanted.losses.add("dropped", "settings.reasoning_budget", "the model does not take it")
-        return
-    if budget is not None and asked == "none":
-        wanted.losses.add("dropped", "settings.reasoning_budget", "there is no reasoning to limit")
-        budget = None
-    if budget is not None and quirks.budget_as:
-        _put_budget(body, _within(budget, most, wanted), asked, wanted)
+    if quirks.budget_as and settings.reasoning_budget is not None and settings.reasoning_effort != "none":
+        budget = thinking.budget(wanted)
+        if budget is None:
+            wanted.get("reasoning_effort")  # refused as well
+            return
+        if settings.reasoning_effort is not None:
+            wanted.losses.add("dropped", thinking.EFFORT, f"the budget of {budget} tokens says it")
+        _put_budget(body, _within(budget, most, wanted), wanted)
     else:
-        effort = wanted.effort() if asked is not None else None
-        if budget is not None:
-            effort = _nearest(budget, effort, wanted)
-        if effort is not None:
-            put_effort(body, effort, wanted)
-    if asked != "none":
+        effort = thinking.effort(wanted)
+        if effort is None:
+            return
+        put_effort(body, effort, wanted)
+    if settings.reasoning_effort != "none":
         put_fields(body, quirks.reasoning_send)
 
 
@@ -75,12 +66,10 @@ def put_effort(body: dict[str, Any], effort: str, wanted: Wanted) -> None:
             # null is how Mistral is told to leave its reasoning prompt out (docs.mistral.ai/capabilities/reasoning).
             body["prompt_mode"] = "reasoning" if on else None
     if on:
-        wanted.losses.add("rewritten", "settings.reasoning_effort", f"{effort}: reasoning is only on or off here")
+        wanted.losses.add("rewritten", thinking.EFFORT, f"{effort}: reasoning is only on or off here")
 
 
-def _put_budget(body: dict[str, Any], budget: int, asked: str | None, wanted: Wanted) -> None:
-    if asked is not None:
-        wanted.losses.add("dropped", "settings.reasoning_effort", "the budget says it more exactly")
+def _put_budget(body: dict[str, Any], budget: int, wanted: Wanted) -> None:
     match wanted.quirks.budget_as:
         case "reasoning":
             body["reasoning"] = {"max_tokens": budget}
@@ -101,24 +90,8 @@ def _within(budget: int, most: int | None, wanted: Wanted) -> int:
     if most is None or budget < most:
         return budget
     room = max(1, most - 1)
-    wanted.losses.add("clamped", "settings.reasoning_budget", f"{budget} to {room}, so that it is below max_tokens")
+    wanted.losses.add("clamped", thinking.BUDGET, f"{budget} to {room}, so that it is below max_tokens")
     return room
-
-
-def _nearest(budget: int, effort: str | None, wanted: Wanted) -> str | None:
-    """The effort that stands for the budget, where the target counts no tokens; one that was asked for outweighs it."""
-    if effort is not None:
-        wanted.losses.add("dropped", "settings.reasoning_budget", f"the effort {effort} is sent instead")
-        return effort
-    known = [word for word in wanted.quirks.efforts or EFFORTS if word != "none"]
-    if not known:
-        wanted.losses.add("dropped", "settings.reasoning_budget", "the model takes neither budget nor effort")
-        return None
-    nearest = min(known, key=lambda word: (abs(BUDGETS[word] - budget), EFFORTS.index(word)))
-    if nearest == "minimal" and budget >= _LEAST and "low" in known:
-        nearest = "low"  # both stand for the same budget
-    wanted.losses.add("rewritten", "settings.reasoning_budget", f"{budget} tokens are asked for as effort {nearest}")
-    return nearest
 
 
 def _word(effort: str, own: tuple[str, ...]) -> str:

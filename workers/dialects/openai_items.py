@@ -20,8 +20,9 @@ from job_contracts.chat import (
     ToolTurn,
     UserTurn,
 )
-from workers.dialects.encoding import Ids, data_url, fits, in_order, text_of
+from workers.dialects.encoding import Ids, data_url, fits, text_of, unmarked
 from workers.dialects.openai_reasoning import unpacked
+from workers.dialects.pairs import paired
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +39,7 @@ class Items:
     """The items of one request; ``instructions`` is the system prompt where it does not stand among them."""
 
     __slots__ = (
-        "_beside", "_conversation", "_family", "_ids", "_items", "_losses", "_names", "_quirks", "_wanted",
+        "_beside", "_conversation", "_family", "_ids", "_items", "_losses", "_names", "_quirks", "_turns", "_wanted",
         "instructions",
     )  # fmt: skip
 
@@ -49,15 +50,15 @@ class Items:
         self._quirks = wanted.quirks
         self._losses = wanted.losses
         self._names = names
-        self._ids = Ids(conversation, wanted.quirks, wanted.losses)
+        self._turns = paired(conversation, wanted.losses)
+        self._ids = Ids(self._turns, wanted.quirks, wanted.losses)
         self._items: list[dict[str, Any]] = []
         self._beside: list[dict[str, Any]] = []  # what a result shows and cannot hold here
         self.instructions = self._one_system_prompt()
 
     def all(self) -> list[dict[str, Any]]:
-        if any(_marked(self._conversation)):
-            self._losses.add("dropped", "cache", "the provider finds by itself what it can keep in its cache")
-        for at, turn in in_order(self._conversation, self._losses):
+        unmarked(self._conversation, self._losses)
+        for at, turn in self._turns:
             if self._beside and not isinstance(turn, ToolTurn):
                 self._show_beside()
             match turn:
@@ -231,16 +232,3 @@ def _plain(item: dict[str, Any]) -> dict[str, Any]:
 
 def _is_recording(part: Part) -> bool:
     return isinstance(part, FilePart) and part.media_type.partition("/")[0] in {"audio", "video"}
-
-
-def _marked(conversation: Conversation) -> Iterable[bool]:
-    """Whether something is marked for the cache, thing by thing."""
-    for tool in conversation.tools:
-        yield tool.cache is not None
-    for turn in conversation.messages:
-        if not isinstance(turn.content, str) and not isinstance(turn, AssistantTurn):
-            for part in turn.content:
-                yield part.cache is not None
-        elif isinstance(turn, AssistantTurn) and not isinstance(turn.content, str):
-            for said in turn.content:
-                yield isinstance(said, TextPart) and said.cache is not None

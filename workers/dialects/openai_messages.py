@@ -14,12 +14,15 @@ from job_contracts.chat import (
     ToolTurn,
     UserTurn,
 )
-from workers.dialects.encoding import Ids, in_order, text_of
+from workers.dialects.encoding import Ids, text_of
 from workers.dialects.openai_details import details_of
 from workers.dialects.openai_parts import Parts
+from workers.dialects.pairs import paired
 
 if TYPE_CHECKING:
-    from job_contracts.chat import Conversation, Turn, UserContent
+    from collections.abc import Sequence
+
+    from job_contracts.chat import Conversation, Turn, UserContent, UserPart
     from job_contracts.results import LossKind
     from workers.dialects.encoding import Names, Wanted
 
@@ -30,21 +33,32 @@ class Messages:
     """Encodes the turns of one conversation."""
 
     __slots__ = (
-        "_conversation", "_family", "_ids", "_losses", "_messages", "_names", "_parts", "_quirks", "_shown", "_thinks",
-        "_toolless", "_wanted", "reasoned",
+        "_family",
+        "_ids",
+        "_losses",
+        "_messages",
+        "_names",
+        "_parts",
+        "_quirks",
+        "_shown",
+        "_thinks",
+        "_toolless",
+        "_turns",
+        "_wanted",
+        "reasoned",
     )  # fmt: skip
 
     def __init__(
         self, conversation: Conversation, wanted: Wanted, names: Names, parts: Parts, *, family: str = ""
     ) -> None:
-        self._conversation = conversation
         self._family = family
         self._wanted = wanted
         self._quirks = wanted.quirks
         self._losses = wanted.losses
         self._names = names
         self._parts = parts
-        self._ids = Ids(conversation, wanted.quirks, wanted.losses)
+        self._turns = paired(conversation, wanted.losses)
+        self._ids = Ids(self._turns, wanted.quirks, wanted.losses)
         self._messages: list[Message] = []
         self._shown: list[Message] = []
         """Images and files of results, to follow in a user turn."""
@@ -55,7 +69,7 @@ class Messages:
 
     def all(self) -> list[Message]:
         """The messages."""
-        for at, turn in in_order(self._conversation, self._losses):
+        for at, turn in self._turns:
             if self._shown and not isinstance(turn, ToolTurn):
                 self._show()
             match turn:
@@ -97,12 +111,16 @@ class Messages:
         if isinstance(content, str):
             return content
         if self._quirks.joined_text and all(isinstance(part, TextPart) for part in content):
-            if any(part.cache for part in content):
-                self._parts.unmarked()
+            self._unmark(content, at)
             if len(content) > 1:
                 self._losses.add("merged", f"messages[{at}].content", "text parts are joined")
             return text_of(content)
         return self._parts.all(content, f"messages[{at}].content") or ""
+
+    def _unmark(self, texts: Sequence[UserPart], at: int) -> None:
+        """Texts that are joined bear no mark."""
+        if self._quirks.cache_as and any(part.cache for part in texts):
+            self._losses.add("dropped", f"messages[{at}].content.cache", "text parts are joined")
 
     # -- assistant
 
@@ -147,13 +165,11 @@ class Messages:
         self._messages.append(message)
 
     def _put_texts(self, message: Message, texts: list[TextPart], at: int) -> None:
-        marked = any(part.cache for part in texts)
-        if marked and not self._quirks.cache_as:
-            self._parts.unmarked()
-            marked = False
+        marked = self._quirks.cache_as and any(part.cache for part in texts)
         if len(texts) == 1 and not marked:
             message["content"] = texts[0].text
         elif texts and self._quirks.joined_text:
+            self._unmark(texts, at)
             self._losses.add("merged", f"messages[{at}].content", "text parts are joined")
             message["content"] = "".join(part.text for part in texts)
         elif texts:

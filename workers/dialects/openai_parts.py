@@ -34,13 +34,11 @@ _NO_FORM = "the wire format has no place for files of this kind"
 class Parts:
     """Encodes parts one by one, and notes what cannot be said."""
 
-    __slots__ = ("_mark", "_marked", "_quirks", "_wanted")
+    __slots__ = ("_quirks", "_wanted")
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
         self._quirks = wanted.quirks
-        self._mark = bool(wanted.quirks.cache_as)
-        self._marked = False
 
     def all(self, parts: tuple[TextPart | ImagePart | FilePart, ...], at: str) -> list[dict[str, Any]]:
         """The parts of the content ``at`` that can be sent."""
@@ -61,19 +59,9 @@ class Parts:
         return made
 
     def mark(self, found: dict[str, Any], keep: str) -> None:
-        """Put a cache mark on something sent, in Anthropic's form; where there is none, one loss for all."""
-        if self._mark:
+        """Put a cache mark on something sent, in Anthropic's form, where the target has one."""
+        if self._quirks.cache_as:
             found["cache_control"] = {"type": "ephemeral"} if keep == "5m" else {"type": "ephemeral", "ttl": keep}
-        else:
-            self.unmarked()
-
-    def unmarked(self) -> None:
-        """A cache mark has nowhere to go."""
-        if not self._marked:
-            self._marked = True
-            self._wanted.losses.add(
-                "dropped", "messages.cache", "the provider caches without being asked, or not at all"
-            )
 
     def _file(self, part: FilePart, at: str) -> dict[str, Any] | None:
         kind, subtype = _type_of(part)

@@ -12,30 +12,27 @@ from pydantic_core import to_json
 
 from catalogue.quirks import quirks_of
 from job_contracts.chat import JsonFormat, JsonSchemaFormat, NamedTool
-from workers.dialects import limits, strict_schema
-from workers.dialects.encoding import BUDGETS, EFFORTS, Losses, Names, Wanted, path_of
-from workers.dialects.failures import classify
+from workers.dialects import strict_schema, thinking
+from workers.dialects.answering import Answering
+from workers.dialects.encoding import Losses, Names, Wanted, path_of
 from workers.dialects.openai_items import Items
 from workers.dialects.openai_responses_answer import ResponseReader
-from workers.dialects.port import MAX_ANSWER, NO_NAMES, Encoded
+from workers.dialects.port import Encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from job_contracts.attempts import LimitReading
     from job_contracts.chat import Conversation, Tool
-    from job_contracts.failures import Failure
-    from workers.dialects.port import Decoder, Target
+    from workers.dialects.port import Target
 
 _JSON = {"content-type": "application/json"}
 _LEAST_TOKENS = 16
 """The smallest ``max_output_tokens`` the API takes."""
 
 
-class OpenAIResponses:
+class OpenAIResponses(Answering):
     """The dialect ``openai_responses``."""
 
     name = "openai_responses"
+    reader = ResponseReader
 
     def encode(self, conversation: Conversation, target: Target) -> Encoded:
         quirks = quirks_of(target.provider, target.model)
@@ -61,20 +58,6 @@ class OpenAIResponses:
             losses=tuple(losses),
             names=names.back,
         )
-
-    def decoder(
-        self, target: Target, *, content_type: str, max_bytes: int = MAX_ANSWER, names: Mapping[str, str] = NO_NAMES
-    ) -> Decoder:
-        quirks = quirks_of(target.provider, target.model)
-        return ResponseReader(target, quirks, content_type=content_type, max_bytes=max_bytes, names=names)
-
-    def failure(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
-        quirks = quirks_of(target.provider, target.model)
-        return classify(status, headers, body, quirks, provider=target.provider.name)
-
-    def limits(self, target: Target, headers: Mapping[str, str]) -> tuple[LimitReading, ...]:
-        quirks = quirks_of(target.provider, target.model)
-        return limits.read(headers, requests_window=quirks.requests_window, tokens_window=quirks.tokens_window)
 
 
 def _max_tokens(target: Target, wanted: Wanted) -> int | None:
@@ -125,11 +108,7 @@ def _put_format(body: dict[str, Any], form: JsonFormat | JsonSchemaFormat, wante
 def _put_reasoning(body: dict[str, Any], target: Target, wanted: Wanted) -> None:
     """Effort, a summary of the reasoning where the row wants one, and the reasoning itself to be given back."""
     quirks = wanted.quirks
-    effort = wanted.effort()
-    if effort is None and wanted.settings.reasoning_effort is None:
-        effort = _effort_of_budget(wanted)
-    elif wanted.settings.reasoning_budget is not None:
-        wanted.losses.add("dropped", "settings.reasoning_budget", "the effort is what is sent")
+    effort = thinking.effort(wanted)
     reasons = "reasoning" in target.model.capabilities or effort not in {None, "none"}
     reasoning: dict[str, Any] = {} if effort is None else {"effort": effort}
     if reasons and quirks.reasoning_summary and effort != "none":
@@ -138,22 +117,6 @@ def _put_reasoning(body: dict[str, Any], target: Target, wanted: Wanted) -> None
         body["reasoning"] = reasoning
     if reasons and quirks.reasoning_items == "encrypted":
         body["include"] = ["reasoning.encrypted_content"]
-
-
-def _effort_of_budget(wanted: Wanted) -> str | None:
-    """The effort nearest to the budget among those the target knows."""
-    budget = wanted.settings.reasoning_budget
-    if budget is None:
-        return None
-    if wanted.refused("reasoning_effort", field="settings.reasoning_budget"):
-        return None
-    known = [effort for effort in wanted.quirks.efforts or EFFORTS if effort in BUDGETS]
-    effort = min(reversed(known), key=lambda effort: abs(BUDGETS[effort] - budget), default=None)
-    if effort is None:
-        wanted.losses.add("dropped", "settings.reasoning_budget", "the target knows no effort that is like it")
-    else:
-        wanted.losses.add("rewritten", "settings.reasoning_budget", f"{budget} tokens are sent as the effort {effort}")
-    return effort
 
 
 def _put_logprobs(body: dict[str, Any], wanted: Wanted) -> None:

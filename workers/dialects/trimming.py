@@ -38,6 +38,8 @@ class Trimmed:
     conversation: Conversation
     count: float
     losses: tuple[Loss, ...]
+    places: tuple[int, ...] = ()
+    """Where the turns that are left stood, if any has gone."""
 
 
 class _Room:
@@ -97,9 +99,10 @@ def trimmed(
         return None
     if not room.cut and not room.gone:
         return Trimmed(conversation, room.total, ())
-    kept = tuple(turn for turn in room.turns if turn is not None)
-    shorter = conversation.model_copy(update={"messages": kept})
-    return Trimmed(shorter, room.total, tuple(_losses(room)))
+    kept = [(place, turn) for place, turn in enumerate(room.turns) if turn is not None]
+    shorter = conversation.model_copy(update={"messages": tuple(turn for _, turn in kept)})
+    places = tuple(place for place, _ in kept) if room.gone else ()
+    return Trimmed(shorter, room.total, tuple(_losses(room)), places)
 
 
 def _give_up(room: _Room, turns: Sequence[Turn], weigh: Callable[[Turn], float]) -> None:

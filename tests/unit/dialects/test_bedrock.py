@@ -310,7 +310,7 @@ def test_marks_a_model_does_not_take_are_left_out_aloud() -> None:
     turns = [{"role": "user", "content": [{"type": "text", "text": "hi", "cache": "1h"}]}]
     one = encoded(turns, of=UNKNOWN)
     assert "cachePoint" not in str(json.loads(one.body))
-    assert lost(one) == [("dropped", "messages.cache")]
+    assert lost(one) == [("dropped", "messages[0].content.cache")]
     one = encoded(turns, of=NOVA_2)
     assert json.loads(one.body)["messages"][0]["content"][1] == {"cachePoint": {"type": "default"}}
     assert lost(one) == [("clamped", "messages[0].content.cache")]
@@ -321,7 +321,7 @@ def test_of_more_marks_than_there_may_be_points_the_last_are_kept() -> None:
     one = encoded([{"role": "user", "content": parts}])
     found = json.loads(one.body)["messages"][0]["content"]
     assert [next(iter(block)) for block in found] == ["text", "text", *["text", "cachePoint"] * 4]
-    assert lost(one) == [("clamped", "messages.cache")]
+    assert lost(one) == [("clamped", "messages[0].content.cache")]
 
 
 def test_a_model_without_system_text_hears_it_from_the_user() -> None:

@@ -25,6 +25,7 @@ DIALECT = DIALECTS["cohere"]
 TOOL = {"name": "look_up", "description": "Looks up.", "parameters": {"type": "object"}}
 OTHER = {"name": "write_down"}
 PLAIN = [{"role": "user", "content": "hi"}]
+RESULT = {"role": "tool", "tool_call_id": "c1", "content": "found"}
 CALL = {"type": "tool_call", "id": "c1", "name": "look_up", "arguments": '{"q": 1}'}
 FAMILY = "cohere-command"
 
@@ -179,7 +180,8 @@ def test_calls_their_plan_and_their_results() -> None:
 
 def test_a_model_without_plans_gets_what_is_said_beside_calls_and_its_thoughts_as_content() -> None:
     parts = [{"type": "reasoning", "text": "Hm."}, {"type": "text", "text": "I look."}, CALL]
-    one = encoded([*PLAIN, {"role": "assistant", "content": parts}], of=target("cohere", "command-a-plus-05-2026"))
+    turns = [*PLAIN, {"role": "assistant", "content": parts}, RESULT]
+    one = encoded(turns, of=target("cohere", "command-a-plus-05-2026"))
     message = json.loads(one.body)["messages"][1]
     assert message["content"] == [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "I look."}]
     assert "tool_plan" not in message
@@ -246,7 +248,7 @@ def test_a_plan_is_kept_as_an_opaque_part_and_goes_back_as_the_plan_it_was() -> 
     assert found.finish_reason is FinishReason.TOOL_CALLS
     assert found.usage == Usage(input=9, output=4, cache_read=2)
     assert [(loss.kind, loss.field) for loss in found.losses] == [("converted", "answer.tool_plan")]
-    one = encoded([*PLAIN, found.answer.as_turn().model_dump()])
+    one = encoded([*PLAIN, found.answer.as_turn().model_dump(), RESULT])
     assert json.loads(one.body)["messages"][1]["tool_plan"] == "I will look."
     assert one.losses == ()
 

@@ -220,6 +220,20 @@ def test_references_are_put_in_their_place_and_circles_are_cut() -> None:
     }
 
 
+def test_definitions_that_refer_to_one_another_do_not_grow_without_bound() -> None:
+    losses = Losses()
+    names = [f"d{n}" for n in range(12)]
+    of_all = {"type": "object", "properties": {name: {"$ref": f"#/$defs/{name}"} for name in names}}
+    cut = openapi_subset({"$defs": dict.fromkeys(names, of_all), "$ref": "#/$defs/d0"}, losses, "f")
+    assert len(json.dumps(cut)) < 200_000
+    assert "$ref" not in json.dumps(cut)
+    assert [loss.kind for loss in losses] == ["dropped", "rewritten"]
+    chain = {f"d{n}": {"type": "array", "items": {"$ref": f"#/$defs/d{n + 1}"}} for n in range(400)}
+    assert openapi_subset({"$defs": chain, "$ref": "#/$defs/d0"}, losses, "f")["type"] == "array"
+    ring = {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}
+    assert openapi_subset({"$defs": ring, "$ref": "#/$defs/a"}, losses, "f") == {"type": "object"}
+
+
 @pytest.mark.parametrize(
     ("model", "effort", "sent", "kinds"),
     [

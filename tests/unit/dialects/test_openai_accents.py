@@ -163,7 +163,7 @@ def test_cache_marks_go_where_they_are_known_and_are_lost_once_elsewhere() -> No
     assert one.losses == ()
     plain = encoded(turns, tools, of=accented())
     assert "cache_control" not in plain.body.decode()
-    assert lost(plain) == [("dropped", "messages.cache")]
+    assert lost(plain) == [("dropped", "tools.f.cache")]
 
 
 @pytest.mark.parametrize(
@@ -230,13 +230,13 @@ def test_cache_marks_go_where_they_are_known_and_are_lost_once_elsewhere() -> No
             {},
             {"reasoning_budget": 9000},
             {"reasoning_effort": "medium"},
-            [("rewritten", "settings.reasoning_budget")],
+            [("converted", "settings.reasoning_budget")],
         ),
         (
             {"efforts": ("none", "high")},
             {"reasoning_budget": 500},
             {"reasoning_effort": "high"},
-            [("rewritten", "settings.reasoning_budget")],
+            [("converted", "settings.reasoning_budget")],
         ),
         (
             {"refuses": ("reasoning_effort",)},

@@ -150,7 +150,7 @@ def test_marks_for_the_cache_are_one_loss() -> None:
     marked = {"type": "text", "text": "long", "cache": "5m"}
     turns = [{"role": "system", "content": [marked]}, {"role": "user", "content": [marked]}]
     one = encoded(turns, tools=[{**TOOL, "cache": "1h"}], of=CHAT)
-    assert lost(one) == [("dropped", "cache")]
+    assert lost(one) == [("dropped", "tools.look_up.cache")]
 
 
 CLOSED = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
@@ -199,7 +199,7 @@ def test_a_reasoning_model_gives_its_reasoning_to_be_sent_back() -> None:
 def test_a_budget_becomes_the_nearest_effort() -> None:
     one = encoded(reasoning_budget=9000)
     assert json.loads(one.body)["reasoning"] == {"effort": "medium"}
-    assert lost(one) == [("rewritten", "settings.reasoning_budget")]
+    assert lost(one) == [("converted", "settings.reasoning_budget")]
     both = encoded(reasoning_budget=9000, reasoning_effort="low")
     assert json.loads(both.body)["reasoning"] == {"effort": "low"}
     assert lost(both) == [("dropped", "settings.reasoning_budget")]

@@ -43,6 +43,8 @@ NAME = "pictures.example"
         ("fe80::1", False),
         ("fe80::1%eth0", False),
         ("fd00::1", False),
+        ("fec0::1", False),
+        ("2606:2800:220:1:248:1893:25c8:1946%1", False),
         ("ff02::1", False),
         ("::ffff:10.0.0.1", False),
         ("::ffff:8.8.8.8", True),

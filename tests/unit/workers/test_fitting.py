@@ -12,6 +12,7 @@ from catalogue.tokens import TokenFacts, Vocabulary
 from job_contracts.attempts import Assignment
 from job_contracts.chat import Conversation, Usage
 from job_contracts.failures import Failure, FailureKind
+from job_contracts.results import Loss
 from tests.support import builders
 from tests.support.upstream import completion, response, upstream
 from tests.support.worker import bench
@@ -20,6 +21,7 @@ from workers.dialects import tokens
 from workers.dialects.port import Target
 from workers.fitting import Fitted, Fitting
 from workers.http import CallFailed
+from workers.places import put_back
 from workers.vocabularies import CHARACTERS, Counter, counter
 
 WORDS = "The quick brown fox jumps over the lazy dog. "
@@ -312,6 +314,39 @@ async def test_a_trimmed_job_is_answered_and_its_record_says_what_went() -> None
         kinds = [(loss.kind, loss.field) for loss in result.attempts[-1].losses]
         assert ("dropped", f"messages[1:{len(conversation.messages) - len(messages) + 1}]") in kinds
         assert ("clamped", "settings.max_tokens") in kinds
+
+
+async def test_losses_of_a_trimmed_and_adapted_job_name_the_places_its_producer_knows() -> None:
+    async with upstream([response(completion())]) as server, bench(server.url, catalogue=rows(1_000)) as worker:
+        turns = [turn.model_dump(exclude_none=True) for turn in talk(10).messages]
+        turns.append({"role": "assistant", "content": [{"type": "reasoning", "text": "Hm.", "signature": "s"}]})
+        turns.append({"role": "user", "content": "So?"})
+        asked = Conversation.model_validate({"messages": turns})
+        adaptation = {"system_append": "Answer in English."}
+        order = worker.assignment(job=builders.job(conversation=asked), fit="trim", adaptation=adaptation)
+        result = await worker.result(await worker.hand(order))
+        fields = [loss.field for loss in result.attempts[-1].losses]
+        gone = len(turns) - (len(server.asked[0].json["messages"]) - 1)
+        assert fields[:2] == ["messages", f"messages[1:{gone + 1}]"]
+        assert f"messages[{len(turns) - 2}].reasoning" in fields
+
+
+def test_a_loss_about_a_turn_of_the_routes_own_names_no_place() -> None:
+    def told(*fields: str) -> list[str]:
+        losses = [Loss(kind="dropped", field=field, detail="why") for field in fields]
+        return [loss.field for loss in put_back(losses, [0, None, 4, 5])]
+
+    assert told("messages[0].content", "messages[2].content.cache", "messages[2:4]") == [
+        "messages[0].content",
+        "messages[4].content.cache",
+        "messages[4:6]",
+    ]
+    assert told("messages[1].role", "messages[0:2]", "messages[9]") == ["messages"] * 3
+    assert told("settings.top_k", "messages", "tools.f.parameters") == [
+        "settings.top_k",
+        "messages",
+        "tools.f.parameters",
+    ]
 
 
 async def test_reported_usage_is_learned_from_by_the_worker() -> None:

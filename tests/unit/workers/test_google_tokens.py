@@ -177,6 +177,7 @@ async def test_a_refused_account_is_a_failure_of_the_credential_and_is_not_asked
         [b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nnope"],
         [b"HTTP/1.1 302 Found\r\nlocation: http://elsewhere.invalid/\r\ncontent-length: 0\r\n\r\n"],
         [b"HTTP/1.1 200 OK\r\ncontent-length: 400\r\n\r\n{", Do.CLOSE],
+        [response("no gzip", extra="content-encoding: gzip\r\n")],
         [Do.RESET],
     ],
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import random
 import zlib
+from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
@@ -15,6 +18,7 @@ from job_contracts.chat import Conversation, ImagePart
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.results import Loss
 from tests.support import builders
+from tests.support.eventually import eventually
 from tests.support.upstream import completion, response, upstream
 from tests.support.worker import bench
 from workers.dialects.port import Target
@@ -58,8 +62,10 @@ def opened(part: ImagePart) -> Image.Image:
     return Image.open(BytesIO(base64.b64decode(part.data or "")))
 
 
-async def made(conversation: Conversation, whom: Target) -> tuple[ImagePart, tuple[Loss, ...]]:
-    found, losses = await Images().prepared(conversation, whom)
+async def made(
+    conversation: Conversation, whom: Target, by: Images | None = None
+) -> tuple[ImagePart, tuple[Loss, ...]]:
+    found, losses = await (by or Images()).prepared(conversation, whom)
     return shown(found), losses
 
 
@@ -204,6 +210,71 @@ async def test_a_target_that_fetches_nothing_is_not_sent_an_address() -> None:
     kept, losses = await Images().prepared(conversation, target(image_types=["image/png"]))
     assert kept == conversation
     assert losses == ()
+
+
+async def test_an_address_that_holds_the_image_is_no_address_and_the_targets_own_stores_are_left_to_it() -> None:
+    data = encoded(noise(16, 8), "WEBP")
+    held = builders.conversation(
+        messages=[{"role": "user", "content": [{"type": "image", "url": f"data:image/webp;base64,{data}"}]}]
+    )
+    part, losses = await made(held, target(image_urls=False, image_types=["image/webp"]))
+    assert (part.url, part.data, part.media_type) == (None, data, "image/webp")
+    assert losses == ()
+    part, losses = await made(held, target(image_types=["image/png"]))
+    assert opened(part).format == "PNG"
+    stored = builders.conversation(
+        messages=[{"role": "user", "content": [{"type": "image", "url": "s3://bucket/a.png"}]}]
+    )
+    part, losses = await made(stored, target(image_urls=False, image_stores=["s3://"]))
+    assert (part.url, losses) == ("s3://bucket/a.png", ())
+    assert (await refused(stored, target(image_urls=False))).kind is FailureKind.UNSUPPORTED_PARAM
+
+
+class Slow(Fetcher):
+    """Never has the image; counts who asks."""
+
+    asked = 0
+
+    async def fetch(self, address: str) -> tuple[str, str]:
+        self.asked += 1
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_images_that_do_not_come_hold_up_no_work_on_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow()
+    images = Images(slow)
+    image = {"type": "image", "url": "https://example.com/a.webp"}
+    far = builders.conversation(messages=[{"role": "user", "content": [image]}])
+    waiting = [asyncio.create_task(images.prepared(far, target(image_urls=False))) for _ in range(4)]
+    await eventually(lambda: slow.asked == len(waiting))
+    part, _ = await made(showing(encoded(noise(8, 8), "GIF"), "image/gif"), target(image_types=["image/png"]), images)
+    assert opened(part).format == "PNG"
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+    monkeypatch.setattr("workers.images.PATIENCE", 0.01)
+    with pytest.raises(CallFailed) as broken:
+        await images.prepared(far, target(image_urls=False))
+    assert "within 0.01 s" in broken.value.failure.message
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+async def test_a_broken_picture_is_refused_and_never_a_bug(format: str) -> None:
+    picture = noise(24, 16)
+    moving = {"save_all": True, "append_images": [noise(24, 16), noise(20, 10)]} if format == "GIF" else {}
+    whole = base64.b64decode(encoded(picture, format, **moving))
+    dice = random.Random(7)
+    whom = target(image_types=["image/png"], image_max_side=12)
+    images = Images()
+    for _ in range(300):
+        broken = bytearray(whole)
+        for _ in range(dice.choice((1, 2, 20))):
+            broken[dice.randrange(dice.choice((60, len(broken))) % len(broken) or 1)] = dice.randrange(256)
+        del broken[dice.randrange(len(broken)) + 1 if dice.random() < 0.2 else len(broken) :]
+        with suppress(CallFailed):
+            await made(showing(base64.b64encode(bytes(broken)).decode(), "image/x-any"), whom, images)
 
 
 async def test_where_workers_may_fetch_the_image_is_sent_converted_like_any_other() -> None:
