@@ -336,8 +336,8 @@ def test_the_answer_goes_back_as_it_came() -> None:
 
 
 def test_a_second_message_that_breaks_into_the_first_is_no_answer() -> None:
-    first: Any = {"id": "msg_1", "content": [], "usage": {"input_tokens": 1}}
-    second: Any = {**first, "id": "msg_2"}
+    first: dict[str, Any] = {"id": "msg_1", "content": [], "usage": {"input_tokens": 1}}
+    second = {**first, "id": "msg_2"}
     begun = block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Half"})
     end = [event("message_delta", delta={"stop_reason": "end_turn"}), event("message_stop")]
     reader = decoder("anthropic", content_type="text/event-stream")
