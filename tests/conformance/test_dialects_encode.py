@@ -53,8 +53,8 @@ def anthropic(body: Body) -> Iterator[str]:
     thinking = body.get("thinking", {})
     if thinking.get("budget_tokens", 0) >= body["max_tokens"]:
         yield "a budget that leaves nothing to answer with"
-    if thinking.get("type") in {"enabled", "adaptive"} and body.get("tool_choice", {}).get("type") in {"any", "tool"}:
-        yield "a forced call of a model that thinks"
+    if thinking.get("type") == "enabled" and body.get("tool_choice", {}).get("type") in {"any", "tool"}:
+        yield "a forced call of a model that thinks by a budget"
     if "tool_choice" in body and not body.get("tools"):
         yield "a choice without tools"
     for message in body["messages"]:

@@ -171,7 +171,8 @@ def _schema(schema: dict[str, Any], wanted: Wanted, field: str, *, strict: bool)
         return schema, strict
     found = strict_schema.strict(schema, defaults=wanted.quirks.strict_defaults)
     if isinstance(found, str):
-        wanted.losses.add("dropped", field, f"strict mode cannot say it: {found}")
+        flag = "tools.strict" if field.startswith("tools.") else "settings.response_format.strict"
+        wanted.losses.add("dropped", flag, f"{field}: strict mode cannot say it: {found}")
         return schema, False
     for change in found.changes:
         wanted.losses.add("rewritten", field, change)

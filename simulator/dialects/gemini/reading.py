@@ -144,7 +144,7 @@ def _read_parts(ask: Ask, parts: Any, place: str, *, strict: bool) -> str:
     return "".join(texts)
 
 
-_IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"})
+_IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/heic", "image/heif"})
 _TAKEN = ("audio/", "video/", "text/")
 
 

@@ -146,7 +146,7 @@ def test_the_user_speaks_first_and_every_call_has_a_result() -> None:
 
 def test_where_the_assistant_may_speak_first_it_does() -> None:
     greeted = [{"role": "assistant", "content": "Hello, what is it?"}, *PLAIN]
-    one = encoded(greeted)
+    one = encoded(greeted, of=target("anthropic", user_first=False))
     assert [message["role"] for message in json.loads(one.body)["messages"]] == ["assistant", "user"]
     assert not lost(one)
 
