@@ -28,7 +28,7 @@ from job_contracts.chat import (
 from job_contracts.results import Loss
 from tests.conformance.translate import TRANSLATED, translate
 from workers.dialects import DIALECTS
-from workers.dialects.encoding import data_url
+from workers.dialects.encoding import data_url, split_data_url
 from workers.dialects.port import Target
 
 TARGETS: Mapping[str, tuple[str, str]] = {
@@ -129,7 +129,8 @@ def things(conversation: Conversation, family: str = "", losses: tuple[Loss, ...
             elif isinstance(part, ImagePart):
                 found.append(Thing(at, "image", _picture(part)))
             elif isinstance(part, FilePart):
-                found.append(Thing(at, "file", part.url or part.data))
+                given = split_data_url(part.url or "")  # a data URL is its data
+                found.append(Thing(at, "file", given[1] if given else part.url or part.data))
             elif isinstance(part, ToolCallPart):
                 call = (ids.setdefault(part.id, len(ids)), part.name, call_arguments(part.arguments))
                 found.append(Thing(at, "call", call))

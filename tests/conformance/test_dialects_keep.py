@@ -172,7 +172,9 @@ def _secrets(part: Any) -> set[str]:
 def about_marks(_: str, conversation: Conversation, found: Understood) -> Complaints:
     """What is marked for a prompt cache is marked, or a loss says so."""
     told = any("cache" in loss.field or "cache" in loss.detail for loss in found.losses)
-    if marks(found.conversation) < marks(conversation) and not told:
+    gone = any(loss.field == "tools" and loss.kind == "dropped" for loss in found.losses)  # with their marks
+    left = conversation.model_copy(update={"tools": ()}) if gone else conversation
+    if marks(found.conversation) < marks(left) and not told:
         yield "missing: cache marks"
 
 
