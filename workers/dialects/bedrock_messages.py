@@ -294,6 +294,8 @@ class Messages:
 
     def _reasoning(self, part: ReasoningPart, at: int) -> dict[str, Any] | None:
         if fits(part, self._family) and part.redacted:
+            if part.text:
+                self._losses.add("dropped", f"messages[{at}].reasoning", "only its sealed form is sent back")
             return {"reasoningContent": {"redactedContent": redacted_sent(part.redacted)}}
         if fits(part, self._family) and part.signature:
             return {"reasoningContent": {"reasoningText": {"text": part.text, "signature": part.signature}}}
