@@ -132,7 +132,7 @@ def test_a_provider_that_the_simulator_cannot_play_needs_an_address(tmp_path: Pa
     (tmp_path / "mine" / "odd.toml").write_text('dialect = "ollama"\nbase_url = "http://odd.invalid"\n')
     path = tmp_path / "penstock.yaml"
     path.write_text("catalogue: mine\nproviders: {odd: {key: x}}\nroutes: {fast: {deployments: [odd/x]}}\n")
-    with pytest.raises(WrongUse, match=r"providers\.odd: the simulator does not speak ollama"):
+    with pytest.raises(WrongUse, match=r"providers\.odd: the simulator does not speak 'ollama'"):
         simulated(operator(path, simulate=True).config)
 
 
