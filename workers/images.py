@@ -69,6 +69,10 @@ class _Made(NamedTuple):
     words: str
 
 
+def _shows(turn: Turn) -> bool:
+    return not isinstance(turn.content, str) and any(isinstance(part, ImagePart) for part in turn.content)
+
+
 class Images:
     """A worker's way of making images fit."""
 
@@ -83,11 +87,13 @@ class Images:
         quirks = quirks_of(target.provider, target.model)
         if quirks.image_urls and not (quirks.image_types or quirks.image_max_bytes or quirks.image_max_side):
             return conversation, ()
+        if not any(_shows(turn) for turn in conversation.messages):
+            return conversation, ()
         turns: list[Turn] = []
         losses: list[Loss] = []
         until = asyncio.get_running_loop().time() + PATIENCE
         for place, turn in enumerate(conversation.messages):
-            if isinstance(turn.content, str) or not any(isinstance(part, ImagePart) for part in turn.content):
+            if isinstance(turn.content, str) or not _shows(turn):
                 turns.append(turn)
                 continue
             parts: list[Any] = []
