@@ -32,6 +32,7 @@ def _up(options: argparse.Namespace) -> int:
     variables = dict(os.environ)  # noqa: TID251 - here the environment enters
     wishes = Wishes(
         data_dir=(options.data_dir or default_data_dir(variables, Path.home())).absolute(),
+        port=options.port,
         nats_port=options.nats_port,
         config=options.config,
         simulate=options.simulate,
@@ -63,7 +64,7 @@ def _ready(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m appliance", description="Penstock on one machine.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_up(commands.add_parser("up", help="start broker, scheduler, workers (and simulator), and keep them running"))
+    _add_up(commands.add_parser("up", help="start broker, services (and simulator), and keep them running"))
     demo = commands.add_parser("demo", help="a tour of a minute over simulated providers; exits 0 if all was kept")
     demo.add_argument("--keep", type=Path, metavar="DIR", help="leave the data directory with the logs here")
     demo.set_defaults(run=_demo)
@@ -89,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_up(up: argparse.ArgumentParser) -> None:
     up.add_argument("--data-dir", type=Path, metavar="DIR", help="state, keys, logs (default ~/.local/state/penstock)")
-    up.add_argument("--port", type=_port, default=8400, help="reserved for the HTTP gateway (default 8400)")
+    up.add_argument("--port", type=_port, default=8400, help="the HTTP edge's port, 0 for a free one (default 8400)")
     up.add_argument("--nats-port", type=_port, default=4222, help="the broker's port, 0 for a free one (default 4222)")
     up.add_argument("--config", type=Path, metavar="FILE", help="the YAML configuration")
     up.add_argument(

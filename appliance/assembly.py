@@ -31,7 +31,7 @@ from runtime.connection import declared
 ROOT = Path(__file__).resolve().parents[1]
 """The tree that the services are run from."""
 
-SCHEDULER, SIMULATOR, BROKER = "scheduler", "simulator", "broker"
+SCHEDULER, GATEWAY, SIMULATOR, BROKER = "scheduler", "gateway", "simulator", "broker"
 
 _LEADER = re.compile(rb"^\w*_leader(?:\{[^}]*\})? 1(?:\.0)?$", re.MULTILINE)
 
@@ -54,6 +54,8 @@ class Wishes:
     """
 
     data_dir: Path
+    port: int = 0
+    """Of the HTTP edge; 0 takes any that is free."""
     nats_port: int = 4222
     config: Path | None = None
     simulate: bool = False
@@ -75,6 +77,7 @@ class Assembly:
     project: str
     route: str
     nats_url: str
+    gateway_url: str
     simulator_url: str | None
     services: Mapping[str, str]
     base_urls: Mapping[str, str]
@@ -104,12 +107,13 @@ def assemble(wishes: Wishes, places: Places) -> Assembly:
     if configuration.SERVICE_USER in projects:
         raise WrongUse(f"projects.{configuration.SERVICE_USER}: the services' own name; call the project otherwise")
     nats_port = asked_for(wishes.nats_port, option="--nats-port", what="the broker")
+    port = asked_for(wishes.port, option="--port", what="the HTTP edge")
     keys = keys_of(places.keys, projects)
     nats_url = f"nats://{LOOPBACK}:{nats_port}"
     played = configuration.simulated(operator.config) if wishes.simulate else ()
     pools = {f"worker-{provider}": provider for provider in operator.config.providers}
-    ports = iter(free_ports(2 + len(pools) + len(played), avoid=frozenset({nats_port})))
-    services = {name: f"http://{LOOPBACK}:{next(ports)}" for name in (SCHEDULER, *pools)}
+    ports = iter(free_ports(3 + len(pools) + len(played), avoid=frozenset({nats_port, port})))
+    services = {name: f"http://{LOOPBACK}:{next(ports)}" for name in (SCHEDULER, GATEWAY, *pools)}
     simulator_url = f"http://{LOOPBACK}:{next(ports)}" if wishes.simulate else None
     origins = {one.provider: f"http://{LOOPBACK}:{next(ports)}" for one in played}
 
@@ -117,15 +121,16 @@ def assemble(wishes: Wishes, places: Places) -> Assembly:
     if simulator_url is not None:
         specs.append(_simulator(wishes, places, played, simulator_url, origins))
     base_urls = {one.provider: origins[one.provider] + one.path for one in played}
-    _write_config(wishes, places, operator, nats_url, base_urls)
+    _write_config(wishes, places, operator, nats_url, base_urls, keys=keys)
     write_private(places.service_password, keys.service_password.get_secret_value() + "\n")
-    specs += _services(places, operator, nats_url, services, pools)
+    specs += _services(places, operator, nats_url, services, pools, port=port)
     return Assembly(
         specs=tuple(_seeing_its_own(specs, wishes.variables, operator, pools)),
         keys=keys,
         project=projects[0],
         route=next(iter(operator.config.routes)),
         nats_url=nats_url,
+        gateway_url=f"http://{LOOPBACK}:{port}",
         simulator_url=simulator_url,
         services=services,
         base_urls=base_urls,
@@ -173,25 +178,38 @@ def _simulator(
 
 
 def _write_config(
-    wishes: Wishes, places: Places, operator: Operator, nats_url: str, base_urls: Mapping[str, str]
+    wishes: Wishes, places: Places, operator: Operator, nats_url: str, base_urls: Mapping[str, str], *, keys: Keys
 ) -> None:
     text = configuration.effective(
-        operator, nats_url=nats_url, password_file=places.service_password, base_urls=base_urls, over=wishes.over
+        operator,
+        nats_url=nats_url,
+        password_file=places.service_password,
+        base_urls=base_urls,
+        over=wishes.over,
+        gateway=keys.for_the_edge(),
     )
     write_private(places.config, text)
 
 
 def _services(
-    places: Places, operator: Operator, nats_url: str, services: Mapping[str, str], pools: Mapping[str, str]
+    places: Places,
+    operator: Operator,
+    nats_url: str,
+    services: Mapping[str, str],
+    pools: Mapping[str, str],
+    *,
+    port: int,
 ) -> Iterator[Spec]:
-    grace = operator.config.workers.drain + _BEYOND_DRAIN
+    grace = max(operator.config.workers.drain, operator.config.gateway.drain) + _BEYOND_DRAIN
     for name, url in services.items():
         what = ("workers", "--pool", pools[name]) if name in pools else (name,)
         argv = (sys.executable, "-m", *what, "--config", str(places.config), "--nats", nats_url)
+        if name == GATEWAY:
+            argv = (*argv, "--port", str(port))
         yield Spec(
             name=name,
             argv=(*argv, "--health-port", str(_port(url))),
-            ready=_ready(url) if name in pools else partial(leads, url),
+            ready=partial(leads, url) if name == SCHEDULER else _ready(url),
             wave=1,
             stops=_PRODUCTION_FIRST,
             grace=grace,

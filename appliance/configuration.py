@@ -156,11 +156,13 @@ def effective(
     password_file: Path,
     base_urls: Mapping[str, str],
     over: Mapping[str, Any] | None = None,
+    gateway: Mapping[str, Any] | None = None,
 ) -> str:
     """The YAML that the services read: the operator's, the broker's address and the simulator's filled in.
 
     References to variables stay as they are: each process resolves them itself. Those to files become absolute, as does
     the folder of the operator's own catalogue.
+    ``gateway`` are the keys that the edge knows from the start.
     ``over`` replaces whole top-level sections, and single members of ``providers`` and ``scheduler``.
     """
     raw = _anchored(wishes.raw, wishes.folder)
@@ -171,6 +173,9 @@ def effective(
     for name, url in base_urls.items():
         raw["providers"][name] = {**(raw["providers"][name] or {}), "base_url": url}
     raw["scheduler"] = {**ALONE, **(raw.get("scheduler") or {})}
+    if gateway is not None:
+        told = raw.get("gateway") or {}
+        raw["gateway"] = {**gateway, **told, "keys": {**gateway["keys"], **(told.get("keys") or {})}}
     password = f"${{file:{password_file}}}"
     raw["nats"] = {**(raw.get("nats") or {}), "url": nats_url, "user": SERVICE_USER, "password": password}
     return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)

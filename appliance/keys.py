@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -50,6 +50,15 @@ class Keys:
     """By which the nodes of a cluster know each other."""
     projects: Mapping[str, SecretStr]
 
+    def for_the_edge(self) -> dict[str, Any]:
+        """The ``gateway`` section's part about keys: pepper and hashes, no key."""
+        pepper = self.pepper.get_secret_value()
+        told = {
+            key_id(key.get_secret_value()): {"project": project, "hash": _hashed(key.get_secret_value(), pepper)}
+            for project, key in self.projects.items()
+        }
+        return {"pepper": pepper, "admin_hash": self.admin_hash, "keys": told}
+
     def is_admin(self, key: str) -> bool:
         """Whether ``key`` is the admin key; takes as long for a wrong one as for the right one."""
         return hmac.compare_digest(_hashed(key, self.pepper.get_secret_value()), self.admin_hash)
@@ -58,6 +67,11 @@ class Keys:
 def project_key(project: str) -> str:
     """A fresh key: ``psk_<project>_<64 hexadecimal digits>``."""
     return f"psk_{project}_{secrets.token_hex(SECRET_BYTES)}"
+
+
+def key_id(key: str) -> str:
+    """What a key is called where it may not be shown: the beginning of its random part."""
+    return key.rpartition("_")[2][:12]
 
 
 def keys_of(path: Path, projects: Iterable[str]) -> Keys:

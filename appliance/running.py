@@ -24,10 +24,10 @@ class Running:
     supervisor: Supervisor
 
     def card(self) -> dict[str, Any]:
-        """The machine-readable answer of ``up``: addresses, keys, process ids; gateway and console do not exist yet."""
+        """The machine-readable answer of ``up``: addresses, keys, process ids; the console does not exist yet."""
         admin = self.assembly.keys.admin
         return {
-            "gateway_url": None,
+            "gateway_url": self.assembly.gateway_url,
             "console_url": None,
             "nats_url": self.assembly.nats_url,
             "admin_key": admin.get_secret_value() if admin is not None else None,
@@ -71,6 +71,7 @@ async def appliance(
 def _write_down(places: Places, assembly: Assembly, supervisor: Supervisor) -> None:
     """What runs now, for whoever looks: no keys in it."""
     state = {
+        "gateway_url": assembly.gateway_url,
         "nats_url": assembly.nats_url,
         "simulator_url": assembly.simulator_url,
         "pids": supervisor.pids,

@@ -15,6 +15,9 @@ _GIB = 1024**3
 MANY = 3
 """Deaths in a row from which on the end of the log is shown."""
 
+CURL = """\
+curl -s {url}/v1/chat/completions -H "Authorization: Bearer {key}" -H "Content-Type: application/json" \\
+  -d '{{"model": "{route}", "messages": [{{"role": "user", "content": "What is a penstock?"}}]}}'"""
 SNIPPET = """\
 {python} - <<'END'
 from producer_sdk import SyncProducer
@@ -28,7 +31,7 @@ def welcome(running: Running) -> str:
     """What runs, the keys, and two things to try that work as they stand."""
     assembly = running.assembly
     key = assembly.project_key.get_secret_value()
-    rows = [("broker", assembly.nats_url), *assembly.services.items()]
+    rows = [("HTTP API", f"{assembly.gateway_url}/v1"), ("broker", assembly.nats_url), *assembly.services.items()]
     if assembly.simulator_url is not None:
         rows.append(("simulator", f"{assembly.simulator_url}/_control"))
     rows += [("data, logs", str(running.places.root)), ("project key", key)]
@@ -38,11 +41,13 @@ def welcome(running: Running) -> str:
     table = "\n".join(f"  {name:<17} {value}" for name, value in rows)
     python = shlex.quote(_shortest(Path(sys.executable)))
     snippet = SNIPPET.format(python=python, url=assembly.nats_url, key=key, route=assembly.route)
+    curl = CURL.format(url=assembly.gateway_url, key=key, route=assembly.route)
     return (
         f"Penstock is up; Ctrl-C ends it.\n\n{table}\n\n"
         f"Is it ready, and what does it measure?\n\ncurl -s {assembly.services[SCHEDULER]}/readyz\n"
         f"curl -s {assembly.services[SCHEDULER]}/metrics\n\n"
-        f"Send a job and wait for its result:\n\n{snippet}\n"
+        f"Ask over HTTP, as any OpenAI client does:\n\n{curl}\n\n"
+        f"Send a job over the queue and wait for its result:\n\n{snippet}\n"
     )
 
 

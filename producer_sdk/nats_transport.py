@@ -38,6 +38,8 @@ _NO_ACCESS = ("authorization violation", "authentication expired", "authenticati
 class NatsTransport:
     """One NATS connection as ``project`` with ``password`` (the whole key; ``None`` for a broker without accounts).
 
+    ``user``: the name to connect by, where it is not the project's: a service that speaks for several.
+
     ``url`` is one URL or several of one cluster (in one text: with commas between). It reconnects for ever; after a
     reconnect every unanswered message is sent again and the listener is told. ``window`` bounds how many there may be.
     """
@@ -48,6 +50,7 @@ class NatsTransport:
         project: str,
         password: str | None = None,
         *,
+        user: str | None = None,
         name: str = "penstock-producer",
         tls: ssl.SSLContext | None = None,
         window: int = 2_048,
@@ -56,6 +59,7 @@ class NatsTransport:
         self._servers = [one.strip() for one in given if one.strip()]
         self._project = project
         self._password = password
+        self._user = user or project
         self._name = name
         self._tls = tls
         self._window = window
@@ -114,7 +118,7 @@ class NatsTransport:
         connecting = asyncio.ensure_future(
             client.connect(
                 servers=self._servers,
-                user=self._project if self._password else None,
+                user=self._user if self._password else None,
                 password=self._password or None,
                 name=self._name,
                 inbox_prefix=subjects.inbox_prefix(self._project),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING, Self
 
@@ -42,11 +43,21 @@ class JobStream:
         """The job's id."""
         self._reader = Reader()
         self._events = _follow(begin, self._reader, timeout, owned=owned, fresh=fresh, body_hash=body_hash)
+        self._at_hand: deque[StreamEvent] = deque()
 
     def __aiter__(self) -> JobStream:
         return self
 
     async def __anext__(self) -> StreamEvent:
+        while not self._at_hand:
+            self._at_hand.extend(await anext(self._events))
+        return self._at_hand.popleft()
+
+    async def several(self) -> list[StreamEvent]:
+        """The events that are there, at least one: for a reader that hands on many. Raises StopAsyncIteration."""
+        if self._at_hand:
+            found, self._at_hand = list(self._at_hand), deque()
+            return found
         return await anext(self._events)
 
     async def __aenter__(self) -> Self:
@@ -75,7 +86,7 @@ class JobStream:
 
 async def _follow(
     begin: Begin, reader: Reader, timeout: float | None, *, owned: bool, fresh: bool, body_hash: str | None
-) -> AsyncGenerator[StreamEvent, None]:
+) -> AsyncGenerator[list[StreamEvent], None]:
     """``owned``: closing early cancels the job. ``fresh``: it was submitted just now, so nothing was missed yet.
 
     ``body_hash``: of the request, where a key names the job.
@@ -87,12 +98,14 @@ async def _follow(
     completed = False
     try:
         await following.start(fresh=fresh)
-        yield Queued(job=watch.job)
+        yield [Queued(job=watch.job)]
         while True:
             if reader.result is not None and body_hash is not None:
                 same_request(watch.job, reader.result.body_hash, body_hash)
             while reader.events:
-                yield reader.events.popleft()
+                events = list(reader.events)
+                reader.events.clear()
+                yield events
             if reader.error is not None:
                 raise reader.error
             if reader.result is not None:
@@ -100,7 +113,7 @@ async def _follow(
                 break
             forecast = await following.more()
             if forecast is not None:
-                yield forecast
+                yield [forecast]
         answered(reader.result)
     except Timeout:
         completed = True
@@ -133,14 +146,30 @@ class _Following:
         if self._reader not in self._watch.readers:
             self._watch.readers.append(self._reader)
         self._watch.attend(self._loop.time())
-        if self._watch.result is not None:
-            self._reader.end(self._watch.result)
-        elif self._watch.error is not None:
+        if self._watch.error is not None:
             self._reader.fail(self._watch.error)
         elif not fresh:
-            await self._exchange.listen(self._watch)
-            await self._exchange.ask_for(self._watch)
-            self._reader.stirred = True
+            await self._from_the_start()
+        elif self._watch.result is not None:
+            self._reader.end(self._watch.result)
+
+    async def _from_the_start(self) -> None:
+        """Take up a job of before: first what is kept of its tokens, so that everybody reads the same, then its end."""
+        watch, reader = self._watch, self._reader
+        watch.readers.remove(reader)  # its end may be here already, and is told last
+        try:
+            if watch.result is None:
+                await self._exchange.listen(watch)
+                await self._exchange.ask_for(watch)
+            await self._fill()
+        finally:
+            watch.readers.append(reader)
+        if watch.result is not None:
+            reader.end(watch.result)
+        elif watch.error is not None:
+            reader.fail(watch.error)
+        else:
+            reader.stirred = True
 
     async def more(self) -> Queued | None:
         """Return when the reader may have something new; a forecast if that is what is new."""

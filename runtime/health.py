@@ -90,10 +90,11 @@ class Health:
         path = target.partition(" ")[0].partition("?")[0]
         if method not in {"GET", "HEAD"}:
             return _response((HTTPStatus.METHOD_NOT_ALLOWED, JSON, b'{"error":"use GET"}'))
-        answer = self._find(path, _header(rest, "accept"))
+        answer = self.find(path, _header(rest, "accept"))
         return _response(answer, body=method == "GET")
 
-    def _find(self, path: str, accept: str) -> Answer:
+    def find(self, path: str, accept: str) -> Answer:
+        """Status, content type and body for a path: for a server of its own that shows the same."""
         if path == "/livez":
             return HTTPStatus.OK, JSON, b'{"status":"alive"}'
         if path == "/readyz":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -186,6 +187,10 @@ class Route(Section):
     """Attempts that count (a rate limit does not)."""
     expected_output: Annotated[int, Field(gt=0)] = 256
     """Output tokens to reserve until the route has learnt its own average."""
+    broken_stream: Literal["continue", "hold", "error"] = "continue"
+    """What a client of the HTTP edge gets whose answer broke off after some of it was sent: ``continue`` goes on with
+    the next attempt's answer where it says the same so far, and else ends in an error; ``hold`` sends nothing before
+    the answer is whole; ``error`` ends in an error at once. Never are two answers joined."""
     fit: Fit = "refuse"
     """What becomes of a conversation that is too long for a model's context window: ``refuse`` it with the numbers, or
     ``trim`` its tool results and oldest turns until it fits."""
@@ -310,6 +315,73 @@ class Workers(Section):
     it such a job fails at that model."""
 
 
+class Scope(Section):
+    """What a key may do, within what its project may; ``None`` and nothing said mean no further bound."""
+
+    routes: tuple[str, ...] | None = None
+    """Routes it may ask for."""
+    lanes: tuple[Lane, ...] | None = None
+    """Lanes it may use."""
+    rpm: Annotated[float, Field(gt=0)] | None = None
+    """Requests a minute."""
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    """Output tokens one request may ask for; one that names none gets this."""
+    max_cost: Annotated[Decimal, Field(gt=0)] | None = None
+    """US dollars one job may cost."""
+    expires: float | None = None
+    """UTC seconds from which on it is refused."""
+
+
+class StaticKey(Section):
+    """A key that the configuration names: whose it is, and by what it is known again."""
+
+    project: Token
+    """The project it speaks for."""
+    hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """HMAC-SHA256 of the whole key under the pepper, in hexadecimal."""
+    scope: Scope = Scope()
+    """What it may do."""
+
+
+class Edge(Section):
+    """The HTTP edge (``python -m gateway``); times in seconds, sizes in bytes."""
+
+    timeout: Annotated[float, Field(gt=0)] = 600.0
+    """How long a request waits for its answer if it names no deadline; then its job expires."""
+    on_disconnect: Literal["cancel", "continue"] = "cancel"
+    """What becomes of a job whose client has gone."""
+    linger: Annotated[float, Field(ge=0)] = 15.0
+    """How long a job with an idempotency key is kept for its client to come back, before it is cancelled."""
+    ping: Annotated[float, Field(gt=0)] = 15.0
+    """Between two signs of life on a stream that has nothing to tell."""
+    max_body: Annotated[int, Field(gt=0)] = 32 * 1024**2
+    """Of a request's body, decompressed."""
+    max_upload: Annotated[int, Field(gt=0)] = 512 * 1024**2
+    """Of an uploaded file."""
+    max_header: Annotated[int, Field(ge=1024)] = 64 * 1024
+    """Of a request's line and headers together."""
+    header_timeout: Annotated[float, Field(gt=0)] = 10.0
+    """For a request's headers to arrive."""
+    body_timeout: Annotated[float, Field(gt=0)] = 30.0
+    """Without a byte of a body that has not ended."""
+    write_timeout: Annotated[float, Field(gt=0)] = 60.0
+    """For a client that takes no bytes of its answer."""
+    idle_timeout: Annotated[float, Field(gt=0)] = 75.0
+    """For the next request on a connection."""
+    max_connections: Annotated[int, Field(gt=0)] = 20_000
+    """Open at once; further ones are turned away."""
+    max_requests: Annotated[int, Field(gt=0)] = 10_000
+    """Under way at once; further ones are told to come back."""
+    drain: Annotated[float, Field(ge=0)] = 30.0
+    """How long an edge that is to end goes on with what is under way; then its streams end, to be resumed elsewhere."""
+    pepper: SecretStr = SecretStr("")
+    """What keys are hashed with; the same for every edge."""
+    admin_hash: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    """HMAC-SHA256 of the admin key under the pepper; without it there is none."""
+    keys: dict[Token, StaticKey] = {}
+    """Keys that are known from the start, by their id."""
+
+
 class Config(Section):
     """Everything an operator may say."""
 
@@ -328,6 +400,8 @@ class Config(Section):
     """The scheduler's own pace."""
     workers: Workers = Workers()
     """How every worker process works."""
+    gateway: Edge = Edge()
+    """The HTTP edge."""
 
     @model_validator(mode="after")
     def _names_exist(self) -> Config:

@@ -1,0 +1,246 @@
+"""From a request to its jobs and back: submitted durably, waited for within the deadline, left when the client goes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gateway.bodies.failures import ApiError, Failed, invalid, of_result
+from gateway.refusals import api_error
+from job_contracts.jobs import LANES, JobState, Lane
+from producer_sdk.errors import PenstockError
+
+if TYPE_CHECKING:
+    from gateway.bodies.asked import Asked
+    from gateway.call import Call
+    from job_contracts.results import Result
+    from job_contracts.stream import StreamEvent
+    from producer_sdk import JobHandle, JobStream
+
+T = TypeVar("T")
+
+MOST_ANSWERS = 128
+"""Answers one request may ask for (``n``), as the OpenAI API has it."""
+BEYOND_DEADLINE = 10.0
+"""Seconds beyond a job's deadline in which its record must have come."""
+
+
+class Gone(Exception):
+    """The client has closed its connection: there is nobody to answer."""
+
+
+def job_options(call: Call, asked: Asked | None, *, waits: bool = True) -> dict[str, Any]:
+    """Job options of a request, within what its key may do. ``waits``: its client waits for the answer.
+
+    Raises ``Failed``: 400 for a header, 403 for what the key may not.
+    """
+    extras, scope = call.extras, call.caller.scope
+    options: dict[str, Any] = dict(extras.others)
+    if asked is not None and asked.session is not None:
+        options.setdefault("session", asked.session)
+    if extras.lane is not None:
+        options["lane"] = extras.lane
+    elif waits:
+        options["lane"] = _lane_of_who_waits(call)
+    if scope.lanes is not None and options.get("lane", "std") not in scope.lanes:
+        raise Failed(_forbidden(f"this key may not use lane {options.get('lane', 'std')!r}", scope.lanes))
+    if extras.deadline is not None:
+        options["deadline"] = extras.deadline
+    elif waits:
+        options["deadline"] = call.edge.settings.timeout
+    if scope.max_cost is not None:
+        options["max_cost"] = min(scope.max_cost, _money(options.get("max_cost", scope.max_cost)))
+    if extras.idempotency_key is not None:
+        options["idempotency_key"] = extras.idempotency_key
+    return options
+
+
+def permitted(call: Call, asked: Asked) -> dict[str, Any]:
+    """Generation settings of a request, within what its key may do. Raises ``Failed`` with 403 or 400."""
+    scope = call.caller.scope
+    if scope.routes is not None and asked.model not in scope.routes:
+        raise Failed(_forbidden(f"this key may not use model {asked.model!r}", scope.routes))
+    if not 1 <= asked.n <= MOST_ANSWERS:
+        raise invalid(f"n: {asked.n} answers cannot be asked for", param="n", remedy=f"ask for 1 to {MOST_ANSWERS}")
+    settings = dict(asked.settings)
+    if scope.max_tokens is not None:
+        wanted = settings.get("max_completion_tokens", settings.get("max_tokens"))
+        if isinstance(wanted, int) and wanted > scope.max_tokens:
+            message = f"max_tokens: {wanted} is more than this key may ask for"
+            raise invalid(message, param="max_tokens", remedy=f"ask for at most {scope.max_tokens}")
+        if wanted is None:
+            settings["max_tokens"] = scope.max_tokens
+    return settings
+
+
+async def answers(call: Call, asked: Asked) -> tuple[Result, ...]:
+    """Submit the request's jobs and wait for all of them; every one has succeeded.
+
+    Raises ``Failed`` with the first failure (the other jobs are called off), Gone when the client went away.
+    """
+    settings, options = permitted(call, asked), job_options(call, asked)
+    producer = call.edge.producers.of(call.caller.project)
+    handles: list[JobHandle] = []
+    patience = _patience(call)
+
+    async def all_of_them() -> tuple[Result, ...]:
+        for index in range(asked.n):
+            handle = await producer.submit(
+                model=asked.model,
+                messages=asked.messages,
+                tools=asked.tools,
+                **settings,
+                **_numbered(options, index),
+            )
+            handles.append(handle)
+            call.edge.lingering.back(producer.project, handles[-1].id)
+        if asked.n == 1:
+            return (await handles[0].record(patience),)
+        return tuple(await asyncio.gather(*(handle.record(patience) for handle in handles)))
+
+    try:
+        found = await while_connected(call, all_of_them())
+    except PenstockError as error:
+        leave(call, [handle.id for handle in handles], keyed=False)
+        raise Failed(api_error(error)) from error
+    except Gone:
+        leave(call, [handle.id for handle in handles], keyed="idempotency_key" in options)
+        raise
+    failed = next((one for one in found if one.state is not JobState.SUCCEEDED), None)
+    if failed is not None:
+        raise Failed(of_result(failed))
+    return found
+
+
+async def events(call: Call, asked: Asked, jobs: list[str]) -> AsyncGenerator[tuple[int, list[StreamEvent]], None]:
+    """Submit the request's jobs and give their events as they come, each with the index of its answer.
+
+    The jobs' ids are put into ``jobs`` before the first event. Raises PenstockError for what was refused or failed.
+    """
+    settings, options = permitted(call, asked), job_options(call, asked)
+    producer = call.edge.producers.of(call.caller.project)
+    streams = [
+        producer.stream(
+            model=asked.model,
+            messages=asked.messages,
+            tools=asked.tools,
+            timeout=_patience(call),
+            **settings,
+            **_numbered(options, index),
+        )
+        for index in range(asked.n)
+    ]
+    jobs.extend(stream.job for stream in streams)
+    for job in jobs:
+        call.edge.lingering.back(producer.project, job)
+    async for index, some in of_streams(streams):
+        yield index, some
+
+
+async def of_streams(streams: list[JobStream]) -> AsyncGenerator[tuple[int, list[StreamEvent]], None]:
+    """The events of several jobs as they come, each time with the index of the job. Raises PenstockError."""
+    if len(streams) == 1:
+        async with streams[0] as only:
+            while True:
+                try:
+                    some = await only.several()
+                except StopAsyncIteration:
+                    return
+                yield 0, some
+    queue: asyncio.Queue[tuple[int, list[StreamEvent] | PenstockError | None]] = asyncio.Queue(maxsize=64)
+    tasks = [asyncio.ensure_future(_pump(index, stream, queue)) for index, stream in enumerate(streams)]
+    left = len(tasks)
+    try:
+        while left:
+            index, told = await queue.get()
+            if told is None:
+                left -= 1
+            elif isinstance(told, PenstockError):
+                raise told
+            else:
+                yield index, told
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _pump(
+    index: int, stream: JobStream, queue: asyncio.Queue[tuple[int, list[StreamEvent] | PenstockError | None]]
+) -> None:
+    try:
+        async with stream:
+            while True:
+                await queue.put((index, await stream.several()))
+    except StopAsyncIteration:
+        await queue.put((index, None))
+    except PenstockError as error:
+        await queue.put((index, error))
+
+
+def _patience(call: Call) -> float | None:
+    """Seconds to wait for a request's end: its job has one by its deadline; this bounds what a lost word would cost."""
+    deadline = call.extras.deadline
+    if isinstance(deadline, datetime):
+        return max(0.0, deadline.timestamp() - call.edge.clock.wall()) + BEYOND_DEADLINE
+    return (call.edge.settings.timeout if deadline is None else deadline) + BEYOND_DEADLINE
+
+
+def leave(call: Call, jobs: list[str], *, keyed: bool) -> None:
+    """Nobody waits for these jobs here any more; what becomes of them is the request's choice, or the edge's."""
+    wish = call.extras.on_disconnect or call.edge.settings.on_disconnect
+    if wish == "continue" or call.edge.draining:
+        return
+    for job in jobs:
+        call.edge.lingering.leave(call.caller.project, job, keyed=keyed)
+
+
+async def while_connected(call: Call, work: Awaitable[T]) -> T:
+    """What ``work`` returns. Raises Gone, with the work cancelled, as soon as the client closes its connection."""
+    task = asyncio.current_task()
+    if task is None:
+        return await work
+    listening = asyncio.ensure_future(_disconnected(call))
+    listening.add_done_callback(lambda done: None if done.cancelled() else task.cancel())
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if listening.done() and not listening.cancelled() and task.uncancel() == 0:
+            raise Gone from None
+        raise
+    finally:
+        listening.cancel()
+
+
+async def _disconnected(call: Call) -> None:
+    while (await call.request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _numbered(options: dict[str, Any], index: int) -> dict[str, Any]:
+    """The options of one of several answers: a key names one job, so each has its own."""
+    if index == 0 or "idempotency_key" not in options:
+        return options
+    return {**options, "idempotency_key": f"{options['idempotency_key']}#{index}"}
+
+
+def _lane_of_who_waits(call: Call) -> Lane:
+    """``rt`` where key and project may use it, else the first lane that they may."""
+    project = call.edge.config.projects.get(call.caller.project)
+    allowed = LANES if project is None else project.lanes
+    wanted = [lane for lane in LANES if lane in allowed and lane in (call.caller.scope.lanes or LANES)]
+    return wanted[0] if wanted else "std"
+
+
+def _forbidden(message: str, allowed: tuple[str, ...]) -> ApiError:
+    return ApiError(403, "forbidden", message, remedy=f"use one of: {', '.join(allowed)}")
+
+
+def _money(amount: Any) -> Any:
+    try:
+        return Decimal(str(amount))
+    except InvalidOperation as error:
+        raise invalid(f"x-penstock-max-cost: {amount!r} is no amount", param="x-penstock-max-cost") from error

@@ -1,0 +1,59 @@
+"""One request: its sender, its id, its extras, its body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json
+
+from gateway.bodies import extras
+from gateway.bodies.failures import ApiError, Failed, Shape, invalid
+from gateway.reading import read_body
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from gateway.bodies.extras import Extras
+    from gateway.caller import Caller
+    from gateway.edge import Edge
+
+
+@dataclass(slots=True)
+class Call:
+    """A request that was let in."""
+
+    edge: Edge
+    request: Request
+    caller: Caller
+    id: str
+    """``req_…``; on every answer as ``x-request-id``."""
+    shape: Shape
+    _extras: Extras | None = None
+
+    @property
+    def extras(self) -> Extras:
+        """What our headers say. Raises ``Failed`` with 400."""
+        if self._extras is None:
+            self._extras = extras.read(self.request.headers)
+        return self._extras
+
+    async def body(self, *, limit: int | None = None) -> bytes:
+        """The whole body. Raises ``Failed``: 413 over ``limit`` (the edge's own if ``None``), 415, 408."""
+        return await read_body(self.request, limit or self.edge.settings.max_body)
+
+    async def json(self) -> dict[str, Any]:
+        """The body as a JSON object. Raises ``Failed`` with 400 or 415 as well."""
+        kind = self.request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+        if kind != "application/json" and not kind.endswith("+json"):
+            remedy = "send Content-Type: application/json"
+            raise Failed(ApiError(415, "unsupported_media_type", f"a body of type {kind!r} is not read", remedy=remedy))
+        data = await self.body()
+        try:
+            value = from_json(data, allow_inf_nan=False)
+        except ValueError as error:
+            message = f"the body is no JSON: {error}"
+            raise invalid(message, code="invalid_json", remedy="send one JSON object") from error
+        if not isinstance(value, dict):
+            raise invalid("the body is no JSON object", code="invalid_json", remedy="send one JSON object")
+        return value

@@ -1,0 +1,56 @@
+"""One ``Producer`` a project, made when the project first asks."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+from producer_sdk import Producer
+from producer_sdk.nats_transport import NatsTransport
+from runtime.settings import Nats
+
+
+class Producers:
+    """Speaks to the broker for every project, with the services' credential. One event loop, like ``Producer``."""
+
+    def __init__(self, nats: Nats, *, timeout: float, name: str) -> None:
+        self._nats = nats
+        self._timeout = timeout
+        self._name = name
+        self._tls = tls_of(nats)
+        self._made: dict[str, Producer] = {}
+
+    def of(self, project: str) -> Producer:
+        """The project's producer; it connects at its first use."""
+        found = self._made.get(project)
+        if found is None:
+            found = self._made[project] = Producer(
+                timeout=self._timeout, cancel_abandoned=False, transport=self._transport(project)
+            )
+        return found
+
+    def _transport(self, project: str) -> NatsTransport:
+        nats = self._nats
+        return NatsTransport(
+            nats.url,
+            project,
+            nats.password.get_secret_value() if nats.password is not None else None,
+            user=nats.user,
+            name=f"{self._name} {project}",
+            tls=self._tls,
+        )
+
+    async def close(self) -> None:
+        """Disconnect all."""
+        made, self._made = list(self._made.values()), {}
+        await asyncio.gather(*(one.close() for one in made))
+
+
+def tls_of(nats: Nats) -> ssl.SSLContext | None:
+    """How the connection is encrypted, where the configuration says so. Raises OSError for a file that is not there."""
+    if nats.tls_ca is None and nats.tls_cert is None:
+        return None
+    context = ssl.create_default_context(cafile=nats.tls_ca)
+    if nats.tls_cert is not None:
+        context.load_cert_chain(nats.tls_cert, nats.tls_key)
+    return context

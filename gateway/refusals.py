@@ -1,0 +1,57 @@
+"""The one place where what the SDK raises becomes an API's error."""
+
+from __future__ import annotations
+
+from gateway.bodies.failures import ApiError, of_failure, of_result
+from producer_sdk.errors import (
+    Closed,
+    Forbidden,
+    IdempotencyConflict,
+    InvalidRequest,
+    JobFailed,
+    NotFound,
+    PenstockError,
+    QueueFull,
+    Refused,
+    Timeout,
+    TooLarge,
+    UnknownRoute,
+    Unreachable,
+)
+
+AGAIN = 1.0
+"""Seconds after which a request may be sent again that the queue could not be reached for."""
+
+
+def api_error(error: PenstockError) -> ApiError:
+    """The error to answer with."""
+    match error:
+        case JobFailed():
+            return of_result(error.result)
+        case Refused(failure=failure) if failure is not None:
+            told = of_failure(failure, job=error.job)
+            return ApiError(told.status, told.code, told.message, told.param, told.remedy, error.retry_after, error.job)
+        case UnknownRoute():
+            status, code = 404, "model_not_found"
+        case Forbidden():
+            status, code = 403, "forbidden"
+        case IdempotencyConflict():
+            status, code = 409, "idempotency_conflict"
+        case QueueFull():
+            status, code = 429, "queue_full"
+        case TooLarge():
+            status, code = 413, "request_too_large"
+        case InvalidRequest():
+            status, code = 400, "invalid_value"
+        case Timeout():
+            status, code = 504, "timeout"
+        case NotFound():
+            status, code = 404, "not_found"
+        case Unreachable() | Closed():
+            status, code = 503, "queue_unreachable"
+        case _:
+            status, code = 500, "internal"
+    retry_after = error.retry_after if isinstance(error, Refused) else None
+    if status == 503:
+        retry_after = AGAIN
+    return ApiError(status, code, error.message, error.field, error.remedy, retry_after, error.job)
