@@ -139,7 +139,10 @@ class EventStream:
         except Diverged:
             remedy = "send the request again; with x-penstock-deadline it may take longer, or ask for it not streamed"
             message = "the provider failed in the middle of its answer, and another one answers differently"
-            last = self._failed(ApiError(502, "stream_broken", message, remedy=remedy, job=self._job), places)
+            if self.at_once:
+                remedy = "read the answer itself, not as a stream, once it is there"
+            broken = ApiError(502, "stream_broken", message, remedy=remedy, job=self._job)
+            last = self._within(broken, places) if self.at_once else self._failed(broken, places)
         except PenstockError as error:
             if isinstance(error, Timeout) and self.leaves:
                 leave(self.call, self.jobs, keyed=False)
@@ -189,6 +192,9 @@ class EventStream:
         """The error within the stream. Raises ``Failed`` while the answer has not begun: then it has a status."""
         if not self._begun:
             raise Failed(error)
+        return self._within(error, places)
+
+    def _within(self, error: ApiError, places: Places) -> bytes:
         places.skipping = False
         return written(self.renderer.failed(error), places)
 

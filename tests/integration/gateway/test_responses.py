@@ -15,6 +15,7 @@ import pytest
 from catalogue.load import providers
 from gateway.bodies.openai_responses_kept import ID
 from job_contracts import subjects
+from runtime.broker import Broker
 from runtime.bus.port import NotFound
 from tests.support.edge import RunningEdge, edge
 from tests.support.eventually import eventually
@@ -272,10 +273,12 @@ async def test_one_key_makes_one_response_however_often_it_is_sent(tmp_path: Pat
     async with world(tmp_path, [response(completion(FIRST))]) as it:
         keyed = {"idempotency-key": "once"}
         asked: dict[str, Any] = {"model": "chat", "input": "Of the sea?", "extra_headers": keyed}
-        one = await it.client.responses.create(**asked, background=True)
-        two = await it.client.responses.create(**asked)
-        assert (one.id, two.output_text, two.created_at) == (two.id, FIRST, one.created_at)
-        assert two.background is True  # the record that stands is the first one's
+        one = await it.client.responses.create(**asked, metadata={"of": "the first"})
+        two = await it.client.responses.create(**asked, metadata={"of": "the second"})
+        assert two.model_dump() == one.model_dump()  # the record that stands is the first one's
+        events = [event async for event in await it.client.responses.create(**asked, stream=True)]
+        assert events[-1].type == "response.completed"
+        assert events[-1].response.model_dump() == one.model_dump()
         assert len(it.provider.asked) == 1
         with pytest.raises(openai.ConflictError):
             await it.client.responses.create(model="chat", input="Something else", extra_headers=keyed)
@@ -330,3 +333,19 @@ async def test_a_client_that_goes_takes_its_answer_with_it_unless_it_is_in_the_b
 
         await eventually(completed, within=10.0)
         assert (await it.client.responses.retrieve(made)).output_text == "The sea is wide"
+
+
+async def test_what_was_kept_outlives_a_broker_that_is_killed(tmp_path: Path) -> None:
+    async with world(tmp_path, [response(completion(FIRST))]) as it:
+        made = await it.client.responses.create(model="chat", input="Of the sea?")
+        assert isinstance(it.whole.broker, Broker)
+        it.whole.broker.kill()
+        await it.whole.broker.start()
+
+        async def found() -> str | None:
+            try:
+                return (await it.client.responses.retrieve(made.id)).output_text
+            except openai.InternalServerError:
+                return None  # told to come back, which clients do
+
+        assert await eventually(found, within=30.0) == FIRST
