@@ -104,7 +104,7 @@ class Rendering:
             return []
         response = ended(self._kept, results[0])
         if self._number < self._after:
-            message = f"there is no event {self._after} in this stream, which ends at {self._number}"
+            message = f"there is no event {self._after} in this stream, which ends with {self._number}"
             return self._lost(message)
         return self._one({"type": _EVENTS[response["status"]], "response": response})
 
@@ -115,9 +115,12 @@ class Rendering:
         return [*frames, *self._one({"type": "response.failed", "response": ended(self._kept, result)})]
 
     def failed(self, error: ApiError) -> list[Frame]:
-        """See ``Renderer``: what is wrong with the stream, not with the response."""
-        self._number = max(self._number, self._after + 1)
-        return self._one({"type": "error", "code": error.code, "message": str(error), "param": error.param})
+        """See ``Renderer``: what is wrong with the stream, not with the response. It takes no number of its own, but
+        has that of the event before it: a client that names it goes on behind what it has really seen.
+        """
+        number = max(self._number - 1, self._after, 0)
+        told = {"type": "error", "code": error.code, "message": str(error), "param": error.param}
+        return [Frame(to_json({**told, "sequence_number": number}), "error", str(number))]
 
     # -- the beginning
 

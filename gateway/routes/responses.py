@@ -72,6 +72,9 @@ async def create(call: Call) -> ASGIApp:
 
 async def _created(call: Call, wanted: Wanted, jobs: list[str]) -> ASGIApp:
     after = _seen(call)
+    if after >= 0 and call.extras.idempotency_key is None:
+        remedy = "GET /v1/responses/{id}?stream=true&starting_after=N, or send the Idempotency-Key of the first time"
+        raise invalid("last-event-id: this asks for another response", param="last-event-id", remedy=remedy)
     try:
         made = await _submitted(call, wanted, jobs)
         headers = unused(made.asked)
@@ -127,7 +130,7 @@ async def _before(call: Call, previous: str) -> list[dict[str, Any]]:
     """The conversation up to the end of an earlier response. Raises ``Failed`` with 400."""
     where = "previous_response_id"
     try:
-        job, kept = await _found(call, previous)
+        job, kept = await _found(call, previous, items=True)
         standing = await _standing(call, job)
     except (Failed, NotFound) as error:
         if isinstance(error, Failed) and error.error.status != 404:
@@ -190,7 +193,7 @@ async def delete(call: Call) -> ASGIApp:
 
 async def input_items(call: Call) -> ASGIApp:
     """What led to a response, page by page."""
-    _, kept = await _found(call, call.request.path_params["id"])
+    _, kept = await _found(call, call.request.path_params["id"], items=True)
     query = call.request.query_params
     limit = _number(query.get("limit", str(SOME_ITEMS)), "limit", least=1, most=MOST_ITEMS)
     order = query.get("order", "desc")
@@ -203,13 +206,13 @@ async def input_items(call: Call) -> ASGIApp:
 # -- inside
 
 
-async def _found(call: Call, name: str) -> tuple[str, Kept]:
+async def _found(call: Call, name: str, *, items: bool = False) -> tuple[str, Kept]:
     """A response of the caller's project: its job, and what is kept of it. Raises ``Failed`` with 404."""
     try:
         job = subjects.check_job_id(name.removeprefix(ID)) if name.startswith(ID) else ""
     except ContractError:
         job = ""
-    kept = await Conversations(call.edge.bus).find(call.caller.project, job) if job else None
+    kept = await Conversations(call.edge.bus).find(call.caller.project, job, items=items) if job else None
     if kept is None:
         raise _unknown(name)
     return job, kept
