@@ -2,8 +2,8 @@
 
 Each event's ``id`` is ``generation:sequence`` of the chunk it comes of; where a chunk makes several events the further
 ones add their number (``2:7:1``), and where a request has several answers the places of all are named, with commas
-between. A client that names the last id it saw (``Last-Event-ID``) gets the rest: the stream is rendered again from its
-start, and what was seen is left out.
+between; an API that numbers its events itself has those numbers as ids. A client that names the last id it saw
+(``Last-Event-ID``) gets the rest: the stream is rendered again from its start, and what was seen is left out.
 """
 
 from __future__ import annotations
