@@ -81,6 +81,8 @@ class Event(Wire):
 
     generation: int = 0
     sequence: int = 0
+    from_record: bool = False
+    """Whether it was told by the job's record, because chunks were missing: it stands for all from its place on."""
 
 
 class Queued(Event):
@@ -88,6 +90,8 @@ class Queued(Event):
 
     type: Literal["queued"] = "queued"
     job: str
+    submitted: float | None = None
+    """UTC seconds on the clock of whoever submitted it; ``None`` if that is not known here."""
     position: int | None = None
     eta: float | None = None
 

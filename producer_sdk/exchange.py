@@ -134,7 +134,7 @@ class Exchange:
         """Begin to listen for a job that is about to be submitted."""
         ticket = request.ticket
         watch = self.replies.watch(request.job, token=ticket.token)
-        watch.lane = ticket.lane
+        watch.lane, watch.submitted = ticket.lane, ticket.submitted
         return watch
 
     async def submit(self, request: Request, watch: Watch) -> None:
@@ -264,6 +264,7 @@ class Exchange:
                 return watch.result
             found = await self.desk.look_up(job)
             if isinstance(found, JobStatus):
+                watch.submitted = found.submitted
                 return found
             if found is not None and (result := await self.fetch(job)) is not None:
                 return result

@@ -108,7 +108,9 @@ class Splice:
         if result.state is JobState.SUCCEEDED:
             events += self._rest(result, result.answer or Answer())
         generation, sequence = self.position
-        events.append(Finished(generation=generation, sequence=sequence, result=result))
+        events.append(
+            Finished(generation=generation, sequence=sequence, from_record=bool(events), result=result)
+        )
         return events
 
     # -- telling
@@ -165,7 +167,7 @@ class Splice:
         if not events:
             return []
         self.position = (generation, self.position[1] + 1)
-        place = {"generation": self.position[0], "sequence": self.position[1]}
+        place = {"generation": self.position[0], "sequence": self.position[1], "from_record": True}
         return [event.model_copy(update=place) for event in events]
 
     def _begins(self, answer: Answer) -> bool:
