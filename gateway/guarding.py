@@ -3,8 +3,8 @@
 uvicorn bounds neither the bytes of headers nor their number, nor the time that headers, a body or a reader take. Here
 a connection is always in one of few states, and each has its limit: *idle* (``idle_timeout``), *headers arriving*
 (``header_timeout``, ``max_header``, ``max_headers``), *body arriving* (``body_timeout`` without a byte, and never
-slower than ``SLOWEST``), *answer not taken* (``write_timeout``). One look at all connections every ``Door.look`` seconds
-(``overdue``) takes the place of timers of each.
+slower than ``SLOWEST``), *answer not taken* (``write_timeout``). One look at all of them every ``Door.look`` seconds
+takes the place of timers of each (``overdue``).
 
 What is wrong with a request is answered in the shape of the API it was meant for, unless an earlier answer on the
 connection is still due: then it would be taken for that one, and the connection ends behind the earlier answer instead.
@@ -12,6 +12,7 @@ connection is still due: then it would be taken for that one, and the connection
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import socket
 import struct
@@ -30,8 +31,6 @@ from gateway.bodies.failures import ApiError, Shape
 from runtime.telemetry import DEBUG, WARNING
 
 if TYPE_CHECKING:
-    from asyncio import Transport
-
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
     from uvicorn import Config
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -75,6 +74,8 @@ class Door:
     state: ServerState = field(default_factory=ServerState)
     received: int = 0
     """Bytes so far."""
+    empty: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set whenever the last connection has ended."""
 
     @property
     def look(self) -> float:
@@ -129,7 +130,7 @@ class Guarded(HttpToolsProtocol):
 
     # -- the transport's side
 
-    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         count = len(self.connections)
         super().connection_made(transport)
         self._exit = _Exit(self)
@@ -145,6 +146,8 @@ class Guarded(HttpToolsProtocol):
         if running is not None and not running.response_complete:
             self._leave(running)
         super().connection_lost(exc)
+        if not self.connections:
+            self._door.empty.set()
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -191,7 +194,7 @@ class Guarded(HttpToolsProtocol):
             raise self._because(ApiError(400, "too_many_pipelined", "too many requests wait on this connection"))
         super().on_headers_complete()
         self._to(_Reading.BODY)
-        self.cycle.transport = self._exit
+        self.cycle.transport = self._exit  # type: ignore[assignment]  # all that a cycle uses of one
         if self.pipeline:
             self.flow.resume_reading()  # the queue is bounded, and only who reads notices that a client has gone
 
@@ -237,7 +240,9 @@ class Guarded(HttpToolsProtocol):
         self._running = cycle
         if self._deaf or self._door.host.draining:
             cycle.keep_alive = False
-        super()._start_asgi_task(cycle, _until_close(cycle, app) if cycle.scope["http_version"] == "1.0" else app)
+        if cycle.scope["http_version"] == "1.0":
+            app = _until_close(cycle, app)
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1

@@ -103,9 +103,11 @@ class Server:
             for task in self._door.state.tasks:
                 task.cancel()
             await self._idle(FLUSH)
-        ends = asyncio.get_running_loop().time() + FLUSH
-        while self._door.connections and asyncio.get_running_loop().time() < ends:
-            await asyncio.sleep(0.01)
+        if self._door.connections:
+            self._door.empty.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH):
+                    await self._door.empty.wait()
         for connection in tuple(self._door.connections):
             connection.transport.abort()
 

@@ -2,25 +2,27 @@
 
 Each event's ``id`` is ``generation:sequence`` of the chunk it comes of; where a chunk makes several events the further
 ones add their number (``2:7:1``), and where a request has several answers the places of all are named, with commas
-between. A client that names the last id it saw (``Last-Event-ID``) gets the rest: the stream is rendered again from its
-start, and what was seen is left out.
+between. What was told by the job's record, because chunks were lost, is marked (``2:7r``): it is another event than the
+chunk of that number. A client that names the last id it saw (``Last-Event-ID``) gets the rest: the stream is rendered
+again from its start, and what was seen is left out, up to that very id or not at all.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gateway.asking import Gone, leave, while_connected
-from gateway.bodies.failures import ApiError, Failed, of_result
+from gateway.asking import leave, while_connected
+from gateway.bodies.failures import ApiError, Failed, invalid, of_result
 from gateway.bodies.joining import Diverged, Joined, Policy
 from gateway.refusals import api_error
 from job_contracts.jobs import JobState
 from job_contracts.stream import Finished, StreamEvent
-from producer_sdk.errors import PenstockError, Timeout
+from producer_sdk.errors import JobFailed, PenstockError, Refused
+from runtime.telemetry import DEBUG, WARNING
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -36,45 +38,76 @@ HEADERS = (
     (b"x-accel-buffering", b"no"),
 )
 
+_PLACE = re.compile(r"\d{1,9}:\d{1,9}r?(:\d{1,9})?")
+_NOTHING_SEEN = "0:0"
+"""The place of an answer of which nothing has been told yet."""
+Place = tuple[int, int, str]
+
 Events = AsyncGenerator[tuple[int, list[StreamEvent]], None]
 """Events as they come, with the index of the answer they belong to."""
 
 
 class Places:
-    """The ids of one stream's events, and which of them a resuming client has seen."""
+    """The ids of one stream's events, and which of them a resuming client has seen.
+
+    Each answer has a place of its own, and its frames up to the one that was seen are left out: how the answers of a
+    request are interleaved may differ from edge to edge.
+    """
 
     def __init__(self, answers: int, seen: str = "") -> None:
-        self._places = [(0, 0)] * answers
-        self._within = 0
-        self._seen = seen
-        self.skipping = bool(seen)
-        """Whether what comes was seen already."""
+        self._places: list[Place] = [(0, 0, "")] * answers
+        self._within = [0] * answers
+        self._told = ["0:0"] * answers
+        self._seen: list[str | None] = [*_places(seen, answers)] if seen else [None] * answers
+        """Of each answer the last frame that was seen; ``None`` once it has been passed, or if none was."""
+
+    @property
+    def skipping(self) -> bool:
+        """Whether something was seen that has not been passed yet."""
+        return any(one is not None and one != _NOTHING_SEEN for one in self._seen)
+
+    def skip_no_more(self) -> None:
+        """What comes now is new, whatever was seen."""
+        self._seen = [None] * len(self._seen)
 
     def at(self, index: int, event: StreamEvent) -> None:
-        """The next frames come of this event."""
-        place = (event.generation, event.sequence)
-        if place != (0, 0) and place != self._places[index]:
+        """The next frames of an answer come of this event."""
+        place = (event.generation, event.sequence, "r" if event.from_record else "")
+        if place[:2] != (0, 0) and place != self._places[index]:
             self._places[index] = place
-            self._within = 0
+            self._within[index] = 0
 
-    def next(self) -> str | None:
-        """The next frame's id, empty before anything was said; ``None`` if the client has seen it."""
-        place = ",".join(f"{generation}:{sequence}" for generation, sequence in self._places)
-        if not any(generation for generation, _ in self._places):
-            return None if self.skipping else ""
-        told = f"{place}:{self._within}" if self._within else place
-        self._within += 1
-        if self.skipping:
-            self.skipping = told != self._seen
+    def next(self, index: int) -> str | None:
+        """The id of an answer's next frame, empty before anything was said; ``None`` if the client has seen it."""
+        generation, sequence, record = self._places[index]
+        seen = self._seen[index]
+        if not generation:
+            return "" if seen is None or seen == _NOTHING_SEEN else None
+        within = self._within[index]
+        self._within[index] += 1
+        told = f"{generation}:{sequence}{record}:{within}" if within else f"{generation}:{sequence}{record}"
+        self._told[index] = told
+        if seen is not None and seen != _NOTHING_SEEN:
+            if told == seen:
+                self._seen[index] = None
             return None
-        return told
+        return ",".join(self._told) if len(self._told) > 1 else told
 
 
-def written(frames: Iterable[Frame], places: Places) -> bytes:
-    """Frames as they go over the wire, without those that were seen."""
+def _places(seen: str, answers: int) -> list[str]:
+    """The place of each answer in an id. Raises ``Failed`` with 400 for one that is none of such a stream."""
+    found = seen.split(",")
+    if len(found) != answers or not all(_PLACE.fullmatch(one) for one in found):
+        message = f"Last-Event-ID: {seen[:100]!r} is no id of an event of this stream"
+        raise invalid(message, param="last-event-id", remedy="send the last id as it came, or none")
+    return found
+
+
+def written(frames: Iterable[Frame], places: Places, index: int = 0) -> bytes:
+    """Frames of an answer as they go over the wire, without those that were seen."""
     lines: list[bytes] = []
     for frame in frames:
-        place = places.next()
+        place = places.next(index)
         if place is None:
             continue
         if frame.event is not None:
@@ -105,40 +138,58 @@ class EventStream:
     """Whether the jobs are this request's own, and left when its client goes."""
     keyed: bool = False
     _begun: bool = False
+    _over: bool = False
     _sending: bool = False
     _last_sent: float = 0.0
     _timer: asyncio.TimerHandle | None = None
+    _sign: asyncio.Task[None] | None = None
+    """A sign of life on its way: until it is out nothing else is sent."""
     _send: Send | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer. Raises ``Failed`` while nothing was sent; later errors are told in the stream itself."""
+        edge = self.call.edge
+        if self.call.extras.resume:
+            edge.telemetry.emit("edge.resumed", DEBUG, path=self.call.request.url.path)
         self._send = send
         self._last_sent = asyncio.get_running_loop().time()
         self._wait_with_signs()
+        edge.streams += 1
         try:
             await while_connected(self.call, self._run())
-        except (Gone, TimeoutError):
-            if self.leaves:
-                leave(self.call, self.jobs, keyed=self.keyed)
+        except Failed:
+            raise  # its jobs have ended, or were left
+        except BaseException:
+            self._abandon()
+            raise
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
-            with suppress(RuntimeError):
-                await self.source.aclose()
+            edge.streams -= 1
+            for waiting in (self._timer, self._sign):
+                if waiting is not None:
+                    waiting.cancel()
+            await self.source.aclose()
 
     async def _run(self) -> None:
-        places = Places(self.answers, ":".join(self.call.extras.resume))
+        places = Places(self.answers, self.call.extras.resume)
         try:
             last = await self._rendered(places)
         except Diverged:
             remedy = "send the request again; with x-penstock-deadline it may take longer, or ask for it not streamed"
             message = "the provider failed in the middle of its answer, and another one answers differently"
             last = self._failed(ApiError(502, "stream_broken", message, remedy=remedy, job=self._job), places)
+            self._abandon()
+        except Failed as failed:
+            last = self._failed(failed.error, places)
         except PenstockError as error:
-            if isinstance(error, Timeout) and self.leaves:
-                leave(self.call, self.jobs, keyed=False)
+            if not isinstance(error, Refused | JobFailed):
+                self._abandon()
             last = self._failed(api_error(error), places)
         await self._write(last, more=False)
+
+    def _abandon(self) -> None:
+        """Nobody waits for the jobs of this stream here any more."""
+        if self.leaves:
+            leave(self.call, self.jobs, keyed=self.keyed)
 
     async def _rendered(self, places: Places) -> bytes:
         """Render to the end; what is still to be written."""
@@ -152,10 +203,12 @@ class EventStream:
                 self.renderer.begin(self.jobs)
             for event in events:
                 if isinstance(event, Finished) and event.result.state is not JobState.SUCCEEDED:
+                    if self.answers > 1:
+                        self._abandon()
                     return b"".join(out) + self._failed(of_result(event.result), places)
                 for shown in joins[index].take(event):
                     places.at(index, shown)
-                    out.append(written(self.renderer.event(index, shown), places))
+                    out.append(written(self.renderer.event(index, shown), places, index))
                     if isinstance(shown, Finished):
                         results[index] = shown.result
             if data := b"".join(out):
@@ -171,14 +224,14 @@ class EventStream:
         if not places.skipping:
             return data
         remedy = "read the whole: GET /v1/jobs/{id}/result, or send the request again"
-        message = f"the stream cannot be resumed: there is no event {':'.join(self.call.extras.resume)!r} any more"
+        message = f"the stream cannot be resumed: there is no event {self.call.extras.resume!r} any more"
         return self._failed(ApiError(410, "resume_impossible", message, remedy=remedy, job=self._job), places)
 
     def _failed(self, error: ApiError, places: Places) -> bytes:
         """The error within the stream. Raises ``Failed`` while the answer has not begun: then it has a status."""
         if not self._begun:
             raise Failed(error)
-        places.skipping = False
+        places.skip_no_more()
         return written(self.renderer.failed(error), places)
 
     @property
@@ -188,16 +241,22 @@ class EventStream:
     # -- writing
 
     async def _write(self, data: bytes, *, more: bool) -> None:
+        if self._sign is not None:
+            await asyncio.wait({self._sign})
+        self._over = not more
+        await self._sent(data, more=more)
+
+    async def _sent(self, data: bytes, *, more: bool) -> None:
+        """One at a time, see ``_sign``. How long a client may take is the server's bound: it hangs up on it."""
         send = self._send
         if send is None:
             return
         self._sending = True
         try:
-            async with asyncio.timeout(self.call.edge.settings.write_timeout):
-                if not self._begun:
-                    self._begun = True
-                    await send({"type": "http.response.start", "status": 200, "headers": self._head()})
-                await send({"type": "http.response.body", "body": data, "more_body": more})
+            if not self._begun:
+                self._begun = True
+                await send({"type": "http.response.start", "status": 200, "headers": self._head()})
+            await send({"type": "http.response.body", "body": data, "more_body": more})
         finally:
             self._sending = False
             self._last_sent = asyncio.get_running_loop().time()
@@ -208,16 +267,19 @@ class EventStream:
 
     def _wait_with_signs(self) -> None:
         """See to it that the client hears something every so often."""
+        if self._over:
+            return
         loop = asyncio.get_running_loop()
         due = self._last_sent + self.call.edge.settings.ping
-        if self._sending or loop.time() < due:
-            due = max(due, loop.time() + 0.1)
-        else:
-            task = loop.create_task(self._ping())
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        if self._sending or self._sign is not None:
+            due = loop.time() + self.call.edge.settings.ping
+        elif loop.time() >= due:
+            self._sign = loop.create_task(self._sent(PING, more=True))
+            self._sign.add_done_callback(self._signed)
             due = loop.time() + self.call.edge.settings.ping
         self._timer = loop.call_at(due, self._wait_with_signs)
 
-    async def _ping(self) -> None:
-        with suppress(TimeoutError):
-            await self._write(PING, more=True)
+    def _signed(self, done: asyncio.Task[None]) -> None:
+        self._sign = None
+        if not done.cancelled() and (error := done.exception()) is not None:
+            self.call.edge.telemetry.emit("edge.sign_failed", WARNING, error=type(error).__name__)

@@ -108,9 +108,7 @@ class Splice:
         if result.state is JobState.SUCCEEDED:
             events += self._rest(result, result.answer or Answer())
         generation, sequence = self.position
-        events.append(
-            Finished(generation=generation, sequence=sequence, from_record=bool(events), result=result)
-        )
+        events.append(Finished(generation=generation, sequence=sequence, from_record=bool(events), result=result))
         return events
 
     # -- telling
