@@ -19,7 +19,7 @@ FEW_KIB = 12
 """KiB that an idle connection may cost."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def event_loop_policy() -> uvloop.EventLoopPolicy:
     """The loop that the edge runs on: its transports are what is tested here."""
     return uvloop.EventLoopPolicy()
