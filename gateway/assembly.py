@@ -10,9 +10,12 @@ from starlette.routing import Route
 
 from gateway.app import application
 from gateway.edge import Edge
-from gateway.keys import Keys
+from gateway.key_desk import KeyDesk
+from gateway.key_store import KeyStore
+from gateway.keys import Book, Keys
+from gateway.peers import Peers
 from gateway.producers import Producers
-from gateway.routes import chat
+from gateway.routes import chat, keys
 from gateway.server import Server
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from runtime.settings import Config
     from runtime.telemetry import Telemetry
 
-ENDPOINTS = (*chat.ENDPOINTS,)
+ENDPOINTS = (*chat.ENDPOINTS, *keys.ENDPOINTS)
 """Everything that needs a key."""
 
 
@@ -51,11 +54,17 @@ def assemble(
 ) -> Made:
     """Make an edge's parts. Starts nothing."""
     producers = Producers(config.nats, timeout=config.gateway.timeout, name=name)
-    edge = Edge(config, Keys(config.gateway), producers, bus, clock, telemetry)
+    settings, book = config.gateway, Book(config.gateway)
+    store = KeyStore(bus, book, clock, telemetry, settings)
+    peers = Peers(bus, clock, telemetry, name=name, every=settings.beat_every)
+    ring = Keys(settings, book, monotonic=clock.monotonic, fresh=store.fresh, share=peers.share)
+    desk = KeyDesk(settings, book, store, bus=bus, clock=clock, telemetry=telemetry)
+    edge = Edge(config, ring, producers, bus, clock, telemetry, desk)
+    health.check("keys", lambda: None if store.fresh(clock.monotonic()) else "not heard lately which keys are valid")
     health.check("edge", lambda: "draining" if edge.draining else None)
     open_routes = [_told(health, path) for path in ("/livez", "/readyz", "/metrics")]
     server = Server(edge, application(edge, ENDPOINTS, open_routes), host=host, port=port)
-    return Made(edge, server, (_Parts(edge), server))
+    return Made(edge, server, (_Parts(edge), store, peers, server))
 
 
 def _told(health: Health, path: str) -> Route:
