@@ -13,6 +13,7 @@ from catalogue.rows import Dialect
 from job_contracts.attempts import Adaptation, Fit, Timeouts
 from job_contracts.jobs import LANES, Lane
 from job_contracts.keys import Scope
+from runtime.gate import USER
 
 Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$")]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
@@ -326,6 +327,17 @@ class StaticKey(Section):
     """What it may do."""
 
 
+class Callout(Section):
+    """By what an edge answers the broker who may connect: ``python -m appliance keys`` makes all of it."""
+
+    seed: SecretStr
+    """Seed of the account that signs the answers (``SA…``); the broker's file names its public half."""
+    user: str = USER
+    """Name by which an edge is known to the broker's system account."""
+    password: SecretStr
+    """Its password."""
+
+
 class Edge(Section):
     """The HTTP edge (``python -m gateway``); times in seconds, sizes in bytes."""
 
@@ -361,6 +373,11 @@ class Edge(Section):
     """What keys are hashed with; the same for every edge."""
     admin_hash: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
     """HMAC-SHA256 of the admin key under the pepper; without it there is none."""
+    callout: Callout | None = None
+    """With it, edges decide who may connect to the broker, by the same keys."""
+    access: Path | None = None
+    """File with pepper, admin_hash, keys and callout, as far as they do not stand here: ``edge.json``, made by
+    ``python -m appliance keys``. Only edges read it. A relative path begins at the configuration's folder."""
     keys: dict[Token, StaticKey] = {}
     """Keys that are known from the start, by their id."""
     max_keys: Annotated[int, Field(gt=0, le=100_000)] = 10_000
