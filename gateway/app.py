@@ -83,7 +83,7 @@ class _Entrance:
                 raise Failed(ApiError(403, "forbidden", "the admin key speaks for no project", remedy=remedy))
             if not caller.admin and endpoint.who == "admin":
                 raise Failed(ApiError(403, "forbidden", "this needs the admin key", remedy="use the admin key"))
-            edge.keys.admit(caller, edge.clock.wall())
+            edge.keys.admit(caller, edge.clock.monotonic())
             if edge.draining:
                 message = "this edge is about to end"
                 raise Failed(ApiError(503, "draining", message, retry_after=1.0, headers={"connection": "close"}))

@@ -9,6 +9,7 @@ from gateway.lingering import Lingering
 
 if TYPE_CHECKING:
     from gateway.caller import Keyring
+    from gateway.key_desk import KeyDesk
     from gateway.producers import Producers
     from runtime.bus.port import Bus
     from runtime.clock import Clock
@@ -27,6 +28,7 @@ class Edge:
     bus: Bus
     clock: Clock
     telemetry: Telemetry
+    key_desk: KeyDesk
     draining: bool = False
     """Streams are to end, to be resumed at another edge; nothing new is taken."""
     streams: int = 0

@@ -20,7 +20,7 @@ WAYS_IN = ("submit", "cancel", "blob", "api")
 IMPORTED_REPLY = "_R_."
 """How the broker itself names the way back of a request that came from the producers' account."""
 
-SUBMIT, WORK, RES, OUT, TOK, CTL, LEDGER, DEAD, BLOB = (
+SUBMIT, WORK, RES, OUT, TOK, CTL, LEDGER, DEAD, BLOB, KEYS = (
     "SUBMIT",
     "WORK",
     "RES",
@@ -30,6 +30,7 @@ SUBMIT, WORK, RES, OUT, TOK, CTL, LEDGER, DEAD, BLOB = (
     "LEDGER",
     "DEAD",
     "BLOB",
+    "KEYS",
 )
 """Stream names; WORK, OUT and SUBMIT are per shard, see ``stream_name``."""
 
@@ -228,6 +229,16 @@ def awaited(project: str, job_id: str) -> str:
 def awaited_any() -> str:
     """Every such question."""
     return f"{PREFIX}.edge.awaited.>"
+
+
+def key_record(key_id: str) -> str:
+    """What is known of a virtual key (keys.KeyRecord), in the KEYS stream."""
+    return f"{PREFIX}.keys.{key_id}"
+
+
+def edges() -> str:
+    """Where edges tell each other that they are there (core message, keys.EdgeBeat)."""
+    return f"{PREFIX}.edges"
 
 
 def project_and_job(subject: str) -> tuple[str, str]:

@@ -45,6 +45,7 @@ class StreamLimits(BaseModel):
     ledger_bytes: Bytes = 4 * GIB
     dead_bytes: Bytes = 1 * GIB
     blob_bytes: Bytes = 8 * GIB
+    key_bytes: Bytes = 128 * MIB
     ack_wait: Annotated[int, Field(ge=5)] = 60
     """Seconds until the broker counts an unacknowledged assignment as dead; it never delivers one twice."""
     max_ack_pending: Annotated[int, Field(gt=0)] = 50_000
@@ -163,6 +164,17 @@ def _streams(limits: StreamLimits) -> Iterator[Asset]:
         max_msgs_per_subject=1,
         max_age=48 * HOUR,
         max_bytes=limits.blob_bytes,
+    )
+    # Nothing may fall out of it by itself: without its revocation a key that the configuration names would be let in.
+    yield _stream(
+        subjects.KEYS,
+        limits,
+        subjects=[f"{prefix}.keys.*"],
+        discard="new",
+        max_msgs_per_subject=1,
+        max_bytes=limits.key_bytes,
+        allow_atomic=True,
+        allow_msg_ttl=True,
     )
 
 
