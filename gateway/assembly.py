@@ -10,9 +10,10 @@ from starlette.routing import Route
 
 from gateway.app import application
 from gateway.edge import Edge
+from gateway.files.sweeper import Sweeper
 from gateway.keys import Keys
 from gateway.producers import Producers
-from gateway.routes import chat
+from gateway.routes import batches, chat, files
 from gateway.server import Server
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from runtime.settings import Config
     from runtime.telemetry import Telemetry
 
-ENDPOINTS = (*chat.ENDPOINTS,)
+ENDPOINTS = (*chat.ENDPOINTS, *files.ENDPOINTS, *batches.ENDPOINTS)
 """Everything that needs a key."""
 
 
@@ -51,11 +52,12 @@ def assemble(
 ) -> Made:
     """Make an edge's parts. Starts nothing."""
     producers = Producers(config.nats, timeout=config.gateway.timeout, name=name)
-    edge = Edge(config, Keys(config.gateway), producers, bus, clock, telemetry)
+    edge = Edge(config, Keys(config.gateway), producers, bus, clock, telemetry, name=name)
     health.check("edge", lambda: "draining" if edge.draining else None)
     open_routes = [_told(health, path) for path in ("/livez", "/readyz", "/metrics")]
     server = Server(edge, application(edge, ENDPOINTS, open_routes), host=host, port=port)
-    return Made(edge, server, (_Parts(edge), server))
+    sweeper = Sweeper(bus, edge.files, config.gateway.files, telemetry, in_use=edge.records.in_use)
+    return Made(edge, server, (_Parts(edge), sweeper, edge.batches, server))
 
 
 def _told(health: Health, path: str) -> Route:

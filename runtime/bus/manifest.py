@@ -45,6 +45,10 @@ class StreamLimits(BaseModel):
     ledger_bytes: Bytes = 4 * GIB
     dead_bytes: Bytes = 1 * GIB
     blob_bytes: Bytes = 8 * GIB
+    file_bytes: Bytes = 16 * GIB
+    batch_bytes: Bytes = 8 * GIB
+    file_days: Annotated[int, Field(gt=0)] = 31
+    """Days after which nothing is left of a file or a batch."""
     ack_wait: Annotated[int, Field(ge=5)] = 60
     """Seconds until the broker counts an unacknowledged assignment as dead; it never delivers one twice."""
     max_ack_pending: Annotated[int, Field(gt=0)] = 50_000
@@ -163,6 +167,25 @@ def _streams(limits: StreamLimits) -> Iterator[Asset]:
         max_msgs_per_subject=1,
         max_age=48 * HOUR,
         max_bytes=limits.blob_bytes,
+    )
+    yield _stream(
+        subjects.FILES,
+        limits,
+        subjects=[f"{prefix}.file.*.*", f"{prefix}.file_chunk.*.*.*"],
+        max_msgs_per_subject=1,
+        max_age=limits.file_days * DAY,
+        max_bytes=limits.file_bytes,
+        discard="new",
+        allow_msg_ttl=True,
+    )
+    yield _stream(
+        subjects.BATCHES,
+        limits,
+        subjects=[f"{prefix}.batch.*.*", f"{prefix}.batch_line.*.*.*", f"{prefix}.batch_part.*.*.*.*"],
+        max_msgs_per_subject=1,
+        max_age=limits.file_days * DAY,
+        max_bytes=limits.batch_bytes,
+        discard="new",
     )
 
 
