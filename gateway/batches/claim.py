@@ -56,7 +56,7 @@ class Claim:
         self._look(batch)
 
     def heard(self, batch: Batch) -> None:
-        """The record was seen to say this. Only whether it was cancelled counts: the rest is read when it is written."""
+        """The record was seen to say this: what counts is whether it was cancelled, the rest is read when writing."""
         if batch.cancelling_at is not None:
             self.called_off.set()
 
