@@ -17,11 +17,12 @@ from starlette.routing import Route
 from gateway.asking import Gone
 from gateway.bodies.failures import ApiError, Failed, Shape
 from gateway.call import Call
-from gateway.refusals import api_error
+from gateway.refusals import api_error, of_bus
 from gateway.watching import Watched
 from producer_sdk.errors import PenstockError
+from runtime.bus.port import BusError
 from runtime.service import place_of
-from runtime.telemetry import DEBUG, ERROR
+from runtime.telemetry import DEBUG, ERROR, WARNING
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -96,6 +97,9 @@ class _Entrance:
             await refused(failed.error, endpoint.shape, call_id)(scope, receive, send)
         except PenstockError as error:
             await refused(api_error(error), endpoint.shape, call_id)(scope, receive, send)
+        except BusError as error:
+            edge.telemetry.emit("edge.store_failed", WARNING, request=call_id, error=type(error).__name__)
+            await refused(of_bus(error), endpoint.shape, call_id)(scope, receive, send)
         except (Gone, ClientDisconnect):
             edge.telemetry.emit("edge.client_gone", DEBUG, path=endpoint.path)
 

@@ -18,6 +18,7 @@ from producer_sdk.errors import NotFound, PenstockError, Unreachable
 if TYPE_CHECKING:
     from gateway.bodies.asked import Asked
     from gateway.call import Call
+    from job_contracts.keys import Scope
     from job_contracts.results import Result
     from job_contracts.stream import StreamEvent
     from producer_sdk import JobHandle, JobStream
@@ -36,8 +37,9 @@ class Gone(Exception):
     """The client has closed its connection: there is nobody to answer."""
 
 
-def job_options(call: Call, asked: Asked | None, *, waits: bool = True) -> dict[str, Any]:
-    """Job options of a request, within what its key may do. ``waits``: its client waits for the answer.
+def job_options(call: Call, asked: Asked | None, *, waits: bool = True, lane: Lane | None = None) -> dict[str, Any]:
+    """Job options of a request, within what its key may do. ``waits``: its client waits for the answer; ``lane`` is
+    the lane of a request that names none, where nobody waits.
 
     Raises ``Failed``: 400 for a header, 403 for what the key may not.
     """
@@ -49,6 +51,8 @@ def job_options(call: Call, asked: Asked | None, *, waits: bool = True) -> dict[
         options["lane"] = extras.lane
     elif waits:
         options["lane"] = _lane_of_who_waits(call)
+    elif lane is not None:
+        options["lane"] = lane
     if scope.lanes is not None and options.get("lane", "std") not in scope.lanes:
         raise Failed(_forbidden(f"this key may not use lane {options.get('lane', 'std')!r}", scope.lanes))
     if extras.deadline is not None:
@@ -64,7 +68,11 @@ def job_options(call: Call, asked: Asked | None, *, waits: bool = True) -> dict[
 
 def permitted(call: Call, asked: Asked) -> dict[str, Any]:
     """Generation settings of a request, within what its key may do. Raises ``Failed`` with 403 or 400."""
-    scope = call.caller.scope
+    return within(call.caller.scope, asked)
+
+
+def within(scope: Scope, asked: Asked) -> dict[str, Any]:
+    """Generation settings of what is asked, within what a key may do. Raises ``Failed`` with 403 or 400."""
     if scope.routes is not None and asked.model not in scope.routes:
         raise Failed(_forbidden(f"this key may not use model {asked.model!r}", scope.routes))
     if not 1 <= asked.n <= MOST_ANSWERS:

@@ -12,13 +12,14 @@ from gateway.app import application
 from gateway.callout import Callout
 from gateway.edge import Edge
 from gateway.evicting import Evictor
+from gateway.files.sweeper import Sweeper
 from gateway.key_desk import KeyDesk
 from gateway.key_store import KeyStore
 from gateway.keys import Book, Keys
 from gateway.nkeys import Issuer
 from gateway.peers import Peers
 from gateway.producers import Producers
-from gateway.routes import chat, keys
+from gateway.routes import batches, chat, files, keys
 from gateway.server import Server
 from runtime.bus.door import Door
 from runtime.connection import bus_settings
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from runtime.settings import Config
     from runtime.telemetry import Telemetry
 
-ENDPOINTS = (*chat.ENDPOINTS, *keys.ENDPOINTS)
+ENDPOINTS = (*chat.ENDPOINTS, *files.ENDPOINTS, *batches.ENDPOINTS, *keys.ENDPOINTS)
 """Everything that needs a key."""
 
 
@@ -64,12 +65,14 @@ def assemble(
     peers = Peers(bus, clock, telemetry, name=name, every=settings.beat_every)
     ring = Keys(settings, book, monotonic=clock.monotonic, fresh=store.fresh, share=peers.share)
     desk = KeyDesk(settings, book, store, bus=bus, clock=clock, telemetry=telemetry)
-    edge = Edge(config, ring, producers, bus, clock, telemetry, desk)
+    edge = Edge(config, ring, producers, bus, clock, telemetry, desk, name=name)
     health.check("keys", lambda: None if store.fresh(clock.monotonic()) else "not heard lately which keys are valid")
     health.check("edge", lambda: "draining" if edge.draining else None)
     open_routes = [_told(health, path) for path in ("/livez", "/readyz", "/metrics")]
     server = Server(edge, application(edge, ENDPOINTS, open_routes), host=host, port=port)
-    return Made(edge, server, (_Parts(edge), store, peers, *_door(edge, book, store, name), server))
+    sweeper = Sweeper(bus, edge.files, settings.files, telemetry, in_use=edge.records.in_use)
+    duties: tuple[Startable, ...] = (_Parts(edge), store, peers, *_door(edge, book, store, name), sweeper, edge.batches, server)
+    return Made(edge, server, duties)
 
 
 def _door(edge: Edge, book: Book, store: KeyStore, name: str) -> tuple[Startable, ...]:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gateway.batches.desk import Batches
+from gateway.batches.records import Records
+from gateway.files.contents import Contents
+from gateway.files.store import Files
 from gateway.lingering import Lingering
 
 if TYPE_CHECKING:
@@ -33,10 +37,21 @@ class Edge:
     """Streams are to end, to be resumed at another edge; nothing new is taken."""
     streams: int = 0
     """Streams of events that are open."""
+    name: str = "edge"
     lingering: Lingering = field(init=False)
+    files: Files = field(init=False)
+    records: Records = field(init=False)
+    """Of batches."""
+    contents: Contents = field(init=False)
+    """Of files."""
+    batches: Batches = field(init=False)
 
     def __post_init__(self) -> None:
         self.lingering = Lingering(self.bus, self.producers, self.settings.linger)
+        self.files = Files(self.bus, self.clock, self.settings.files)
+        self.records = Records(self.bus)
+        self.contents = Contents(self.bus, self.files, self.records)
+        self.batches = Batches(self, self.name)
 
     @property
     def settings(self) -> EdgeSettings:

@@ -20,7 +20,7 @@ WAYS_IN = ("submit", "cancel", "blob", "api")
 IMPORTED_REPLY = "_R_."
 """How the broker itself names the way back of a request that came from the producers' account."""
 
-SUBMIT, WORK, RES, OUT, TOK, CTL, LEDGER, DEAD, BLOB, KEYS = (
+SUBMIT, WORK, RES, OUT, TOK, CTL, LEDGER, DEAD, BLOB, KEYS, FILES, BATCHES = (
     "SUBMIT",
     "WORK",
     "RES",
@@ -31,6 +31,8 @@ SUBMIT, WORK, RES, OUT, TOK, CTL, LEDGER, DEAD, BLOB, KEYS = (
     "DEAD",
     "BLOB",
     "KEYS",
+    "FILES",
+    "BATCHES",
 )
 """Stream names; WORK, OUT and SUBMIT are per shard, see ``stream_name``."""
 
@@ -194,6 +196,32 @@ def letters_of(project: str) -> str:
 def letter_body(project: str, job_id: str, digest: str, index: int) -> str:
     """Piece ``index`` of the body beside a dead letter; the ``digest`` of the whole keeps bodies apart."""
     return f"{dead(project, job_id)}.{digest[:16]}.{index}"
+
+
+def file(project: str, file: str) -> str:
+    """The head of an uploaded file: there is such a file while this is there."""
+    return f"{PREFIX}.file.{project}.{file}"
+
+
+def file_chunk(project: str, file: str, index: int | str) -> str:
+    """Chunk ``index`` of a file's content; ``*`` for all of them."""
+    return f"{PREFIX}.file_chunk.{project}.{file}.{index}"
+
+
+def batch(project: str, batch: str) -> str:
+    """The record of a batch of requests."""
+    return f"{PREFIX}.batch.{project}.{batch}"
+
+
+def batch_line(project: str, batch: str, number: int | str) -> str:
+    """The one output line of input line ``number`` of a batch; ``*`` for all of them."""
+    return f"{PREFIX}.batch_line.{project}.{batch}.{number}"
+
+
+def batch_part(project: str, batch: str, number: int | str, digest: str = "", index: int = 0) -> str:
+    """Piece ``index`` of an output line too large for one message, named by the ``digest`` of the whole."""
+    name = f"{digest[:16]}-{index}" if digest else "*"
+    return f"{PREFIX}.batch_part.{project}.{batch}.{number}.{name}"
 
 
 def unreadable(stream: str, seq: int) -> str:

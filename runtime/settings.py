@@ -338,6 +338,40 @@ class Callout(Section):
     """Its password."""
 
 
+class Filing(Section):
+    """Uploaded files and the results of batches; times in seconds, sizes in bytes."""
+
+    store: Annotated[int, Field(gt=0)] = 16 * 1024**3
+    """Of all files together; then uploads are refused."""
+    keep_days: Annotated[int, Field(gt=0, le=365)] = 30
+    """Days after which a file expires that does not say so itself, and a batch is forgotten."""
+    abandoned: Annotated[float, Field(gt=0)] = 600.0
+    """Without another chunk of a file that was begun and never ended, until it is removed."""
+    sweep: Annotated[float, Field(gt=0)] = 60.0
+    """Between two looks for what was left behind."""
+
+
+class Batching(Section):
+    """Batches of requests; times in seconds, sizes in bytes."""
+
+    store: Annotated[int, Field(gt=0)] = 8 * 1024**3
+    """Of the output lines of all batches that have not ended; then further lines wait."""
+    lane: Lane = "batch"
+    """Lane of a batch that names none."""
+    max_lines: Annotated[int, Field(gt=0)] = 100_000
+    """Requests in one batch."""
+    in_flight: Annotated[int, Field(gt=0)] = 1_000
+    """Jobs of one batch at once."""
+    in_flight_bytes: Annotated[int, Field(gt=0)] = 64 * 1024**2
+    """Of the requests of one batch at once."""
+    running: Annotated[int, Field(gt=0)] = 16
+    """Batches that one edge works on at once; further ones wait their turn, or for another edge."""
+    beat: Annotated[float, Field(gt=0)] = 2.0
+    """Between two signs of life of the edge that works on a batch; its counts are as old at most."""
+    silence: Annotated[float, Field(gt=0)] = 8.0
+    """Without a sign of life, until another edge takes a batch over."""
+
+
 class Edge(Section):
     """The HTTP edge (``python -m gateway``); times in seconds, sizes in bytes."""
 
@@ -392,6 +426,10 @@ class Edge(Section):
     """An edge that has not heard for so long what became of keys refuses them all until it has."""
     beat_every: Annotated[float, Field(gt=0)] = 2.0
     """Between two signs of life by which edges know each other; they share the rates of keys."""
+    files: Filing = Filing()
+    """Uploaded files."""
+    batches: Batching = Batching()
+    """Batches of requests."""
 
 
 class Config(Section):

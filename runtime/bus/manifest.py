@@ -46,6 +46,10 @@ class StreamLimits(BaseModel):
     dead_bytes: Bytes = 1 * GIB
     blob_bytes: Bytes = 8 * GIB
     key_bytes: Bytes = 128 * MIB
+    file_bytes: Bytes = 16 * GIB
+    batch_bytes: Bytes = 8 * GIB
+    file_days: Annotated[int, Field(gt=0)] = 31
+    """Days after which nothing is left of a file or a batch."""
     ack_wait: Annotated[int, Field(ge=5)] = 60
     """Seconds until the broker counts an unacknowledged assignment as dead; it never delivers one twice."""
     max_ack_pending: Annotated[int, Field(gt=0)] = 50_000
@@ -175,6 +179,25 @@ def _streams(limits: StreamLimits) -> Iterator[Asset]:
         max_bytes=limits.key_bytes,
         allow_atomic=True,
         allow_msg_ttl=True,
+    )
+    yield _stream(
+        subjects.FILES,
+        limits,
+        subjects=[f"{prefix}.file.*.*", f"{prefix}.file_chunk.*.*.*"],
+        max_msgs_per_subject=1,
+        max_age=limits.file_days * DAY,
+        max_bytes=limits.file_bytes,
+        discard="new",
+        allow_msg_ttl=True,
+    )
+    yield _stream(
+        subjects.BATCHES,
+        limits,
+        subjects=[f"{prefix}.batch.*.*", f"{prefix}.batch_line.*.*.*", f"{prefix}.batch_part.*.*.*.*"],
+        max_msgs_per_subject=1,
+        max_age=limits.file_days * DAY,
+        max_bytes=limits.batch_bytes,
+        discard="new",
     )
 
 
