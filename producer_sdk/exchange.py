@@ -49,8 +49,23 @@ ASK_AGAIN = 1.0
 """Seconds until the desk is asked again when it did not answer."""
 SETTLING = (0.0, 0.02, 0.05, 0.15, 0.4, 0.8)
 """Pauses before the looks after a job that the desk may not have indexed yet."""
+EARLY = 1.0
+"""Seconds of silence after which the desk is asked for a job with a key for the first time: it may have ended long ago,
+and the scheduler, which shows its result again, looks for it only when it would run the job."""
+MANY_KEYED = 16
+"""Jobs with keys under way from which on one subscription hears those of the whole project: to subscribe for each job
+costs the broker and us more than to pass over what is said of others' jobs."""
+WIDE_IDLE = 30.0
+"""Seconds without such a job until that subscription is given up."""
+STRANGERS, MOST_STRANGERS = 2_000, 8
+"""Messages after which it is judged, and how many of others' jobs may come with one of ours."""
+NARROW_FOR = 300.0
+"""Seconds until it is tried again where there were more."""
 CLOSING = 2.0
 """Seconds a close waits for cancels that are under way."""
+
+
+_KEYED = f"{subjects.KEYED_STEM}-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +96,10 @@ class Exchange:
             transport.project, silence=patience.silence, on_interruption=self._stir, on_blob=self._fetch_later
         )
         self._listening: dict[str, Watch] = {}
+        self._narrow: set[str] = set()
+        """Those with a subscription of their own."""
+        self._wide = False
+        self._wide_used = self._narrow_until = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stirred = asyncio.Event()
         self._sweeper: asyncio.Task[None] | None = None
@@ -143,13 +162,21 @@ class Exchange:
         hello = await self.desk.hello()
         if hello is not None:
             await self._check(request, hello)
-        if request.keyed:
-            await self.listen(watch)
-        request = await self._sized(request, hello)
-        project = self.transport.project
+        watch.submitting += 1
         try:
-            await self.transport.store(
-                subjects.submit(project, request.job),
+            if request.keyed:
+                await self.listen(watch)
+            stored = await self._store(await self._sized(request, hello))
+            if request.keyed:
+                await self._take_up(request, watch, stored=stored)
+        finally:
+            watch.submitting -= 1
+
+    async def _store(self, request: Request) -> bool:
+        """Whether the broker had no submission of this job, and has this one now."""
+        try:
+            return await self.transport.store(
+                subjects.submit(self.transport.project, request.job),
                 request.body,
                 {H_TICKET: request.header, **FIRST},
                 timeout=self.patience.submit,
@@ -157,8 +184,20 @@ class Exchange:
         except PenstockError as error:
             error.job = error.job or request.job
             raise
-        if request.keyed:
+
+    async def _take_up(self, request: Request, watch: Watch, *, stored: bool) -> None:
+        """A job with a key may exist already, as another's or as one that has ended.
+
+        Where the broker held no submission of it there is nothing to adopt: either the job is ours, or it has ended and
+        its result, which says whose it was, is on its way to us or will be asked for.
+        """
+        watch.fresh = stored
+        if not stored:
             await self._adopt(request, watch)
+            return
+        watch.token = request.ticket.token
+        watch.pause = min(watch.pause, EARLY)
+        watch.due = min(watch.due, asyncio.get_running_loop().time() + watch.pause)
 
     async def _check(self, request: Request, hello: Hello) -> None:
         ticket = request.ticket
@@ -184,8 +223,12 @@ class Exchange:
             return request
         return request.as_blob(await upload(self.transport, request, timeout=self.patience.submit))
 
+    def heard_all(self, watch: Watch) -> bool:
+        """Whether whoever listened when the job was submitted has missed nothing of it."""
+        return watch.fresh and watch.missed == self.replies.interruptions
+
     async def _adopt(self, request: Request, watch: Watch) -> None:
-        """After a keyed submission: find out whose job it is now. Without an answer it is taken for ours."""
+        """A submission of the job was there before: find out whose it is. Without an answer it is taken for ours."""
         try:
             found = await self.find(watch.job)
         except (Refused, Unreachable):
@@ -227,10 +270,47 @@ class Exchange:
 
     async def listen(self, watch: Watch) -> None:
         """Hear of a job whose id does not begin with our stem."""
-        if watch.job in self._listening or watch.job.startswith(f"{self.stem}-"):
+        job = watch.job
+        if job in self._listening or job.startswith(f"{self.stem}-"):
             return
-        self._listening[watch.job] = watch
-        await self.transport.listen(subjects.live_job(self.transport.project, watch.job))
+        self._listening[job] = watch
+        if job.startswith(_KEYED):
+            now = asyncio.get_running_loop().time()
+            if not self._wide and len(self._listening) >= MANY_KEYED and now >= self._narrow_until:
+                await self._widen()
+            if self._wide:
+                self._wide_used = now
+                return
+        await self._listen_alone(job)
+
+    async def _listen_alone(self, job: str) -> None:
+        self._narrow.add(job)
+        await self.transport.listen(subjects.live_job(self.transport.project, job))
+
+    async def _widen(self) -> None:
+        """Hear of all jobs with keys. From here on whoever sends something sends it after this subscription."""
+        self._wide = True
+        self.replies.known = self.replies.strange = 0
+        try:
+            await self.transport.listen(subjects.live(self.transport.project, subjects.KEYED_STEM))
+        except BaseException:
+            self._wide = False
+            raise
+
+    async def _reconsider(self, now: float) -> None:
+        """Give the wide subscription up when it is not used, or when it brings too much of others' jobs."""
+        known, strange = self.replies.known, self.replies.strange
+        if known + strange >= STRANGERS:
+            self.replies.known = self.replies.strange = 0
+            if strange > MOST_STRANGERS * known:
+                self._narrow_until = now + NARROW_FOR
+        if now >= self._narrow_until and now - self._wide_used < WIDE_IDLE:
+            return
+        self._wide = False
+        for job in [job for job in self._listening if job not in self._narrow]:
+            await self._listen_alone(job)
+        if not self._wide:
+            await self.transport.ignore(subjects.live(self.transport.project, subjects.KEYED_STEM))
 
     async def result(self, watch: Watch, timeout: float | None) -> Result:
         """Wait for a job's end. Raises Timeout after ``timeout`` seconds; the job goes on."""
@@ -322,14 +402,16 @@ class Exchange:
 
     async def _sweep(self, now: float) -> None:
         for job, watch in list(self._listening.items()):
-            if watch.done or watch not in self.replies.attended:
+            if watch.done or not (watch.submitting or watch in self.replies.attended):
                 await self._unlisten(job, watch)
+        if self._wide:
+            await self._reconsider(now)
         due = [watch for watch in self.replies.attended if watch.due <= now and not watch.done]
         for start in range(0, len(due), MAX_ASKED):
             part = due[start : start + MAX_ASKED]
             for watch in part:
                 watch.due = now + watch.pause
-                watch.pause = min(watch.pause * 2, LONGEST_SILENCE)
+                watch.pause = max(min(watch.pause * 2, LONGEST_SILENCE), min(self.patience.silence, LONGEST_SILENCE))
             try:
                 await self._ask_results(part)
             except PenstockError as error:
@@ -344,7 +426,10 @@ class Exchange:
         del self._listening[job]
         # From here on messages pass unheard: whoever waits again must ask.
         watch.missed = EVERYTHING
-        await self.transport.ignore(subjects.live_job(self.transport.project, job))
+        watch.fresh = False
+        if job in self._narrow:
+            self._narrow.discard(job)
+            await self.transport.ignore(subjects.live_job(self.transport.project, job))
 
     async def _ask_results(self, watches: list[Watch]) -> None:
         asked = {watch.job: watch for watch in watches}
