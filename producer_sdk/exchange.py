@@ -19,6 +19,7 @@ from job_contracts.subjects import H_TICKET
 from producer_sdk.blobs import download, upload
 from producer_sdk.border import same_request
 from producer_sdk.desk import Desk
+from producer_sdk.ears import Ears
 from producer_sdk.errors import (
     Closed,
     Forbidden,
@@ -31,7 +32,7 @@ from producer_sdk.errors import (
     Unreachable,
 )
 from producer_sdk.outbox import FIRST
-from producer_sdk.replies import EVERYTHING, FIRST_SILENCE, LONGEST_SILENCE, Replies, Watch
+from producer_sdk.replies import FIRST_SILENCE, LONGEST_SILENCE, Replies, Watch
 from producer_sdk.request import Request, did_you_mean
 from producer_sdk.transport import Transport
 
@@ -52,20 +53,8 @@ SETTLING = (0.0, 0.02, 0.05, 0.15, 0.4, 0.8)
 EARLY = 1.0
 """Seconds of silence after which the desk is asked for a job with a key for the first time: it may have ended long ago,
 and the scheduler, which shows its result again, looks for it only when it would run the job."""
-MANY_KEYED = 16
-"""Jobs with keys under way from which on one subscription hears those of the whole project: to subscribe for each job
-costs the broker and us more than to pass over what is said of others' jobs."""
-WIDE_IDLE = 30.0
-"""Seconds without such a job until that subscription is given up."""
-STRANGERS, MOST_STRANGERS = 2_000, 8
-"""Messages after which it is judged, and how many of others' jobs may come with one of ours."""
-NARROW_FOR = 300.0
-"""Seconds until it is tried again where there were more."""
 CLOSING = 2.0
 """Seconds a close waits for cancels that are under way."""
-
-
-_KEYED = f"{subjects.KEYED_STEM}-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +84,7 @@ class Exchange:
         self.replies = Replies(
             transport.project, silence=patience.silence, on_interruption=self._stir, on_blob=self._fetch_later
         )
-        self._listening: dict[str, Watch] = {}
-        self._narrow: set[str] = set()
-        """Those with a subscription of their own."""
-        self._wide = False
-        self._wide_used = self._narrow_until = 0.0
+        self._ears = Ears(transport, stem, self.replies)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stirred = asyncio.Event()
         self._sweeper: asyncio.Task[None] | None = None
@@ -165,7 +150,7 @@ class Exchange:
         watch.submitting += 1
         try:
             if request.keyed:
-                await self.listen(watch)
+                await self._ears.listen(watch)
             stored = await self._store(await self._sized(request, hello))
             if request.keyed:
                 await self._take_up(request, watch, stored=stored)
@@ -270,47 +255,7 @@ class Exchange:
 
     async def listen(self, watch: Watch) -> None:
         """Hear of a job whose id does not begin with our stem."""
-        job = watch.job
-        if job in self._listening or job.startswith(f"{self.stem}-"):
-            return
-        self._listening[job] = watch
-        if job.startswith(_KEYED):
-            now = asyncio.get_running_loop().time()
-            if not self._wide and len(self._listening) >= MANY_KEYED and now >= self._narrow_until:
-                await self._widen()
-            if self._wide:
-                self._wide_used = now
-                return
-        await self._listen_alone(job)
-
-    async def _listen_alone(self, job: str) -> None:
-        self._narrow.add(job)
-        await self.transport.listen(subjects.live_job(self.transport.project, job))
-
-    async def _widen(self) -> None:
-        """Hear of all jobs with keys. From here on whoever sends something sends it after this subscription."""
-        self._wide = True
-        self.replies.known = self.replies.strange = 0
-        try:
-            await self.transport.listen(subjects.live(self.transport.project, subjects.KEYED_STEM))
-        except BaseException:
-            self._wide = False
-            raise
-
-    async def _reconsider(self, now: float) -> None:
-        """Give the wide subscription up when it is not used, or when it brings too much of others' jobs."""
-        known, strange = self.replies.known, self.replies.strange
-        if known + strange >= STRANGERS:
-            self.replies.known = self.replies.strange = 0
-            if strange > MOST_STRANGERS * known:
-                self._narrow_until = now + NARROW_FOR
-        if now >= self._narrow_until and now - self._wide_used < WIDE_IDLE:
-            return
-        self._wide = False
-        for job in [job for job in self._listening if job not in self._narrow]:
-            await self._listen_alone(job)
-        if not self._wide:
-            await self.transport.ignore(subjects.live(self.transport.project, subjects.KEYED_STEM))
+        await self._ears.listen(watch)
 
     async def result(self, watch: Watch, timeout: float | None) -> Result:
         """Wait for a job's end. Raises Timeout after ``timeout`` seconds; the job goes on."""
@@ -401,11 +346,7 @@ class Exchange:
                 _log.exception("asking after silent jobs")
 
     async def _sweep(self, now: float) -> None:
-        for job, watch in list(self._listening.items()):
-            if watch.done or not (watch.submitting or watch in self.replies.attended):
-                await self._unlisten(job, watch)
-        if self._wide:
-            await self._reconsider(now)
+        await self._ears.sweep(now)
         due = [watch for watch in self.replies.attended if watch.due <= now and not watch.done]
         for start in range(0, len(due), MAX_ASKED):
             part = due[start : start + MAX_ASKED]
@@ -421,15 +362,6 @@ class Exchange:
             for watch in part:
                 for reader in watch.readers:
                     reader.stir()
-
-    async def _unlisten(self, job: str, watch: Watch) -> None:
-        del self._listening[job]
-        # From here on messages pass unheard: whoever waits again must ask.
-        watch.missed = EVERYTHING
-        watch.fresh = False
-        if job in self._narrow:
-            self._narrow.discard(job)
-            await self.transport.ignore(subjects.live_job(self.transport.project, job))
 
     async def _ask_results(self, watches: list[Watch]) -> None:
         asked = {watch.job: watch for watch in watches}

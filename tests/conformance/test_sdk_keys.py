@@ -8,7 +8,7 @@ import asyncio
 from typing import Any
 
 from producer_sdk import Answered, JobStream, Producer, StreamEvent, Token
-from producer_sdk.exchange import MANY_KEYED, STRANGERS, Exchange
+from producer_sdk.ears import MANY_KEYED, STRANGERS, Ears
 from producer_sdk.testing import says
 from tests.support.eventually import eventually
 from tests.support.houses import House
@@ -25,23 +25,24 @@ async def test_many_keyed_jobs_are_heard_by_one_subscription_as_long_as_it_is_wo
         return [asyncio.create_task(producer.complete(**HELLO, idempotency_key=key)) for key in keys]
 
     exchange = await producer._ready()
+    ears = exchange._ears
     waiting = asked(1, 40)
     await eventually(lambda: len(house.stage.received) == 40)
-    assert _wide(exchange)
-    assert len(exchange._narrow) < MANY_KEYED
+    assert _wide(ears)
+    assert len(ears._alone) < MANY_KEYED
     exchange.replies.strange = STRANGERS
-    await eventually(lambda: not _wide(exchange))
+    await eventually(lambda: not _wide(ears))
     waiting += asked(2, 40)
     await eventually(lambda: len(house.stage.received) == 80)
-    assert len(exchange._narrow) == 80
-    exchange._narrow_until = 0.0
+    assert len(ears._alone) == 80
+    ears._narrow_until = 0.0
     waiting += asked(3, 1)
-    await eventually(lambda: _wide(exchange) and len(house.stage.received) == 81)
+    await eventually(lambda: _wide(ears) and len(house.stage.received) == 81)
     exchange.desk.results = None  # type: ignore[assignment, method-assign]  # nobody needs to be asked
     house.stage.release()
     assert [answer.text for answer in await asyncio.gather(*waiting)] == ["Hello"] * 81
-    exchange._wide_used = -1e9
-    await eventually(lambda: not (_wide(exchange) or exchange._narrow or exchange._listening))
+    ears._wide_used = -1e9
+    await eventually(lambda: not (_wide(ears) or ears._alone or ears._listening))
     assert (await producer.complete(**HELLO, idempotency_key=f"last-{producer._stem}")).text == "Hello"
 
 
@@ -61,15 +62,15 @@ async def test_a_stream_under_a_key_has_every_token_whoever_was_first(house: Hou
     asked: dict[str, Any] = {**HELLO, "idempotency_key": f"streamed-{producer._stem}"}
     streams = [producer.stream(**asked) for _ in range(2)]
     reading = [asyncio.create_task(_all_of(stream)) for stream in streams]
-    await eventually(lambda: house.stage.received)
-    await asyncio.sleep(0.1)
+    exchange = await producer._ready()
+    await eventually(lambda: house.stage.received and sum(len(w.readers) for w in exchange.replies.attended) == 2)
     house.stage.release()
     for events in await asyncio.gather(*reading):
         assert "".join(event.text for event in events if isinstance(event, Token)) == "one two three"
 
 
-def _wide(exchange: Exchange) -> bool:
-    return exchange._wide
+def _wide(ears: Ears) -> bool:
+    return ears._wide
 
 
 async def _all_of(stream: JobStream) -> list[StreamEvent]:
