@@ -71,7 +71,8 @@ def assemble(
     open_routes = [_told(health, path) for path in ("/livez", "/readyz", "/metrics")]
     server = Server(edge, application(edge, ENDPOINTS, open_routes), host=host, port=port)
     sweeper = Sweeper(bus, edge.files, settings.files, telemetry, in_use=edge.records.in_use)
-    duties: tuple[Startable, ...] = (_Parts(edge), store, peers, *_door(edge, book, store, name), sweeper, edge.batches, server)
+    at_the_door = _door(edge, book, store, name)
+    duties: tuple[Startable, ...] = (_Parts(edge), store, peers, *at_the_door, sweeper, edge.batches, server)
     return Made(edge, server, duties)
 
 
