@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from runtime.bus.client import Arrival
+from runtime.bus.wire import Arrival
 from runtime.bus.link import Link, Listening
 from runtime.bus.port import BusError, OutcomeUnknown
 from runtime.bus.settings import BusSettings
