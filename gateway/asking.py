@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable
+from contextlib import aclosing
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -96,23 +97,42 @@ async def answers(call: Call, asked: Asked) -> tuple[Result, ...]:
                 **_numbered(options, index),
             )
             handles.append(handle)
-            call.edge.lingering.back(producer.project, handles[-1].id)
-        if asked.n == 1:
-            return (await handles[0].record(patience),)
-        return tuple(await asyncio.gather(*(handle.record(patience) for handle in handles)))
+            call.edge.lingering.back(producer.project, handle.id)
+        return await _succeeded(handles, patience)
 
     try:
-        found = await while_connected(call, all_of_them())
+        return await while_connected(call, all_of_them())
     except PenstockError as error:
         leave(call, [handle.id for handle in handles], keyed=False)
         raise Failed(api_error(error)) from error
+    except Failed:
+        if asked.n > 1:
+            leave(call, [handle.id for handle in handles], keyed=False)
+        raise
     except Gone:
         leave(call, [handle.id for handle in handles], keyed="idempotency_key" in options)
         raise
-    failed = next((one for one in found if one.state is not JobState.SUCCEEDED), None)
-    if failed is not None:
-        raise Failed(of_result(failed))
-    return found
+
+
+async def _succeeded(handles: list[JobHandle], patience: float | None) -> tuple[Result, ...]:
+    """The records of all. Raises ``Failed`` as soon as one is no success, PenstockError."""
+    if len(handles) == 1:
+        return (_success(await handles[0].record(patience)),)
+    tasks = [asyncio.ensure_future(handle.record(patience)) for handle in handles]
+    try:
+        for ended in asyncio.as_completed(tasks):
+            _success(await ended)
+        return tuple(task.result() for task in tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _success(record: Result) -> Result:
+    if record.state is not JobState.SUCCEEDED:
+        raise Failed(of_result(record))
+    return record
 
 
 async def events(call: Call, asked: Asked, jobs: list[str]) -> AsyncGenerator[tuple[int, list[StreamEvent]], None]:
@@ -136,8 +156,9 @@ async def events(call: Call, asked: Asked, jobs: list[str]) -> AsyncGenerator[tu
     jobs.extend(stream.job for stream in streams)
     for job in jobs:
         call.edge.lingering.back(producer.project, job)
-    async for index, some in of_streams(streams):
-        yield index, some
+    async with aclosing(of_streams(streams)) as found:
+        async for index, some in found:
+            yield index, some
 
 
 async def of_streams(streams: list[JobStream]) -> AsyncGenerator[tuple[int, list[StreamEvent]], None]:
@@ -150,35 +171,24 @@ async def of_streams(streams: list[JobStream]) -> AsyncGenerator[tuple[int, list
                 except StopAsyncIteration:
                     return
                 yield 0, some
-    queue: asyncio.Queue[tuple[int, list[StreamEvent] | PenstockError | None]] = asyncio.Queue(maxsize=64)
-    tasks = [asyncio.ensure_future(_pump(index, stream, queue)) for index, stream in enumerate(streams)]
-    left = len(tasks)
+    waiting = {asyncio.ensure_future(stream.several()): index for index, stream in enumerate(streams)}
     try:
-        while left:
-            index, told = await queue.get()
-            if told is None:
-                left -= 1
-            elif isinstance(told, PenstockError):
-                raise told
-            else:
-                yield index, told
+        while waiting:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                index = waiting.pop(task)
+                try:
+                    some = task.result()
+                except StopAsyncIteration:
+                    continue
+                waiting[asyncio.ensure_future(streams[index].several())] = index
+                yield index, some
     finally:
-        for task in tasks:
+        for task in waiting:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _pump(
-    index: int, stream: JobStream, queue: asyncio.Queue[tuple[int, list[StreamEvent] | PenstockError | None]]
-) -> None:
-    try:
-        async with stream:
-            while True:
-                await queue.put((index, await stream.several()))
-    except StopAsyncIteration:
-        await queue.put((index, None))
-    except PenstockError as error:
-        await queue.put((index, error))
+        await asyncio.gather(*waiting, return_exceptions=True)
+        for stream in streams:
+            await stream.aclose()
 
 
 def _patience(call: Call) -> float | None:

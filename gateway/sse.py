@@ -1,10 +1,4 @@
-"""Server-sent events: an API's frames over one connection, resumable, with signs of life, never faster than the reader.
-
-Each event's ``id`` is ``generation:sequence`` of the chunk it comes of; where a chunk makes several events the further
-ones add their number (``2:7:1``), and where a request has several answers the places of all are named, with commas
-between. A client that names the last id it saw (``Last-Event-ID``) gets the rest: the stream is rendered again from its
-start, and what was seen is left out.
-"""
+"""Server-sent events: an API's frames over one connection, with signs of life, never faster than the reader."""
 
 from __future__ import annotations
 
@@ -15,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.asking import Gone, leave, while_connected
-from gateway.bodies.failures import ApiError, Failed, of_result
-from gateway.bodies.joining import Diverged, Joined, Policy
+from gateway.bodies.failures import ApiError, Failed, invalid, of_result
+from gateway.bodies.joining import Diverged, Policy
+from gateway.bodies.places import Lost
+from gateway.bodies.rendition import Rendition, written
 from gateway.refusals import api_error
 from job_contracts.jobs import JobState
 from job_contracts.stream import Finished, StreamEvent
@@ -25,9 +21,8 @@ from producer_sdk.errors import PenstockError, Timeout
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from gateway.bodies.frames import Frame, Renderer
+    from gateway.bodies.frames import Renderer
     from gateway.call import Call
-    from job_contracts.results import Result
 
 PING = b": waiting\n\n"
 HEADERS = (
@@ -38,51 +33,6 @@ HEADERS = (
 
 Events = AsyncGenerator[tuple[int, list[StreamEvent]], None]
 """Events as they come, with the index of the answer they belong to."""
-
-
-class Places:
-    """The ids of one stream's events, and which of them a resuming client has seen."""
-
-    def __init__(self, answers: int, seen: str = "") -> None:
-        self._places = [(0, 0)] * answers
-        self._within = 0
-        self._seen = seen
-        self.skipping = bool(seen)
-        """Whether what comes was seen already."""
-
-    def at(self, index: int, event: StreamEvent) -> None:
-        """The next frames come of this event."""
-        place = (event.generation, event.sequence)
-        if place != (0, 0) and place != self._places[index]:
-            self._places[index] = place
-            self._within = 0
-
-    def next(self) -> str | None:
-        """The next frame's id, empty before anything was said; ``None`` if the client has seen it."""
-        place = ",".join(f"{generation}:{sequence}" for generation, sequence in self._places)
-        if not any(generation for generation, _ in self._places):
-            return None if self.skipping else ""
-        told = f"{place}:{self._within}" if self._within else place
-        self._within += 1
-        if self.skipping:
-            self.skipping = told != self._seen
-            return None
-        return told
-
-
-def written(frames: Iterable[Frame], places: Places) -> bytes:
-    """Frames as they go over the wire, without those that were seen."""
-    lines: list[bytes] = []
-    for frame in frames:
-        place = places.next()
-        if place is None:
-            continue
-        if frame.event is not None:
-            lines.append(b"event: %b\n" % frame.event.encode())
-        if place:
-            lines.append(b"id: %b\n" % place.encode())
-        lines.append(b"data: %b\n\n" % frame.data)
-    return b"".join(lines)
 
 
 @dataclass(slots=True)
@@ -103,8 +53,14 @@ class EventStream:
     headers: Mapping[str, str] = field(default_factory=dict)
     leaves: bool = True
     """Whether the jobs are this request's own, and left when its client goes."""
+    all_ends: bool = False
+    """Whether the renderer takes any ``Finished``, not only that of a success."""
     keyed: bool = False
+    _out: list[bytes] = field(default_factory=list)
+    """Rendered and not written."""
     _begun: bool = False
+    _over: bool = False
+    """Whether signs of life come too late."""
     _sending: bool = False
     _last_sent: float = 0.0
     _timer: asyncio.TimerHandle | None = None
@@ -121,65 +77,81 @@ class EventStream:
             if self.leaves:
                 leave(self.call, self.jobs, keyed=self.keyed)
         finally:
+            self._over = True
             if self._timer is not None:
                 self._timer.cancel()
             with suppress(RuntimeError):
                 await self.source.aclose()
 
     async def _run(self) -> None:
-        places = Places(self.answers, ":".join(self.call.extras.resume))
         try:
-            last = await self._rendered(places)
+            await self._rendered(self._rendition())
         except Diverged:
-            remedy = "send the request again; with x-penstock-deadline it may take longer, or ask for it not streamed"
-            message = "the provider failed in the middle of its answer, and another one answers differently"
-            last = self._failed(ApiError(502, "stream_broken", message, remedy=remedy, job=self._job), places)
+            self._tell_diverged()
+        except Lost:
+            message = f"the stream cannot be resumed: there is no event {self.call.extras.resume!r} any more"
+            self._tell(ApiError(410, "resume_impossible", message, remedy=self._whole, job=self._job))
         except PenstockError as error:
             if isinstance(error, Timeout) and self.leaves:
                 leave(self.call, self.jobs, keyed=False)
-            last = self._failed(api_error(error), places)
-        await self._write(last, more=False)
+            self._tell(api_error(error))
+        await self._write(self._taken(), more=False)
 
-    async def _rendered(self, places: Places) -> bytes:
-        """Render to the end; what is still to be written."""
-        joins = [Joined(self.policy) for _ in range(self.answers)]
-        results: dict[int, Result] = {}
-        begun = False
+    def _rendition(self) -> Rendition:
+        seen = self.call.extras.resume
+        if seen and self.leaves and not self.keyed:
+            # Sent again without a key it is another job, and its answer not the rest of the first one's.
+            message = "last-event-id: without an idempotency key this is a new request, which goes on with nothing"
+            remedy = "follow the job: GET /v1/jobs/{id}/events?as=chat, or send Idempotency-Key both times"
+            raise invalid(message, param="last-event-id", remedy=remedy)
+        return Rendition(self.renderer, self.policy, self.answers, seen)
+
+    async def _rendered(self, rendition: Rendition) -> None:
+        """Render to the end, into ``_out`` what is still to be written. Raises Diverged, Lost, PenstockError."""
         async for index, events in self.source:
-            out: list[bytes] = []
-            if not begun:
-                begun = True
-                self.renderer.begin(self.jobs)
             for event in events:
-                if isinstance(event, Finished) and event.result.state is not JobState.SUCCEEDED:
-                    return b"".join(out) + self._failed(of_result(event.result), places)
-                for shown in joins[index].take(event):
-                    places.at(index, shown)
-                    out.append(written(self.renderer.event(index, shown), places))
-                    if isinstance(shown, Finished):
-                        results[index] = shown.result
-            if data := b"".join(out):
-                if len(results) == self.answers:
-                    return data + self._ended(results, places)
+                if isinstance(event, Finished) and event.result.state is not JobState.SUCCEEDED and not self.all_ends:
+                    self._leave_the_others(rendition.results)
+                    self._tell(of_result(event.result))
+                    return
+                self._out.append(rendition.take(self.jobs, index, event))
+            if rendition.complete:
+                self._out.append(rendition.end())
+                return
+            if data := self._taken():
                 await self._write(data, more=True)
-            elif len(results) == self.answers:
-                return self._ended(results, places)
-        return self._failed(ApiError(502, "stream_broken", "the stream has no end", job=self._job), places)
+        self._tell(ApiError(502, "stream_broken", "the stream has no end", remedy=self._whole, job=self._job))
 
-    def _ended(self, results: dict[int, Result], places: Places) -> bytes:
-        data = written(self.renderer.end(tuple(results[index] for index in range(self.answers))), places)
-        if not places.skipping:
-            return data
-        remedy = "read the whole: GET /v1/jobs/{id}/result, or send the request again"
-        message = f"the stream cannot be resumed: there is no event {':'.join(self.call.extras.resume)!r} any more"
-        return self._failed(ApiError(410, "resume_impossible", message, remedy=remedy, job=self._job), places)
+    def _leave_the_others(self, ended: Iterable[int]) -> None:
+        """One of several answers failed, which is the request's end: nobody waits for the others."""
+        if self.leaves and self.answers > 1:
+            leave(self.call, [job for index, job in enumerate(self.jobs) if index not in ended], keyed=self.keyed)
 
-    def _failed(self, error: ApiError, places: Places) -> bytes:
+    def _tell_diverged(self) -> None:
+        message = "the provider failed in the middle of its answer, and another one answers differently"
+        remedy = self._whole
+        if self.policy == "error":
+            message = "the provider failed in the middle of its answer"
+            remedy = "send the request again"
+            if self.leaves:
+                leave(self.call, self.jobs, keyed=self.keyed)
+        self._tell(ApiError(502, "stream_broken", message, remedy=remedy, job=self._job))
+
+    def _tell(self, error: ApiError) -> None:
         """The error within the stream. Raises ``Failed`` while the answer has not begun: then it has a status."""
+        self._over = True
         if not self._begun:
             raise Failed(error)
-        places.skipping = False
-        return written(self.renderer.failed(error), places)
+        self._out.append(written(self.renderer.failed(error)))
+
+    def _taken(self) -> bytes:
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
+
+    @property
+    def _whole(self) -> str:
+        return f"read the answer whole: GET /v1/jobs/{self._job}/result"
 
     @property
     def _job(self) -> str | None:
@@ -219,5 +191,6 @@ class EventStream:
         self._timer = loop.call_at(due, self._wait_with_signs)
 
     async def _ping(self) -> None:
-        with suppress(TimeoutError):
-            await self._write(PING, more=True)
+        if not self._over:
+            with suppress(TimeoutError):
+                await self._write(PING, more=True)

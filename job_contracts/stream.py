@@ -76,8 +76,16 @@ class Chunk(Wire):
 # -- what a producer's program sees
 
 
+RECORD = 1_000_000_000
+"""Sequences from here on are no chunk's: what such an event says was taken from the result's record, because the chunks
+after ``sequence - RECORD`` were lost."""
+
+
 class Event(Wire):
-    """Base of the typed events of a stream; ``(generation, sequence)`` names its place, (0, 0) before the first."""
+    """Base of the typed events of a stream; ``(generation, sequence)`` names its place, (0, 0) before the first.
+
+    One place always means one and the same: everything of the generation up to there was told.
+    """
 
     generation: int = 0
     sequence: int = 0
@@ -106,6 +114,8 @@ class Token(Event):
 
     type: Literal["token"] = "token"
     text: str
+    refusal: bool = False
+    """Whether it is the model's words for declining rather than an answer."""
 
 
 class ReasoningToken(Event):

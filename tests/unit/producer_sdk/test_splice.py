@@ -7,11 +7,21 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job_contracts.chat import Answer, AssistantPart, FinishReason, ReasoningPart, TextPart, ToolCallPart, Usage
+from job_contracts.chat import (
+    Answer,
+    AssistantPart,
+    FinishReason,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCallPart,
+    Usage,
+)
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import JobState
 from job_contracts.results import AttemptRecord, Result, Times
 from job_contracts.stream import (
+    RECORD,
     Chunk,
     Delta,
     EndDelta,
@@ -309,6 +319,24 @@ def test_places_only_grow_and_have_no_gap_within_a_generation(
     seen: dict[int, list[int]] = {}
     for generation, sequence in places:
         told = seen.setdefault(generation, [])
-        assert not told or sequence - told[-1] in (0, 1)
+        before = told[-1] if told else 0
+        assert sequence in (before, before + 1, RECORD + before)
         told.append(sequence)
-    assert all(told[0] == 1 for told in seen.values())
+    assert all(told[0] in (1, RECORD) for told in seen.values())
+
+
+def test_what_comes_of_the_record_has_a_place_that_no_chunk_has() -> None:
+    listener = heard(start(1), text(1, 2, "He"), result(1, TextPart(text="Hello")))
+    assert [(event.generation, event.sequence) for event in listener.events] == [
+        (1, 1),
+        (1, 2),
+        *[(1, RECORD + 2)] * 3,
+    ]
+    whole = heard(result(1, TextPart(text="Hello")))
+    assert {(event.generation, event.sequence) for event in whole.events} == {(1, RECORD)}
+
+
+def test_a_refusal_is_told_as_what_it_is() -> None:
+    listener = heard(start(1), end(1, 2), result(1, TextPart(text="Well. "), RefusalPart(text="No.")))
+    tokens = [event for event in listener.events if isinstance(event, Token)]
+    assert [(token.text, token.refusal) for token in tokens] == [("Well. ", False), ("No.", True)]
