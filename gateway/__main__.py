@@ -8,6 +8,7 @@ import sys
 from argparse import Namespace
 
 from gateway.assembly import assemble
+from gateway.instruments import INSTRUMENTS, gauges
 from runtime import command
 from runtime.bus import connect
 from runtime.clock import SystemClock
@@ -43,6 +44,8 @@ async def serve(config: Config, arguments: Namespace) -> int:
             port=arguments.port,
             name=name,
         )
+        metrics.listen(telemetry, INSTRUMENTS)
+        gauges(metrics, made.edge, made.server)
         service.add(health, *made.duties)
         return await service.run()
     finally:

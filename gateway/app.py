@@ -18,6 +18,7 @@ from gateway.asking import Gone
 from gateway.bodies.failures import ApiError, Failed, Shape
 from gateway.call import Call
 from gateway.refusals import api_error
+from gateway.watching import Watched
 from producer_sdk.errors import PenstockError
 from runtime.service import place_of
 from runtime.telemetry import DEBUG, ERROR
@@ -60,7 +61,8 @@ def answer(
 
 
 def _route(edge: Edge, one: Endpoint) -> Route:
-    return Route(one.path, endpoint=_Entrance(edge, one), methods=list(one.methods))
+    entrance = Watched(edge.telemetry, one.path, _Entrance(edge, one))
+    return Route(one.path, endpoint=entrance, methods=list(one.methods))
 
 
 class _Entrance:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from gateway.bodies.failures import ApiError, Failed, invalid, of_result
 from gateway.refusals import api_error
 from job_contracts.jobs import LANES, JobState, Lane
-from producer_sdk.errors import PenstockError
+from job_contracts.subjects import keyed_job_id
+from producer_sdk.errors import NotFound, PenstockError, Unreachable
 
 if TYPE_CHECKING:
     from gateway.bodies.asked import Asked
@@ -80,37 +81,22 @@ def permitted(call: Call, asked: Asked) -> dict[str, Any]:
 async def answers(call: Call, asked: Asked) -> tuple[Result, ...]:
     """Submit the request's jobs and wait for all of them; every one has succeeded.
 
-    Raises ``Failed`` with the first failure (the other jobs are called off), Gone when the client went away.
+    Raises ``Failed`` with the first failure, Gone when the client went away.
     """
     settings, options = permitted(call, asked), job_options(call, asked)
-    producer = call.edge.producers.of(call.caller.project)
-    handles: list[JobHandle] = []
-    patience = _patience(call)
-
-    async def all_of_them() -> tuple[Result, ...]:
-        for index in range(asked.n):
-            handle = await producer.submit(
-                model=asked.model,
-                messages=asked.messages,
-                tools=asked.tools,
-                **settings,
-                **_numbered(options, index),
-            )
-            handles.append(handle)
-            call.edge.lingering.back(producer.project, handle.id)
-        return await _succeeded(handles, patience)
-
+    patience, keyed = _patience(call), "idempotency_key" in options
+    # Not broken off when the client goes: what may be stored must be known, to be left.
+    handles = await _submitted(call, asked, settings, options)
     try:
-        return await while_connected(call, all_of_them())
-    except PenstockError as error:
-        leave(call, [handle.id for handle in handles], keyed=False)
-        raise Failed(api_error(error)) from error
+        return await while_connected(call, _succeeded(handles, patience))
     except Failed:
-        if asked.n > 1:
-            leave(call, [handle.id for handle in handles], keyed=False)
+        if len(handles) > 1:  # nobody waits for the others
+            leave(call, [handle.id for handle in handles], keyed=keyed)
         raise
-    except Gone:
-        leave(call, [handle.id for handle in handles], keyed="idempotency_key" in options)
+    except (Gone, PenstockError) as error:
+        leave(call, [handle.id for handle in handles], keyed=keyed)
+        if isinstance(error, PenstockError):
+            raise Failed(api_error(error)) from error
         raise
 
 
@@ -135,12 +121,46 @@ def _success(record: Result) -> Result:
     return record
 
 
+async def _submitted(call: Call, asked: Asked, settings: dict[str, Any], options: dict[str, Any]) -> list[JobHandle]:
+    """All jobs of a request, durable. If one is refused the others are left, and it is raised as ``Failed``."""
+    producer = call.edge.producers.of(call.caller.project)
+
+    async def submitted(index: int) -> JobHandle:
+        handle = await producer.submit(
+            model=asked.model, messages=asked.messages, tools=asked.tools, **settings, **_numbered(options, index)
+        )
+        call.edge.lingering.back(producer.project, handle.id)
+        return handle
+
+    if asked.n == 1:
+        made: list[JobHandle | PenstockError] = [await _or_why_not(submitted(0))]
+    else:
+        made = await asyncio.gather(*(_or_why_not(submitted(index)) for index in range(asked.n)))
+    wrong = [one for one in made if isinstance(one, PenstockError)]
+    handles = [one for one in made if not isinstance(one, PenstockError)]
+    if wrong:
+        perhaps = [one.job for one in wrong if isinstance(one, Unreachable) and one.maybe_stored and one.job]
+        leave(call, [*perhaps, *(handle.id for handle in handles)], keyed="idempotency_key" in options)
+        raise wrong[0]
+    return handles
+
+
+async def _or_why_not(work: Awaitable[T]) -> T | PenstockError:
+    try:
+        return await work
+    except PenstockError as error:
+        return error
+
+
 async def events(call: Call, asked: Asked, jobs: list[str]) -> AsyncGenerator[tuple[int, list[StreamEvent]], None]:
     """Submit the request's jobs and give their events as they come, each with the index of its answer.
 
-    The jobs' ids are put into ``jobs`` before the first event. Raises PenstockError for what was refused or failed.
+    The jobs' ids are put into ``jobs`` before the first event. Raises PenstockError for what was refused or failed,
+    ``Failed`` for what cannot be resumed.
     """
     settings, options = permitted(call, asked), job_options(call, asked)
+    if call.extras.resume:
+        await _check_resumable(call, options)
     producer = call.edge.producers.of(call.caller.project)
     streams = [
         producer.stream(
@@ -156,9 +176,24 @@ async def events(call: Call, asked: Asked, jobs: list[str]) -> AsyncGenerator[tu
     jobs.extend(stream.job for stream in streams)
     for job in jobs:
         call.edge.lingering.back(producer.project, job)
-    async with aclosing(of_streams(streams)) as found:
-        async for index, some in found:
+    async with aclosing(of_streams(streams)) as every:
+        async for index, some in every:
             yield index, some
+
+
+async def _check_resumable(call: Call, options: Mapping[str, Any]) -> None:
+    """A stream is taken up where its job is known; a new job's answer must never be joined to an old one's."""
+    key = options.get("idempotency_key")
+    if key is None:
+        remedy = "send it with the Idempotency-Key of the request that began the stream, or leave it out"
+        message = "Last-Event-ID: without a key it is not known which stream is meant"
+        raise invalid(message, param="last-event-id", remedy=remedy)
+    try:
+        await call.edge.producers.of(call.caller.project).attach(keyed_job_id(str(key))).status()
+    except NotFound as error:
+        message = "there is no stream under this key any more"
+        remedy = "send the request without Last-Event-ID: it begins anew"
+        raise Failed(ApiError(410, "resume_impossible", message, remedy=remedy)) from error
 
 
 async def of_streams(streams: list[JobStream]) -> AsyncGenerator[tuple[int, list[StreamEvent]], None]:
@@ -213,15 +248,24 @@ async def while_connected(call: Call, work: Awaitable[T]) -> T:
     task = asyncio.current_task()
     if task is None:
         return await work
-    listening = asyncio.ensure_future(_disconnected(call))
-    listening.add_done_callback(lambda done: None if done.cancelled() else task.cancel())
+    working, gone = True, False
+
+    def heard(listening: asyncio.Task[None]) -> None:
+        nonlocal gone
+        if working and not listening.cancelled():  # afterwards a cancel would hit what has nothing to do with it
+            gone = True
+            task.cancel()
+
+    listening = asyncio.get_running_loop().create_task(_disconnected(call))
+    listening.add_done_callback(heard)
     try:
         return await work
     except asyncio.CancelledError:
-        if listening.done() and not listening.cancelled() and task.uncancel() == 0:
+        if gone and task.uncancel() == 0:
             raise Gone from None
         raise
     finally:
+        working = False
         listening.cancel()
 
 

@@ -73,7 +73,8 @@ class _Parts:
         self._edge = edge
 
     async def start(self) -> None:
-        """Nothing: a project's producer connects when it is first asked for."""
+        """Listen for other edges' questions; a project's producer connects when it is first asked for."""
+        await self._edge.lingering.open()
 
     async def stop(self) -> None:
         """Let what lingers be, and disconnect."""

@@ -29,10 +29,12 @@ class Edge:
     telemetry: Telemetry
     draining: bool = False
     """Streams are to end, to be resumed at another edge; nothing new is taken."""
+    streams: int = 0
+    """Streams of events that are open."""
     lingering: Lingering = field(init=False)
 
     def __post_init__(self) -> None:
-        self.lingering = Lingering(self.producers, self.settings.linger)
+        self.lingering = Lingering(self.bus, self.producers, self.settings.linger)
 
     @property
     def settings(self) -> EdgeSettings:

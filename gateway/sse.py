@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gateway.asking import Gone, leave, while_connected
-from gateway.bodies.failures import ApiError, Failed, invalid, of_result
+from gateway.asking import leave, while_connected
+from gateway.bodies.failures import ApiError, Failed, of_result
 from gateway.bodies.joining import Diverged, Policy
 from gateway.bodies.places import Lost
 from gateway.bodies.rendition import Rendition, written
 from gateway.refusals import api_error
 from job_contracts.jobs import JobState
 from job_contracts.stream import Finished, StreamEvent
-from producer_sdk.errors import PenstockError, Timeout
+from producer_sdk.errors import JobFailed, PenstockError, Refused
+from runtime.telemetry import DEBUG, WARNING
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -60,28 +60,35 @@ class EventStream:
     """Rendered and not written."""
     _begun: bool = False
     _over: bool = False
-    """Whether signs of life come too late."""
     _sending: bool = False
     _last_sent: float = 0.0
     _timer: asyncio.TimerHandle | None = None
+    _sign: asyncio.Task[None] | None = None
+    """A sign of life on its way: until it is out nothing else is sent."""
     _send: Send | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer. Raises ``Failed`` while nothing was sent; later errors are told in the stream itself."""
+        edge = self.call.edge
+        if self.call.extras.resume:
+            edge.telemetry.emit("edge.resumed", DEBUG, path=self.call.request.url.path)
         self._send = send
         self._last_sent = asyncio.get_running_loop().time()
         self._wait_with_signs()
+        edge.streams += 1
         try:
             await while_connected(self.call, self._run())
-        except (Gone, TimeoutError):
-            if self.leaves:
-                leave(self.call, self.jobs, keyed=self.keyed)
+        except Failed:
+            raise  # its jobs have ended, or were left
+        except BaseException:
+            self._abandon()
+            raise
         finally:
-            self._over = True
-            if self._timer is not None:
-                self._timer.cancel()
-            with suppress(RuntimeError):
-                await self.source.aclose()
+            edge.streams -= 1
+            for waiting in (self._timer, self._sign):
+                if waiting is not None:
+                    waiting.cancel()
+            await self.source.aclose()
 
     async def _run(self) -> None:
         try:
@@ -91,27 +98,29 @@ class EventStream:
         except Lost:
             message = f"the stream cannot be resumed: there is no event {self.call.extras.resume!r} any more"
             self._tell(ApiError(410, "resume_impossible", message, remedy=self._whole, job=self._job))
+        except Failed as failed:
+            self._tell(failed.error)
         except PenstockError as error:
-            if isinstance(error, Timeout) and self.leaves:
-                leave(self.call, self.jobs, keyed=False)
+            if not isinstance(error, Refused | JobFailed):
+                self._abandon()
             self._tell(api_error(error))
         await self._write(self._taken(), more=False)
 
+    def _abandon(self) -> None:
+        """Nobody waits for the jobs of this stream here any more."""
+        if self.leaves:
+            leave(self.call, self.jobs, keyed=self.keyed)
+
     def _rendition(self) -> Rendition:
-        seen = self.call.extras.resume
-        if seen and self.leaves and not self.keyed:
-            # Sent again without a key it is another job, and its answer not the rest of the first one's.
-            message = "last-event-id: without an idempotency key this is a new request, which goes on with nothing"
-            remedy = "follow the job: GET /v1/jobs/{id}/events?as=chat, or send Idempotency-Key both times"
-            raise invalid(message, param="last-event-id", remedy=remedy)
-        return Rendition(self.renderer, self.policy, self.answers, seen)
+        return Rendition(self.renderer, self.policy, self.answers, self.call.extras.resume)
 
     async def _rendered(self, rendition: Rendition) -> None:
         """Render to the end, into ``_out`` what is still to be written. Raises Diverged, Lost, PenstockError."""
         async for index, events in self.source:
             for event in events:
                 if isinstance(event, Finished) and event.result.state is not JobState.SUCCEEDED and not self.all_ends:
-                    self._leave_the_others(rendition.results)
+                    if self.answers > 1:
+                        self._abandon()
                     self._tell(of_result(event.result))
                     return
                 self._out.append(rendition.take(self.jobs, index, event))
@@ -122,25 +131,20 @@ class EventStream:
                 await self._write(data, more=True)
         self._tell(ApiError(502, "stream_broken", "the stream has no end", remedy=self._whole, job=self._job))
 
-    def _leave_the_others(self, ended: Iterable[int]) -> None:
-        """One of several answers failed, which is the request's end: nobody waits for the others."""
-        if self.leaves and self.answers > 1:
-            leave(self.call, [job for index, job in enumerate(self.jobs) if index not in ended], keyed=self.keyed)
-
     def _tell_diverged(self) -> None:
+        """``continue`` lets the job go on: the other answer, which was being paid for, can be read whole."""
         message = "the provider failed in the middle of its answer, and another one answers differently"
         remedy = self._whole
         if self.policy == "error":
             message = "the provider failed in the middle of its answer"
             remedy = "send the request again"
-            if self.leaves:
-                leave(self.call, self.jobs, keyed=self.keyed)
+            self._abandon()
         self._tell(ApiError(502, "stream_broken", message, remedy=remedy, job=self._job))
 
     def _tell(self, error: ApiError) -> None:
         """The error within the stream. Raises ``Failed`` while the answer has not begun: then it has a status."""
-        self._over = True
         if not self._begun:
+            self._over = True
             raise Failed(error)
         self._out.append(written(self.renderer.failed(error)))
 
@@ -160,16 +164,22 @@ class EventStream:
     # -- writing
 
     async def _write(self, data: bytes, *, more: bool) -> None:
+        if self._sign is not None:
+            await asyncio.wait({self._sign})
+        self._over = not more
+        await self._sent(data, more=more)
+
+    async def _sent(self, data: bytes, *, more: bool) -> None:
+        """One at a time, see ``_sign``. How long a client may take is the server's bound: it hangs up on it."""
         send = self._send
         if send is None:
             return
         self._sending = True
         try:
-            async with asyncio.timeout(self.call.edge.settings.write_timeout):
-                if not self._begun:
-                    self._begun = True
-                    await send({"type": "http.response.start", "status": 200, "headers": self._head()})
-                await send({"type": "http.response.body", "body": data, "more_body": more})
+            if not self._begun:
+                self._begun = True
+                await send({"type": "http.response.start", "status": 200, "headers": self._head()})
+            await send({"type": "http.response.body", "body": data, "more_body": more})
         finally:
             self._sending = False
             self._last_sent = asyncio.get_running_loop().time()
@@ -180,17 +190,19 @@ class EventStream:
 
     def _wait_with_signs(self) -> None:
         """See to it that the client hears something every so often."""
+        if self._over:
+            return
         loop = asyncio.get_running_loop()
         due = self._last_sent + self.call.edge.settings.ping
-        if self._sending or loop.time() < due:
-            due = max(due, loop.time() + 0.1)
-        else:
-            task = loop.create_task(self._ping())
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        if self._sending or self._sign is not None:
+            due = loop.time() + self.call.edge.settings.ping
+        elif loop.time() >= due:
+            self._sign = loop.create_task(self._sent(PING, more=True))
+            self._sign.add_done_callback(self._signed)
             due = loop.time() + self.call.edge.settings.ping
         self._timer = loop.call_at(due, self._wait_with_signs)
 
-    async def _ping(self) -> None:
-        if not self._over:
-            with suppress(TimeoutError):
-                await self._write(PING, more=True)
+    def _signed(self, done: asyncio.Task[None]) -> None:
+        self._sign = None
+        if not done.cancelled() and (error := done.exception()) is not None:
+            self.call.edge.telemetry.emit("edge.sign_failed", WARNING, error=type(error).__name__)

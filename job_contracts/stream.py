@@ -76,19 +76,13 @@ class Chunk(Wire):
 # -- what a producer's program sees
 
 
-RECORD = 1_000_000_000
-"""Sequences from here on are no chunk's: what such an event says was taken from the result's record, because the chunks
-after ``sequence - RECORD`` were lost."""
-
-
 class Event(Wire):
-    """Base of the typed events of a stream; ``(generation, sequence)`` names its place, (0, 0) before the first.
-
-    One place always means one and the same: everything of the generation up to there was told.
-    """
+    """Base of the typed events of a stream; ``(generation, sequence)`` names its place, (0, 0) before the first."""
 
     generation: int = 0
     sequence: int = 0
+    from_record: bool = False
+    """Whether it was told by the job's record, because chunks were missing: it stands for all from its place on."""
 
 
 class Queued(Event):
@@ -96,6 +90,8 @@ class Queued(Event):
 
     type: Literal["queued"] = "queued"
     job: str
+    submitted: float | None = None
+    """UTC seconds on the clock of whoever submitted it; ``None`` if that is not known here."""
     position: int | None = None
     eta: float | None = None
 

@@ -220,6 +220,16 @@ def abort(pool: str) -> str:
     return f"{PREFIX}.abort.{pool}"
 
 
+def awaited(project: str, job_id: str) -> str:
+    """Where an edge asks the others whether a client of theirs waits for a job (core request, empty; no is silence)."""
+    return f"{PREFIX}.edge.awaited.{project}.{_job_tokens(job_id)}"
+
+
+def awaited_any() -> str:
+    """Every such question."""
+    return f"{PREFIX}.edge.awaited.>"
+
+
 def project_and_job(subject: str) -> tuple[str, str]:
     """Project and job id of any stored subject that ends in ``project.stem.leaf``."""
     project, stem, leaf = subject.rsplit(".", 3)[1:]

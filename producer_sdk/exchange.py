@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from job_contracts import subjects
@@ -82,6 +83,7 @@ class Exchange:
         )
         self._listening: dict[str, Watch] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._asking: set[asyncio.Task[None]] = set()
         self._stirred = asyncio.Event()
         self._sweeper: asyncio.Task[None] | None = None
         self._process = os.getpid()
@@ -103,7 +105,7 @@ class Exchange:
         self._closed = True
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSING)
-        leftover = [*self._tasks, *([self._sweeper] if self._sweeper else [])]
+        leftover = [*self._tasks, *self._asking, *([self._sweeper] if self._sweeper else [])]
         for task in leftover:
             task.cancel()
         self.desk.close()
@@ -134,7 +136,7 @@ class Exchange:
         """Begin to listen for a job that is about to be submitted."""
         ticket = request.ticket
         watch = self.replies.watch(request.job, token=ticket.token)
-        watch.lane = ticket.lane
+        watch.lane, watch.submitted = ticket.lane, ticket.submitted
         return watch
 
     async def submit(self, request: Request, watch: Watch) -> None:
@@ -264,6 +266,7 @@ class Exchange:
                 return watch.result
             found = await self.desk.look_up(job)
             if isinstance(found, JobStatus):
+                watch.submitted = found.submitted
                 return found
             if found is not None and (result := await self.fetch(job)) is not None:
                 return result
@@ -328,17 +331,29 @@ class Exchange:
         for start in range(0, len(due), MAX_ASKED):
             part = due[start : start + MAX_ASKED]
             for watch in part:
-                watch.due = now + watch.pause
+                watch.due = inf  # not while the question is under way, unless the connection is lost with it
+            task = asyncio.get_running_loop().create_task(self._ask_after(part))
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+
+    async def _ask_after(self, watches: list[Watch]) -> None:
+        """Ask for jobs that are silent, and set when to ask again: later each time, if the desk has answered."""
+        loop, answered = asyncio.get_running_loop(), False
+        try:
+            await self._ask_results(watches)
+            answered = True
+        except PenstockError as error:
+            _log.debug("asking after silent jobs: %s", error)
+        except Exception:  # noqa: BLE001 - the top of this task: whatever it was, it is asked again
+            _log.exception("asking after silent jobs")
+        now = loop.time()
+        for watch in watches:
+            if watch.due == inf:
+                watch.due = now + (watch.pause if answered else ASK_AGAIN)
+            if answered:
                 watch.pause = min(watch.pause * 2, LONGEST_SILENCE)
-            try:
-                await self._ask_results(part)
-            except PenstockError as error:
-                _log.debug("asking after silent jobs: %s", error)
-                for watch in part:
-                    watch.due = now + ASK_AGAIN
-            for watch in part:
-                for reader in watch.readers:
-                    reader.stir()
+            for reader in watch.readers:
+                reader.stir()
 
     async def _unlisten(self, job: str, watch: Watch) -> None:
         del self._listening[job]

@@ -251,6 +251,11 @@ class Producer:
         """Take up a job by its id, wherever it was submitted. Asks nothing yet: an unknown id shows at first use."""
         return JobHandle(self, checked_job(job))
 
+    def awaits(self, job: str) -> bool:
+        """Whether somebody waits for a job here, or reads its stream."""
+        watch = self._exchange.replies.watched(job) if self._exchange is not None else None
+        return watch is not None and bool(watch.waiters or watch.readers)
+
     async def parse(
         self,
         type_: type[T],

@@ -92,6 +92,7 @@ class Watch:
         "pause",
         "readers",
         "result",
+        "submitted",
         "token",
         "waiters",
     )
@@ -101,6 +102,8 @@ class Watch:
         self.token = token
         """The submission's token; ``None`` until the desk has told it."""
         self.lane: Lane | None = None
+        self.submitted: float | None = None
+        """UTC seconds; ``None`` until it is known."""
         self.result: Result | None = None
         self.error: PenstockError | None = None
         self.waiters: list[asyncio.Future[Result]] = []
@@ -157,6 +160,7 @@ class Watch:
         if self.done:
             return
         self.result = result
+        self.submitted = result.times.submitted
         if self.token is None:
             self.token = result.token
         for waiter in self.waiters:

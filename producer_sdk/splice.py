@@ -14,7 +14,6 @@ from job_contracts.chat import Answer
 from job_contracts.jobs import JobState
 from job_contracts.results import Result
 from job_contracts.stream import (
-    RECORD,
     Chunk,
     EndDelta,
     Finished,
@@ -109,7 +108,7 @@ class Splice:
         if result.state is JobState.SUCCEEDED:
             events += self._rest(result, result.answer or Answer())
         generation, sequence = self.position
-        events.append(Finished(generation=generation, sequence=sequence, result=result))
+        events.append(Finished(generation=generation, sequence=sequence, from_record=bool(events), result=result))
         return events
 
     # -- telling
@@ -165,8 +164,8 @@ class Splice:
             events.append(UsageReported(usage=result.usage))
         if not events:
             return []
-        self.position = (generation, RECORD + self.position[1])
-        place = {"generation": self.position[0], "sequence": self.position[1]}
+        self.position = (generation, self.position[1] + 1)
+        place = {"generation": self.position[0], "sequence": self.position[1], "from_record": True}
         return [event.model_copy(update=place) for event in events]
 
     def _begins(self, answer: Answer) -> bool:

@@ -360,6 +360,8 @@ class Edge(Section):
     """Of an uploaded file."""
     max_header: Annotated[int, Field(ge=1024)] = 64 * 1024
     """Of a request's line and headers together."""
+    max_headers: Annotated[int, Field(ge=16)] = 128
+    """How many headers a request may have."""
     header_timeout: Annotated[float, Field(gt=0)] = 10.0
     """For a request's headers to arrive."""
     body_timeout: Annotated[float, Field(gt=0)] = 30.0

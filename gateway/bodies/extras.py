@@ -69,7 +69,7 @@ def read(headers: Mapping[str, str]) -> Extras:
         deadline=_moment(given["deadline"], "deadline") if "deadline" in given else None,
         idempotency_key=given.get("idempotency-key", key),
         on_disconnect=_one_of(given.get("on-disconnect"), "on-disconnect", ("cancel", "continue")),
-        resume=seen or "",
+        resume=(seen or "").strip(),
         others=others,
     )
 

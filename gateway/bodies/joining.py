@@ -54,7 +54,7 @@ class Joined:
         """Characters of the next run that it has repeated."""
         self._held: list[Shown] = []
         self._begun = False
-        self._place = (0, 0)
+        self._place = (0, 0, False)
         self._nth = 0
 
     def take(self, event: StreamEvent) -> list[Shown]:
@@ -84,7 +84,7 @@ class Joined:
         return shown
 
     def _numbered(self, event: StreamEvent) -> int:
-        place = (event.generation, event.sequence)
+        place = (event.generation, event.sequence, event.from_record)
         if place == self._place:
             self._nth += 1
         else:
@@ -109,7 +109,7 @@ class Joined:
             self._left = [(kind, "".join(pieces)) for kind, pieces in reversed(self._said)]
             self._at = 0
         provider, _, model = event.deployment.partition("/")
-        place = {"generation": event.generation, "sequence": event.sequence}
+        place = {name: getattr(event, name) for name in ("generation", "sequence", "from_record")}
         return self._started(
             Started(deployment=event.deployment, provider=provider, model=model).model_copy(update=place)
         )

@@ -16,7 +16,7 @@ from gateway.bodies.failures import ApiError, invalid
 from gateway.bodies.frames import Frame
 from job_contracts.chat import Answer, FinishReason, TokenLogprob, Usage
 from job_contracts.results import Result
-from job_contracts.stream import Finished, ReasoningToken, Started, StreamEvent, Token, ToolCall
+from job_contracts.stream import Finished, Queued, ReasoningToken, Started, StreamEvent, Token, ToolCall
 
 SETTINGS = frozenset(
     {
@@ -239,6 +239,9 @@ class Rendering:
                 return self._started(index, event.model)
             case Finished():
                 return self._finished(index, event.result)
+            case Queued(submitted=float(moment)):
+                self._created = int(moment)  # the same on every edge that renders this stream
+                return []
             case _:
                 return []
 

@@ -1,10 +1,11 @@
 """Ids of server-sent events, and what a client that comes back has seen.
 
 An event's ``id`` is ``generation:sequence`` of the chunk it comes of; ``:n`` follows for the n-th further event of that
-chunk and ``.m`` for the m-th further frame of that event (``2:7``, ``2:7:1``, ``2:7:1.1``). Where a request has several
-answers, the places of all stand there with commas between, and one more for what closes the stream. A client that names
-the last id it saw (``Last-Event-ID``) gets the rest: the stream is rendered again from its start, and of each answer
-what stands up to its place in the id is left out.
+chunk and ``.m`` for the m-th further frame of that event (``2:7``, ``2:7:1``, ``2:7:1.1``). What the job's record told,
+because chunks were lost, is marked (``2:7r``): it is another event than the chunk of that number. Where a request has
+several answers, the places of all stand there with commas between, and one more for what closes the stream. A client
+that names the last id it saw (``Last-Event-ID``) gets the rest: the stream is rendered again from its start, and of
+each answer what stands up to its place in the id is left out, up to that very place or not at all.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import re
 from gateway.bodies.failures import invalid
 from gateway.bodies.joining import Shown
 
-_PLACE = r"\d{1,12}:\d{1,12}(:\d{1,6}(\.\d{1,6})?)?"
+_PLACE = r"\d{1,12}:\d{1,12}r?(:\d{1,6}(\.\d{1,6})?)?"
 _ID = re.compile(rf"{_PLACE}(,{_PLACE})*", re.ASCII)
 
 _NOTHING = "0:0"
@@ -49,7 +50,9 @@ class Places:
         """The next frames come of this event. Raises Lost if what was seen of its answer should have come before."""
         generation, sequence = shown.event.generation, shown.event.sequence
         self._index, self._frames = index, 0
-        self._here = f"{generation}:{sequence}:{shown.nth}" if shown.nth and generation else f"{generation}:{sequence}"
+        self._here = f"{generation}:{sequence}r" if shown.event.from_record else f"{generation}:{sequence}"
+        if shown.nth and generation:
+            self._here = f"{self._here}:{shown.nth}"
         if (seen := self._seen[index]) and (generation, sequence) > _numbers(seen):
             raise Lost
 
@@ -90,4 +93,4 @@ def _places_of(seen: str, answers: int) -> list[str]:
 
 def _numbers(place: str) -> tuple[int, int]:
     generation, sequence = place.split(":")[:2]
-    return int(generation), int(sequence)
+    return int(generation), int(sequence.removesuffix("r"))

@@ -16,6 +16,12 @@ AGAIN = 1.0
 """Seconds a question may wait that could as well be asked again."""
 
 
+def patiences(within: float) -> tuple[float, float, float]:
+    """How long to wait for each of three questions that together may take ``within`` seconds."""
+    first = min(AGAIN, within / 3)
+    return first, first, within - 2 * first
+
+
 async def ask(link: Link, operation: str, body: Mapping[str, object], within: float) -> Arrival:
     """Ask once (``operation`` without its prefix). Raises OutcomeUnknown when no answer comes, and Unreachable."""
     subject = f"$JS.API.{operation}"

@@ -126,8 +126,11 @@ async def test_a_waiting_stream_tells_its_place_in_the_queue(house: House, produ
     house.stage.held = True
     _ = await producer.submit(**HELLO)
     stream = producer.stream(**HELLO)
-    assert await anext(stream) == Queued(job=stream.job)
-    assert await anext(stream) == Queued(job=stream.job, position=1)
+    first, second = await anext(stream), await anext(stream)
+    assert isinstance(first, Queued)
+    assert first.submitted is not None
+    assert first == Queued(job=stream.job, submitted=first.submitted)
+    assert second == first.model_copy(update={"position": 1})
     house.stage.release()
     assert await stream.text() == "Hello"
 

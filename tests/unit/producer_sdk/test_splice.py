@@ -21,7 +21,6 @@ from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import JobState
 from job_contracts.results import AttemptRecord, Result, Times
 from job_contracts.stream import (
-    RECORD,
     Chunk,
     Delta,
     EndDelta,
@@ -319,21 +318,17 @@ def test_places_only_grow_and_have_no_gap_within_a_generation(
     seen: dict[int, list[int]] = {}
     for generation, sequence in places:
         told = seen.setdefault(generation, [])
-        before = told[-1] if told else 0
-        assert sequence in (before, before + 1, RECORD + before)
+        assert not told or sequence - told[-1] in (0, 1)
         told.append(sequence)
-    assert all(told[0] in (1, RECORD) for told in seen.values())
+    assert all(told[0] == 1 for told in seen.values())
 
 
-def test_what_comes_of_the_record_has_a_place_that_no_chunk_has() -> None:
+def test_what_comes_of_the_record_is_marked_because_it_is_another_event_than_the_chunk_of_that_place() -> None:
     listener = heard(start(1), text(1, 2, "He"), result(1, TextPart(text="Hello")))
-    assert [(event.generation, event.sequence) for event in listener.events] == [
-        (1, 1),
-        (1, 2),
-        *[(1, RECORD + 2)] * 3,
-    ]
-    whole = heard(result(1, TextPart(text="Hello")))
-    assert {(event.generation, event.sequence) for event in whole.events} == {(1, RECORD)}
+    assert [event.from_record for event in listener.events] == [False, False, True, True, True]
+    assert all(event.from_record for event in heard(result(1, TextPart(text="Hello"))).events)
+    whole = heard(start(1), text(1, 2, "Hello"), end(1, 3), result(1, TextPart(text="Hello")))
+    assert not any(event.from_record for event in whole.events)
 
 
 def test_a_refusal_is_told_as_what_it_is() -> None:
