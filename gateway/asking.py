@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from producer_sdk import JobHandle, JobStream
 
 T = TypeVar("T")
-Told = asyncio.Queue[tuple[int, "list[StreamEvent] | Exception | None"]]
-"""Events of one of several answers; an error, or ``None``, is its last word."""
 
 MOST_ANSWERS = 128
 """Answers one request may ask for (``n``), as the OpenAI API has it."""
@@ -98,19 +96,37 @@ async def answers(call: Call, asked: Asked) -> tuple[Result, ...]:
     # Not broken off when the client goes: what may be stored must be known, to be left.
     handles = await _submitted(call, asked, settings, options)
     try:
-        if len(handles) == 1:
-            found = [await while_connected(call, handles[0].record(patience))]
-        else:
-            found = await while_connected(call, asyncio.gather(*(handle.record(patience) for handle in handles)))
+        return await while_connected(call, _succeeded(handles, patience))
+    except Failed:
+        if len(handles) > 1:  # nobody waits for the others
+            leave(call, [handle.id for handle in handles], keyed=keyed)
+        raise
     except (Gone, PenstockError) as error:
         leave(call, [handle.id for handle in handles], keyed=keyed)
         if isinstance(error, PenstockError):
             raise Failed(api_error(error)) from error
         raise
-    failed = next((one for one in found if one.state is not JobState.SUCCEEDED), None)
-    if failed is not None:
-        raise Failed(of_result(failed))
-    return tuple(found)
+
+
+async def _succeeded(handles: list[JobHandle], patience: float | None) -> tuple[Result, ...]:
+    """The records of all. Raises ``Failed`` as soon as one is no success, PenstockError."""
+    if len(handles) == 1:
+        return (_success(await handles[0].record(patience)),)
+    tasks = [asyncio.ensure_future(handle.record(patience)) for handle in handles]
+    try:
+        for ended in asyncio.as_completed(tasks):
+            _success(await ended)
+        return tuple(task.result() for task in tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _success(record: Result) -> Result:
+    if record.state is not JobState.SUCCEEDED:
+        raise Failed(of_result(record))
+    return record
 
 
 async def _submitted(call: Call, asked: Asked, settings: dict[str, Any], options: dict[str, Any]) -> list[JobHandle]:
@@ -198,33 +214,24 @@ async def of_streams(streams: list[JobStream]) -> AsyncGenerator[tuple[int, list
                 except StopAsyncIteration:
                     return
                 yield 0, some
-    queue: Told = asyncio.Queue(maxsize=64)
-    tasks = [asyncio.ensure_future(_pump(index, stream, queue)) for index, stream in enumerate(streams)]
-    left = len(tasks)
+    waiting = {asyncio.ensure_future(stream.several()): index for index, stream in enumerate(streams)}
     try:
-        while left:
-            index, told = await queue.get()
-            if told is None:
-                left -= 1
-            elif isinstance(told, Exception):
-                raise told
-            else:
-                yield index, told
+        while waiting:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                index = waiting.pop(task)
+                try:
+                    some = task.result()
+                except StopAsyncIteration:
+                    continue
+                waiting[asyncio.ensure_future(streams[index].several())] = index
+                yield index, some
     finally:
-        for task in tasks:
+        for task in waiting:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _pump(index: int, stream: JobStream, queue: Told) -> None:
-    try:
-        async with stream:
-            while True:
-                await queue.put((index, await stream.several()))
-    except StopAsyncIteration:
-        await queue.put((index, None))
-    except Exception as error:  # noqa: BLE001 - raised again by who reads the queue, and would wait for ever
-        await queue.put((index, error))
+        await asyncio.gather(*waiting, return_exceptions=True)
+        for stream in streams:
+            await stream.aclose()
 
 
 def _patience(call: Call) -> float | None:

@@ -110,6 +110,8 @@ class Token(Event):
 
     type: Literal["token"] = "token"
     text: str
+    refusal: bool = False
+    """Whether it is the model's words for declining rather than an answer."""
 
 
 class ReasoningToken(Event):

@@ -172,7 +172,7 @@ class Splice:
         """Whether what was told is how this answer begins."""
         calls = answer.tool_calls
         return (
-            _text(answer).startswith("".join(self._said.text))
+            answer.text.startswith("".join(self._said.text))
             and answer.reasoning.startswith("".join(self._said.reasoning))
             and all(
                 index < len(calls) and calls[index].arguments.startswith("".join(pieces))
@@ -185,9 +185,10 @@ class Splice:
         reasoning = answer.reasoning[sum(map(len, self._said.reasoning)) :]
         if reasoning:
             events.append(ReasoningToken(text=reasoning))
-        text = _text(answer)[sum(map(len, self._said.text)) :]
-        if text:
+        if text := answer.text[sum(map(len, self._said.text)) :]:
             events.append(Token(text=text))
+        if answer.refusal:  # it has no delta of its own
+            events.append(Token(text=answer.refusal, refusal=True))
         for index, call in enumerate(answer.tool_calls):
             pieces = self._said.calls.get(index)
             if pieces is None:
@@ -195,10 +196,6 @@ class Splice:
             elif rest := call.arguments[sum(map(len, pieces)) :]:
                 events.append(ToolCall(index=index, arguments=rest))
         return events
-
-
-def _text(answer: Answer) -> str:
-    return answer.text or answer.refusal or ""
 
 
 def _switched(result: Result, *, rewritten: bool) -> Switched:
