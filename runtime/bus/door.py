@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from runtime.bus.wire import Arrival
 from runtime.bus.link import Link, Listening
 from runtime.bus.port import BusError, OutcomeUnknown
 from runtime.bus.settings import BusSettings
+from runtime.bus.wire import Arrival
 from runtime.gate import AUTH, KICK, REPLIES, WHO
 
 log = logging.getLogger(__name__)
