@@ -92,11 +92,11 @@ async def answers(call: Call, asked: Asked) -> tuple[Result, ...]:
     Raises ``Failed`` with the first failure, Gone when the client went away.
     """
     settings, options = permitted(call, asked), job_options(call, asked)
-    patience, keyed = _patience(call), "idempotency_key" in options
+    longest, keyed = patience(call), "idempotency_key" in options
     # Not broken off when the client goes: what may be stored must be known, to be left.
     handles = await _submitted(call, asked, settings, options)
     try:
-        return await while_connected(call, _succeeded(handles, patience))
+        return await while_connected(call, _succeeded(handles, longest))
     except Failed:
         if len(handles) > 1:  # nobody waits for the others
             leave(call, [handle.id for handle in handles], keyed=keyed)
@@ -175,7 +175,7 @@ async def events(call: Call, asked: Asked, jobs: list[str]) -> AsyncGenerator[tu
             model=asked.model,
             messages=asked.messages,
             tools=asked.tools,
-            timeout=_patience(call),
+            timeout=patience(call),
             **settings,
             **_numbered(options, index),
         )
@@ -234,7 +234,7 @@ async def of_streams(streams: list[JobStream]) -> AsyncGenerator[tuple[int, list
             await stream.aclose()
 
 
-def _patience(call: Call) -> float | None:
+def patience(call: Call) -> float | None:
     """Seconds to wait for a request's end: its job has one by its deadline; this bounds what a lost word would cost."""
     deadline = call.extras.deadline
     if isinstance(deadline, datetime):

@@ -19,7 +19,7 @@ from gateway.keys import Book, Keys
 from gateway.nkeys import Issuer
 from gateway.peers import Peers
 from gateway.producers import Producers
-from gateway.routes import batches, chat, files, keys
+from gateway.routes import batches, chat, embeddings, files, keys, messages, models
 from gateway.server import Server
 from runtime.bus.door import Door
 from runtime.connection import bus_settings
@@ -34,7 +34,15 @@ if TYPE_CHECKING:
     from runtime.settings import Config
     from runtime.telemetry import Telemetry
 
-ENDPOINTS = (*chat.ENDPOINTS, *files.ENDPOINTS, *batches.ENDPOINTS, *keys.ENDPOINTS)
+ENDPOINTS = (
+    *chat.ENDPOINTS,
+    *messages.ENDPOINTS,
+    *embeddings.ENDPOINTS,
+    *models.ENDPOINTS,
+    *files.ENDPOINTS,
+    *batches.ENDPOINTS,
+    *keys.ENDPOINTS,
+)
 """Everything that needs a key."""
 
 

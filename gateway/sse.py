@@ -58,6 +58,8 @@ class EventStream:
     keyed: bool = False
     _out: list[bytes] = field(default_factory=list)
     """Rendered and not written."""
+    ping: bytes = PING
+    """The API's sign of life."""
     _begun: bool = False
     _over: bool = False
     _sending: bool = False
@@ -197,7 +199,7 @@ class EventStream:
         if self._sending or self._sign is not None:
             due = loop.time() + self.call.edge.settings.ping
         elif loop.time() >= due:
-            self._sign = loop.create_task(self._sent(PING, more=True))
+            self._sign = loop.create_task(self._sent(self.ping, more=True))
             self._sign.add_done_callback(self._signed)
             due = loop.time() + self.call.edge.settings.ping
         self._timer = loop.call_at(due, self._wait_with_signs)

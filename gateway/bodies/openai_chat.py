@@ -231,6 +231,8 @@ class Rendering:
             case Token():
                 kind = b"refusal" if event.refusal else b"content"
                 return [self._delta(index, b'{"%b":%b}' % (kind, to_json(event.text)))]
+            case ReasoningToken() if not event.text:
+                return []  # a seal, for which this API has no place
             case ReasoningToken():
                 return [self._delta(index, b'{"reasoning_content":%b}' % to_json(event.text))]
             case ToolCall():
