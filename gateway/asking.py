@@ -234,7 +234,7 @@ async def of_streams(streams: list[JobStream]) -> AsyncGenerator[tuple[int, list
             await stream.aclose()
 
 
-def patience(call: Call) -> float | None:
+def patience(call: Call) -> float:
     """Seconds to wait for a request's end: its job has one by its deadline; this bounds what a lost word would cost."""
     deadline = call.extras.deadline
     if isinstance(deadline, datetime):

@@ -19,7 +19,7 @@ from gateway.keys import Book, Keys
 from gateway.nkeys import Issuer
 from gateway.peers import Peers
 from gateway.producers import Producers
-from gateway.routes import batches, chat, embeddings, files, keys, messages, models
+from gateway.routes import batches, chat, embeddings, files, keys, messages, models, responses
 from gateway.server import Server
 from runtime.bus.door import Door
 from runtime.connection import bus_settings
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 ENDPOINTS = (
     *chat.ENDPOINTS,
+    *responses.ENDPOINTS,
     *messages.ENDPOINTS,
     *embeddings.ENDPOINTS,
     *models.ENDPOINTS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gateway.asking import leave, while_connected
 from gateway.bodies.failures import ApiError, Failed, of_result
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from gateway.bodies.frames import Renderer
     from gateway.call import Call
+    from job_contracts.results import Result
 
 PING = b": waiting\n\n"
 HEADERS = (
@@ -53,9 +54,11 @@ class EventStream:
     headers: Mapping[str, str] = field(default_factory=dict)
     leaves: bool = True
     """Whether the jobs are this request's own, and left when its client goes."""
-    all_ends: bool = False
-    """Whether the renderer takes any ``Finished``, not only that of a success."""
+    ends_told: Literal["never", "once begun", "always"] = "never"
+    """When the renderer takes the ``Finished`` of a job that did not succeed; else it is an error of the stream."""
     keyed: bool = False
+    numbered: bool = False
+    """Whether the renderer gives its events their ids, and leaves out what was seen (``Frame.id``)."""
     _out: list[bytes] = field(default_factory=list)
     """Rendered and not written."""
     ping: bytes = PING
@@ -114,13 +117,14 @@ class EventStream:
             leave(self.call, self.jobs, keyed=self.keyed)
 
     def _rendition(self) -> Rendition:
-        return Rendition(self.renderer, self.policy, self.answers, self.call.extras.resume)
+        seen = "" if self.numbered else self.call.extras.resume
+        return Rendition(self.renderer, self.policy, self.answers, seen)
 
     async def _rendered(self, rendition: Rendition) -> None:
         """Render to the end, into ``_out`` what is still to be written. Raises Diverged, Lost, PenstockError."""
         async for index, events in self.source:
             for event in events:
-                if isinstance(event, Finished) and event.result.state is not JobState.SUCCEEDED and not self.all_ends:
+                if isinstance(event, Finished) and not self._told_by_the_renderer(event.result):
                     if self.answers > 1:
                         self._abandon()
                     self._tell(of_result(event.result))
@@ -132,6 +136,13 @@ class EventStream:
             if data := self._taken():
                 await self._write(data, more=True)
         self._tell(ApiError(502, "stream_broken", "the stream has no end", remedy=self._whole, job=self._job))
+
+    def _told_by_the_renderer(self, result: Result) -> bool:
+        return (
+            result.state is JobState.SUCCEEDED
+            or self.ends_told == "always"
+            or (self._begun and self.ends_told == "once begun")
+        )
 
     def _tell_diverged(self) -> None:
         """``continue`` lets the job go on: the other answer, which was being paid for, can be read whole."""
