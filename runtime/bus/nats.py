@@ -238,6 +238,9 @@ class NatsBus:
     async def last(self, stream: str, subject: str) -> Message:
         return await self._read(stream, {"last_by_subj": subject})
 
+    async def last_each(self, stream: str, subjects: Sequence[str]) -> Mapping[str, Message]:
+        return await self._ranges.last_each(self, stream, subjects)
+
     async def get(self, stream: str, seq: int) -> Message:
         found = await self._direct(stream, {"seq": seq})
         return found if found is not None else await self._read(stream, {"seq": seq})
