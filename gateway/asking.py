@@ -18,13 +18,12 @@ from producer_sdk.errors import NotFound, PenstockError, Unreachable
 if TYPE_CHECKING:
     from gateway.bodies.asked import Asked
     from gateway.call import Call
+    from job_contracts.keys import Scope
     from job_contracts.results import Result
     from job_contracts.stream import StreamEvent
     from producer_sdk import JobHandle, JobStream
 
 T = TypeVar("T")
-Told = asyncio.Queue[tuple[int, "list[StreamEvent] | Exception | None"]]
-"""Events of one of several answers; an error, or ``None``, is its last word."""
 
 MOST_ANSWERS = 128
 """Answers one request may ask for (``n``), as the OpenAI API has it."""
@@ -36,8 +35,9 @@ class Gone(Exception):
     """The client has closed its connection: there is nobody to answer."""
 
 
-def job_options(call: Call, asked: Asked | None, *, waits: bool = True) -> dict[str, Any]:
-    """Job options of a request, within what its key may do. ``waits``: its client waits for the answer.
+def job_options(call: Call, asked: Asked | None, *, waits: bool = True, lane: Lane | None = None) -> dict[str, Any]:
+    """Job options of a request, within what its key may do. ``waits``: its client waits for the answer; ``lane`` is
+    the lane of a request that names none, where nobody waits.
 
     Raises ``Failed``: 400 for a header, 403 for what the key may not.
     """
@@ -49,6 +49,8 @@ def job_options(call: Call, asked: Asked | None, *, waits: bool = True) -> dict[
         options["lane"] = extras.lane
     elif waits:
         options["lane"] = _lane_of_who_waits(call)
+    elif lane is not None:
+        options["lane"] = lane
     if scope.lanes is not None and options.get("lane", "std") not in scope.lanes:
         raise Failed(_forbidden(f"this key may not use lane {options.get('lane', 'std')!r}", scope.lanes))
     if extras.deadline is not None:
@@ -64,7 +66,11 @@ def job_options(call: Call, asked: Asked | None, *, waits: bool = True) -> dict[
 
 def permitted(call: Call, asked: Asked) -> dict[str, Any]:
     """Generation settings of a request, within what its key may do. Raises ``Failed`` with 403 or 400."""
-    scope = call.caller.scope
+    return within(call.caller.scope, asked)
+
+
+def within(scope: Scope, asked: Asked) -> dict[str, Any]:
+    """Generation settings of what is asked, within what a key may do. Raises ``Failed`` with 403 or 400."""
     if scope.routes is not None and asked.model not in scope.routes:
         raise Failed(_forbidden(f"this key may not use model {asked.model!r}", scope.routes))
     if not 1 <= asked.n <= MOST_ANSWERS:
@@ -86,23 +92,41 @@ async def answers(call: Call, asked: Asked) -> tuple[Result, ...]:
     Raises ``Failed`` with the first failure, Gone when the client went away.
     """
     settings, options = permitted(call, asked), job_options(call, asked)
-    patience, keyed = _patience(call), "idempotency_key" in options
+    longest, keyed = patience(call), "idempotency_key" in options
     # Not broken off when the client goes: what may be stored must be known, to be left.
     handles = await _submitted(call, asked, settings, options)
     try:
-        if len(handles) == 1:
-            found = [await while_connected(call, handles[0].record(patience))]
-        else:
-            found = await while_connected(call, asyncio.gather(*(handle.record(patience) for handle in handles)))
+        return await while_connected(call, _succeeded(handles, longest))
+    except Failed:
+        if len(handles) > 1:  # nobody waits for the others
+            leave(call, [handle.id for handle in handles], keyed=keyed)
+        raise
     except (Gone, PenstockError) as error:
         leave(call, [handle.id for handle in handles], keyed=keyed)
         if isinstance(error, PenstockError):
             raise Failed(api_error(error)) from error
         raise
-    failed = next((one for one in found if one.state is not JobState.SUCCEEDED), None)
-    if failed is not None:
-        raise Failed(of_result(failed))
-    return tuple(found)
+
+
+async def _succeeded(handles: list[JobHandle], patience: float | None) -> tuple[Result, ...]:
+    """The records of all. Raises ``Failed`` as soon as one is no success, PenstockError."""
+    if len(handles) == 1:
+        return (_success(await handles[0].record(patience)),)
+    tasks = [asyncio.ensure_future(handle.record(patience)) for handle in handles]
+    try:
+        for ended in asyncio.as_completed(tasks):
+            _success(await ended)
+        return tuple(task.result() for task in tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _success(record: Result) -> Result:
+    if record.state is not JobState.SUCCEEDED:
+        raise Failed(of_result(record))
+    return record
 
 
 async def _submitted(call: Call, asked: Asked, settings: dict[str, Any], options: dict[str, Any]) -> list[JobHandle]:
@@ -151,7 +175,7 @@ async def events(call: Call, asked: Asked, jobs: list[str]) -> AsyncGenerator[tu
             model=asked.model,
             messages=asked.messages,
             tools=asked.tools,
-            timeout=_patience(call),
+            timeout=patience(call),
             **settings,
             **_numbered(options, index),
         )
@@ -190,36 +214,27 @@ async def of_streams(streams: list[JobStream]) -> AsyncGenerator[tuple[int, list
                 except StopAsyncIteration:
                     return
                 yield 0, some
-    queue: Told = asyncio.Queue(maxsize=64)
-    tasks = [asyncio.ensure_future(_pump(index, stream, queue)) for index, stream in enumerate(streams)]
-    left = len(tasks)
+    waiting = {asyncio.ensure_future(stream.several()): index for index, stream in enumerate(streams)}
     try:
-        while left:
-            index, told = await queue.get()
-            if told is None:
-                left -= 1
-            elif isinstance(told, Exception):
-                raise told
-            else:
-                yield index, told
+        while waiting:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                index = waiting.pop(task)
+                try:
+                    some = task.result()
+                except StopAsyncIteration:
+                    continue
+                waiting[asyncio.ensure_future(streams[index].several())] = index
+                yield index, some
     finally:
-        for task in tasks:
+        for task in waiting:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*waiting, return_exceptions=True)
+        for stream in streams:
+            await stream.aclose()
 
 
-async def _pump(index: int, stream: JobStream, queue: Told) -> None:
-    try:
-        async with stream:
-            while True:
-                await queue.put((index, await stream.several()))
-    except StopAsyncIteration:
-        await queue.put((index, None))
-    except Exception as error:  # noqa: BLE001 - raised again by who reads the queue, and would wait for ever
-        await queue.put((index, error))
-
-
-def _patience(call: Call) -> float | None:
+def patience(call: Call) -> float:
     """Seconds to wait for a request's end: its job has one by its deadline; this bounds what a lost word would cost."""
     deadline = call.extras.deadline
     if isinstance(deadline, datetime):

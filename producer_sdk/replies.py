@@ -96,6 +96,7 @@ class Watch:
         "_attended",
         "due",
         "error",
+        "fresh",
         "job",
         "lane",
         "missed",
@@ -103,6 +104,7 @@ class Watch:
         "readers",
         "result",
         "submitted",
+        "submitting",
         "token",
         "waiters",
     )
@@ -123,6 +125,10 @@ class Watch:
         self.pause = silence
         self.missed = missed
         """State of ``Replies.interruptions`` when this watch was last up to date."""
+        self.submitting = 0
+        """Submissions under way: somebody is going to wait for it."""
+        self.fresh = False
+        """The last submission of it here was the job's first, as far as the broker knows, and we listened before."""
         self._attended = attended
 
     @property
@@ -210,6 +216,8 @@ class Replies:
         self.attended: set[Watch] = set()
         """Watches somebody waits for."""
         self.interruptions = 0
+        self.known = self.strange = 0
+        """Messages of jobs that somebody here holds, and of others."""
 
     def watch(self, job: str, *, token: str | None = None) -> Watch:
         """The watch of a job; the one that exists already if somebody holds it."""
@@ -233,7 +241,9 @@ class Replies:
         place, _, kind = subject.rpartition(".")
         watch = self._watches.get(place)
         if watch is None:
+            self.strange += 1
             return
+        self.known += 1
         if kind == "res":
             self.record(watch, data)
         elif watch.readers:

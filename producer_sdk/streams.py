@@ -148,6 +148,7 @@ class _Following:
 
     async def start(self, *, fresh: bool) -> None:
         """Take part in what comes; for a job of before, fetch what has come already."""
+        fresh = fresh or (self._reader in self._watch.readers and self._exchange.heard_all(self._watch))
         if self._reader not in self._watch.readers:
             self._watch.readers.append(self._reader)
         self._watch.attend(self._loop.time())

@@ -8,9 +8,9 @@ from itertools import count
 
 from runtime.bus.answers import silent
 from runtime.bus.asking import patiences
-from runtime.bus.client import Arrival
 from runtime.bus.link import Link, Listening
 from runtime.bus.port import BusError, Message
+from runtime.bus.wire import Arrival
 
 _SUBJECT, _SEQ = "Nats-Subject", "Nats-Sequence"
 _END, _NONE = "204", "404"
