@@ -107,6 +107,11 @@ async def output(of: AsyncOpenAI, batch: Any) -> tuple[list[dict[str, Any]], lis
     return found[0], found[1]
 
 
+def completed(batch: Any) -> int:
+    """How many requests of it are answered."""
+    return int(batch.request_counts.completed)
+
+
 def each_once(lines: Iterable[Mapping[str, Any]], count: int) -> None:
     """Every request of ``request(0)`` up to ``count`` has exactly one output line."""
     names = sorted(line["custom_id"] for line in lines)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import cast
 
 import openai
 import pytest
 
-from gateway.routes import batches as routes
+from gateway.bodies.openai_batches import WINDOWS
 from job_contracts import subjects
-from tests.support.batches import begun, client, each_once, ended, house, jsonl, output, request
+from tests.support.batches import begun, client, completed, each_once, ended, house, jsonl, output, request
 from tests.support.eventually import eventually
 from tests.support.stand_in import OTHER, key
 
@@ -105,7 +106,7 @@ async def test_results_can_be_read_and_resumed_while_the_batch_runs(tmp_path: Pa
         assert first.endswith(b"\n")
 
         async def sixty() -> bool:
-            return (await at.client.batches.retrieve(batch.id)).request_counts.completed == 60
+            return completed(await at.client.batches.retrieve(batch.id)) == 60
 
         await eventually(sixty, within=20.0)
         assert (await at.client.batches.retrieve(batch.id)).status == "in_progress"
@@ -133,7 +134,7 @@ async def test_a_cancelled_batch_keeps_its_answers_and_calls_nothing_more(tmp_pa
         batch = await begun(at.client, (request(n, "slow" if n < 20 else "stuck") for n in range(count)))
 
         async def answered() -> bool:
-            return (await at.client.batches.retrieve(batch.id)).request_counts.completed == 20
+            return completed(await at.client.batches.retrieve(batch.id)) == 20
 
         await eventually(answered, within=20.0)
 
@@ -158,7 +159,7 @@ async def test_a_cancelled_batch_keeps_its_answers_and_calls_nothing_more(tmp_pa
 async def test_what_is_not_answered_within_the_window_has_a_line_that_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(routes.WINDOWS, "1h", 3.0)
+    monkeypatch.setitem(cast("dict[str, float]", WINDOWS), "1h", 3.0)
     async with house(tmp_path, batches={"beat": 0.2, "silence": 1.0, "in_flight": 4}) as at:
         batch = await begun(at.client, [request(0), *(request(n, "stuck") for n in range(1, 12))], window="1h")
         done = await ended(at.client, batch.id)
