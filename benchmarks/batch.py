@@ -70,13 +70,20 @@ def written(path: Path, lines: int, size: int) -> None:
             file.write(json.dumps(line) + "\n")
 
 
-def main(lines: int, size: int, in_flight: int) -> None:
+def highest(pid: int) -> float:
+    """Megabytes of memory a process had at most (Linux)."""
+    rows = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    return int(next(row for row in rows if row.startswith("VmHWM")).split()[1]) * 1024 / 1e6
+
+
+def main(lines: int, each: int, in_flight: int) -> None:
     """Run it and print the figures."""
     with tempfile.TemporaryDirectory() as name, appliance(Path(name), in_flight) as card:
         source = Path(name) / "requests.jsonl"
-        written(source, lines, size)
+        written(source, lines, each)
         edge, process = Edge(card["gateway_url"], card["project_key"]), psutil.Process(card["pids"]["gateway"])
-        print(f"{lines} lines, {source.stat().st_size / 1e6:.1f} MB, edge idle at {process.memory_info().rss / 1e6:.0f} MB")
+        size, idle = source.stat().st_size / 1e6, process.memory_info().rss / 1e6
+        print(f"{lines} lines, {size:.1f} MB, edge idle at {idle:.0f} MB")
         begun = time.monotonic()
         file = edge.upload(source, "batch", lambda _: None)
         uploaded = time.monotonic()
@@ -92,12 +99,17 @@ def main(lines: int, size: int, in_flight: int) -> None:
         cpu = sum(process.cpu_times()[:2]) - spent
         answers = sum(data.count(b"\n") for data in edge.content(batch["output_file_id"], 0))
         read = time.monotonic()
-        peak = int(next(row for row in Path(f"/proc/{process.pid}/status").read_text().splitlines() if "VmHWM" in row).split()[1])
+        peak = int(
+            next(row for row in Path(f"/proc/{process.pid}/status").read_text().splitlines() if "VmHWM" in row).split()[
+                1
+            ]
+        )
         running = seen.get("finalizing", ended) - seen.get("in_progress", begun)
         print(f"upload {uploaded - begun:.1f} s, validation {seen.get('in_progress', ended) - uploaded:.1f} s")
         print(f"answering {running:.1f} s: {lines / running:.0f} lines/s, edge CPU {1000 * cpu / lines:.2f} ms a line")
-        print(f"finalizing {ended - seen.get('finalizing', ended):.1f} s, download {read - ended:.1f} s, {answers} answers")
-        print(f"{batch['status']} {batch['request_counts']}, edge at most {peak / 1000:.0f} MB")
+        finalizing = ended - seen.get("finalizing", ended)
+        print(f"finalizing {finalizing:.1f} s, download {read - ended:.1f} s, {answers} answers")
+        print(f"{batch['status']} {batch['request_counts']}, edge at most {peak:.0f} MB")
 
 
 if __name__ == "__main__":
