@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import yaml
 
-from producer_sdk.cli.http import Edge, rest
+from producer_sdk.cli.transfers import Gateway, rest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,7 @@ def main(lines: int, each: int, in_flight: int) -> None:
     with tempfile.TemporaryDirectory() as name, appliance(Path(name), in_flight) as card:
         source = Path(name) / "requests.jsonl"
         written(source, lines, each)
-        edge, process = Edge(card["gateway_url"], card["project_key"]), psutil.Process(card["pids"]["gateway"])
+        edge, process = Gateway(card["gateway_url"], card["project_key"]), psutil.Process(card["pids"]["gateway"])
         size, idle = source.stat().st_size / 1e6, process.memory_info().rss / 1e6
         print(f"{lines} lines, {size:.1f} MB, edge idle at {idle:.0f} MB")
         begun = time.monotonic()

@@ -13,6 +13,7 @@ from gateway.lingering import Lingering
 
 if TYPE_CHECKING:
     from gateway.caller import Keyring
+    from gateway.key_desk import KeyDesk
     from gateway.producers import Producers
     from runtime.bus.port import Bus
     from runtime.clock import Clock
@@ -31,8 +32,11 @@ class Edge:
     bus: Bus
     clock: Clock
     telemetry: Telemetry
+    key_desk: KeyDesk
     draining: bool = False
     """Streams are to end, to be resumed at another edge; nothing new is taken."""
+    streams: int = 0
+    """Streams of events that are open."""
     name: str = "edge"
     lingering: Lingering = field(init=False)
     files: Files = field(init=False)
@@ -43,7 +47,7 @@ class Edge:
     batches: Batches = field(init=False)
 
     def __post_init__(self) -> None:
-        self.lingering = Lingering(self.producers, self.settings.linger)
+        self.lingering = Lingering(self.bus, self.producers, self.settings.linger)
         self.files = Files(self.bus, self.clock, self.settings.files)
         self.records = Records(self.bus)
         self.contents = Contents(self.bus, self.files, self.records)

@@ -19,8 +19,8 @@ from gateway.bodies.batch_lines import Account, Checker, line_of, not_asked
 from gateway.bodies.failures import Failed
 from gateway.bodies.openai_batches import LineError
 from gateway.bodies.openai_files import FileHead, Part
+from job_contracts.keys import Scope
 from runtime.bus.port import NotFound, WrongSequence
-from runtime.settings import Scope
 from runtime.telemetry import DEBUG, INFO
 
 if TYPE_CHECKING:

@@ -15,14 +15,13 @@ from typer.core import TyperGroup
 from producer_sdk.cli import exits
 from producer_sdk.cli.arguments import ApiKey, AsJson
 from producer_sdk.cli.follow import Kept, begin, follow, opened
-from producer_sdk.cli.http import Edge
+from producer_sdk.cli.keys import GATEWAY, Edge
 from producer_sdk.cli.showing import bar, errors_told, people, put
+from producer_sdk.cli.transfers import Gateway
 from producer_sdk.errors import InvalidRequest
 
-DEFAULT_URL = "http://127.0.0.1:8400"
 CHAT = "/v1/chat/completions"
 
-HttpUrl = Annotated[str, typer.Option("--url", help="The HTTP edge.", envvar="PENSTOCK_HTTP_URL", show_envvar=True)]
 Id = Annotated[str, typer.Argument(help="The batch's id.")]
 
 
@@ -52,7 +51,7 @@ def run(
     window: Annotated[str, typer.Option(help="By when it must be done: 1h, 4h, 24h or none.")] = "24h",
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait: print the batch's id.")] = False,
     as_json: AsJson = False,
-    url: HttpUrl = DEFAULT_URL,
+    url: Edge = GATEWAY,
     api_key: ApiKey = None,
 ) -> None:
     """Answer a file of requests: results come out as they are there, answers and errors, one line for each request.
@@ -60,13 +59,13 @@ def run(
     Interrupted, the same command goes on where it was, if its results go to a file; the batch goes on meanwhile.
     """
     with errors_told(as_json=as_json):
-        edge, kept = Edge(url, api_key), Kept(out)
+        gateway, kept = Gateway(url, api_key), Kept(out)
         if name is not None:
             if kept.place.batch not in {"", name}:
                 raise InvalidRequest(f"{out} belongs to {kept.place.batch}", field="out", remedy="name a new file")
             kept.place.batch = name
         if file is not None and name is None:
-            _upload(edge, kept, file, {"endpoint": endpoint, "completion_window": window})
+            _upload(gateway, kept, file, {"endpoint": endpoint, "completion_window": window})
         if not kept.place.batch:
             raise InvalidRequest("there is neither a file nor a batch", field="file", remedy="name one of them")
         if detach:
@@ -76,7 +75,7 @@ def run(
         kept.save()
         try:
             with _output(out, kept) as results:
-                done = _followed(edge, kept, results)
+                done = _followed(gateway, kept, results)
         except KeyboardInterrupt:
             again = f"penstock batch --batch {kept.place.batch}" + (f" -o {out}" if out else "")
             people.print(f"interrupted; the batch goes on, and so does: {again}", markup=False, soft_wrap=True)
@@ -92,31 +91,31 @@ def listing(
     *,
     limit: Annotated[int, typer.Option(min=1, max=100, help="The newest so many.")] = 20,
     as_json: AsJson = False,
-    url: HttpUrl = DEFAULT_URL,
+    url: Edge = GATEWAY,
     api_key: ApiKey = None,
 ) -> None:
     """The newest batches, a line each."""
     with errors_told(as_json=as_json):
-        found = Edge(url, api_key).ask("GET", f"/v1/batches?limit={limit}")["data"]
+        found = Gateway(url, api_key).ask("GET", f"/v1/batches?limit={limit}")["data"]
         for one in found:
             put(json.dumps(one, ensure_ascii=False) if as_json else line_of(one))
 
 
 @batch.command("status")
-def status(batch: Id, *, as_json: AsJson = False, url: HttpUrl = DEFAULT_URL, api_key: ApiKey = None) -> None:
+def status(batch: Id, *, as_json: AsJson = False, url: Edge = GATEWAY, api_key: ApiKey = None) -> None:
     """Where a batch is."""
     with errors_told(as_json=as_json):
-        found = Edge(url, api_key).ask("GET", f"/v1/batches/{batch}")
+        found = Gateway(url, api_key).ask("GET", f"/v1/batches/{batch}")
         put(json.dumps(found, ensure_ascii=False) if as_json else line_of(found))
         if not as_json:
             _errors(found)
 
 
 @batch.command("cancel")
-def cancel(batch: Id, *, as_json: AsJson = False, url: HttpUrl = DEFAULT_URL, api_key: ApiKey = None) -> None:
+def cancel(batch: Id, *, as_json: AsJson = False, url: Edge = GATEWAY, api_key: ApiKey = None) -> None:
     """Call a batch off: nothing more is asked, answers that are there stay."""
     with errors_told(as_json=as_json):
-        found = Edge(url, api_key).ask("POST", f"/v1/batches/{batch}/cancel")
+        found = Gateway(url, api_key).ask("POST", f"/v1/batches/{batch}/cancel")
         put(json.dumps(found, ensure_ascii=False) if as_json else line_of(found))
 
 
@@ -128,14 +127,14 @@ def line_of(batch: dict[str, Any]) -> str:
     return f"{batch['id']}  {batch['status']:<11}  {done}  {failed}  {batch['endpoint']}"
 
 
-def _upload(edge: Edge, kept: Kept, file: Path, wish: dict[str, Any]) -> None:
+def _upload(gateway: Gateway, kept: Kept, file: Path, wish: dict[str, Any]) -> None:
     with bar() as shown:
         task = shown.add_task("uploading", total=file.stat().st_size if file.exists() else None, failed=0)
-        begin(edge, kept, file, wish, lambda sent: shown.advance(task, sent))
+        begin(gateway, kept, file, wish, lambda sent: shown.advance(task, sent))
     people.print(f"batch {kept.place.batch}", style="dim", markup=False)
 
 
-def _followed(edge: Edge, kept: Kept, results: IO[bytes]) -> dict[str, Any]:
+def _followed(gateway: Gateway, kept: Kept, results: IO[bytes]) -> dict[str, Any]:
     with bar() as shown:
         task = shown.add_task("answering", total=None, failed=0)
 
@@ -149,7 +148,7 @@ def _followed(edge: Edge, kept: Kept, results: IO[bytes]) -> dict[str, Any]:
                 failed=counts["failed"],
             )
 
-        return follow(edge, kept, results, tell)
+        return follow(gateway, kept, results, tell)
 
 
 @contextlib.contextmanager

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from producer_sdk.cli.http import Edge, rest
-from producer_sdk.errors import InvalidRequest, PenstockError, Refused, Unreachable
+from producer_sdk.cli.transfers import Gateway, rest
+from producer_sdk.errors import InvalidRequest, PenstockError, QueueFull, Unreachable
 
 MARK = ".batch"
 """Ending of the file beside the output that names the batch and how far it is copied; removed at the end."""
@@ -70,37 +70,37 @@ class Kept:
             self._mark.unlink(missing_ok=True)
 
 
-def begin(edge: Edge, kept: Kept, file: Path, wish: dict[str, Any], tell: Callable[[int], None]) -> None:
+def begin(gateway: Gateway, kept: Kept, file: Path, wish: dict[str, Any], tell: Callable[[int], None]) -> None:
     """Upload and begin what was not begun yet; what was is gone on with."""
     place = kept.place
     if place.batch:
         return
     if place.file:
-        place.batch = _begun_before(edge, place)
+        place.batch = _begun_before(gateway, place)
     else:
-        place.file = edge.upload(file, "batch", tell)
+        place.file = gateway.upload(file, "batch", tell)
         kept.save()
     if not place.batch:
         metadata = {**wish.pop("metadata", {}), RUN: place.run}
-        made = edge.ask("POST", "/v1/batches", {**wish, "input_file_id": place.file, "metadata": metadata})
+        made = gateway.ask("POST", "/v1/batches", {**wish, "input_file_id": place.file, "metadata": metadata})
         place.batch = str(made["id"])
     kept.save()
 
 
-def _begun_before(edge: Edge, place: Place) -> str:
-    for batch in edge.ask("GET", "/v1/batches?limit=100")["data"]:
+def _begun_before(gateway: Gateway, place: Place) -> str:
+    for batch in gateway.ask("GET", "/v1/batches?limit=100")["data"]:
         if (batch.get("metadata") or {}).get(RUN) == place.run:
             return str(batch["id"])
     return ""
 
 
-def follow(edge: Edge, kept: Kept, out: IO[bytes], tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def follow(gateway: Gateway, kept: Kept, out: IO[bytes], tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Copy the batch's results to ``out`` as they come, until it has ended; the batch. ``tell`` hears where it is."""
     pause = POLL_FIRST
     while True:
-        batch = edge.ask("GET", f"/v1/batches/{kept.place.batch}", patient=True)
+        batch = gateway.ask("GET", f"/v1/batches/{kept.place.batch}", patient=True)
         tell(batch)
-        copied = sum([_copy(edge, kept, out, part, batch.get(name)) for part, name in FILES])
+        copied = sum([_copy(gateway, kept, out, part, batch.get(name)) for part, name in FILES])
         if batch["status"] in ENDED and not copied:
             return batch
         pause = POLL_FIRST if copied else min(1.5 * pause, POLL_LONGEST)
@@ -108,20 +108,16 @@ def follow(edge: Edge, kept: Kept, out: IO[bytes], tell: Callable[[dict[str, Any
             rest(pause)
 
 
-def _copy(edge: Edge, kept: Kept, out: IO[bytes], part: str, file: str | None) -> int:
+def _copy(gateway: Gateway, kept: Kept, out: IO[bytes], part: str, file: str | None) -> int:
     """Copy what has come of one file; how many bytes."""
     if not file:
         return 0
     held, begun = b"", int(getattr(kept.place, part))
-    with contextlib.suppress(Unreachable):  # what is missing comes with the next look
-        try:
-            for data in edge.content(file, begun):
-                whole, newline, held = (held + data).rpartition(b"\n")
-                if newline:
-                    _write(kept, out, part, whole + newline)
-        except Refused as error:
-            if error.retry_after is None:
-                raise
+    with contextlib.suppress(Unreachable, QueueFull):  # what is missing comes with the next look
+        for data in gateway.content(file, begun):
+            whole, newline, held = (held + data).rpartition(b"\n")
+            if newline:
+                _write(kept, out, part, whole + newline)
     return int(getattr(kept.place, part)) - begun
 
 

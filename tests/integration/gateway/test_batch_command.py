@@ -31,7 +31,7 @@ class Done:
 
 async def begun(at: House, *words: str) -> Process:
     others = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK")}  # noqa: TID251
-    environ = {**others, "PENSTOCK_KEY": at.edge.key, "PENSTOCK_HTTP_URL": at.edge.url, "COLUMNS": "200"}
+    environ = {**others, "PENSTOCK_KEY": at.edge.key, "PENSTOCK_GATEWAY": at.edge.url, "COLUMNS": "200"}
     command = (sys.executable, "-m", "producer_sdk.cli", "batch", *words)
     return await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environ, stdout=PIPE, stderr=PIPE)
 
