@@ -13,9 +13,9 @@ from gateway.bodies.failures import Shape, invalid
 
 if TYPE_CHECKING:
     from gateway.bodies.asked import Asked
+    from job_contracts.keys import Scope
     from job_contracts.results import Result
     from producer_sdk import JobHandle, Producer
-    from runtime.settings import Scope
 
 TEXTS = 96
 """Texts to embed in one job: what the provider with the smallest calls takes, or nearly."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import openai
 import pytest
@@ -71,6 +71,35 @@ async def test_errors_have_lines_of_their_own_and_the_file_of_errors(tmp_path: P
         assert unknown["response"]["body"]["error"]["code"] == "model_not_found"
         (two,) = [line for line in answers if line["custom_id"] == "request-4"]
         assert len(two["response"]["body"]["choices"]) == 2
+
+
+async def test_a_batch_may_be_of_any_api_whose_requests_are_jobs(tmp_path: Path) -> None:
+    said: list[dict[str, Any]] = [{"role": "user", "content": "Hello"}]
+    bodies: dict[str, list[dict[str, Any]]] = {
+        "/v1/responses": [{"model": "fast", "input": "Hello"}, {"model": "fast", "input": "x", "background": True}],
+        "/v1/messages": [{"model": "fast", "max_tokens": 50, "messages": said}, {"model": "nowhere", "messages": said}],
+        "/v1/embeddings": [
+            {"model": "vectors", "input": [f"text {n}" for n in range(200)]},
+            {"model": "vectors", "input": []},
+        ],
+    }
+    async with house(tmp_path) as at:
+        for url, (good, bad) in bodies.items():
+            lines = [request(0, url=url, body=good), request(1, url=url, body=bad)]
+            done = await ended(at.client, (await begun(at.client, lines, endpoint=url)).id)
+            (answer,), (error,) = await output(at.client, done)
+            body, refused = answer["response"]["body"], error["response"]["body"]
+            assert error["response"]["status_code"] == 400
+            match url:
+                case "/v1/responses":
+                    assert (body["object"], body["status"]) == ("response", "completed")
+                    assert refused["error"]["param"] == "background"
+                case "/v1/messages":
+                    assert (body["type"], body["role"]) == ("message", "assistant")
+                    assert (refused["type"], refused["error"]["type"]) == ("error", "invalid_request_error")
+                case _:
+                    assert [one["index"] for one in body["data"]] == list(range(200))
+                    assert refused["error"]["param"] == "input"
 
 
 async def test_a_file_that_is_no_batch_fails_with_the_lines_that_are_wrong(tmp_path: Path) -> None:
@@ -209,7 +238,7 @@ async def test_what_cannot_be_a_batch_is_refused_with_the_field(tmp_path: Path) 
         for wrong, param in (
             ({"input_file_id": other.id}, "input_file_id"),
             ({"input_file_id": "file-none"}, "input_file_id"),
-            ({"endpoint": "/v1/completions"}, "endpoint"),
+            ({"endpoint": "/v1/moderations"}, "endpoint"),
             ({"completion_window": "2h"}, "completion_window"),
             ({"metadata": {"x": 1}}, "metadata.x"),
             ({"output_expires_after": {"anchor": "created_at", "seconds": 5}}, "output_expires_after.seconds"),
