@@ -34,10 +34,16 @@ class TextDelta(Wire):
 
 
 class ReasoningDelta(Wire):
-    """More of the reasoning a model shows."""
+    """More of the reasoning a model shows, or its seal: see ``chat.ReasoningPart``.
+
+    ``signature`` ends a part and comes once, for all of its text; ``redacted`` is a part of its own.
+    """
 
     type: Literal["reasoning"] = "reasoning"
     text: str
+    signature: str | None = None
+    redacted: str | None = None
+    origin: str | None = None
 
 
 class ToolCallDelta(Wire):
@@ -81,6 +87,8 @@ class Event(Wire):
 
     generation: int = 0
     sequence: int = 0
+    from_record: bool = False
+    """Whether it was told by the job's record, because chunks were missing: it stands for all from its place on."""
 
 
 class Queued(Event):
@@ -88,6 +96,8 @@ class Queued(Event):
 
     type: Literal["queued"] = "queued"
     job: str
+    submitted: float | None = None
+    """UTC seconds on the clock of whoever submitted it; ``None`` if that is not known here."""
     position: int | None = None
     eta: float | None = None
 
@@ -106,13 +116,18 @@ class Token(Event):
 
     type: Literal["token"] = "token"
     text: str
+    refusal: bool = False
+    """Whether it is the model's words for declining rather than an answer."""
 
 
 class ReasoningToken(Event):
-    """A piece of shown reasoning."""
+    """A piece of shown reasoning, or its seal: with ``signature`` a part has ended, ``redacted`` is one of its own."""
 
     type: Literal["reasoning"] = "reasoning"
     text: str
+    signature: str | None = None
+    redacted: str | None = None
+    origin: str | None = None
 
 
 class ToolCall(Event):

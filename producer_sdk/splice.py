@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from job_contracts.chat import Answer
+from job_contracts.chat import Answer, ReasoningPart
 from job_contracts.jobs import JobState
 from job_contracts.results import Result
 from job_contracts.stream import (
@@ -39,11 +39,13 @@ Position = tuple[int, int]
 class _Said:
     """What a stream has told of one generation so far."""
 
-    __slots__ = ("calls", "ended", "reasoning", "text")
+    __slots__ = ("calls", "ended", "reasoning", "seals", "text")
 
     def __init__(self) -> None:
         self.text: list[str] = []
         self.reasoning: list[str] = []
+        self.seals = 0
+        """Parts of the reasoning whose signature or sealed form was told."""
         self.calls: dict[int, list[str]] = {}
         self.ended = False
 
@@ -68,6 +70,11 @@ class Splice:
     def missing(self) -> bool:
         """Whether chunks after ``position`` are missing and should be asked for."""
         return bool(self._held) and not self.finished
+
+    @property
+    def ended(self) -> bool:
+        """Whether everything was told up to the end of a generation."""
+        return self._said.ended and not self._held
 
     def take(self, chunk: Chunk) -> list[StreamEvent]:
         """A chunk came, live or from the store."""
@@ -108,7 +115,7 @@ class Splice:
         if result.state is JobState.SUCCEEDED:
             events += self._rest(result, result.answer or Answer())
         generation, sequence = self.position
-        events.append(Finished(generation=generation, sequence=sequence, result=result))
+        events.append(Finished(generation=generation, sequence=sequence, from_record=bool(events), result=result))
         return events
 
     # -- telling
@@ -134,7 +141,9 @@ class Splice:
                     events += _started(delta, g, n, anew=before.anything)
                 case ReasoningDelta():
                     said.reasoning.append(delta.text)
-                    events.append(ReasoningToken(generation=g, sequence=n, text=delta.text))
+                    said.seals += delta.signature is not None or delta.redacted is not None
+                    token = ReasoningToken(generation=g, sequence=n, text=delta.text)
+                    events.append(_sealed(token, delta) if delta.origin is not None else token)
                 case ToolCallDelta(index=index):
                     said.calls.setdefault(index, []).append(delta.arguments)
                     piece = ToolCall(index=index, id=delta.id, name=delta.name, arguments=delta.arguments)
@@ -165,14 +174,14 @@ class Splice:
         if not events:
             return []
         self.position = (generation, self.position[1] + 1)
-        place = {"generation": self.position[0], "sequence": self.position[1]}
+        place = {"generation": self.position[0], "sequence": self.position[1], "from_record": True}
         return [event.model_copy(update=place) for event in events]
 
     def _begins(self, answer: Answer) -> bool:
         """Whether what was told is how this answer begins."""
         calls = answer.tool_calls
         return (
-            _text(answer).startswith("".join(self._said.text))
+            answer.text.startswith("".join(self._said.text))
             and answer.reasoning.startswith("".join(self._said.reasoning))
             and all(
                 index < len(calls) and calls[index].arguments.startswith("".join(pieces))
@@ -181,13 +190,11 @@ class Splice:
         )
 
     def _unsaid(self, answer: Answer) -> list[StreamEvent]:
-        events: list[StreamEvent] = []
-        reasoning = answer.reasoning[sum(map(len, self._said.reasoning)) :]
-        if reasoning:
-            events.append(ReasoningToken(text=reasoning))
-        text = _text(answer)[sum(map(len, self._said.text)) :]
-        if text:
+        events: list[StreamEvent] = self._unsaid_reasoning(answer)
+        if text := answer.text[sum(map(len, self._said.text)) :]:
             events.append(Token(text=text))
+        if answer.refusal:  # it has no delta of its own
+            events.append(Token(text=answer.refusal, refusal=True))
         for index, call in enumerate(answer.tool_calls):
             pieces = self._said.calls.get(index)
             if pieces is None:
@@ -196,9 +203,27 @@ class Splice:
                 events.append(ToolCall(index=index, arguments=rest))
         return events
 
+    def _unsaid_reasoning(self, answer: Answer) -> list[StreamEvent]:
+        """Part by part, with its seal; one that comes late, when more was said since, belongs nowhere any more."""
+        told, seals = sum(map(len, self._said.reasoning)), self._said.seals
+        gone_on = bool(self._said.text or self._said.calls)
+        events: list[StreamEvent] = []
+        for part in answer.parts:
+            if not isinstance(part, ReasoningPart):
+                continue
+            rest, told = part.text[told:], max(0, told - len(part.text))
+            sealed = part.signature is not None or part.redacted is not None
+            late = sealed and (seals > 0 or (gone_on and not rest and bool(part.text)))
+            seals -= sealed
+            if late and rest:
+                events.append(ReasoningToken(text=rest))
+            elif not late and (rest or sealed):
+                events.append(_sealed(ReasoningToken(text=rest), part))
+        return events
 
-def _text(answer: Answer) -> str:
-    return answer.text or answer.refusal or ""
+
+def _sealed(token: ReasoningToken, of: ReasoningDelta | ReasoningPart) -> ReasoningToken:
+    return token.model_copy(update={"signature": of.signature, "redacted": of.redacted, "origin": of.origin})
 
 
 def _switched(result: Result, *, rewritten: bool) -> Switched:

@@ -7,6 +7,7 @@ The shapes: OpenAI's ``{"error": {"message", "type", "param", "code"}}`` and Ant
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -38,16 +39,7 @@ class ApiError:
 
     def body(self, shape: Shape, request: str) -> dict[str, Any]:
         """The JSON value of the answer; ``request`` is the request's id."""
-        if shape == "anthropic":
-            kind = _ANTHROPIC_TYPES.get(self.status, "api_error")
-            return {"type": "error", "error": {"type": kind, "message": str(self)}, "request_id": request}
-        error = {
-            "message": str(self),
-            "type": _OPENAI_TYPES.get(self.status, "api_error"),
-            "param": self.param,
-            "code": self.code,
-        }
-        return {"error": error}
+        return _FORMS[shape](self, request)
 
     def told(self) -> dict[str, str]:
         """Headers that say more: ``retry-after`` in whole seconds, rounded up."""
@@ -56,12 +48,33 @@ class ApiError:
         return {**self.headers, "retry-after": str(max(1, math.ceil(self.retry_after)))}
 
 
+def _as_openai(error: ApiError, _: str) -> dict[str, Any]:
+    kind = _OPENAI_TYPES.get(error.status, _other(error.status))
+    return {"error": {"message": str(error), "type": kind, "param": error.param, "code": error.code}}
+
+
+def _as_anthropic(error: ApiError, request: str) -> dict[str, Any]:
+    kind = _ANTHROPIC_TYPES.get(error.status, _other(error.status))
+    return {"type": "error", "error": {"type": kind, "message": str(error)}, "request_id": request}
+
+
+_FORMS: dict[Shape, Callable[[ApiError, str], dict[str, Any]]] = {
+    "openai": _as_openai,
+    "native": _as_openai,
+    "anthropic": _as_anthropic,
+}
+
+
 class Failed(Exception):
     """Ends a request with an ``ApiError``."""
 
     def __init__(self, error: ApiError) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+def _other(status: int) -> str:
+    return "invalid_request_error" if status < 500 else "api_error"
 
 
 _OPENAI_TYPES = {

@@ -30,7 +30,6 @@ from job_contracts import subjects
 from job_contracts.codec import ContractError
 from job_contracts.jobs import JobState
 from job_contracts.results import Result
-from job_contracts.stream import Finished, ReasoningToken, StreamEvent, Token, ToolCall
 from producer_sdk.errors import NotFound, PenstockError, Timeout
 
 if TYPE_CHECKING:
@@ -261,7 +260,7 @@ def _stream(
     rendering = Rendering(made.kept, at_once=of_its_own, after=after)
     return EventStream(
         call,
-        _said(events),
+        events,
         [made.job],
         rendering,
         policy=policy_of(call, made.asked),
@@ -269,31 +268,15 @@ def _stream(
         leaves=not of_its_own,
         keyed=call.extras.idempotency_key is not None,
         numbered=True,
-        unsuccessful=rendering.unsuccessful,
-        at_once=of_its_own,
+        ends_told="always" if of_its_own else "once begun",
     )
-
-
-async def _said(source: Events) -> Events:
-    """The events without those that the SDK makes of the record: the rendering reads the record itself, in order."""
-    async for index, events in source:
-        last = events[-1]
-        if isinstance(last, Finished):
-            place = (last.generation, last.sequence)
-            yield index, [one for one in events if not _of_the_record(one, place)]
-        else:
-            yield index, events
-
-
-def _of_the_record(event: StreamEvent, place: tuple[int, int]) -> bool:
-    return isinstance(event, Token | ReasoningToken | ToolCall) and (event.generation, event.sequence) == place
 
 
 def _seen(call: Call) -> int:
     """The number of the last event that the client has seen: ``starting_after``, or the last event's id; -1: none."""
     told = call.request.query_params.get("starting_after")
     if told is None and call.extras.resume:
-        told = ":".join(call.extras.resume)
+        told = call.extras.resume
     return -1 if told is None else _number(told, "starting_after", least=0, most=2**53)
 
 

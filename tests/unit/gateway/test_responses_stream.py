@@ -262,7 +262,7 @@ def test_a_job_without_an_answer_ends_the_stream_with_its_response(
     end = result(None, state=state, failure=Failure(kind=kind, message="so it is"))
     rendering = Rendering(KEPT, at_once=True, after=20)
     rendering.begin([JOB])
-    frames = [*rendering.event(0, Queued(job=JOB)), *rendering.unsuccessful(end)]
+    frames = [*rendering.event(0, Queued(job=JOB)), *rendering.event(0, Finished(result=end))]
     (told,) = [json.loads(frame.data) for frame in frames]
     assert (told["type"], told["sequence_number"], told["response"]["status"]) == ("response.failed", 21, status)
     assert (told["response"]["error"] or {}).get("code") == code
