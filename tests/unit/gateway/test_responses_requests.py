@@ -201,7 +201,9 @@ parts = st.one_of(
     st.builds(TextPart, text=texts.filter(bool)),
     signed,
     st.builds(RefusalPart, text=texts.filter(bool)),
-    st.builds(ToolCallPart, id=st.uuids().map(str), name=st.just("n"), signature=st.none() | texts, origin=st.just("f")),
+    st.builds(
+        ToolCallPart, id=st.uuids().map(str), name=st.just("n"), signature=st.none() | texts, origin=st.just("f")
+    ),
 )
 
 

@@ -57,9 +57,7 @@ def result(answer: Answer | None, **over: Any) -> Result:
     return Result(**told | over)
 
 
-def rendered(
-    events: Iterable[StreamEvent], end: Result, *, after: int = -1, kept: Kept = KEPT
-) -> list[dict[str, Any]]:
+def rendered(events: Iterable[StreamEvent], end: Result, *, after: int = -1, kept: Kept = KEPT) -> list[dict[str, Any]]:
     """All that a client of this stream reads."""
     rendering = Rendering(kept, at_once=True, after=after)
     rendering.begin([JOB])
@@ -221,9 +219,7 @@ def cut_short(**over: Any) -> Result:
     failure = Failure(kind=FailureKind.STREAM_TRUNCATED, message="cut", **over.pop("failure", {}))
     attempt = AttemptRecord(number=1, deployment="p/m", provider="p", model="m", started=1.0, seconds=1.0)
     first = attempt.model_copy(update={"failure": failure, "first_token": 0.1, **over})
-    return result(
-        Answer(parts=(TextPart(text=TEXT),)), attempts=(first, attempt.model_copy(update={"number": 2}))
-    )
+    return result(Answer(parts=(TextPart(text=TEXT),)), attempts=(first, attempt.model_copy(update={"number": 2})))
 
 
 def test_a_stream_is_not_taken_up_behind_words_of_an_attempt_that_nobody_has_any_more() -> None:
