@@ -214,16 +214,15 @@ def usage(of: Iterable[Usage]) -> dict[str, Any]:
 
 
 class Rendering:
-    """A ``frames.Renderer`` for chunks of a chat completion. ``created``: UTC seconds, the same in every chunk."""
+    """A ``frames.Renderer`` for chunks of a chat completion. ``created``: UTC seconds, where its job does not say."""
 
     def __init__(self, asked: Asked, created: int) -> None:
         self._asked = asked
-        self._created = created
-        self._head = b""
+        self._created = [created] * asked.n
+        self._heads = [b""] * asked.n
+        """What every chunk of an answer begins with: answers are jobs of their own, and may have several models."""
         self._tail = b',"usage":null}' if asked.usage_wanted else b"}"
-        self._begun: set[int] = set()
         self._id = ""
-        self._model = asked.model
 
     def event(self, index: int, event: StreamEvent) -> list[Frame]:
         """See ``Renderer``."""
@@ -242,7 +241,7 @@ class Rendering:
             case Finished():
                 return self._finished(index, event.result)
             case Queued(submitted=float(moment)):
-                self._created = int(moment)  # the same on every edge that renders this stream
+                self._created[index] = int(moment)  # the same on every edge that renders this stream
                 return []
             case _:
                 return []
@@ -252,26 +251,23 @@ class Rendering:
         self._id = f"chatcmpl-{jobs[0]}"
 
     def _started(self, index: int, model: str) -> list[Frame]:
-        if index in self._begun:
+        if self._heads[index]:
             return []
-        self._begun.add(index)
-        if not self._head:
-            self._model = model or self._asked.model
-            head = {
-                "id": self._id,
-                "object": "chat.completion.chunk",
-                "created": self._created,
-                "model": self._model,
-                "service_tier": "default",
-                "system_fingerprint": None,
-            }
-            self._head = to_json(head)[:-1]
+        head = {
+            "id": self._id,
+            "object": "chat.completion.chunk",
+            "created": self._created[index],
+            "model": model or self._asked.model,
+            "service_tier": "default",
+            "system_fingerprint": None,
+        }
+        self._heads[index] = to_json(head)[:-1]
         return [self._delta(index, b'{"role":"assistant","content":"","refusal":null}')]
 
     def _delta(self, index: int, delta: bytes, reason: bytes = b"null") -> Frame:
         return Frame(
             b'%b,"choices":[{"index":%d,"delta":%b,"logprobs":null,"finish_reason":%b}]%b'
-            % (self._head, index, delta, reason, self._tail)
+            % (self._heads[index], index, delta, reason, self._tail)
         )
 
     def _finished(self, index: int, result: Result) -> list[Frame]:
@@ -283,7 +279,7 @@ class Rendering:
         if not self._asked.usage_wanted:
             return [_DONE]
         told = to_json(usage([result.usage for result in results]))
-        return [Frame(b'%b,"choices":[],"usage":%b}' % (self._head, told)), _DONE]
+        return [Frame(b'%b,"choices":[],"usage":%b}' % (self._heads[0], told)), _DONE]
 
     def failed(self, error: ApiError) -> list[Frame]:
         """The API's way to fail within a stream: an ``error`` object in place of a chunk, and no ``[DONE]``."""
