@@ -47,6 +47,8 @@ class Rendering:
         """Whether the arguments of the open call are all there, as far as can be seen."""
         self._held: list[Piece] = []
         self._called: set[int] = set()
+        self._said = 0
+        """Characters of text that were told."""
 
     def begin(self, jobs: Sequence[str]) -> None:
         """See ``Renderer``: the message is named after its job."""
@@ -109,7 +111,7 @@ class Rendering:
                 for one in mine:
                     frames += self._show(one)
         answer = result.answer or Answer()
-        if answer.text and answer.refusal:
+        if answer.refusal and self._said == len(answer.text):
             frames += self._close()
             frames += self._show(Token(text=answer.refusal))
         elif self._open == _TEXT and answer.citations:
@@ -137,6 +139,7 @@ class Rendering:
         if isinstance(piece, Token):
             if not piece.text:
                 return []
+            self._said += len(piece.text)
             frames = self._block(_TEXT, {"type": "text", "text": ""})
             frames.append(self._piece(b'{"type":"text_delta","text":%b}' % to_json(piece.text)))
             return frames

@@ -7,6 +7,7 @@ The shapes: OpenAI's ``{"error": {"message", "type", "param", "code"}}`` and Ant
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -38,22 +39,26 @@ class ApiError:
 
     def body(self, shape: Shape, request: str) -> dict[str, Any]:
         """The JSON value of the answer; ``request`` is the request's id."""
-        if shape == "anthropic":
-            kind = _ANTHROPIC_TYPES.get(self.status, "api_error")
-            return {"type": "error", "error": {"type": kind, "message": str(self)}, "request_id": request}
-        error = {
-            "message": str(self),
-            "type": _OPENAI_TYPES.get(self.status, "api_error"),
-            "param": self.param,
-            "code": self.code,
-        }
-        return {"error": error}
+        return _BODIES.get(shape, _openai)(self, request)
 
     def told(self) -> dict[str, str]:
         """Headers that say more: ``retry-after`` in whole seconds, rounded up."""
         if self.retry_after is None:
             return dict(self.headers)
         return {**self.headers, "retry-after": str(max(1, math.ceil(self.retry_after)))}
+
+
+def _openai(error: ApiError, _: str) -> dict[str, Any]:
+    kind = _OPENAI_TYPES.get(error.status, "api_error")
+    return {"error": {"message": str(error), "type": kind, "param": error.param, "code": error.code}}
+
+
+def _anthropic(error: ApiError, request: str) -> dict[str, Any]:
+    kind = _ANTHROPIC_TYPES.get(error.status, "api_error")
+    return {"type": "error", "error": {"type": kind, "message": str(error)}, "request_id": request}
+
+
+_BODIES: dict[Shape, Callable[[ApiError, str], dict[str, Any]]] = {"anthropic": _anthropic}
 
 
 class Failed(Exception):
