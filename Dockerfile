@@ -1,4 +1,4 @@
-# One image for every service: `python -m scheduler`, `python -m workers --pool NAME`, `python -m simulator`.
+# One image for every service: `python -m scheduler`, `python -m workers --pool NAME`, `python -m gateway`, ...
 # The broker is not in it: production takes the official NATS image (compose.yaml).
 #
 # The base is pinned by tag. Pin it by digest in your own registry: `docker buildx imagetools inspect
@@ -12,7 +12,7 @@ COPY pyproject.toml requirements.lock ./
 # What the services need, nothing of the tools and tests; every file's hash is in the lock.
 RUN python -m venv --without-pip /opt/penstock \
  && python -m pip --python /opt/penstock/bin/python install --require-hashes --only-binary :all: \
-    --constraint requirements.lock --group scheduler --group workers --group simulator
+    --constraint requirements.lock --group scheduler --group workers --group gateway --group simulator
 
 # The published packages as a wheel, so that the image knows the version it runs.
 RUN python -m pip install --require-hashes --only-binary :all: --constraint requirements.lock hatchling
@@ -39,6 +39,7 @@ COPY catalogue catalogue
 COPY runtime runtime
 COPY scheduler scheduler
 COPY workers workers
+COPY gateway gateway
 COPY simulator simulator
 COPY appliance appliance
 RUN python -m compileall -q /app /opt/penstock

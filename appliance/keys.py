@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from appliance.errors import WrongUse
 from appliance.places import write_private
+from job_contracts.keys import key_id, written
 
 SECRET_BYTES = 32
 VERSION = 1
@@ -65,13 +66,8 @@ class Keys:
 
 
 def project_key(project: str) -> str:
-    """A fresh key: ``psk_<project>_<64 hexadecimal digits>``."""
-    return f"psk_{project}_{secrets.token_hex(SECRET_BYTES)}"
-
-
-def key_id(key: str) -> str:
-    """What a key is called where it may not be shown: the beginning of its random part."""
-    return key.rpartition("_")[2][:12]
+    """A fresh key; see ``job_contracts.keys``."""
+    return written(project, secrets.token_hex(SECRET_BYTES))
 
 
 def keys_of(path: Path, projects: Iterable[str]) -> Keys:

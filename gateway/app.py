@@ -17,10 +17,12 @@ from starlette.routing import Route
 from gateway.asking import Gone
 from gateway.bodies.failures import ApiError, Failed, Shape
 from gateway.call import Call
-from gateway.refusals import api_error
+from gateway.refusals import api_error, of_bus
+from gateway.watching import Watched
 from producer_sdk.errors import PenstockError
+from runtime.bus.port import BusError
 from runtime.service import place_of
-from runtime.telemetry import DEBUG, ERROR
+from runtime.telemetry import DEBUG, ERROR, WARNING
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -62,7 +64,8 @@ def answer(
 
 
 def _route(edge: Edge, one: Endpoint) -> Route:
-    return Route(one.path, endpoint=_Entrance(edge, one), methods=list(one.methods))
+    entrance = Watched(edge.telemetry, one.path, _Entrance(edge, one))
+    return Route(one.path, endpoint=entrance, methods=list(one.methods))
 
 
 class _Entrance:
@@ -84,7 +87,7 @@ class _Entrance:
                 raise Failed(ApiError(403, "forbidden", "the admin key speaks for no project", remedy=remedy))
             if not caller.admin and endpoint.who == "admin":
                 raise Failed(ApiError(403, "forbidden", "this needs the admin key", remedy="use the admin key"))
-            edge.keys.admit(caller, edge.clock.wall())
+            edge.keys.admit(caller, edge.clock.monotonic())
             if edge.draining:
                 message = "this edge is about to end"
                 raise Failed(ApiError(503, "draining", message, retry_after=1.0, headers={"connection": "close"}))
@@ -97,6 +100,9 @@ class _Entrance:
             await refused(failed.error, shape, call_id)(scope, receive, send)
         except PenstockError as error:
             await refused(api_error(error), shape, call_id)(scope, receive, send)
+        except BusError as error:
+            edge.telemetry.emit("edge.store_failed", WARNING, request=call_id, error=type(error).__name__)
+            await refused(of_bus(error), shape, call_id)(scope, receive, send)
         except (Gone, ClientDisconnect):
             edge.telemetry.emit("edge.client_gone", DEBUG, path=endpoint.path)
 

@@ -86,12 +86,15 @@ class Watch:
         "_attended",
         "due",
         "error",
+        "fresh",
         "job",
         "lane",
         "missed",
         "pause",
         "readers",
         "result",
+        "submitted",
+        "submitting",
         "token",
         "waiters",
     )
@@ -101,6 +104,8 @@ class Watch:
         self.token = token
         """The submission's token; ``None`` until the desk has told it."""
         self.lane: Lane | None = None
+        self.submitted: float | None = None
+        """UTC seconds; ``None`` until it is known."""
         self.result: Result | None = None
         self.error: PenstockError | None = None
         self.waiters: list[asyncio.Future[Result]] = []
@@ -110,6 +115,10 @@ class Watch:
         self.pause = silence
         self.missed = missed
         """State of ``Replies.interruptions`` when this watch was last up to date."""
+        self.submitting = 0
+        """Submissions under way: somebody is going to wait for it."""
+        self.fresh = False
+        """The last submission of it here was the job's first, as far as the broker knows, and we listened before."""
         self._attended = attended
 
     @property
@@ -157,6 +166,7 @@ class Watch:
         if self.done:
             return
         self.result = result
+        self.submitted = result.times.submitted
         if self.token is None:
             self.token = result.token
         for waiter in self.waiters:
@@ -196,6 +206,8 @@ class Replies:
         self.attended: set[Watch] = set()
         """Watches somebody waits for."""
         self.interruptions = 0
+        self.known = self.strange = 0
+        """Messages of jobs that somebody here holds, and of others."""
 
     def watch(self, job: str, *, token: str | None = None) -> Watch:
         """The watch of a job; the one that exists already if somebody holds it."""
@@ -219,7 +231,9 @@ class Replies:
         place, _, kind = subject.rpartition(".")
         watch = self._watches.get(place)
         if watch is None:
+            self.strange += 1
             return
+        self.known += 1
         if kind == "res":
             self.record(watch, data)
         elif watch.readers:

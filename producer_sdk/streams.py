@@ -98,7 +98,7 @@ async def _follow(
     completed = False
     try:
         await following.start(fresh=fresh)
-        yield [Queued(job=watch.job)]
+        yield [Queued(job=watch.job, submitted=watch.submitted)]
         while True:
             if reader.result is not None and body_hash is not None:
                 same_request(watch.job, reader.result.body_hash, body_hash)
@@ -143,6 +143,7 @@ class _Following:
 
     async def start(self, *, fresh: bool) -> None:
         """Take part in what comes; for a job of before, fetch what has come already."""
+        fresh = fresh or (self._reader in self._watch.readers and self._exchange.heard_all(self._watch))
         if self._reader not in self._watch.readers:
             self._watch.readers.append(self._reader)
         self._watch.attend(self._loop.time())
@@ -228,7 +229,8 @@ class _Following:
         if not isinstance(found, JobStatus) or self._reader.events or (found.position, found.eta) == self._forecast:
             return None
         self._forecast = (found.position, found.eta)
-        return Queued(job=self._watch.job, position=found.position, eta=found.eta)
+        submitted = self._watch.submitted
+        return Queued(job=self._watch.job, submitted=submitted, position=found.position, eta=found.eta)
 
 
 async def found(exchange: Exchange, watch: Watch) -> tuple[Exchange, Watch]:

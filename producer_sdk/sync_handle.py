@@ -75,6 +75,13 @@ class SyncJobStream:
         except End:
             raise StopIteration from None
 
+    def several(self) -> list[StreamEvent]:
+        """See ``JobStream.several``. Raises StopIteration."""
+        try:
+            return self._portal.call(self._stream.several())
+        except End:
+            raise StopIteration from None
+
     def __enter__(self) -> Self:
         return self
 

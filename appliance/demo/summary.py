@@ -75,7 +75,7 @@ def _made_good(screen: Screen, seen: Evidence) -> None:
 
 
 def _promises(screen: Screen, seen: Evidence) -> None:
-    accepted = 1 + sum(1 for story in seen.stories if story.job)
+    accepted = 2 + sum(1 for story in seen.stories if story.job)
     use = seen.uses.get(LIMITED)
     lines = [
         ("accepted jobs", f"{accepted}"),

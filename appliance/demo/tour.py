@@ -13,6 +13,7 @@ from pathlib import Path
 from appliance.assembly import Wishes
 from appliance.configuration import SERVICE_USER
 from appliance.demo import summary
+from appliance.demo.over_http import over_http
 from appliance.demo.prompts import bundled
 from appliance.demo.relay import Relay
 from appliance.demo.screen import Screen
@@ -99,6 +100,7 @@ async def _tour(screen: Screen, running: Running) -> Evidence:
     key = assembly.project_key.get_secret_value()
     live = await _live(screen, assembly.nats_url, key)
     async with Producer(assembly.nats_url, key=key, name="tour") as producer:
+        http = await over_http(screen, assembly.gateway_url, key, producer)
         prompts = bundled()
         screen.title(f"{len(prompts)} requests, with things going wrong")
         traffic = Traffic(producer, prompts, RATE, PATIENCE)
@@ -115,6 +117,7 @@ async def _tour(screen: Screen, running: Running) -> Evidence:
     return Evidence(
         stories=traffic.stories,
         live=live,
+        http=http,
         stored=await _stored(running),
         billed=await stage.billed(),
         uses=await stage.uses(),

@@ -37,6 +37,8 @@ class Evidence:
 
     stories: Sequence[Story]
     live: Live
+    http: Live
+    """The same over HTTP."""
     stored: Mapping[str, int]
     billed: Mapping[str, Billed]
     uses: Mapping[str, Use]
@@ -47,8 +49,12 @@ class Evidence:
 
     @property
     def results(self) -> list[Result]:
-        """Every result that a producer was given, the live one included."""
-        return [self.live.result, *(story.result for story in self.stories if story.result is not None)]
+        """Every result that a producer was given, both live ones included."""
+        return [
+            self.live.result,
+            self.http.result,
+            *(story.result for story in self.stories if story.result is not None),
+        ]
 
     @property
     def succeeded(self) -> list[Result]:
@@ -109,7 +115,7 @@ def _about_results(seen: Evidence) -> list[str]:
     failed = [one for one in seen.stories if one.result is not None and one.result.state is not JobState.SUCCEEDED]
     if failed:
         said.append(f"{len(failed)} jobs did not succeed, for example request {_told(failed[0])}")
-    jobs = {story.job for story in seen.stories if story.job} | {seen.live.result.job}
+    jobs = {story.job for story in seen.stories if story.job} | {seen.live.result.job, seen.http.result.job}
     absent, strange = jobs - set(seen.stored), set(seen.stored) - jobs
     double = [job for job, count in seen.stored.items() if count != 1]
     if absent:
@@ -162,11 +168,11 @@ def _about_failures(seen: Evidence) -> list[str]:
 
 def _about_streams(seen: Evidence) -> list[str]:
     said: list[str] = []
-    live = seen.live
-    if not live.cuts or not live.before or not live.after:
-        said.append("the connection of the live answer was not cut in its middle, so no resuming was shown")
-    if live.result.answer is None or live.text != live.result.answer.text:
-        said.append("the live answer, as it was read across the cut, is not the answer of its result")
+    for name, live in (("live answer", seen.live), ("answer over HTTP", seen.http)):
+        if not live.cuts or not live.before or not live.after:
+            said.append(f"the connection of the {name} was not cut in its middle, so no resuming was shown")
+        if live.result.answer is None or live.text != live.result.answer.text:
+            said.append(f"the {name}, as it was read across the cut, is not the answer of its result")
     wrong = [story for story in seen.stories if not story.spliced]
     if wrong:
         said.append(

@@ -32,8 +32,8 @@ class Extras:
     """Seconds from now, or a moment."""
     idempotency_key: str | None = None
     on_disconnect: Literal["cancel", "continue"] | None = None
-    resume: tuple[str, ...] = ()
-    """The id of the last event that was seen, split at its colons."""
+    resume: str = ""
+    """The id of the last event that was seen."""
     others: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -69,7 +69,7 @@ def read(headers: Mapping[str, str]) -> Extras:
         deadline=_moment(given["deadline"], "deadline") if "deadline" in given else None,
         idempotency_key=given.get("idempotency-key", key),
         on_disconnect=_one_of(given.get("on-disconnect"), "on-disconnect", ("cancel", "continue")),
-        resume=tuple(seen.split(":")) if seen else (),
+        resume=(seen or "").strip(),
         others=others,
     )
 

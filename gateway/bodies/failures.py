@@ -39,7 +39,7 @@ class ApiError:
 
     def body(self, shape: Shape, request: str) -> dict[str, Any]:
         """The JSON value of the answer; ``request`` is the request's id."""
-        return _BODIES.get(shape, _openai)(self, request)
+        return _FORMS[shape](self, request)
 
     def told(self) -> dict[str, str]:
         """Headers that say more: ``retry-after`` in whole seconds, rounded up."""
@@ -48,17 +48,21 @@ class ApiError:
         return {**self.headers, "retry-after": str(max(1, math.ceil(self.retry_after)))}
 
 
-def _openai(error: ApiError, _: str) -> dict[str, Any]:
-    kind = _OPENAI_TYPES.get(error.status, "api_error")
+def _as_openai(error: ApiError, _: str) -> dict[str, Any]:
+    kind = _OPENAI_TYPES.get(error.status, _other(error.status))
     return {"error": {"message": str(error), "type": kind, "param": error.param, "code": error.code}}
 
 
-def _anthropic(error: ApiError, request: str) -> dict[str, Any]:
-    kind = _ANTHROPIC_TYPES.get(error.status, "api_error")
+def _as_anthropic(error: ApiError, request: str) -> dict[str, Any]:
+    kind = _ANTHROPIC_TYPES.get(error.status, _other(error.status))
     return {"type": "error", "error": {"type": kind, "message": str(error)}, "request_id": request}
 
 
-_BODIES: dict[Shape, Callable[[ApiError, str], dict[str, Any]]] = {"anthropic": _anthropic}
+_FORMS: dict[Shape, Callable[[ApiError, str], dict[str, Any]]] = {
+    "openai": _as_openai,
+    "native": _as_openai,
+    "anthropic": _as_anthropic,
+}
 
 
 class Failed(Exception):
@@ -67,6 +71,10 @@ class Failed(Exception):
     def __init__(self, error: ApiError) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+def _other(status: int) -> str:
+    return "invalid_request_error" if status < 500 else "api_error"
 
 
 _OPENAI_TYPES = {

@@ -16,7 +16,7 @@ from gateway.bodies.failures import ApiError, invalid
 from gateway.bodies.frames import Frame
 from job_contracts.chat import Answer, FinishReason, TokenLogprob, Usage
 from job_contracts.results import Result
-from job_contracts.stream import Finished, ReasoningToken, Started, StreamEvent, Token, ToolCall, UsageReported
+from job_contracts.stream import Finished, Queued, ReasoningToken, Started, StreamEvent, Token, ToolCall
 
 SETTINGS = frozenset(
     {
@@ -221,7 +221,6 @@ class Rendering:
         self._created = created
         self._head = b""
         self._tail = b',"usage":null}' if asked.usage_wanted else b"}"
-        self._usage: dict[int, Usage] = {}
         self._begun: set[int] = set()
         self._id = ""
         self._model = asked.model
@@ -230,7 +229,8 @@ class Rendering:
         """See ``Renderer``."""
         match event:
             case Token():
-                return [self._delta(index, b'{"content":%b}' % to_json(event.text))]
+                kind = b"refusal" if event.refusal else b"content"
+                return [self._delta(index, b'{"%b":%b}' % (kind, to_json(event.text)))]
             case ReasoningToken() if not event.text:
                 return []  # a seal, for which this API has no place
             case ReasoningToken():
@@ -239,11 +239,11 @@ class Rendering:
                 return [self._delta(index, to_json({"tool_calls": [_piece(event)]}))]
             case Started():
                 return self._started(index, event.model)
-            case UsageReported():
-                self._usage[index] = event.usage
-                return []
             case Finished():
                 return self._finished(index, event.result)
+            case Queued(submitted=float(moment)):
+                self._created = int(moment)  # the same on every edge that renders this stream
+                return []
             case _:
                 return []
 
@@ -276,10 +276,7 @@ class Rendering:
 
     def _finished(self, index: int, result: Result) -> list[Frame]:
         begun = self._started(index, result.model or "")
-        self._usage[index] = result.usage
-        refusal = result.answer.refusal if result.answer is not None and not result.answer.text else None
-        said = [self._delta(index, b'{"refusal":%b}' % to_json(refusal))] if refusal else []
-        return [*begun, *said, self._delta(index, b"{}", to_json(finish(result.finish_reason)))]
+        return [*begun, self._delta(index, b"{}", to_json(finish(result.finish_reason)))]
 
     def end(self, results: tuple[Result, ...]) -> list[Frame]:
         """See ``Renderer``."""

@@ -7,13 +7,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from runtime.bus.answers import silent
-from runtime.bus.client import Arrival
 from runtime.bus.link import Link
 from runtime.bus.port import OutcomeUnknown
 from runtime.bus.replies import api
+from runtime.bus.wire import Arrival
 
 AGAIN = 1.0
 """Seconds a question may wait that could as well be asked again."""
+
+
+def patiences(within: float) -> tuple[float, float, float]:
+    """How long to wait for each of three questions that together may take ``within`` seconds."""
+    first = min(AGAIN, within / 3)
+    return first, first, within - 2 * first
 
 
 async def ask(link: Link, operation: str, body: Mapping[str, object], within: float) -> Arrival:

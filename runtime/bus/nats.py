@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from base64 import b64decode
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,8 +15,8 @@ from runtime.bus import blobs
 from runtime.bus.answers import silent
 from runtime.bus.asking import answered, ask, look
 from runtime.bus.assets import Applier
-from runtime.bus.client import Arrival
 from runtime.bus.link import NO_RESPONDERS, Link, Listening
+from runtime.bus.looking import Lookup
 from runtime.bus.port import (
     RUN_BYTES,
     Ack,
@@ -39,6 +38,7 @@ from runtime.bus.ranging import Ranges
 from runtime.bus.replies import DELETED_ALREADY, ack
 from runtime.bus.settings import BusSettings
 from runtime.bus.tailing import NatsTail
+from runtime.bus.wire import Arrival
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,6 @@ H_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 H_TTL = "Nats-TTL"
 H_BATCH, H_BATCH_SEQ, H_BATCH_COMMIT = "Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit"
 MAX_BATCH = 1_000
-_DIRECT_SUBJECT, _DIRECT_SEQ = "Nats-Subject", "Nats-Sequence"
 
 
 class NatsBus:
@@ -56,9 +55,9 @@ class NatsBus:
         self.settings = settings
         self._link = Link(settings, on_event)
         self._ranges = Ranges(self._link)
+        self._lookup = Lookup(self._link)
         self._in_flight = 0
         self._queue: deque[asyncio.Future[None]] = deque()
-        self._no_direct: set[str] = set()
         self._responding: set[asyncio.Task[None]] = set()
         self._volatile: list[Mapping[str, Any]] = []
         self._declaring: asyncio.Task[None] | None = None
@@ -236,14 +235,15 @@ class NatsBus:
         return await NatsPuller(self._link, stream, durable).start()
 
     async def last(self, stream: str, subject: str) -> Message:
-        return await self._read(stream, {"last_by_subj": subject})
+        return await self._lookup.leaders(stream, {"last_by_subj": subject})
 
     async def get(self, stream: str, seq: int) -> Message:
-        found = await self._direct(stream, {"seq": seq})
-        return found if found is not None else await self._read(stream, {"seq": seq})
+        query = {"seq": seq}
+        found = await self._lookup.anyones(stream, query)
+        return found if found is not None else await self._lookup.leaders(stream, query)
 
     async def next(self, stream: str, seq: int, subject: str) -> Message:
-        return await self._read(stream, {"seq": seq, "next_by_subj": subject})
+        return await self._lookup.leaders(stream, {"seq": seq, "next_by_subj": subject})
 
     async def run(
         self, stream: str, seq: int, subject: str = ">", *, limit: int = 256, size: int = RUN_BYTES
@@ -251,44 +251,18 @@ class NatsBus:
         return await self._ranges.read(stream, seq, subject, limit=limit, size=size)
 
     async def get_direct(self, stream: str, subject: str) -> Message:
-        found = await self._direct(stream, {"last_by_subj": subject})
+        found = await self._lookup.anyones(stream, {"last_by_subj": subject})
         if found is None:
             raise NotFound(f"{stream}: no message on {subject} here", code=10037)
         return found
-
-    async def _direct(self, stream: str, query: Mapping[str, object]) -> Message | None:
-        """From any replica; None if this one has it not, or the stream does not offer it."""
-        if stream in self._no_direct:
-            return None
-        answer = await self._look(f"DIRECT.GET.{stream}", query)
-        headers = answer.headers or {}
-        seq = headers.get(_DIRECT_SEQ)
-        if seq is None:
-            if answer.status == NO_RESPONDERS:
-                await self._learn_direct(stream)
-            return None
-        return Message(headers[_DIRECT_SUBJECT], answer.data, headers, int(seq))
-
-    async def _learn_direct(self, stream: str) -> None:
-        info = await self.call(f"STREAM.INFO.{stream}", {})
-        if not info["config"].get("allow_direct"):
-            self._no_direct.add(stream)
-
-    async def _read(self, stream: str, query: Mapping[str, object]) -> Message:
-        answer = await self._look(f"STREAM.MSG.GET.{stream}", query)
-        stored = answered(answer, f"STREAM.MSG.GET.{stream}")["message"]
-        return Message(
-            stored["subject"],
-            b64decode(stored.get("data") or ""),
-            _headers(b64decode(stored["hdrs"])) if stored.get("hdrs") else None,
-            stored["seq"],
-        )
 
     async def stream_state(self, stream: str, *, subjects: str = "") -> StreamState:
         query: dict[str, object] = {"subjects_filter": subjects} if subjects else {}
         operation = f"STREAM.INFO.{stream}"
         info = (
-            await self.call(operation, query) if subjects else answered(await self._look(operation, query), operation)
+            await self.call(operation, query)
+            if subjects
+            else answered(await look(self._link, operation, query, self.settings.api_timeout), operation)
         )
         found: dict[str, int] = dict(info["state"].get("subjects") or {})
         while subjects and len(found) < info.get("total", 0):
@@ -369,9 +343,6 @@ class NatsBus:
         """One call of the broker's API (``operation`` without its prefix). Raises as ``append`` does."""
         return answered(await ask(self._link, operation, body, self.settings.api_timeout), operation)
 
-    async def _look(self, operation: str, body: Mapping[str, object]) -> Arrival:
-        return await look(self._link, operation, body, self.settings.api_timeout)
-
 
 def _in_memory(asset: Mapping[str, Any]) -> bool:
     return bool(asset["kind"] == "stream" and asset["config"].get("storage") == "memory")
@@ -392,9 +363,3 @@ def _control(headers: Mapping[str, str] | None, expect_last: int | None, ttl: in
     if ttl is not None:
         control[H_TTL] = str(ttl)
     return control
-
-
-def _headers(raw: bytes) -> dict[str, str]:
-    lines = raw.decode("utf-8", "replace").split("\r\n")[1:]
-    pairs = (line.partition(":") for line in lines if line)
-    return {name: value.strip() for name, _, value in pairs}

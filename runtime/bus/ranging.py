@@ -7,9 +7,10 @@ import json
 from itertools import count
 
 from runtime.bus.answers import silent
-from runtime.bus.client import Arrival
+from runtime.bus.asking import patiences
 from runtime.bus.link import Link, Listening
 from runtime.bus.port import BusError, Message
+from runtime.bus.wire import Arrival
 
 _SUBJECT, _SEQ = "Nats-Subject", "Nats-Sequence"
 _END, _NONE = "204", "404"
@@ -27,20 +28,32 @@ class Ranges:
         self._opening = asyncio.Lock()
 
     async def read(self, stream: str, seq: int, subject: str, *, limit: int, size: int) -> list[Message]:
-        """See ``port.Bus.run``."""
+        """See ``port.Bus.run``. Asked again of another copy, perhaps, when nothing is heard: a node may stand still."""
         await self._open()
-        within, token = self._link.settings.api_timeout, str(next(self._tokens))
-        found: list[Message] = []
-        over = asyncio.get_running_loop().create_future()
-        self._asked[token] = (found, over)
-        query = json.dumps({"seq": seq, "next_by_subj": subject, "batch": limit, "max_bytes": size})
+        query = json.dumps({"seq": seq, "next_by_subj": subject, "batch": limit, "max_bytes": size}).encode()
+        within = self._link.settings.api_timeout
+        until = asyncio.get_running_loop().time() + within
         asked = f"$JS.API.DIRECT.GET.{stream}"
+        for patience in patiences(within):
+            found = await self._ask(asked, query, patience, until)
+            if found is not None:
+                return found
+        raise silent(asked, within)
+
+    async def _ask(self, asked: str, query: bytes, patience: float, until: float) -> list[Message] | None:
+        """The run, all of it by ``until``; None if nothing of it is heard within ``patience`` seconds."""
+        token, loop = str(next(self._tokens)), asyncio.get_running_loop()
+        found: list[Message] = []
+        over = loop.create_future()
+        self._asked[token] = (found, over)
         try:
-            await self._link.send(asked, query.encode(), self._inbox + token)
-            async with asyncio.timeout(within):
-                await over
-        except TimeoutError as error:
-            raise silent(asked, within) from error
+            await self._link.send(asked, query, self._inbox + token)
+            await asyncio.wait({over}, timeout=patience)
+            if found and not over.done():
+                await asyncio.wait({over}, timeout=until - loop.time())
+            if not over.done():
+                return None
+            over.result()
         finally:
             del self._asked[token]
         return found

@@ -69,11 +69,7 @@ def test_a_recorded_request_asks_the_same_of_the_provider_after_the_edge(capsys:
         else:
             wrong.append(f"{exchange.id}:\n  was {was}\n  now {now}\n  {encoded.losses}")
     with capsys.disabled():
-        print(
-            f"\n{same} recorded requests come through the edge the same, {len(refused)} are refused:",
-            *refused,
-            sep="\n",
-        )
+        print(f"\n{same} recorded requests come through the edge the same, {len(refused)} are refused")
     assert same > 30
     assert not wrong, "\n".join(wrong)
 

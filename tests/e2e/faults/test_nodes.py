@@ -24,9 +24,18 @@ from tests.support.upstream import Upstream, completion, response, upstream
 LANES = 16
 """Jobs under way at once."""
 PATIENCE = 40.0
-"""Seconds an answer may take, an election and more included."""
+"""Seconds an answer may take.
+
+At worst an assignment is lost with the node's connection: an election (9), the dispatch resolved and sent (2), the
+worker's request for work renewed (2.5), the loss noticed (10 and a look of 1) and written down, the job run again: 27.
+"""
 PAUSE = 20.0
-"""Seconds without an answer at most: an election takes four to nine."""
+"""Seconds without an answer at most.
+
+For the services an election (9), then a result whose first write was lost is looked for and written again (13 in all).
+A producer whose own node stands still notices it after 12, connects within 2.5 and asks the desk, whose first reading
+may be lost with the same node (1): 15.5.
+"""
 WORK = subjects.stream_name(subjects.WORK, 0)
 
 

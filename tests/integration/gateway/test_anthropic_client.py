@@ -11,8 +11,11 @@ from typing import Any
 
 import anthropic
 import pytest
+from pydantic_core import from_json
 
 from catalogue.load import providers
+from gateway.bodies.frames import Frame
+from tests.support.anthropic_api import gathered, in_order, told
 from tests.support.edge import RunningEdge, edge
 from tests.support.gateway import gateway
 from tests.support.stand_in import key
@@ -173,14 +176,14 @@ async def test_a_provider_of_another_api_answers_in_anthropics_words(tmp_path: P
             assert streaming.response.headers["request-id"].startswith("req_")
         assert (final.stop_reason, final.usage.input_tokens, final.usage.output_tokens) == ("end_turn", 10, 3)
 
-        def told() -> str:
-            blocking = anthropic.Anthropic(base_url=one.url, auth_token=key(), max_retries=0, timeout=30.0)
-            with blocking:
+        def blocking() -> str:
+            client = anthropic.Anthropic(base_url=one.url, auth_token=key(), max_retries=0, timeout=30.0)
+            with client:
                 asked: list[Any] = USER
-                answer = blocking.messages.create(model="gpt", max_tokens=50, messages=asked)
+                answer = client.messages.create(model="gpt", max_tokens=50, messages=asked)
             return answer.content[0].text if answer.content[0].type == "text" else ""
 
-        assert await asyncio.to_thread(told) == "Hello!"
+        assert await asyncio.to_thread(blocking) == "Hello!"
 
 
 async def test_errors_are_anthropics_own_with_the_requests_id(tmp_path: Path) -> None:
@@ -212,9 +215,9 @@ async def test_errors_are_anthropics_own_with_the_requests_id(tmp_path: Path) ->
                     said.append(text)
                     provider.proceed()
         assert said == ["Once"]
-        told: Any = cut.value.body
-        assert (told["type"], told["error"]["type"]) == ("error", "api_error")
-        assert told["request_id"].startswith("req_")
+        body = cut.value.body
+        assert (body["type"], body["error"]["type"]) == ("error", "api_error")
+        assert body["request_id"].startswith("req_")
 
 
 async def test_tokens_are_counted_without_a_provider_and_said_to_be_estimated(tmp_path: Path) -> None:
@@ -233,17 +236,26 @@ async def test_tokens_are_counted_without_a_provider_and_said_to_be_estimated(tm
 
 async def test_a_stream_is_taken_up_behind_the_last_event_that_was_seen(tmp_path: Path) -> None:
     async with running(tmp_path) as (one, provider):
-        provider.play(CALLS)
+        sealed = len(CALLS) - 11  # both blocks of thinking are told, and nothing of the text
+        provider.play([*CALLS[:sealed], Do.WAIT, *CALLS[sealed:]])
         body = {"model": "claude", "max_tokens": 4000, "messages": USER, "tools": [WEATHER], "stream": True}
         body["thinking"] = {"type": "enabled", "budget_tokens": 2000}
         headers = {"idempotency-key": "once"}
-        whole = (await one.client.post("/v1/messages", json=body, headers=headers)).text
-        events = whole.strip().split("\n\n")
-        for seen in (3, 7, len(events) - 2):
-            (place,) = [line[4:] for line in events[seen].splitlines() if line.startswith("id: ")]
-            headers["last-event-id"] = place
-            rest = (await one.client.post("/v1/messages", json=body, headers=headers)).text
-            assert rest.strip().split("\n\n") == events[seen + 1 :]
+        seen: list[str] = []
+        async with one.client.stream("POST", "/v1/messages", json=body, headers=headers) as answer:
+            async for line in answer.aiter_lines():
+                seen.append(line)
+                if "redacted_thinking" in line:
+                    break  # and the client is gone
+        headers["last-event-id"] = next(line[4:] for line in reversed(seen) if line.startswith("id: "))
+        async with one.client.stream("POST", "/v1/messages", json=body, headers=headers) as answer:
+            async for line in answer.aiter_lines():
+                seen.append(line)
+                provider.proceed()
+        events = [line[6:].encode() for line in seen if line.startswith("data: ")]
+        frames = [Frame(one, from_json(one)["type"]) for one in events]
+        in_order(told(frames))
+        assert [part.type for part in gathered(frames).content] == ["thinking", "redacted_thinking", "text", "tool_use"]
         assert len(provider.asked) == 1
 
 

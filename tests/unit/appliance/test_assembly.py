@@ -47,11 +47,11 @@ def test_there_is_a_process_for_each_service_and_a_worker_for_each_provider(
 ) -> None:
     made = _assembled(places, simulate=False, monkeypatch=monkeypatch)
     names = [spec.name for spec in made.specs]
-    assert names == ["broker", "scheduler", "worker-openai", "worker-anthropic", "worker-onprem"]
+    assert names == ["broker", "scheduler", "gateway", "worker-openai", "worker-anthropic", "worker-onprem"]
     assert made.simulator_url is None
     assert set(made.metrics) == set(names) - {"broker"}
-    assert [spec.wave for spec in made.specs] == [0, 1, 1, 1, 1]
-    assert [spec.stops for spec in made.specs] == [2, 0, 0, 0, 0]
+    assert [spec.wave for spec in made.specs] == [0, 1, 1, 1, 1, 1]
+    assert [spec.stops for spec in made.specs] == [2, 0, 0, 0, 0, 0]
     assert {spec.grace for spec in made.specs[1:]} == {85.0}
 
 
@@ -63,6 +63,7 @@ def test_a_worker_sees_its_own_providers_key_and_no_other_process_sees_any(
     assert seen == {
         "broker": set(),
         "scheduler": set(),
+        "gateway": set(),
         "worker-openai": {"OPENAI_API_KEY"},
         "worker-anthropic": {"ANTHROPIC_API_KEY"},
         "worker-onprem": set(),

@@ -61,8 +61,9 @@ def _kept() -> Evidence:
     return Evidence(
         stories=stories,
         live=Live(_result("a-0", text="all of it"), "all of it", cuts=1, before=3, after=4),
-        stored={"a-0": 1, "a-1": 1, "a-2": 1},
-        billed={"anthropic": Billed(ok=4, requests=5, input=10, output=20, cost=Decimal("0.1"))},
+        http=Live(_result("h-0", text="all of it"), "all of it", cuts=1, before=2, after=5),
+        stored={"a-0": 1, "h-0": 1, "a-1": 1, "a-2": 1},
+        billed={"anthropic": Billed(ok=5, requests=6, input=10, output=20, cost=Decimal("0.1"))},
         uses={"gemini": Use(most=39, limit=40, refused=0)},
         rate_limited=0,
         interrupted=2,
@@ -78,7 +79,7 @@ def test_nothing_is_said_when_every_promise_was_kept() -> None:
 BROKEN: list[tuple[str, Callable[[Evidence], Evidence]]] = [
     ("1 jobs have no result, for example request 7: lost", lambda e: _with(e, result=None, error="lost")),
     ("1 jobs did not succeed", lambda e: _with(e, result=_result("a-1", state=JobState.FAILED))),
-    ("1 accepted jobs have no result in the stream", lambda e: replace(e, stored={"a-0": 1, "a-1": 1})),
+    ("1 accepted jobs have no result in the stream", lambda e: replace(e, stored={"a-0": 1, "h-0": 1, "a-1": 1})),
     ("1 results of jobs that nobody submitted", lambda e: replace(e, stored={**e.stored, "x-9": 1})),
     ("1 jobs have more than one result", lambda e: replace(e, stored={**e.stored, "a-1": 2})),
     ("answered 429 3 times", lambda e: replace(e, rate_limited=3)),
@@ -87,11 +88,12 @@ BROKEN: list[tuple[str, Callable[[Evidence], Evidence]]] = [
     ("no job met the outage", lambda e: replace(e, stories=[e.stories[0], _story("a-2")])),
     ("was not started again", lambda e: replace(e, restarts={"broker": 1})),
     ("had no answer in flight", lambda e: replace(e, interrupted=0)),
-    ("charges for 2 answers beyond its results, and only 1 attempts failed", lambda e: _billed(e, 5)),
-    ("1 results of anthropic have no answer", lambda e: _billed(e, 2)),
+    ("charges for 2 answers beyond its results, and only 1 attempts failed", lambda e: _billed(e, 6)),
+    ("1 results of anthropic have no answer", lambda e: _billed(e, 3)),
     ("was not cut in its middle", lambda e: replace(e, live=replace(e.live, cuts=0))),
     ("was not cut in its middle", lambda e: replace(e, live=replace(e.live, after=0))),
     ("is not the answer of its result", lambda e: replace(e, live=replace(e.live, text="all of"))),
+    ("the answer over HTTP, as it was read", lambda e: replace(e, http=replace(e.http, text="of it"))),
     ("1 streams do not add up", lambda e: _with(e, spliced=False)),
 ]
 

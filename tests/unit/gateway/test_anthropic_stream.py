@@ -162,7 +162,7 @@ def test_why_an_answer_ended_is_told_in_the_apis_words() -> None:
 
 def test_a_refusal_is_text_and_its_reason() -> None:
     end = ended(TextPart(text="I see."), RefusalPart(text="No."), finish_reason=FinishReason.CONTENT_FILTER)
-    answer = streamed(request(), [Token(text="I see.")], end)
+    answer = streamed(request(), [Token(text="I see."), Token(text="No.", refusal=True)], end)
     assert [block.model_dump(include={"text"}) for block in answer.content] == [{"text": "I see."}, {"text": "No."}]
     assert answer.stop_reason == "refusal"
 

@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job_contracts.chat import Answer, AssistantPart, FinishReason, ReasoningPart, TextPart, ToolCallPart, Usage
+from job_contracts.chat import (
+    Answer,
+    AssistantPart,
+    FinishReason,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCallPart,
+    Usage,
+)
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import JobState
 from job_contracts.results import AttemptRecord, Result, Times
@@ -351,3 +360,17 @@ def test_places_only_grow_and_have_no_gap_within_a_generation(
         assert not told or sequence - told[-1] in (0, 1)
         told.append(sequence)
     assert all(told[0] == 1 for told in seen.values())
+
+
+def test_what_comes_of_the_record_is_marked_because_it_is_another_event_than_the_chunk_of_that_place() -> None:
+    listener = heard(start(1), text(1, 2, "He"), result(1, TextPart(text="Hello")))
+    assert [event.from_record for event in listener.events] == [False, False, True, True, True]
+    assert all(event.from_record for event in heard(result(1, TextPart(text="Hello"))).events)
+    whole = heard(start(1), text(1, 2, "Hello"), end(1, 3), result(1, TextPart(text="Hello")))
+    assert not any(event.from_record for event in whole.events)
+
+
+def test_a_refusal_is_told_as_what_it_is() -> None:
+    listener = heard(start(1), end(1, 2), result(1, TextPart(text="Well. "), RefusalPart(text="No.")))
+    tokens = [event for event in listener.events if isinstance(event, Token)]
+    assert [(token.text, token.refusal) for token in tokens] == [("Well. ", False), ("No.", True)]
