@@ -23,19 +23,19 @@ class Access(Section):
 
 
 def completed(config: Config) -> Config:
-    """The configuration with what its ``gateway.access`` holds; what stands in the configuration itself stays.
-
-    Raises Unusable if the file cannot be read.
-    """
+    """The configuration with what its ``gateway.access`` holds. Raises Unusable: unreadable, or said twice."""
     settings = config.gateway
     if settings.access is None:
         return config
     found = _read(settings.access)
+    for name in ("pepper", "admin_hash", "callout"):
+        if name in settings.model_fields_set:
+            raise Unusable(f"gateway.{name} and gateway.access: {settings.access}: leave one of them out")
     told = {
-        "pepper": settings.pepper if settings.pepper.get_secret_value() else found.pepper,
-        "admin_hash": settings.admin_hash or found.admin_hash,
+        "pepper": found.pepper,
+        "admin_hash": found.admin_hash,
         "keys": {**found.keys, **settings.keys},
-        "callout": settings.callout or found.callout,
+        "callout": found.callout,
     }
     return config.model_copy(update={"gateway": settings.model_copy(update=told)})
 

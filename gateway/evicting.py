@@ -93,8 +93,8 @@ class Evictor(Duty):
             except BusError as error:
                 self.telemetry.emit("evictor.not_asked", DEBUG, project=project, error=str(error))
                 continue  # it stays due until the broker answers
-            if now >= until:
-                self._due.pop(project, None)
+            if now >= until and self._due[project] == until:  # else a key ended meanwhile
+                del self._due[project]
 
     async def _evict(self, project: str) -> None:
         for one in await self._door.connections(f"{PROJECT}{project}"):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import binascii
 import hashlib
 import json
-import secrets
 from base64 import b32decode, b32encode, urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 
@@ -42,10 +41,10 @@ class Issuer:
         return f"{said}.{_base64(self._key.sign(said.encode()))}"
 
 
-def new_account_seed() -> str:
-    """A random seed of an account."""
+def account_seed(raw: bytes) -> str:
+    """The seed of an account (``SA…``) with 32 random bytes."""
     # Both prefixes in 16 bits: 5 bits "S", then 8 bits of the kind, as the encoding has it.
-    return _encoded(bytes((_SEED | (_ACCOUNT >> 5), (_ACCOUNT & 31) << 3)), secrets.token_bytes(32))
+    return _encoded(bytes((_SEED | (_ACCOUNT >> 5), (_ACCOUNT & 31) << 3)), raw)
 
 
 def claims_of(jwt: str) -> dict[str, Any]:

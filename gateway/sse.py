@@ -152,7 +152,11 @@ class EventStream:
             message = "the provider failed in the middle of its answer"
             remedy = "send the request again"
             self._abandon()
-        self._tell(ApiError(502, "stream_broken", message, remedy=remedy, job=self._job))
+        error = ApiError(502, "stream_broken", message, remedy=remedy, job=self._job)
+        if self.ends_told == "always":  # what it is the stream of is there and well: only this stream is broken
+            self._out.append(written(self.renderer.failed(error)))
+        else:
+            self._tell(error)
 
     def _tell(self, error: ApiError) -> None:
         """The error within the stream. Raises ``Failed`` while the answer has not begun: then it has a status."""

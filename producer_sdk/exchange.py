@@ -140,7 +140,9 @@ class Exchange:
         """Begin to listen for a job that is about to be submitted."""
         ticket = request.ticket
         watch = self.replies.watch(request.job, token=ticket.token)
-        watch.lane, watch.submitted = ticket.lane, ticket.submitted
+        watch.lane = ticket.lane
+        if watch.submitted is None:  # else it is known of the one that was first
+            watch.submitted = ticket.submitted
         return watch
 
     async def submit(self, request: Request, watch: Watch) -> None:

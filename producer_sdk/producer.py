@@ -171,11 +171,13 @@ class Producer:
         async def begin(reader: Reader) -> tuple[Exchange, Watch]:
             exchange = await self._ready()
             watch = exchange.watch(request)
-            watch.readers.append(reader)
+            if not request.keyed:  # what has come of an earlier job is read from the store, from its start
+                watch.readers.append(reader)
             try:
                 await exchange.submit(request, watch)
             except BaseException as error:
-                watch.readers.remove(reader)
+                if reader in watch.readers:
+                    watch.readers.remove(reader)
                 if isinstance(error, asyncio.CancelledError):
                     self._abandon(exchange, watch, request)
                 raise

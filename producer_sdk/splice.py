@@ -71,6 +71,11 @@ class Splice:
         """Whether chunks after ``position`` are missing and should be asked for."""
         return bool(self._held) and not self.finished
 
+    @property
+    def ended(self) -> bool:
+        """Whether everything was told up to the end of a generation."""
+        return self._said.ended and not self._held
+
     def take(self, chunk: Chunk) -> list[StreamEvent]:
         """A chunk came, live or from the store."""
         here = (chunk.generation, chunk.sequence)

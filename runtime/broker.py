@@ -36,8 +36,9 @@ PROJECT = "PROJECT_"
 """What the accounts of projects begin with; each has its own."""
 SYSTEM = "SYS"
 """The broker's own account, in which edges are asked who may connect; there is none without a callout."""
-_CALLOUT_TIMEOUT = 2
-"""Seconds after which a connection is refused that no edge has judged."""
+_CALLOUT_TIMEOUT = 5
+"""Seconds after which a connection is refused that no edge has judged. Longer than clients wait, so they try again: to
+them a key that nobody could judge is no wrong key."""
 
 
 class BrokerError(Exception):

@@ -31,7 +31,7 @@ from producer_sdk.errors import (
 )
 
 if TYPE_CHECKING:
-    from gateway.batches.kinds import Kind, Wanted
+    from gateway.batches.kinds import Kind, Submit, Wanted
     from gateway.bodies.batch_lines import Line, Said
     from gateway.bodies.openai_batches import Batch
     from job_contracts.keys import Scope
@@ -93,7 +93,7 @@ class Answering:
         batch = self._batch.id
         try:
             wanted = self._kind.read(self._producer, self._scope, line.body)
-            jobs = [self._job(line, wanted, index) for index in range(wanted.jobs)]
+            jobs = [self._job(line, wanted, suffix, submit) for suffix, submit in wanted.jobs.items()]
             results = [await jobs[0]] if len(jobs) == 1 else _each(await asyncio.gather(*jobs, return_exceptions=True))
             self._telemetry.emit("batch.line_answered")
             body = wanted.answer(_all_good(results))
@@ -107,15 +107,15 @@ class Answering:
         """Cancel what is under way; each request then gets its line as its job ends."""
         await asyncio.gather(*(self._cancel(handle) for handle in list(self._under_way.values())))
 
-    async def _job(self, line: Line, wanted: Wanted, index: int) -> Result:
+    async def _job(self, line: Line, wanted: Wanted, suffix: str, submit: Submit) -> Result:
         """One job of a request, from its submission to its record. Raises ``Failed`` or NotAsked."""
-        key = f"batch:{self._batch.id}:{line.number}" + (f"#{index}" if index else "")
+        key = f"batch:{self._batch.id}:{line.number}{suffix}"
         turned_away = 0
         pause = SHORTEST
         while True:
             named = f"{key}~{turned_away}" if turned_away else key
             try:
-                result = await self._record(named, wanted)
+                result = await self._record(named, wanted, submit)
             except _AWAY:
                 await self._rest(pause)
             except QueueFull as full:
@@ -131,7 +131,7 @@ class Answering:
                 await self._rest(result.failure.retry_after or pause)
             pause = min(2 * pause, LONGEST)
 
-    async def _record(self, key: str, wanted: Wanted) -> Result:
+    async def _record(self, key: str, wanted: Wanted, submit: Submit) -> Result:
         if (said := self.over()) is not None:
             handle = self._producer.attach(keyed_job_id(key))
             try:
@@ -144,7 +144,7 @@ class Answering:
         if wanted.session is not None:
             options.setdefault("session", wanted.session)
         try:
-            return await self._ended(key, await wanted.submit(options))
+            return await self._ended(key, await submit(options))
         except IdempotencyConflict:  # another version of us has read the line otherwise: its job is the line's
             return await self._ended(key, self._producer.attach(keyed_job_id(key)))
 

@@ -91,6 +91,8 @@ class Rendering:
                 return self._begun(working=False) if self._at_once else []
             case Started():
                 return self._begun(working=True)
+            case Token() | ReasoningToken() | ToolCall() if event.from_record:
+                return []  # the record itself follows, and has it in the order of the answer
             case Token() | ReasoningToken() | ToolCall():
                 self._hear(event)
                 return [*self._begun(working=True), *self._tell(whole=False)]

@@ -70,6 +70,11 @@ async def _undone(call: Call, writer: Writer, file: str) -> None:
         await call.edge.files.drop(call.caller.project, file)
 
 
+def _cut(status: int, code: str, message: str, remedy: str) -> ApiError:
+    """An error in the middle of a body: what still comes of it is not read."""
+    return ApiError(status, code, message, remedy=remedy, headers={"connection": "close"})
+
+
 @dataclass
 class _Reading:
     """Takes a form apart. The parser calls back for each piece; what it finds is written between its calls."""
@@ -97,7 +102,7 @@ class _Reading:
                 async with asyncio.timeout(self.call.edge.settings.body_timeout):
                     part = await anext(parts, None)
             except TimeoutError as error:
-                raise Failed(ApiError(408, "timeout", "the body stopped coming", remedy="send it again")) from error
+                raise Failed(_cut(408, "timeout", "the body stopped coming", "send it again")) from error
             if part is None:
                 break
             try:
@@ -106,8 +111,7 @@ class _Reading:
                 raise invalid(f"the form cannot be read: {error}", code="invalid_form") from error
             for piece in self._content:
                 if self.writer.size + len(piece) > limit:
-                    message = f"the file has more than {limit} bytes"
-                    raise Failed(ApiError(413, "request_too_large", message, remedy="split it"))
+                    raise Failed(_cut(413, "request_too_large", f"the file has more than {limit} bytes", "split it"))
                 await self.writer.write(piece)
             self._content.clear()
         if not self._ended:

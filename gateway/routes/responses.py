@@ -25,12 +25,11 @@ from gateway.bodies.openai_responses_stream import Rendering
 from gateway.conversations import Conversations
 from gateway.refusals import api_error
 from gateway.routes.chat import policy_of, unused
-from gateway.sse import Events, EventStream
+from gateway.sse import EventStream
 from job_contracts import subjects
 from job_contracts.codec import ContractError
 from job_contracts.jobs import JobState
 from job_contracts.results import Result
-from job_contracts.stream import Finished, ReasoningToken, StreamEvent, Token, ToolCall
 from producer_sdk.errors import NotFound, PenstockError, Timeout
 
 if TYPE_CHECKING:
@@ -238,7 +237,7 @@ def _stream(call: Call, made: _Submitted, headers: dict[str, str], *, of_its_own
     rendering = Rendering(made.kept, at_once=of_its_own, after=after)
     return EventStream(
         call,
-        _said(of_streams([made.handle.stream(timeout=patience(call))])),
+        of_streams([made.handle.stream(timeout=patience(call))]),
         [made.handle.id],
         rendering,
         policy=policy_of(call, made.asked),
@@ -248,21 +247,6 @@ def _stream(call: Call, made: _Submitted, headers: dict[str, str], *, of_its_own
         numbered=True,
         ends_told="always" if of_its_own else "once begun",
     )
-
-
-async def _said(source: Events) -> Events:
-    """The events without those that the SDK makes of the record: the rendering reads the record itself, in order."""
-    async for index, events in source:
-        last = events[-1]
-        if isinstance(last, Finished):
-            place = (last.generation, last.sequence)
-            yield index, [one for one in events if not _of_the_record(one, place)]
-        else:
-            yield index, events
-
-
-def _of_the_record(event: StreamEvent, place: tuple[int, int]) -> bool:
-    return isinstance(event, Token | ReasoningToken | ToolCall) and (event.generation, event.sequence) == place
 
 
 def _seen(call: Call) -> int:

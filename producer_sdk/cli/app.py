@@ -35,6 +35,7 @@ from producer_sdk.cli.arguments import (
     options,
     turns_of,
 )
+from producer_sdk.cli.batch import batch
 from producer_sdk.cli.dead import dead
 from producer_sdk.cli.embed import embed
 from producer_sdk.cli.keys import keys
@@ -55,6 +56,7 @@ app = typer.Typer(
 jobs = typer.Typer(help="Look at a job, or call it off.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
 app.add_typer(dead, name="dead")
+app.add_typer(batch, name="batch")
 app.add_typer(keys, name="keys")
 app.command()(embed)
 

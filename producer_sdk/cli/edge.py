@@ -9,7 +9,16 @@ from http import HTTPStatus
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from producer_sdk.errors import Forbidden, InvalidRequest, NotFound, PenstockError, QueueFull, Refused, Unreachable
+from producer_sdk.errors import (
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    PenstockError,
+    QueueFull,
+    Refused,
+    TooLarge,
+    Unreachable,
+)
 
 TIMEOUT = 30.0
 MOST = 16 * 1024 * 1024
@@ -40,7 +49,7 @@ def ask(base: str, method: str, path: str, key: str, body: dict[str, Any] | None
             return _object(answer.read(MOST))
     except urllib.error.HTTPError as error:
         with error:
-            _refused(error.code, error.read(MOST), error.headers.get("retry-after"))
+            refused(error.code, error.read(MOST), error.headers.get("retry-after"))
     except (urllib.error.URLError, OSError, TimeoutError) as error:
         reason = getattr(error, "reason", None) or error
         remedy = "check --url or PENSTOCK_GATEWAY, and that the gateway runs"
@@ -57,7 +66,8 @@ def _object(data: bytes) -> dict[str, Any]:
     return value
 
 
-def _refused(status: int, data: bytes, retry_after: str | None) -> NoReturn:
+def refused(status: int, data: bytes, retry_after: str | None) -> NoReturn:
+    """Raise the error that a refusal tells."""
     try:
         told = json.loads(data)["error"]
         message, field = str(told["message"]), told.get("param")
@@ -70,10 +80,12 @@ def _refused(status: int, data: bytes, retry_after: str | None) -> NoReturn:
             raise Forbidden(message, field=field)
         case HTTPStatus.NOT_FOUND:
             raise NotFound(message, field=field)
+        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            raise TooLarge(message, field=field)
         case HTTPStatus.TOO_MANY_REQUESTS:
             after = float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
             raise QueueFull(message, field=field, retry_after=after)
-        case HTTPStatus.CONFLICT:
+        case HTTPStatus.CONFLICT | HTTPStatus.INSUFFICIENT_STORAGE:
             raise Refused(message, field=field)
         case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise Unreachable(message)

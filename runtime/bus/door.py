@@ -7,6 +7,7 @@ the server's own file does not know. Nothing but NATS has it, so there is no sea
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections import deque
@@ -50,6 +51,7 @@ class Door:
         self._some = asyncio.Event()
         self._listening: Listening | None = None
         self._answering: asyncio.Task[None] | None = None
+        self._servers = 0
 
     @property
     def connected(self) -> bool:
@@ -117,19 +119,25 @@ class Door:
             raise OutcomeUnknown(f"{subject}: no answer")
 
     async def _all(self, subject: str, question: dict[str, Any]) -> Sequence[dict[str, Any]]:
-        """What each server answers in time."""
+        """What each server answers in time; no longer than until as many have as did the last time."""
         answers: list[dict[str, Any]] = []
         inbox = self._link.inbox() + "all"
+        enough = asyncio.Event()
 
         def hear(message: Arrival) -> None:
             answer = json.loads(message.data)
             if "data" in answer:
                 answers.append(answer)
+                if len(answers) == self._servers:
+                    enough.set()
 
         listening = await self._link.listen(inbox, hear, queue="")
         try:
             await self._link.send(subject, json.dumps(question).encode(), inbox)
-            await asyncio.sleep(self._within)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._within):
+                    await enough.wait()
         finally:
             await listening.close()
+        self._servers = len(answers)
         return answers

@@ -237,6 +237,9 @@ class NatsBus:
     async def last(self, stream: str, subject: str) -> Message:
         return await self._lookup.leaders(stream, {"last_by_subj": subject})
 
+    async def last_each(self, stream: str, subjects: Sequence[str]) -> Mapping[str, Message]:
+        return await self._ranges.last_each(self, stream, subjects)
+
     async def get(self, stream: str, seq: int) -> Message:
         query = {"seq": seq}
         found = await self._lookup.anyones(stream, query)

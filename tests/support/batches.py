@@ -25,6 +25,7 @@ ROUTES = {
     "fast": {"deployments": ["alpha/fast"]},
     "slow": {"deployments": ["alpha/slow+ttft=0.3"]},
     "stuck": {"deployments": ["alpha/stuck+ttft=60"], "timeouts": {"ttft": 120, "total": 120}},
+    "vectors": {"deployments": ["openai/text-embedding-3-small"]},
     "broken": {"deployments": ["alpha/broken+fault=bad_request"], "max_attempts": 1},
 }
 
@@ -56,7 +57,8 @@ async def house(tmp_path: Path, **settings: Any) -> AsyncIterator[House]:
             "key": "sk-of-a-test",
             "slots": 64,
         }
-        values = {"providers": {"alpha": provider}, "routes": ROUTES}
+        known = {"key": "sk-of-a-test", "base_url": provider["base_url"], "slots": 8}
+        values = {"providers": {"alpha": provider, "openai": known}, "routes": ROUTES}
         whole = await stack.enter_async_context(gateway(tmp_path, values, providers()))
         first = await stack.enter_async_context(edge(whole, **{"batches": dict(QUICK), **settings}))
         yield House(whole, simulator, first, await stack.enter_async_context(client(first)))
@@ -80,10 +82,10 @@ def jsonl(lines: Iterable[Any]) -> bytes:
     return b"".join((one if isinstance(one, str) else json.dumps(one)).encode() + b"\n" for one in lines)
 
 
-async def begun(to: AsyncOpenAI, lines: Iterable[Any], window: str = "24h", **more: Any) -> Any:
+async def begun(to: AsyncOpenAI, lines: Iterable[Any], window: str = "24h", endpoint: str = CHAT, **more: Any) -> Any:
     """Upload a file and begin a batch of it."""
     file = await to.files.create(file=("requests.jsonl", jsonl(lines)), purpose="batch")
-    wish: dict[str, Any] = {"endpoint": CHAT, "completion_window": window, **more}
+    wish: dict[str, Any] = {"endpoint": endpoint, "completion_window": window, **more}
     return await to.batches.create(input_file_id=file.id, **wish)
 
 
@@ -105,6 +107,11 @@ async def output(of: AsyncOpenAI, batch: Any) -> tuple[list[dict[str, Any]], lis
         assert not text or text.endswith("\n")
         found.append([json.loads(line) for line in text.splitlines()])
     return found[0], found[1]
+
+
+def completed(batch: Any) -> int:
+    """How many requests of it are answered."""
+    return int(batch.request_counts.completed)
 
 
 def each_once(lines: Iterable[Mapping[str, Any]], count: int) -> None:

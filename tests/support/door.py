@@ -6,11 +6,11 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from gateway.nkeys import Issuer, new_account_seed
+from gateway.nkeys import Issuer, account_seed
 from runtime.broker import BrokerCallout, BrokerConfig, BrokerUser
 from tests.support.stand_in import OTHER, PROJECT, SECRET, SERVICE
 
-SEED = new_account_seed()
+SEED = account_seed(bytes(range(32)))
 GATE_SECRET = "gate-password"
 CALLOUT: dict[str, Any] = {"seed": SEED, "password": GATE_SECRET}
 """The section ``gateway.callout`` of an edge."""

@@ -15,7 +15,7 @@ from openai import AsyncOpenAI
 
 from gateway.keys import hashed
 from job_contracts import subjects
-from tests.support.batches import CHAT, each_once, ended, jsonl, output, request
+from tests.support.batches import completed, each_once, ended, jsonl, output, request
 from tests.support.eventually import eventually
 from tests.support.plant import Plant, Victim, plant
 from tests.support.stand_in import PROJECT, key
@@ -63,7 +63,7 @@ async def edge(site: Plant, name: str, crash_at: str = "") -> tuple[Victim, Asyn
 
 
 async def begin(client: AsyncOpenAI, file: str) -> Any:
-    return await client.batches.create(input_file_id=file, endpoint=CHAT, completion_window="24h")
+    return await client.batches.create(input_file_id=file, endpoint="/v1/chat/completions", completion_window="24h")
 
 
 async def upload(client: AsyncOpenAI, model: str = "fast", count: int = LINES) -> Any:
@@ -128,7 +128,7 @@ async def test_two_edges_on_one_batch_make_one_line_of_each_request(tmp_path: Pa
         batch = await begin(client, (await upload(other, "slow", 150)).id)
 
         async def some() -> bool:
-            return (await other.batches.retrieve(batch.id)).request_counts.completed >= 20
+            return completed(await other.batches.retrieve(batch.id)) >= 20
 
         await eventually(some, within=30.0)
         first.child.send_signal(19)  # SIGSTOP
@@ -155,7 +155,7 @@ async def test_an_edge_that_ends_gives_its_batch_to_another_at_once_and_one_edge
         batch = await begin(client, (await upload(client, "slow", 120)).id)
 
         async def some() -> bool:
-            return (await client.batches.retrieve(batch.id)).request_counts.completed >= 10
+            return completed(await client.batches.retrieve(batch.id)) >= 10
 
         await eventually(some, within=30.0)
         first.child.kill()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, cast
 
 import openai
 import pytest
 
-from gateway.routes import batches as routes
+from gateway.bodies.openai_batches import WINDOWS
 from job_contracts import subjects
-from tests.support.batches import begun, client, each_once, ended, house, jsonl, output, request
+from tests.support.batches import begun, client, completed, each_once, ended, house, jsonl, output, request
 from tests.support.eventually import eventually
 from tests.support.stand_in import OTHER, key
 
@@ -72,6 +73,35 @@ async def test_errors_have_lines_of_their_own_and_the_file_of_errors(tmp_path: P
         assert len(two["response"]["body"]["choices"]) == 2
 
 
+async def test_a_batch_may_be_of_any_api_whose_requests_are_jobs(tmp_path: Path) -> None:
+    said: list[dict[str, Any]] = [{"role": "user", "content": "Hello"}]
+    bodies: dict[str, list[dict[str, Any]]] = {
+        "/v1/responses": [{"model": "fast", "input": "Hello"}, {"model": "fast", "input": "x", "background": True}],
+        "/v1/messages": [{"model": "fast", "max_tokens": 50, "messages": said}, {"model": "nowhere", "messages": said}],
+        "/v1/embeddings": [
+            {"model": "vectors", "input": [f"text {n}" for n in range(200)]},
+            {"model": "vectors", "input": []},
+        ],
+    }
+    async with house(tmp_path) as at:
+        for url, (good, bad) in bodies.items():
+            lines = [request(0, url=url, body=good), request(1, url=url, body=bad)]
+            done = await ended(at.client, (await begun(at.client, lines, endpoint=url)).id)
+            (answer,), (error,) = await output(at.client, done)
+            body, refused = answer["response"]["body"], error["response"]["body"]
+            assert error["response"]["status_code"] == 400
+            match url:
+                case "/v1/responses":
+                    assert (body["object"], body["status"]) == ("response", "completed")
+                    assert refused["error"]["param"] == "background"
+                case "/v1/messages":
+                    assert (body["type"], body["role"]) == ("message", "assistant")
+                    assert (refused["type"], refused["error"]["type"]) == ("error", "invalid_request_error")
+                case _:
+                    assert [one["index"] for one in body["data"]] == list(range(200))
+                    assert refused["error"]["param"] == "input"
+
+
 async def test_a_file_that_is_no_batch_fails_with_the_lines_that_are_wrong(tmp_path: Path) -> None:
     lines = [request(0), "{broken", request(0), "", request(1, url="/v1/other"), {"custom_id": "x"}]
     async with house(tmp_path) as at:
@@ -105,7 +135,7 @@ async def test_results_can_be_read_and_resumed_while_the_batch_runs(tmp_path: Pa
         assert first.endswith(b"\n")
 
         async def sixty() -> bool:
-            return (await at.client.batches.retrieve(batch.id)).request_counts.completed == 60
+            return completed(await at.client.batches.retrieve(batch.id)) == 60
 
         await eventually(sixty, within=20.0)
         assert (await at.client.batches.retrieve(batch.id)).status == "in_progress"
@@ -133,7 +163,7 @@ async def test_a_cancelled_batch_keeps_its_answers_and_calls_nothing_more(tmp_pa
         batch = await begun(at.client, (request(n, "slow" if n < 20 else "stuck") for n in range(count)))
 
         async def answered() -> bool:
-            return (await at.client.batches.retrieve(batch.id)).request_counts.completed == 20
+            return completed(await at.client.batches.retrieve(batch.id)) == 20
 
         await eventually(answered, within=20.0)
 
@@ -158,7 +188,7 @@ async def test_a_cancelled_batch_keeps_its_answers_and_calls_nothing_more(tmp_pa
 async def test_what_is_not_answered_within_the_window_has_a_line_that_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(routes.WINDOWS, "1h", 3.0)
+    monkeypatch.setitem(cast("dict[str, float]", WINDOWS), "1h", 3.0)
     async with house(tmp_path, batches={"beat": 0.2, "silence": 1.0, "in_flight": 4}) as at:
         batch = await begun(at.client, [request(0), *(request(n, "stuck") for n in range(1, 12))], window="1h")
         done = await ended(at.client, batch.id)
@@ -208,7 +238,7 @@ async def test_what_cannot_be_a_batch_is_refused_with_the_field(tmp_path: Path) 
         for wrong, param in (
             ({"input_file_id": other.id}, "input_file_id"),
             ({"input_file_id": "file-none"}, "input_file_id"),
-            ({"endpoint": "/v1/completions"}, "endpoint"),
+            ({"endpoint": "/v1/moderations"}, "endpoint"),
             ({"completion_window": "2h"}, "completion_window"),
             ({"metadata": {"x": 1}}, "metadata.x"),
             ({"output_expires_after": {"anchor": "created_at", "seconds": 5}}, "output_expires_after.seconds"),
