@@ -35,6 +35,7 @@ Who = Literal["project", "admin", "either"]
 """Whose key opens a route."""
 
 JSON = "application/json"
+_ID_HEADERS: dict[Shape, tuple[str, ...]] = {"anthropic": ("x-request-id", "request-id")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def refused(error: ApiError, shape: Shape, call_id: str) -> Response:
 
 def named(shape: Shape, call_id: str) -> dict[str, str]:
     """The headers that tell a request's id: ours, and the API's own where it is another."""
-    return {"x-request-id": call_id, **({"request-id": call_id} if shape == "anthropic" else {})}
+    return dict.fromkeys(_ID_HEADERS.get(shape, ("x-request-id",)), call_id)
 
 
 def shape_of(request: Request) -> Shape:
