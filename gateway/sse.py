@@ -104,6 +104,8 @@ class EventStream:
     leaves: bool = True
     """Whether the jobs are this request's own, and left when its client goes."""
     keyed: bool = False
+    ping: bytes = PING
+    """The API's sign of life."""
     _begun: bool = False
     _sending: bool = False
     _last_sent: float = 0.0
@@ -220,4 +222,4 @@ class EventStream:
 
     async def _ping(self) -> None:
         with suppress(TimeoutError):
-            await self._write(PING, more=True)
+            await self._write(self.ping, more=True)

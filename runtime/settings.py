@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 
 from catalogue.rows import Dialect
 from job_contracts.attempts import Adaptation, Fit, Timeouts
+from job_contracts.embeddings import MOST_INPUTS
 from job_contracts.jobs import LANES, Lane
 
 Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$")]
@@ -358,6 +359,8 @@ class Edge(Section):
     """Of a request's body, decompressed."""
     max_upload: Annotated[int, Field(gt=0)] = 512 * 1024**2
     """Of an uploaded file."""
+    embedding_batch: Annotated[int, Field(ge=1, le=MOST_INPUTS)] = 96
+    """Texts that become one job; 96 is what the provider with the smallest batches takes, or nearly."""
     max_header: Annotated[int, Field(ge=1024)] = 64 * 1024
     """Of a request's line and headers together."""
     header_timeout: Annotated[float, Field(gt=0)] = 10.0

@@ -231,6 +231,8 @@ class Rendering:
         match event:
             case Token():
                 return [self._delta(index, b'{"content":%b}' % to_json(event.text))]
+            case ReasoningToken() if not event.text:
+                return []  # a seal, for which this API has no place
             case ReasoningToken():
                 return [self._delta(index, b'{"reasoning_content":%b}' % to_json(event.text))]
             case ToolCall():
