@@ -84,7 +84,7 @@ async def answers(call: Call, asked: Asked) -> tuple[Result, ...]:
     settings, options = permitted(call, asked), job_options(call, asked)
     producer = call.edge.producers.of(call.caller.project)
     handles: list[JobHandle] = []
-    longest = patience(call)
+    seconds = patience(call)
 
     async def all_of_them() -> tuple[Result, ...]:
         for index in range(asked.n):
@@ -98,8 +98,8 @@ async def answers(call: Call, asked: Asked) -> tuple[Result, ...]:
             handles.append(handle)
             call.edge.lingering.back(producer.project, handles[-1].id)
         if asked.n == 1:
-            return (await handles[0].record(longest),)
-        return tuple(await asyncio.gather(*(handle.record(longest) for handle in handles)))
+            return (await handles[0].record(seconds),)
+        return tuple(await asyncio.gather(*(handle.record(seconds) for handle in handles)))
 
     try:
         found = await while_connected(call, all_of_them())
@@ -181,7 +181,7 @@ async def _pump(
         await queue.put((index, error))
 
 
-def patience(call: Call) -> float | None:
+def patience(call: Call) -> float:
     """Seconds to wait for a request's end: its job has one by its deadline; this bounds what a lost word would cost."""
     deadline = call.extras.deadline
     if isinstance(deadline, datetime):

@@ -12,7 +12,7 @@ from gateway.app import application
 from gateway.edge import Edge
 from gateway.keys import Keys
 from gateway.producers import Producers
-from gateway.routes import chat, embeddings, messages, models
+from gateway.routes import chat, embeddings, messages, models, responses
 from gateway.server import Server
 
 if TYPE_CHECKING:
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from runtime.settings import Config
     from runtime.telemetry import Telemetry
 
-ENDPOINTS = (*chat.ENDPOINTS, *messages.ENDPOINTS, *embeddings.ENDPOINTS, *models.ENDPOINTS)
+ENDPOINTS = (
+    *chat.ENDPOINTS,
+    *messages.ENDPOINTS,
+    *responses.ENDPOINTS,
+    *embeddings.ENDPOINTS,
+    *models.ENDPOINTS,
+)
 """Everything that needs a key."""
 
 

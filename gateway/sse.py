@@ -9,7 +9,7 @@ start, and what was seen is left out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -74,7 +74,7 @@ def written(frames: Iterable[Frame], places: Places) -> bytes:
     """Frames as they go over the wire, without those that were seen."""
     lines: list[bytes] = []
     for frame in frames:
-        place = places.next()
+        place = places.next() if frame.id is None else frame.id
         if place is None:
             continue
         if frame.event is not None:
@@ -106,6 +106,12 @@ class EventStream:
     keyed: bool = False
     ping: bytes = PING
     """The API's sign of life."""
+    numbered: bool = False
+    """Whether the renderer gives its events their ids and leaves out what was seen (``Frame.id``)."""
+    unsuccessful: Callable[[Result], Iterable[Frame]] | None = None
+    """How a job that failed is told, where the API has events for that; else it is an error of the stream."""
+    at_once: bool = False
+    """Whether that is so even where nothing was sent yet: the job's failure is no failure of this request."""
     _begun: bool = False
     _sending: bool = False
     _last_sent: float = 0.0
@@ -129,7 +135,7 @@ class EventStream:
                 await self.source.aclose()
 
     async def _run(self) -> None:
-        places = Places(self.answers, ":".join(self.call.extras.resume))
+        places = Places(self.answers, "" if self.numbered else ":".join(self.call.extras.resume))
         try:
             last = await self._rendered(places)
         except Diverged:
@@ -154,7 +160,7 @@ class EventStream:
                 self.renderer.begin(self.jobs)
             for event in events:
                 if isinstance(event, Finished) and event.result.state is not JobState.SUCCEEDED:
-                    return b"".join(out) + self._failed(of_result(event.result), places)
+                    return b"".join(out) + self._unsuccessful(event.result, places)
                 for shown in joins[index].take(event):
                     places.at(index, shown)
                     out.append(written(self.renderer.event(index, shown), places))
@@ -175,6 +181,11 @@ class EventStream:
         remedy = "read the whole: GET /v1/jobs/{id}/result, or send the request again"
         message = f"the stream cannot be resumed: there is no event {':'.join(self.call.extras.resume)!r} any more"
         return self._failed(ApiError(410, "resume_impossible", message, remedy=remedy, job=self._job), places)
+
+    def _unsuccessful(self, result: Result, places: Places) -> bytes:
+        if self.unsuccessful is not None and (self._begun or self.at_once):
+            return written(self.unsuccessful(result), places)
+        return self._failed(of_result(result), places)
 
     def _failed(self, error: ApiError, places: Places) -> bytes:
         """The error within the stream. Raises ``Failed`` while the answer has not begun: then it has a status."""

@@ -20,7 +20,7 @@ WAYS_IN = ("submit", "cancel", "blob", "api")
 IMPORTED_REPLY = "_R_."
 """How the broker itself names the way back of a request that came from the producers' account."""
 
-SUBMIT, WORK, RES, OUT, TOK, CTL, LEDGER, DEAD, BLOB = (
+SUBMIT, WORK, RES, OUT, TOK, CTL, LEDGER, DEAD, BLOB, CONV = (
     "SUBMIT",
     "WORK",
     "RES",
@@ -30,6 +30,7 @@ SUBMIT, WORK, RES, OUT, TOK, CTL, LEDGER, DEAD, BLOB = (
     "LEDGER",
     "DEAD",
     "BLOB",
+    "CONV",
 )
 """Stream names; WORK, OUT and SUBMIT are per shard, see ``stream_name``."""
 
@@ -37,6 +38,8 @@ H_TICKET = "Penstock-Ticket"
 """On SUBMIT: what the scheduler needs to know without the body (jobs.Ticket)."""
 H_SETTLEMENT = "Penstock-Settlement"
 """On RES: what the scheduler needs to settle without the body (results.Settlement)."""
+H_PIECES = "Penstock-Pieces"
+"""On CONV: where the rest lies of a conversation that was too large for one message (jobs.BlobRef)."""
 H_TRACE = "traceparent"
 
 _TOKEN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
@@ -193,6 +196,16 @@ def letters_of(project: str) -> str:
 def letter_body(project: str, job_id: str, digest: str, index: int) -> str:
     """Piece ``index`` of the body beside a dead letter; the ``digest`` of the whole keeps bodies apart."""
     return f"{dead(project, job_id)}.{digest[:16]}.{index}"
+
+
+def conversation(project: str, job_id: str) -> str:
+    """What the HTTP edge keeps of a response beside its result: what was asked, and what went before."""
+    return f"{PREFIX}.conv.{project}.{_job_tokens(job_id)}"
+
+
+def conversation_piece(project: str, job_id: str, digest: str, index: int) -> str:
+    """Piece ``index`` of one that was too large for a message; the ``digest`` of the whole keeps writers apart."""
+    return f"{conversation(project, job_id)}.{digest[:16]}-{index}"
 
 
 def unreadable(stream: str, seq: int) -> str:

@@ -45,6 +45,8 @@ class StreamLimits(BaseModel):
     ledger_bytes: Bytes = 4 * GIB
     dead_bytes: Bytes = 1 * GIB
     blob_bytes: Bytes = 8 * GIB
+    conversation_bytes: Bytes = 4 * GIB
+    """Of what the HTTP edge keeps of responses; when they are full, a further one is refused, none is dropped."""
     ack_wait: Annotated[int, Field(ge=5)] = 60
     """Seconds until the broker counts an unacknowledged assignment as dead; it never delivers one twice."""
     max_ack_pending: Annotated[int, Field(gt=0)] = 50_000
@@ -163,6 +165,15 @@ def _streams(limits: StreamLimits) -> Iterator[Asset]:
         max_msgs_per_subject=1,
         max_age=48 * HOUR,
         max_bytes=limits.blob_bytes,
+    )
+    yield _stream(
+        subjects.CONV,
+        limits,
+        subjects=[f"{prefix}.conv.*.*.*", f"{prefix}.conv.*.*.*.*"],
+        discard="new",
+        max_msgs_per_subject=1,
+        max_bytes=limits.conversation_bytes,
+        allow_msg_ttl=True,
     )
 
 
