@@ -230,15 +230,17 @@ class Rendering:
         """See ``Renderer``."""
         match event:
             case Token():
-                return [self._delta(index, b'{"content":%b}' % to_json(event.text))]
+                return [*self._opened(index), self._delta(index, b'{"content":%b}' % to_json(event.text))]
             case ReasoningToken() if not event.text:
                 return []  # a seal, for which this API has no place
             case ReasoningToken():
-                return [self._delta(index, b'{"reasoning_content":%b}' % to_json(event.text))]
+                return [*self._opened(index), self._delta(index, b'{"reasoning_content":%b}' % to_json(event.text))]
             case ToolCall():
-                return [self._delta(index, to_json({"tool_calls": [_piece(event)]}))]
+                piece = self._delta(index, to_json({"tool_calls": [_piece(event)]}))
+                return [*self._opened(index, b"null"), piece]
             case Started():
-                return self._started(index, event.model)
+                self._named(event.model)
+                return []
             case UsageReported():
                 self._usage[index] = event.usage
                 return []
@@ -251,22 +253,30 @@ class Rendering:
         """See ``Renderer``: the completion is named after its first job."""
         self._id = f"chatcmpl-{jobs[0]}"
 
-    def _started(self, index: int, model: str) -> list[Frame]:
+    def _named(self, model: str | None) -> None:
+        if self._head:
+            return
+        self._model = model or self._asked.model
+        head = {
+            "id": self._id,
+            "object": "chat.completion.chunk",
+            "created": self._created,
+            "model": self._model,
+            "service_tier": "default",
+            "system_fingerprint": None,
+        }
+        self._head = to_json(head)[:-1]
+
+    def _opened(self, index: int, content: bytes = b'""') -> list[Frame]:
+        """The chunk with the role, before the first of an answer: its content is a text, or ``null`` before a call.
+
+        A client that reads a text there opens a text, which an answer of calls alone would leave empty.
+        """
         if index in self._begun:
             return []
         self._begun.add(index)
-        if not self._head:
-            self._model = model or self._asked.model
-            head = {
-                "id": self._id,
-                "object": "chat.completion.chunk",
-                "created": self._created,
-                "model": self._model,
-                "service_tier": "default",
-                "system_fingerprint": None,
-            }
-            self._head = to_json(head)[:-1]
-        return [self._delta(index, b'{"role":"assistant","content":"","refusal":null}')]
+        self._named(None)
+        return [self._delta(index, b'{"role":"assistant","content":%b,"refusal":null}' % content)]
 
     def _delta(self, index: int, delta: bytes, reason: bytes = b"null") -> Frame:
         return Frame(
@@ -275,7 +285,8 @@ class Rendering:
         )
 
     def _finished(self, index: int, result: Result) -> list[Frame]:
-        begun = self._started(index, result.model or "")
+        self._named(result.model)
+        begun = self._opened(index)
         self._usage[index] = result.usage
         refusal = result.answer.refusal if result.answer is not None and not result.answer.text else None
         said = [self._delta(index, b'{"refusal":%b}' % to_json(refusal))] if refusal else []
