@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from gateway.asking import Gone
 from gateway.bodies.failures import ApiError, Failed, Shape
+from gateway.bodies.openapi import About
 from gateway.call import Call
 from gateway.refusals import api_error
 from gateway.watching import Watched
@@ -45,6 +46,8 @@ class Endpoint:
     handler: Handler
     shape: Shape = "openai"
     who: Who = "project"
+    about: About | None = None
+    """What the OpenAPI document says of it; without it, it stands there by its path alone."""
 
 
 def application(edge: Edge, endpoints: Sequence[Endpoint], open_routes: Sequence[Route] = ()) -> Starlette:

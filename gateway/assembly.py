@@ -9,10 +9,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.app import application
+from gateway.describing import openapi
 from gateway.edge import Edge
 from gateway.keys import Keys
 from gateway.producers import Producers
-from gateway.routes import chat
+from gateway.routes import chat, jobs
 from gateway.server import Server
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from runtime.settings import Config
     from runtime.telemetry import Telemetry
 
-ENDPOINTS = (*chat.ENDPOINTS,)
+ENDPOINTS = (*chat.ENDPOINTS, *jobs.ENDPOINTS)
 """Everything that needs a key."""
 
 
@@ -53,7 +54,7 @@ def assemble(
     producers = Producers(config.nats, timeout=config.gateway.timeout, name=name)
     edge = Edge(config, Keys(config.gateway), producers, bus, clock, telemetry)
     health.check("edge", lambda: "draining" if edge.draining else None)
-    open_routes = [_told(health, path) for path in ("/livez", "/readyz", "/metrics")]
+    open_routes = [openapi(ENDPOINTS), *(_told(health, path) for path in ("/livez", "/readyz", "/metrics"))]
     server = Server(edge, application(edge, ENDPOINTS, open_routes), host=host, port=port)
     return Made(edge, server, (_Parts(edge), server))
 
