@@ -52,11 +52,7 @@ def described(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     if silent:
         message = f"no word about {', '.join(silent)}: give each Endpoint its `about`"
         raise LookupError(message)
-    keyed = [
-        Described(one.path, one.methods, one.about, anthropic=one.shape == "anthropic")
-        for one in endpoints
-        if one.about is not None
-    ]
+    keyed = [Described(one.path, one.methods, one.about, one.shape) for one in endpoints if one.about is not None]
     return document((*keyed, *OPEN), version("penstock"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,22 +14,28 @@ from job_contracts.jobs import LANES, MAX_TAGS, Lane
 from job_contracts.results import Result
 
 PREFIX = "x-penstock-"
-_MOMENT: Mapping[str, Any] = {"type": "string", "examples": ["30s", "15m", "2026-01-31T12:00:00Z"]}
+_DURATION = r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h|d|)"
+_ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:Z|[+-][0-9]{2}:[0-9]{2})"
+MOMENT: Mapping[str, Any] = {
+    "type": "string",
+    "pattern": f"^(?:{_DURATION}|{_ISO})$",
+    "examples": ["30s", "15m", "2026-01-31T12:00:00Z"],
+}
+"""JSON Schema of a moment: from now on, or by the calendar."""
 _PRIORITY: Mapping[str, Any] = {"type": "integer", "minimum": 0, "maximum": 9}
 _AMOUNT = r"^[0-9]{1,9}(\.[0-9]{1,12})?$"
 HEADERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "lane": ("rt: somebody waits; std; batch; bg: whenever there is room.", {"enum": [*LANES]}),
-    "deadline": ("The job is answered by then, or expires: seconds from now (30, 15m, 2h) or a moment.", _MOMENT),
+    "deadline": ("The job is answered by then, or expires: seconds from now (30, 15m, 2h) or a moment.", MOMENT),
     "max-cost": ("US dollars the job may cost.", {"type": "string", "pattern": _AMOUNT}),
     "session": ("What belongs together, for the sake of prompt caches.", {"type": "string", "maxLength": 256}),
     "tags": ("name=value,name=value: for reports.", {"type": "string"}),
     "idempotency-key": ("The same key names the same job: sent twice, it runs once.", {"type": "string"}),
     "priority": ("0 first … 9 last, among the project's jobs in the lane.", _PRIORITY),
-    "not-before": ("Not sent to a provider before then.", _MOMENT),
+    "not-before": ("Not sent to a provider before then.", MOMENT),
     "on-disconnect": ("What becomes of the job if its client goes away.", {"enum": ["cancel", "continue"]}),
 }
 """Our headers without their prefix: what each says, and its JSON Schema."""
-_DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)$")
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 WRITE_A_MOMENT = "write seconds from now (30, 90s, 15m, 2h) or a moment with its zone (2026-01-31T12:00:00Z)"
 MOST_LOSSES = 10
@@ -104,12 +109,12 @@ def _whole(value: str, name: str) -> int:
 
 def moment(value: str, name: str) -> float | datetime:
     """Seconds from now, or a moment with its zone. Raises ``Failed`` with 400 that speaks of ``name``."""
-    found = _DURATION.match(value.strip())
-    if found is not None and math.isfinite(seconds := float(found.group(1)) * _UNITS[found.group(2)]):
-        return seconds
+    if (found := re.fullmatch(_DURATION, value)) is not None:
+        return float(found.group(1)) * _UNITS[found.group(2)]
     when: datetime | None = None
-    with suppress(ValueError):
-        when = datetime.fromisoformat(value.strip())
+    if re.fullmatch(_ISO, value) is not None:
+        with suppress(ValueError):
+            when = datetime.fromisoformat(value)
     if when is None or when.tzinfo is None:
         raise invalid(f"{name}: {value!r:.50} is no moment", param=name, remedy=WRITE_A_MOMENT)
     return when

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from gateway.bodies import openai_chat
+from gateway.bodies.extras import MOMENT
 from gateway.bodies.kinds import setting_schemas
 from gateway.bodies.openai_schemas import FLAG, MESSAGES, MODEL, TOOLS
 from job_contracts.embeddings import MOST_INPUTS, EmbeddingRequest, Purpose
 from job_contracts.jobs import LANES, MAX_TAGS
 
 _MOMENT: dict[str, Any] = {
-    "type": ["number", "string", "null"],
-    "minimum": 0,
+    "anyOf": [{"type": "null"}, {"type": "number", "minimum": 0}, MOMENT],
     "description": 'Seconds from now (30, "15m") or a moment with its zone.',
 }
 

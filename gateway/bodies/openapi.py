@@ -9,19 +9,26 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any, Literal
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from gateway.bodies.extras import HEADERS, PREFIX
+from gateway.bodies.failures import Shape
 
 Schema = Mapping[str, Any] | type[BaseModel] | Callable[[], Mapping[str, Any]]
 """JSON Schema, a model whose schema it is, or what makes one when the document is asked for."""
 JSON = "application/json"
 EVENTS = "text/event-stream"
 TEXT: Schema = {"type": "string"}
+EVENT: Schema = {
+    "type": "object",
+    "description": "One server-sent event; its data is JSON, or a mark such as [DONE].",
+    "required": ["data"],
+    "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": {"type": "string"}},
+}
+"""Of each event of a stream (``EVENTS``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +74,8 @@ class Described:
     path: str
     methods: tuple[str, ...]
     about: About
-    anthropic: bool = False
-    """Whether errors have Anthropic's shape, not OpenAI's."""
+    shape: Shape | None = "openai"
+    """Of its errors; ``None``: OpenAI's or Anthropic's."""
     open: bool = False
     """Whether it needs no key."""
 
@@ -89,7 +96,7 @@ def document(routes: Iterable[Described], version: str) -> dict[str, Any]:
     schemas = _Schemas()
     paths: dict[str, Any] = {}
     for route in routes:
-        at = paths.setdefault(re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path), {})
+        at = paths.setdefault(_plain(route.path), {})
         for method in route.methods:
             at[method.lower()] = _operation(method, route, schemas)
     return {
@@ -114,13 +121,18 @@ def document(routes: Iterable[Described], version: str) -> dict[str, Any]:
     }
 
 
+def _plain(path: str) -> str:
+    """A path without Starlette's converters."""
+    return re.sub(r"\{(\w+):\w+\}", r"{\1}", path)
+
+
 def _operation(method: str, route: Described, schemas: _Schemas) -> dict[str, Any]:
     about = route.about
     parameters = [_written(one) for one in (*_in_path(route), *about.parameters)]
     if about.submits:
         parameters += [{"$ref": f"#/components/parameters/{name}"} for name in _penstock_headers()]
     operation: dict[str, Any] = {
-        "operationId": "_".join([method.lower(), *re.findall(r"\w+", route.path)]),
+        "operationId": "_".join([method.lower(), *re.findall(r"\w+", _plain(route.path))]),
         "summary": about.summary,
         "tags": [about.tag],
         "responses": _responses(route, schemas),
@@ -139,7 +151,7 @@ def _operation(method: str, route: Described, schemas: _Schemas) -> dict[str, An
 def _in_path(route: Described) -> list[Parameter]:
     """The path's own parameters that the endpoint does not describe further."""
     told = {one.name for one in route.about.parameters if one.where == "path"}
-    names = re.findall(r"\{(\w+)(?::\w+)?\}", route.path)
+    names = re.findall(r"\{(\w+)\}", _plain(route.path))
     return [Parameter(name, "path", f"The {name}.", required=True) for name in names if name not in told]
 
 
@@ -157,12 +169,12 @@ def _responses(route: Described, schemas: _Schemas) -> dict[str, Any]:
         }
         for status, told in sorted(about.answers.items())
     }
-    error = {"$ref": f"#/components/schemas/{'AnthropicError' if route.anthropic else 'Error'}"}
+    error = {"anyOf": [_ref(name) for name in _ERRORS]} if route.shape is None else _ref(_SHAPES[route.shape])
     for status in sorted(_errors(route)):
         responses.setdefault(
             str(status),
             {
-                "description": HTTPStatus(status).phrase,
+                "description": _WHY.get(status, "Refused."),
                 "headers": _headers("x-request-id", *(["retry-after"] if status in {429, 503} else [])),
                 "content": {JSON: {"schema": error}},
             },
@@ -242,6 +254,31 @@ ANTHROPIC_ERROR: Schema = {
 }
 
 
+_ERRORS = {"Error": ERROR, "AnthropicError": ANTHROPIC_ERROR}
+_SHAPES: Mapping[Shape, str] = {"openai": "Error", "native": "Error", "anthropic": "AnthropicError"}
+_WHY = {
+    400: "Something in the request is wrong; the message says what, and what to do about it.",
+    401: "There is no key, or none that is known.",
+    402: "The budget is used up.",
+    403: "This key may not.",
+    404: "There is no such thing, or not for this key.",
+    408: "The body did not arrive in time.",
+    409: "It is not as it would have to be: another request has this idempotency key, or the job has another state.",
+    410: "The stream cannot be resumed any more.",
+    413: "The body is too large.",
+    415: "The body is of a type that is not read.",
+    429: "Too fast, or the queue is full.",
+    500: "A fault of the gateway.",
+    502: "The providers failed.",
+    503: "The gateway is about to end or overloaded, the queue is not reached, or every provider is.",
+    504: "Not in time.",
+}
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
 class _Schemas:
     """Collects the models that are referred to, and writes them all at once."""
 
@@ -255,10 +292,10 @@ class _Schemas:
         if not isinstance(schema, type):
             return schema()
         self._models[schema] = None
-        return {"$ref": f"#/components/schemas/{schema.__name__}"}
+        return _ref(schema.__name__)
 
     def all(self) -> dict[str, Any]:
         """Every schema by name."""
         asked: list[tuple[type[BaseModel], Literal["serialization"]]] = [(one, "serialization") for one in self._models]
         _, made = models_json_schema(asked, ref_template="#/components/schemas/{model}")
-        return {"Error": ERROR, "AnthropicError": ANTHROPIC_ERROR, **made.get("$defs", {})}
+        return {**_ERRORS, **made.get("$defs", {})}

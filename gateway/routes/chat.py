@@ -8,7 +8,7 @@ from gateway.app import Endpoint, answer
 from gateway.asking import answers, events
 from gateway.bodies import extras, openai_chat
 from gateway.bodies.openai_schemas import COMPLETION, chat_request
-from gateway.bodies.openapi import EVENTS, JSON, TEXT, About, Told
+from gateway.bodies.openapi import EVENT, EVENTS, JSON, About, Told
 from gateway.sse import EventStream
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def unused(asked: Asked) -> dict[str, str]:
 ABOUT = About(
     "A chat completion",
     "chat",
-    {200: Told("The completion, or its chunks as server-sent events.", {JSON: COMPLETION, EVENTS: TEXT})},
+    {200: Told("The completion, or its chunks as server-sent events.", {JSON: COMPLETION, EVENTS: EVENT})},
     body=chat_request,
     submits=True,
     description="After the OpenAI API. Answered when its job has ended; with stream: true as the answer comes.",

@@ -13,7 +13,7 @@ from gateway.bodies.extras import told
 from gateway.bodies.failures import ApiError, Failed, invalid, of_result
 from gateway.bodies.native_schemas import submission
 from gateway.bodies.openai_schemas import COMPLETION
-from gateway.bodies.openapi import EVENTS, JSON, LAST_EVENT_ID, TEXT, About, Parameter, Told
+from gateway.bodies.openapi import EVENT, EVENTS, JSON, LAST_EVENT_ID, About, Parameter, Told
 from gateway.routes.chat import policy_of
 from gateway.sse import EventStream
 from job_contracts.jobs import JobState
@@ -208,7 +208,7 @@ ENDPOINTS = (
         about=About(
             "Follow a job",
             "jobs",
-            {200: Told(_STREAM, {EVENTS: TEXT}), 204: Told("The client has read all of it.")},
+            {200: Told(_STREAM, {EVENTS: EVENT}), 204: Told("The client has read all of it.")},
             parameters=(_ID, _AS, LAST_EVENT_ID),
             errors=(409, 410, 502, 504),
             description="queued, started, token, reasoning, tool_call, switched (forget what was said: another attempt "
