@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from gateway.asking import Gone
 from gateway.bodies.failures import ApiError, Failed, Shape
+from gateway.bodies.openapi import About
 from gateway.call import Call
 from gateway.refusals import api_error, of_bus
 from gateway.watching import Watched
@@ -48,6 +49,8 @@ class Endpoint:
     shape: Shape | None = "openai"
     """``None``: Anthropic's for whoever sends ``anthropic-version``, else OpenAI's."""
     who: Who = "project"
+    about: About | None = None
+    """What the OpenAPI document says of it; without it, it stands there by its path alone."""
 
 
 def application(edge: Edge, endpoints: Sequence[Endpoint], open_routes: Sequence[Route] = ()) -> Starlette:
