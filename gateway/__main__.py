@@ -7,6 +7,7 @@ import socket
 import sys
 from argparse import Namespace
 
+from gateway.access import completed
 from gateway.assembly import assemble
 from gateway.instruments import INSTRUMENTS, gauges
 from runtime import command
@@ -24,6 +25,7 @@ END = 15.0
 
 async def serve(config: Config, arguments: Namespace) -> int:
     """Run one edge until it is told to stop; returns the exit status."""
+    config = completed(config)
     telemetry, metrics = Telemetry(), Metrics("gateway")
     write_logs(telemetry, "gateway", sys.stdout.write)
     command.crash_points(telemetry, "gateway")

@@ -18,11 +18,12 @@ from gateway.asking import Gone
 from gateway.bodies.failures import ApiError, Failed, Shape
 from gateway.bodies.openapi import About
 from gateway.call import Call
-from gateway.refusals import api_error
+from gateway.refusals import api_error, of_bus
 from gateway.watching import Watched
 from producer_sdk.errors import PenstockError
+from runtime.bus.port import BusError
 from runtime.service import place_of
-from runtime.telemetry import DEBUG, ERROR
+from runtime.telemetry import DEBUG, ERROR, WARNING
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -35,6 +36,7 @@ Who = Literal["project", "admin", "either"]
 """Whose key opens a route."""
 
 JSON = "application/json"
+_ID_HEADERS: dict[Shape, tuple[str, ...]] = {"anthropic": ("x-request-id", "request-id")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class Endpoint:
     path: str
     methods: tuple[str, ...]
     handler: Handler
-    shape: Shape = "openai"
+    shape: Shape | None = "openai"
+    """``None``: Anthropic's for whoever sends ``anthropic-version``, else OpenAI's."""
     who: Who = "project"
     about: About | None = None
     """What the OpenAPI document says of it; without it, it stands there by its path alone."""
@@ -79,6 +82,7 @@ class _Entrance:
         request = Request(scope, receive, send)
         edge, endpoint = self._edge, self._endpoint
         call_id = f"req_{secrets.token_hex(12)}"
+        shape = endpoint.shape or shape_of(request)
         try:
             caller = edge.keys.caller(_presented(request), edge.clock.wall())
             if caller.admin and endpoint.who == "project":
@@ -86,31 +90,44 @@ class _Entrance:
                 raise Failed(ApiError(403, "forbidden", "the admin key speaks for no project", remedy=remedy))
             if not caller.admin and endpoint.who == "admin":
                 raise Failed(ApiError(403, "forbidden", "this needs the admin key", remedy="use the admin key"))
-            edge.keys.admit(caller, edge.clock.wall())
+            edge.keys.admit(caller, edge.clock.monotonic())
             if edge.draining:
                 message = "this edge is about to end"
                 raise Failed(ApiError(503, "draining", message, retry_after=1.0, headers={"connection": "close"}))
-            call = Call(edge, request, caller, call_id, endpoint.shape)
+            call = Call(edge, request, caller, call_id, shape)
             response = await endpoint.handler(call)
             if isinstance(response, Response):
-                response.headers["x-request-id"] = call_id
+                response.headers.update(named(shape, call_id))
             await response(scope, receive, send)
         except Failed as failed:
-            await refused(failed.error, endpoint.shape, call_id)(scope, receive, send)
+            await refused(failed.error, shape, call_id)(scope, receive, send)
         except PenstockError as error:
-            await refused(api_error(error), endpoint.shape, call_id)(scope, receive, send)
+            await refused(api_error(error), shape, call_id)(scope, receive, send)
+        except BusError as error:
+            edge.telemetry.emit("edge.store_failed", WARNING, request=call_id, error=type(error).__name__)
+            await refused(of_bus(error), shape, call_id)(scope, receive, send)
         except (Gone, ClientDisconnect):
             edge.telemetry.emit("edge.client_gone", DEBUG, path=endpoint.path)
 
 
 def refused(error: ApiError, shape: Shape, call_id: str) -> Response:
     """The answer that tells an error."""
-    headers = {**error.told(), "x-request-id": call_id}
+    headers = {**error.told(), **named(shape, call_id)}
     if error.job is not None:
         headers["x-penstock-job"] = error.job
     if error.status == 401:
         headers["www-authenticate"] = "Bearer"
     return answer(error.body(shape, call_id), error.status, headers)
+
+
+def named(shape: Shape, call_id: str) -> dict[str, str]:
+    """The headers that tell a request's id: ours, and the API's own where it is another."""
+    return dict.fromkeys(_ID_HEADERS.get(shape, ("x-request-id",)), call_id)
+
+
+def shape_of(request: Request) -> Shape:
+    """The API in whose words a route answers that two of them have."""
+    return "anthropic" if "anthropic-version" in request.headers else "openai"
 
 
 def _presented(request: Request) -> str:
@@ -128,7 +145,7 @@ def _presented(request: Request) -> str:
 async def _not_found(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 404
     call_id = f"req_{secrets.token_hex(12)}"
-    shape: Shape = "anthropic" if "anthropic-version" in request.headers else "openai"
+    shape = shape_of(request)
     if status == 405:
         message = f"{request.method} is not done here: {request.url.path}"
         told = ApiError(405, "method_not_allowed", message, headers=dict(getattr(error, "headers", None) or {}))
@@ -138,10 +155,11 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 
 def _crashed(edge: Edge) -> Callable[[Request, Exception], Awaitable[Response]]:
-    async def answered(_: Request, error: Exception) -> Response:
+    async def answered(request: Request, error: Exception) -> Response:
         call_id = f"req_{secrets.token_hex(12)}"
         edge.telemetry.emit("edge.failed", ERROR, request=call_id, error=type(error).__name__, place=place_of(error))
         message = "something went wrong at the gateway"
-        return refused(ApiError(500, "internal", message, remedy=f"tell the operator: {call_id}"), "openai", call_id)
+        told = ApiError(500, "internal", message, remedy=f"tell the operator: {call_id}")
+        return refused(told, shape_of(request), call_id)
 
     return answered

@@ -19,6 +19,7 @@ from producer_sdk.errors import NotFound, PenstockError, Unreachable
 if TYPE_CHECKING:
     from gateway.bodies.asked import Asked
     from gateway.call import Call
+    from job_contracts.keys import Scope
     from job_contracts.results import Result
     from job_contracts.stream import StreamEvent
     from producer_sdk import JobHandle, JobStream
@@ -35,8 +36,9 @@ class Gone(Exception):
     """The client has closed its connection: there is nobody to answer."""
 
 
-def job_options(call: Call, asked: Asked | None, *, waits: bool = True) -> dict[str, Any]:
-    """Job options of a request, within what its key may do. ``waits``: its client waits for the answer.
+def job_options(call: Call, asked: Asked | None, *, waits: bool = True, lane: Lane | None = None) -> dict[str, Any]:
+    """Job options of a request, within what its key may do. ``waits``: its client waits for the answer; ``lane`` is
+    the lane of a request that names none, where nobody waits.
 
     Raises ``Failed``: 400 for a header, 403 for what the key may not.
     """
@@ -48,6 +50,8 @@ def job_options(call: Call, asked: Asked | None, *, waits: bool = True) -> dict[
         options["lane"] = extras.lane
     elif waits:
         options["lane"] = _lane_of_who_waits(call)
+    elif lane is not None:
+        options["lane"] = lane
     if scope.lanes is not None and options.get("lane", "std") not in scope.lanes:
         raise Failed(_forbidden(f"this key may not use lane {options.get('lane', 'std')!r}", scope.lanes))
     if extras.deadline is not None:
@@ -63,7 +67,11 @@ def job_options(call: Call, asked: Asked | None, *, waits: bool = True) -> dict[
 
 def permitted(call: Call, asked: Asked) -> dict[str, Any]:
     """Generation settings of a request, within what its key may do. Raises ``Failed`` with 403 or 400."""
-    scope = call.caller.scope
+    return within(call.caller.scope, asked)
+
+
+def within(scope: Scope, asked: Asked) -> dict[str, Any]:
+    """Generation settings of what is asked, within what a key may do. Raises ``Failed`` with 403 or 400."""
     if scope.routes is not None and asked.model not in scope.routes:
         raise Failed(_forbidden(f"this key may not use model {asked.model!r}", scope.routes))
     if not 1 <= asked.n <= MOST_ANSWERS:
@@ -86,11 +94,11 @@ async def answers(call: Call, asked: Asked) -> tuple[Result, ...]:
     Raises ``Failed`` with the first failure, Gone when the client went away.
     """
     settings, options = permitted(call, asked), job_options(call, asked)
-    patience, keyed = _patience(call), "idempotency_key" in options
+    longest, keyed = patience(call), "idempotency_key" in options
     # Not broken off when the client goes: what may be stored must be known, to be left.
     handles = await _submitted(call, asked, settings, options)
     try:
-        return await while_connected(call, _succeeded(handles, patience))
+        return await while_connected(call, _succeeded(handles, longest))
     except Failed:
         if len(handles) > 1:  # nobody waits for the others
             leave(call, [handle.id for handle in handles], keyed=keyed)
@@ -169,7 +177,7 @@ async def events(call: Call, asked: Asked, jobs: list[str]) -> AsyncGenerator[tu
             model=asked.model,
             messages=asked.messages,
             tools=asked.tools,
-            timeout=_patience(call),
+            timeout=patience(call),
             **settings,
             **_numbered(options, index),
         )
@@ -228,7 +236,7 @@ async def of_streams(streams: list[JobStream]) -> AsyncGenerator[tuple[int, list
             await stream.aclose()
 
 
-def _patience(call: Call) -> float | None:
+def patience(call: Call) -> float:
     """Seconds to wait for a request's end: its job has one by its deadline; this bounds what a lost word would cost."""
     deadline = call.extras.deadline
     if isinstance(deadline, datetime):

@@ -154,10 +154,13 @@ class Guarded(HttpToolsProtocol):
             return
         self._heard = self.loop.time()
         self._door.received += len(data)
+        self._read(data)
+
+    def _read(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._finish_with(self._running)  # what follows would be of another protocol, which is not spoken here
+        except httptools.HttpParserUpgrade as offer:
+            self._decline(data[offer.args[0] :])
         except httptools.HttpParserError:
             remedy = "send HTTP/1.1, with one of content-length and transfer-encoding: chunked if there is a body"
             wrong, self._wrong = self._wrong, None
@@ -167,6 +170,13 @@ class Guarded(HttpToolsProtocol):
                 self._head += len(data)
                 if self._head > self._settings.max_header:
                     self._refuse(_too_large(self._settings))
+
+    def _decline(self, rest: bytes) -> None:
+        """Read a request again without its offer to change the protocol, which the parser takes for agreed upon."""
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self._read(b"\r\n".join([*lines, b"", rest]))
 
     def pause_writing(self) -> None:
         self._stalled = self.loop.time()
@@ -184,6 +194,10 @@ class Guarded(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise self._because(ApiError(501, "not_implemented", "this is no proxy", remedy="use another method"))
+            return  # see ``_decline``
         self._check_head()
         host = self._door.host
         if len(self.tasks) >= self._settings.max_requests and self.url not in OPEN:
@@ -203,6 +217,8 @@ class Guarded(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self._to(_Reading.NOTHING)
         super().on_message_complete()
 

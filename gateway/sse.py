@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gateway.asking import leave, while_connected
 from gateway.bodies.failures import ApiError, Failed, of_result
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from gateway.bodies.frames import Renderer
     from gateway.call import Call
+    from job_contracts.results import Result
 
 PING = b": waiting\n\n"
 HEADERS = (
@@ -53,11 +54,15 @@ class EventStream:
     headers: Mapping[str, str] = field(default_factory=dict)
     leaves: bool = True
     """Whether the jobs are this request's own, and left when its client goes."""
-    all_ends: bool = False
-    """Whether the renderer takes any ``Finished``, not only that of a success."""
+    ends_told: Literal["never", "once begun", "always"] = "never"
+    """When the renderer takes the ``Finished`` of a job that did not succeed; else it is an error of the stream."""
     keyed: bool = False
+    numbered: bool = False
+    """Whether the renderer gives its events their ids, and leaves out what was seen (``Frame.id``)."""
     _out: list[bytes] = field(default_factory=list)
     """Rendered and not written."""
+    ping: bytes = PING
+    """The API's sign of life."""
     _begun: bool = False
     _over: bool = False
     _sending: bool = False
@@ -112,13 +117,14 @@ class EventStream:
             leave(self.call, self.jobs, keyed=self.keyed)
 
     def _rendition(self) -> Rendition:
-        return Rendition(self.renderer, self.policy, self.answers, self.call.extras.resume)
+        seen = "" if self.numbered else self.call.extras.resume
+        return Rendition(self.renderer, self.policy, self.answers, seen)
 
     async def _rendered(self, rendition: Rendition) -> None:
         """Render to the end, into ``_out`` what is still to be written. Raises Diverged, Lost, PenstockError."""
         async for index, events in self.source:
             for event in events:
-                if isinstance(event, Finished) and event.result.state is not JobState.SUCCEEDED and not self.all_ends:
+                if isinstance(event, Finished) and not self._told_by_the_renderer(event.result):
                     if self.answers > 1:
                         self._abandon()
                     self._tell(of_result(event.result))
@@ -131,6 +137,13 @@ class EventStream:
                 await self._write(data, more=True)
         self._tell(ApiError(502, "stream_broken", "the stream has no end", remedy=self._whole, job=self._job))
 
+    def _told_by_the_renderer(self, result: Result) -> bool:
+        return (
+            result.state is JobState.SUCCEEDED
+            or self.ends_told == "always"
+            or (self._begun and self.ends_told == "once begun")
+        )
+
     def _tell_diverged(self) -> None:
         """``continue`` lets the job go on: the other answer, which was being paid for, can be read whole."""
         message = "the provider failed in the middle of its answer, and another one answers differently"
@@ -139,7 +152,11 @@ class EventStream:
             message = "the provider failed in the middle of its answer"
             remedy = "send the request again"
             self._abandon()
-        self._tell(ApiError(502, "stream_broken", message, remedy=remedy, job=self._job))
+        error = ApiError(502, "stream_broken", message, remedy=remedy, job=self._job)
+        if self.ends_told == "always":  # what it is the stream of is there and well: only this stream is broken
+            self._out.append(written(self.renderer.failed(error)))
+        else:
+            self._tell(error)
 
     def _tell(self, error: ApiError) -> None:
         """The error within the stream. Raises ``Failed`` while the answer has not begun: then it has a status."""
@@ -198,7 +215,7 @@ class EventStream:
         if self._sending or self._sign is not None:
             due = loop.time() + self.call.edge.settings.ping
         elif loop.time() >= due:
-            self._sign = loop.create_task(self._sent(PING, more=True))
+            self._sign = loop.create_task(self._sent(self.ping, more=True))
             self._sign.add_done_callback(self._signed)
             due = loop.time() + self.call.edge.settings.ping
         self._timer = loop.call_at(due, self._wait_with_signs)

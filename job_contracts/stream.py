@@ -34,10 +34,16 @@ class TextDelta(Wire):
 
 
 class ReasoningDelta(Wire):
-    """More of the reasoning a model shows."""
+    """More of the reasoning a model shows, or its seal: see ``chat.ReasoningPart``.
+
+    ``signature`` ends a part and comes once, for all of its text; ``redacted`` is a part of its own.
+    """
 
     type: Literal["reasoning"] = "reasoning"
     text: str
+    signature: str | None = None
+    redacted: str | None = None
+    origin: str | None = None
 
 
 class ToolCallDelta(Wire):
@@ -115,10 +121,13 @@ class Token(Event):
 
 
 class ReasoningToken(Event):
-    """A piece of shown reasoning."""
+    """A piece of shown reasoning, or its seal: with ``signature`` a part has ended, ``redacted`` is one of its own."""
 
     type: Literal["reasoning"] = "reasoning"
     text: str
+    signature: str | None = None
+    redacted: str | None = None
+    origin: str | None = None
 
 
 class ToolCall(Event):

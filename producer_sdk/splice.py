@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from job_contracts.chat import Answer
+from job_contracts.chat import Answer, ReasoningPart
 from job_contracts.jobs import JobState
 from job_contracts.results import Result
 from job_contracts.stream import (
@@ -39,11 +39,13 @@ Position = tuple[int, int]
 class _Said:
     """What a stream has told of one generation so far."""
 
-    __slots__ = ("calls", "ended", "reasoning", "text")
+    __slots__ = ("calls", "ended", "reasoning", "seals", "text")
 
     def __init__(self) -> None:
         self.text: list[str] = []
         self.reasoning: list[str] = []
+        self.seals = 0
+        """Parts of the reasoning whose signature or sealed form was told."""
         self.calls: dict[int, list[str]] = {}
         self.ended = False
 
@@ -68,6 +70,11 @@ class Splice:
     def missing(self) -> bool:
         """Whether chunks after ``position`` are missing and should be asked for."""
         return bool(self._held) and not self.finished
+
+    @property
+    def ended(self) -> bool:
+        """Whether everything was told up to the end of a generation."""
+        return self._said.ended and not self._held
 
     def take(self, chunk: Chunk) -> list[StreamEvent]:
         """A chunk came, live or from the store."""
@@ -134,7 +141,9 @@ class Splice:
                     events += _started(delta, g, n, anew=before.anything)
                 case ReasoningDelta():
                     said.reasoning.append(delta.text)
-                    events.append(ReasoningToken(generation=g, sequence=n, text=delta.text))
+                    said.seals += delta.signature is not None or delta.redacted is not None
+                    token = ReasoningToken(generation=g, sequence=n, text=delta.text)
+                    events.append(_sealed(token, delta) if delta.origin is not None else token)
                 case ToolCallDelta(index=index):
                     said.calls.setdefault(index, []).append(delta.arguments)
                     piece = ToolCall(index=index, id=delta.id, name=delta.name, arguments=delta.arguments)
@@ -181,10 +190,7 @@ class Splice:
         )
 
     def _unsaid(self, answer: Answer) -> list[StreamEvent]:
-        events: list[StreamEvent] = []
-        reasoning = answer.reasoning[sum(map(len, self._said.reasoning)) :]
-        if reasoning:
-            events.append(ReasoningToken(text=reasoning))
+        events: list[StreamEvent] = self._unsaid_reasoning(answer)
         if text := answer.text[sum(map(len, self._said.text)) :]:
             events.append(Token(text=text))
         if answer.refusal:  # it has no delta of its own
@@ -196,6 +202,28 @@ class Splice:
             elif rest := call.arguments[sum(map(len, pieces)) :]:
                 events.append(ToolCall(index=index, arguments=rest))
         return events
+
+    def _unsaid_reasoning(self, answer: Answer) -> list[StreamEvent]:
+        """Part by part, with its seal; one that comes late, when more was said since, belongs nowhere any more."""
+        told, seals = sum(map(len, self._said.reasoning)), self._said.seals
+        gone_on = bool(self._said.text or self._said.calls)
+        events: list[StreamEvent] = []
+        for part in answer.parts:
+            if not isinstance(part, ReasoningPart):
+                continue
+            rest, told = part.text[told:], max(0, told - len(part.text))
+            sealed = part.signature is not None or part.redacted is not None
+            late = sealed and (seals > 0 or (gone_on and not rest and bool(part.text)))
+            seals -= sealed
+            if late and rest:
+                events.append(ReasoningToken(text=rest))
+            elif not late and (rest or sealed):
+                events.append(_sealed(ReasoningToken(text=rest), part))
+        return events
+
+
+def _sealed(token: ReasoningToken, of: ReasoningDelta | ReasoningPart) -> ReasoningToken:
+    return token.model_copy(update={"signature": of.signature, "redacted": of.redacted, "origin": of.origin})
 
 
 def _switched(result: Result, *, rewritten: bool) -> Switched:

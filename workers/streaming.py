@@ -182,7 +182,13 @@ def _continues(last: Delta, delta: Delta) -> bool:
     if isinstance(delta, ToolCallDelta):
         same_call = isinstance(last, ToolCallDelta) and last.index == delta.index
         return same_call and delta.id is None and delta.name is None
+    if isinstance(delta, ReasoningDelta):
+        return isinstance(last, ReasoningDelta) and not _sealed(last) and delta.redacted is None
     return type(last) is type(delta)
+
+
+def _sealed(delta: ReasoningDelta) -> bool:
+    return delta.signature is not None or delta.redacted is not None
 
 
 def _joined(run: Sequence[TextDelta | ReasoningDelta | ToolCallDelta]) -> Delta:
@@ -193,13 +199,14 @@ def _joined(run: Sequence[TextDelta | ReasoningDelta | ToolCallDelta]) -> Delta:
         arguments = "".join(delta.arguments for delta in run if isinstance(delta, ToolCallDelta))
         return ToolCallDelta(index=first.index, id=first.id, name=first.name, arguments=arguments)
     text = "".join(delta.text for delta in run if not isinstance(delta, ToolCallDelta))
-    return TextDelta(text=text) if isinstance(first, TextDelta) else ReasoningDelta(text=text)
+    last = run[-1]
+    return last.model_copy(update={"text": text}) if isinstance(last, ReasoningDelta) else TextDelta(text=text)
 
 
 def _weight(delta: Delta) -> int:
     match delta:
         case TextDelta(text=text) | ReasoningDelta(text=text):
-            return len(text)
+            return len(text)  # a seal waits for company: nobody reads it
         case ToolCallDelta(arguments=arguments):
             return len(arguments)
         case _:

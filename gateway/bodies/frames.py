@@ -15,6 +15,8 @@ class Frame(NamedTuple):
 
     data: bytes
     event: str | None = None
+    id: str | None = None
+    """Its id, where the API numbers its events itself; else it is made of the chunk's place (see ``gateway.sse``)."""
 
 
 class Renderer(Protocol):

@@ -56,7 +56,7 @@ def written(frames: Iterable[Frame], places: Places | None = None) -> bytes:
     """Frames as they go over the wire, without those that were seen; without ids if there are no places."""
     lines: list[bytes] = []
     for frame in frames:
-        place = places.next() if places is not None else ""
+        place = frame.id if frame.id is not None else places.next() if places is not None else ""
         if place is None:
             continue
         if frame.event is not None:

@@ -86,9 +86,7 @@ async def events(call: Call) -> ASGIApp:
     call.edge.lingering.back(call.caller.project, handle.id)
     source, jobs = of_streams([handle.stream(timeout=call.edge.settings.timeout)]), [handle.id]
     if kind == "events":
-        return EventStream(
-            call, source, jobs, native.Rendering(), policy="as_it_is", leaves=False, all_ends=True, headers={}
-        )
+        return EventStream(call, source, jobs, native.Rendering(), policy="as_it_is", leaves=False, ends_told="always")
     seen = await handle.status()
     asked = Asked(seen.route, (), stream=True)
     renderer = openai_chat.Rendering(asked, int(seen.submitted))

@@ -39,6 +39,7 @@ LIMITS = StreamLimits(
     ledger_bytes=16 * MIB,
     dead_bytes=16 * MIB,
     blob_bytes=64 * MIB,
+    conversation_bytes=16 * MIB,
 )
 
 

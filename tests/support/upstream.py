@@ -23,6 +23,8 @@ class Do(Enum):
     """End it with a TCP reset."""
     HANG = "hang"
     """Say nothing more until the client goes away."""
+    STEP = "step"
+    """Wait for one call of ``step``."""
     WAIT = "wait"
     """Wait until the test calls ``proceed``."""
 
@@ -60,12 +62,16 @@ class Upstream:
     url: str = ""
     open: int = 0
     _go: asyncio.Event = field(default_factory=asyncio.Event)
+    _steps: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
 
     def play(self, *scripts: Iterable[Step]) -> None:
         self.scripts = [list(script) for script in scripts]
 
     def proceed(self) -> None:
         self._go.set()
+
+    def step(self) -> None:
+        self._steps.release()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -102,6 +108,8 @@ class Upstream:
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 writer.transport.abort()
                 return False
+            elif step is Do.STEP:
+                await self._steps.acquire()
             elif step is Do.WAIT:
                 await self._go.wait()
             else:

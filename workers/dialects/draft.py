@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _TEXT, _REASONING, _REFUSAL, _CALL, _OPAQUE = range(5)
+_SEAL = ""
+"""The piece that stands for a part's signature or sealed form."""
 
 
 class _Part:
@@ -93,13 +95,16 @@ class Draft:
         self._fresh.append((part, piece))
 
     def _start(self, kind: int) -> _Part:
+        self.close()
         part = self._open = _Part(kind)
         self._parts.append(part)
         return part
 
     def close(self) -> None:
         """The current part is over: what follows starts a new one even if it is of the same kind."""
-        self._open = None
+        part, self._open = self._open, None
+        if part is not None and part.kind == _REASONING and part.signature is not None:
+            self._fresh.append((part, _SEAL))
 
     def sign(self, signature: str) -> None:
         """The signature of the reasoning that just came, or of an empty piece of reasoning where none did."""
@@ -114,7 +119,9 @@ class Draft:
         """Reasoning that came as opaque data."""
         if not isinstance(data, str):
             raise TypeError("redacted reasoning is not a string")
-        self._start(_OPAQUE).redacted = data
+        part = self._start(_OPAQUE)
+        part.redacted = data
+        self._fresh.append((part, _SEAL))
         self._open = None
 
     # -- tool calls
@@ -144,7 +151,7 @@ class Draft:
         if part is None:
             part = self._calls[key] = _Part(_CALL, len(self._calls))
             self._parts.append(part)
-            self._open = None
+            self.close()
             self.produced = True
         if id and not part.id:
             part.id = _word(id)
@@ -199,7 +206,12 @@ class Draft:
         if part.kind == _TEXT:
             return (TextDelta(text=piece),)
         if part.kind == _REASONING:
-            return (ReasoningDelta(text=piece),)
+            if part is self._open or part.signature is None or part.sent:
+                return (ReasoningDelta(text=piece),)
+            part.sent = 1
+            return (ReasoningDelta(text=piece, signature=part.signature, origin=self._origin),)
+        if part.kind == _OPAQUE:
+            return (ReasoningDelta(text="", redacted=part.redacted, origin=self._origin),)
         if part.kind != _CALL:
             return ()
         if not part.name:

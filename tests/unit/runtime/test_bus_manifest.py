@@ -34,6 +34,8 @@ def takers(subject: str) -> list[str]:
         (subjects.usage("openai", "w1"), "LEDGER"),
         (subjects.dead(*JOB), "DEAD"),
         (subjects.unreadable("SUBMIT_0", 7), "DEAD"),
+        (subjects.conversation(*JOB), "CONV"),
+        (subjects.conversation_piece(*JOB, "ab" * 32, 3), "CONV"),
         (f"{subjects.barrier('SUBMIT', 0)}.1", "SUBMIT_0"),
         (subjects.barrier("RES", 0), "RES"),
         (subjects.barrier("OUT", 0), "OUT_0"),
