@@ -64,6 +64,7 @@ async def house(tmp_path: Path) -> AsyncIterator[RunningEdge]:
             yield one
 
 
+@pytest.mark.filterwarnings("ignore:Do not use the .random. module inside strategies")
 async def test_every_route_keeps_to_the_document_whatever_is_sent(tmp_path: Path) -> None:
     async with house(tmp_path) as one:
         told = (await one.client.get("/openapi.json")).json()
