@@ -195,7 +195,8 @@ class EventStream:
         try:
             if not self._begun:
                 self._begun = True
-                await send({"type": "http.response.start", "status": 200, "headers": self._head()})
+                status = 200 if data or more else 204  # all of it was read before: there is nothing to come back for
+                await send({"type": "http.response.start", "status": status, "headers": self._head()})
             await send({"type": "http.response.body", "body": data, "more_body": more})
         finally:
             self._sending = False

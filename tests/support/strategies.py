@@ -426,7 +426,7 @@ deltas = st.one_of(
         reason=maybe(words),
     ),
     st.builds(stream.TextDelta, text=words),
-    st.builds(stream.ReasoningDelta, text=words),
+    st.builds(stream.ReasoningDelta, text=words, signature=maybe(words), redacted=maybe(words), origin=maybe(words)),
     st.builds(stream.ToolCallDelta, index=small, id=maybe(words), name=maybe(names), arguments=words),
     st.builds(stream.EndDelta, finish_reason=finish_reasons, usage=usages),
 )
