@@ -47,7 +47,7 @@ class Place:
 
 @pytest.fixture(scope="session")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """An appliance with the built-in routes, a route that keeps people waiting, and one that makes vectors."""
+    """An appliance with the built-in routes, a route that keeps its readers waiting, and one that makes vectors."""
     folder = tmp_path_factory.mktemp("appliance")
     (folder / "penstock.yaml").write_text(yaml.safe_dump(_configuration()), encoding="utf-8")
     words = ["up", "--simulate", "--json", "--port", "0", "--nats-port", "0", "--config", str(folder / "penstock.yaml")]
@@ -70,7 +70,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 def _configuration() -> dict[str, Any]:
     config: dict[str, Any] = yaml.safe_load(BUILT_IN)
-    config["routes"]["slow"] = {"deployments": ["openai/gpt-4.1-mini+ttft=1.5", "anthropic/claude-haiku-4-5+ttft=1.5"]}
+    config["routes"]["slow"] = {"deployments": ["openai/gpt-4.1-mini+ttft=0.8+tps=2"]}
     config["routes"]["vectors"] = {"deployments": ["openai/text-embedding-3-small"]}
     config["gateway"] = {"ping": 0.2}  # signs of life in every stream that waits
     return config

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from tests.e2e.clients.conftest import PATIENCE, Place, Programs
 
+BUILDING = 400.0
+"""Seconds for a compiler that has its standard library to compile first."""
 RECORDINGS = Path(__file__).parent / "recordings"
 
 
@@ -71,8 +73,8 @@ class Ran:
     sent: list[Exchange] = field(default_factory=list)
 
 
-async def exchanges(programs: Programs, build: list[str], command: list[str]) -> Ran:
-    """Build a program, run it behind a wire that records, and give what it printed and sent."""
+async def compiled(programs: Programs, build: Sequence[str]) -> Ran:
+    """Build the program ``ask``, run it behind a wire that records, and give what it printed and sent."""
     place, heard = programs.place, bytearray()
     host, _, port = place.url.rpartition("/")[2].partition(":")
 
@@ -98,8 +100,8 @@ async def exchanges(programs: Programs, build: list[str], command: list[str]) ->
             "OPENAI_BASE_URL": f"http://127.0.0.1:{at}/v1",
             "HOME": os.environ["HOME"],  # noqa: TID251 - a compiler keeps there what it need not compile again
         }
-        await _done(build, programs.folder, environ)
-        printed = await _done(command, programs.folder, environ)
+        await _done(build, programs.folder, environ, BUILDING)
+        printed = await _done(["./ask"], programs.folder, environ, PATIENCE)
     text = heard.decode().replace(f"127.0.0.1:{at}", "HOST").replace(place.key, "KEY")
     return Ran(printed, [_parted(one) for one in re.split(r"(?<=\})(?=POST )", text)])
 
@@ -109,11 +111,11 @@ def _parted(text: str) -> Exchange:
     return Exchange(head, body)
 
 
-async def _done(command: list[str], folder: Path, environ: dict[str, str]) -> str:
+async def _done(command: Sequence[str], folder: Path, environ: dict[str, str], within: float) -> str:
     process = await asyncio.create_subprocess_exec(
         *command, cwd=folder, env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(within):
         said, wrong = await process.communicate()
     assert process.returncode == 0, wrong.decode()
     return said.decode()
