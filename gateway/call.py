@@ -36,6 +36,10 @@ class Call:
             self._extras = extras.read(self.request.headers)
         return self._extras
 
+    def amend(self, extras: Extras) -> None:
+        """What the body says of the job counts as well."""
+        self._extras = extras
+
     async def body(self, *, limit: int | None = None) -> bytes:
         """The whole body. Raises ``Failed``: 413 over ``limit`` (the edge's own if ``None``), 415, 408."""
         return await read_body(self.request, limit or self.edge.settings.max_body)

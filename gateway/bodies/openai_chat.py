@@ -214,35 +214,38 @@ def usage(of: Iterable[Usage]) -> dict[str, Any]:
 
 
 class Rendering:
-    """A ``frames.Renderer`` for chunks of a chat completion. ``created``: UTC seconds, the same in every chunk."""
+    """A ``frames.Renderer`` for chunks of a chat completion. ``created``: UTC seconds, where its job does not say."""
 
     def __init__(self, asked: Asked, created: int) -> None:
         self._asked = asked
-        self._created = created
-        self._head = b""
-        self._tail = b',"usage":null}' if asked.usage_wanted else b"}"
+        self._created = [created] * asked.n
+        self._heads = [b""] * asked.n
+        """What every chunk of an answer begins with: answers are jobs of their own, and may have several models."""
         self._begun: set[int] = set()
+        """Answers whose role was told."""
+        self._tail = b',"usage":null}' if asked.usage_wanted else b"}"
         self._id = ""
-        self._model = asked.model
 
     def event(self, index: int, event: StreamEvent) -> list[Frame]:
         """See ``Renderer``."""
         match event:
             case Token():
                 kind = b"refusal" if event.refusal else b"content"
-                return [self._delta(index, b'{"%b":%b}' % (kind, to_json(event.text)))]
+                return [*self._opened(index), self._delta(index, b'{"%b":%b}' % (kind, to_json(event.text)))]
             case ReasoningToken() if not event.text:
                 return []  # a seal, for which this API has no place
             case ReasoningToken():
-                return [self._delta(index, b'{"reasoning_content":%b}' % to_json(event.text))]
+                return [*self._opened(index), self._delta(index, b'{"reasoning_content":%b}' % to_json(event.text))]
             case ToolCall():
-                return [self._delta(index, to_json({"tool_calls": [_piece(event)]}))]
+                piece = self._delta(index, to_json({"tool_calls": [_piece(event)]}))
+                return [*self._opened(index, b"null"), piece]
             case Started():
-                return self._started(index, event.model)
+                self._named(index, event.model)
+                return []
             case Finished():
                 return self._finished(index, event.result)
             case Queued(submitted=float(moment)):
-                self._created = int(moment)  # the same on every edge that renders this stream
+                self._created[index] = int(moment)  # the same on every edge that renders this stream
                 return []
             case _:
                 return []
@@ -251,31 +254,39 @@ class Rendering:
         """See ``Renderer``: the completion is named after its first job."""
         self._id = f"chatcmpl-{jobs[0]}"
 
-    def _started(self, index: int, model: str) -> list[Frame]:
+    def _named(self, index: int, model: str | None) -> None:
+        if self._heads[index]:
+            return
+        head = {
+            "id": self._id,
+            "object": "chat.completion.chunk",
+            "created": self._created[index],
+            "model": model or self._asked.model,
+            "service_tier": "default",
+            "system_fingerprint": None,
+        }
+        self._heads[index] = to_json(head)[:-1]
+
+    def _opened(self, index: int, content: bytes = b'""') -> list[Frame]:
+        """The chunk with the role, before the first of an answer: its content is a text, or ``null`` before a call.
+
+        A client that reads a text there opens a text, which an answer of calls alone would leave empty.
+        """
         if index in self._begun:
             return []
         self._begun.add(index)
-        if not self._head:
-            self._model = model or self._asked.model
-            head = {
-                "id": self._id,
-                "object": "chat.completion.chunk",
-                "created": self._created,
-                "model": self._model,
-                "service_tier": "default",
-                "system_fingerprint": None,
-            }
-            self._head = to_json(head)[:-1]
-        return [self._delta(index, b'{"role":"assistant","content":"","refusal":null}')]
+        self._named(index, None)
+        return [self._delta(index, b'{"role":"assistant","content":%b,"refusal":null}' % content)]
 
     def _delta(self, index: int, delta: bytes, reason: bytes = b"null") -> Frame:
         return Frame(
             b'%b,"choices":[{"index":%d,"delta":%b,"logprobs":null,"finish_reason":%b}]%b'
-            % (self._head, index, delta, reason, self._tail)
+            % (self._heads[index], index, delta, reason, self._tail)
         )
 
     def _finished(self, index: int, result: Result) -> list[Frame]:
-        begun = self._started(index, result.model or "")
+        self._named(index, result.model)
+        begun = self._opened(index)
         return [*begun, self._delta(index, b"{}", to_json(finish(result.finish_reason)))]
 
     def end(self, results: tuple[Result, ...]) -> list[Frame]:
@@ -283,7 +294,7 @@ class Rendering:
         if not self._asked.usage_wanted:
             return [_DONE]
         told = to_json(usage([result.usage for result in results]))
-        return [Frame(b'%b,"choices":[],"usage":%b}' % (self._head, told)), _DONE]
+        return [Frame(b'%b,"choices":[],"usage":%b}' % (self._heads[0], told)), _DONE]
 
     def failed(self, error: ApiError) -> list[Frame]:
         """The API's way to fail within a stream: an ``error`` object in place of a chunk, and no ``[DONE]``."""

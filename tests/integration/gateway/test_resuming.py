@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,10 @@ def _script() -> list[Step]:
     return [*steps, chunk(event(finish="stop")), chunk(event(usage=True)), chunk("data: [DONE]\n\n"), chunk("")]
 
 
+def _have_more(heard: tuple[Heard, ...], before: list[int]) -> bool:
+    return all(len(one.events) > had for one, had in zip(heard, before, strict=True))
+
+
 def asked(**over: Any) -> dict[str, Any]:
     options = {"stream_options": {"include_usage": True}}
     return {"model": "chat", "messages": [{"role": "user", "content": "Tell me"}], **options, **over}
@@ -47,9 +52,7 @@ class Place:
         for _ in range(words):
             before = [len(one.events) for one in heard]
             self.provider.step()
-            await eventually(
-                lambda before=before: all(len(one.events) > had for one, had in zip(heard, before, strict=True))
-            )
+            await eventually(partial(_have_more, heard, before))
 
     async def told(self, where: RunningEdge, body: dict[str, Any], key: str) -> Heard:
         """A whole stream, each word a chunk of its own."""
