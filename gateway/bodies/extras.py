@@ -23,14 +23,19 @@ MOMENT: Mapping[str, Any] = {
 }
 """JSON Schema of a moment: from now on, or by the calendar."""
 _PRIORITY: Mapping[str, Any] = {"type": "integer", "minimum": 0, "maximum": 9}
-_AMOUNT = r"^[0-9]{1,9}(\.[0-9]{1,12})?$"
+AMOUNT = r"^[0-9]{1,9}(\.[0-9]{1,12})?$"
+"""Of US dollars."""
+_TAG = r"[^,=]*[^,=\s][^,=]*=[^,]*"
+_TAGS = rf"^{_TAG}(?:,{_TAG}){{0,{MAX_TAGS - 1}}}$"
+KEY: Mapping[str, Any] = {"type": "string", "minLength": 1, "maxLength": 256}
+"""JSON Schema of an idempotency key."""
 HEADERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "lane": ("rt: somebody waits; std; batch; bg: whenever there is room.", {"enum": [*LANES]}),
     "deadline": ("The job is answered by then, or expires: seconds from now (30, 15m, 2h) or a moment.", MOMENT),
-    "max-cost": ("US dollars the job may cost.", {"type": "string", "pattern": _AMOUNT}),
+    "max-cost": ("US dollars the job may cost.", {"type": "string", "pattern": AMOUNT}),
     "session": ("What belongs together, for the sake of prompt caches.", {"type": "string", "maxLength": 256}),
-    "tags": ("name=value,name=value: for reports.", {"type": "string"}),
-    "idempotency-key": ("The same key names the same job: sent twice, it runs once.", {"type": "string"}),
+    "tags": ("name=value,name=value: for reports.", {"type": "string", "pattern": _TAGS}),
+    "idempotency-key": ("The same key names the same job: sent twice, it runs once.", KEY),
     "priority": ("0 first … 9 last, among the project's jobs in the lane.", _PRIORITY),
     "not-before": ("Not sent to a provider before then.", MOMENT),
     "on-disconnect": ("What becomes of the job if its client goes away.", {"enum": ["cancel", "continue"]}),
@@ -121,7 +126,7 @@ def moment(value: str, name: str) -> float | datetime:
 
 
 def _amount(value: str) -> str:
-    if re.match(_AMOUNT, value) is None:
+    if re.match(AMOUNT, value) is None:
         where = f"{PREFIX}max-cost"
         raise invalid(f"{where}: {value!r:.50} is no amount", param=where, remedy="write US dollars, such as 0.05")
     return value

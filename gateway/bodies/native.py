@@ -6,6 +6,7 @@ of jobs are the contracts' own words without what is the services' business (tok
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -87,7 +88,8 @@ def _check_options(options: dict[str, Any]) -> None:
     if tags is not None and not isinstance(tags, dict):
         raise invalid("tags: expected an object of texts", param="tags", remedy='write {"name": "value"}')
     cost = options.get("max_cost")
-    if cost is not None and (isinstance(cost, bool) or not isinstance(cost, int | float | str)):
+    of_text = isinstance(cost, str) and re.fullmatch(extras.AMOUNT, cost) is not None
+    if cost is not None and not of_text and (isinstance(cost, bool) or not isinstance(cost, int | float)):
         raise invalid(f"max_cost: {cost!r:.50} is no amount", param="max_cost", remedy='US dollars, such as "0.05"')
     for name in ("deadline", "not_before"):
         if name in options:

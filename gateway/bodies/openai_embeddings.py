@@ -12,6 +12,8 @@ from typing import Any, Literal, get_args
 
 from gateway.bodies.asked import Asked
 from gateway.bodies.failures import invalid
+from gateway.bodies.schemas import COUNT, MODEL, SOME_TEXT, TEXT, Fields, each, either, many, one_of, shown, taken
+from gateway.bodies.schemas import UNUSED as NO_EFFECT
 from job_contracts.embeddings import MOST_INPUTS, Purpose, unpacked
 
 UNUSED = frozenset({"user"})
@@ -90,3 +92,36 @@ def answer(request: Request, vectors: Sequence[str], model: str, tokens: int) ->
         "model": model,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }
+
+
+# -- for the document
+
+REQUEST: Fields = taken(
+    {"model": MODEL, "input": either(SOME_TEXT, many(SOME_TEXT, least=1, most=MOST_INPUTS))},
+    {
+        "dimensions": {"type": "integer", "minimum": 1, "maximum": _MOST_DIMENSIONS},
+        "encoding_format": one_of(get_args(Form)),
+        "purpose": {
+            **one_of(_PURPOSES),
+            "description": "What the vectors are for, where a model makes a difference of it.",
+        },
+        **each(UNUSED, NO_EFFECT),
+    },
+)
+VECTORS: Fields = shown(
+    {
+        "object": {"const": "list"},
+        "data": many(
+            shown(
+                {
+                    "object": {"const": "embedding"},
+                    "index": COUNT,
+                    "embedding": either({**TEXT, "description": "base64"}, many({"type": "number"})),
+                }
+            ),
+            least=1,
+        ),
+        "model": TEXT,
+        "usage": shown({"prompt_tokens": COUNT, "total_tokens": COUNT}),
+    }
+)

@@ -11,7 +11,7 @@ from gateway.bodies.asked import Asked
 from gateway.bodies.extras import told
 from gateway.bodies.failures import ApiError, Failed, invalid, of_result
 from gateway.bodies.native_schemas import submission
-from gateway.bodies.openai_schemas import COMPLETION
+from gateway.bodies.openai_chat_schemas import COMPLETION
 from gateway.bodies.openapi import EVENT, EVENTS, JSON, LAST_EVENT_ID, About, Parameter, Told
 from gateway.routes.chat import policy_of
 from gateway.sse import EventStream

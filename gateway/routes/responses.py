@@ -18,10 +18,13 @@ from gateway.asking import (
 )
 from gateway.bodies import extras, openai_responses
 from gateway.bodies import openai_responses_answer as objects
+from gateway.bodies import openai_responses_schemas as schemas
 from gateway.bodies.asked import Asked
 from gateway.bodies.failures import ApiError, Failed, invalid, of_result
 from gateway.bodies.openai_responses_kept import ID, Kept
 from gateway.bodies.openai_responses_stream import Rendering
+from gateway.bodies.openapi import EVENT, EVENTS, JSON, LAST_EVENT_ID, About, Parameter, Told
+from gateway.bodies.schemas import FLAG, TEXT, many, one_of
 from gateway.conversations import Conversations
 from gateway.refusals import api_error
 from gateway.routes.chat import policy_of, unused
@@ -172,7 +175,10 @@ async def retrieve(call: Call) -> ASGIApp:
     job, kept = await _found(call, call.request.path_params["id"])
     query = call.request.query_params
     after = _seen(call)
-    if query.get("stream", "false").lower() in {"true", "1"}:
+    streamed = query.get("stream", "false").lower()
+    if streamed not in {"true", "1", "false", "0"}:
+        raise invalid(f"stream: {streamed!r:.50} is none", param="stream", remedy="use one of: true, false")
+    if streamed in {"true", "1"}:
         following = call.edge.producers.of(call.caller.project).attach(job).stream(timeout=patience(call))
         made = _Submitted(job, Asked(kept.model, ()), kept)
         return _stream(call, made, of_streams([following]), {}, of_its_own=True, after=after)
@@ -286,10 +292,60 @@ def _number(told: str, name: str, *, least: int, most: int) -> int:
     return int(told)
 
 
+_ID = Parameter("id", "path", "The response's id: resp_….", required=True)
+_INCLUDE = Parameter("include", "query", "What is to be shown besides.", many(TEXT))
+_AFTER = Parameter(
+    "starting_after",
+    "query",
+    "The number of the last event that was read; goes with stream=true.",
+    {"type": "integer", "minimum": 0, "maximum": 2**53},
+)
+_STREAM = Parameter("stream", "query", "Its events, from any place on.", FLAG)
+_WHOLE = {JSON: schemas.RESPONSE}
+_EITHER = {**_WHOLE, EVENTS: EVENT}
+_CREATE = About(
+    "A response",
+    "responses",
+    {200: Told("The response, or its events.", _EITHER), 204: Told("The client has read all of it.")},
+    body=schemas.request,
+    submits=True,
+    errors=(507,),
+    description="After the OpenAI API. It is kept, and can be gone on from, unless it says store: false.",
+)
+_RETRIEVE = About(
+    "A response as it stands",
+    "responses",
+    {200: Told("The response, or its events.", _EITHER), 204: Told("The client has read all of it.")},
+    parameters=(_ID, _STREAM, _AFTER, _INCLUDE, LAST_EVENT_ID),
+    errors=(409, 410, 502, 504),
+)
+_CANCEL = About(
+    "Call a response off",
+    "responses",
+    {200: Told("The response as it stands.", _WHOLE)},
+    parameters=(_ID,),
+    errors=(409, 504),
+    description="Of one that was made with background: true.",
+)
+_DELETE = About(
+    "Forget a response", "responses", {200: Told("It is gone.", {JSON: schemas.DELETED})}, parameters=(_ID,)
+)
+_ITEMS = About(
+    "What led to a response",
+    "responses",
+    {200: Told("A page of its items.", {JSON: schemas.ITEMS})},
+    parameters=(
+        _ID,
+        Parameter("limit", "query", "How many at most.", {"type": "integer", "minimum": 1, "maximum": MOST_ITEMS}),
+        Parameter("order", "query", "desc if nothing is said.", one_of(("asc", "desc"))),
+        Parameter("after", "query", "Those behind this item."),
+        _INCLUDE,
+    ),
+)
 ENDPOINTS = (
-    Endpoint("/v1/responses", ("POST",), create),
-    Endpoint("/v1/responses/{id}", ("GET",), retrieve),
-    Endpoint("/v1/responses/{id}", ("DELETE",), delete),
-    Endpoint("/v1/responses/{id}/cancel", ("POST",), cancel),
-    Endpoint("/v1/responses/{id}/input_items", ("GET",), input_items),
+    Endpoint("/v1/responses", ("POST",), create, about=_CREATE),
+    Endpoint("/v1/responses/{id}", ("GET",), retrieve, about=_RETRIEVE),
+    Endpoint("/v1/responses/{id}", ("DELETE",), delete, about=_DELETE),
+    Endpoint("/v1/responses/{id}/cancel", ("POST",), cancel, about=_CANCEL),
+    Endpoint("/v1/responses/{id}/input_items", ("GET",), input_items, about=_ITEMS),
 )
