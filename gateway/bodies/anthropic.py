@@ -15,6 +15,7 @@ from gateway.bodies.anthropic_fields import Block, block, blocks, cache, flag, o
 from gateway.bodies.anthropic_turns import Turns, marked
 from gateway.bodies.asked import Asked
 from gateway.bodies.failures import Failed, invalid
+from gateway.bodies.kinds import whole
 from job_contracts.chat import CacheFor, JsonSchemaFormat, NamedTool, TextPart, Tool, ToolTurn, Turn, UserTurn
 
 Thinking = Literal["shown", "omitted", "hidden"]
@@ -114,9 +115,10 @@ def _max_tokens(given: Block) -> int:
     most = given.get("max_tokens")
     if most is None:
         raise invalid("max_tokens: field required", param="max_tokens", remedy="say how long the answer may become")
-    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+    number = whole(most)
+    if number is None or number < 1:
         raise invalid(f"max_tokens: expected a whole number above 0, not {most!r}", param="max_tokens")
-    return most
+    return number
 
 
 def _stop(given: Block) -> tuple[str, ...]:
@@ -154,8 +156,8 @@ def _put_thinking(settings: dict[str, Any], given: Block) -> Thinking:
         settings["reasoning_effort"] = "none"
         return "hidden"
     if kind == "enabled":
-        budget = wanted.get("budget_tokens")
-        if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
+        budget = whole(wanted.get("budget_tokens"))
+        if budget is None or budget < 1:
             where = "thinking.budget_tokens"
             raise invalid(f"{where}: expected a whole number above 0", param=where, remedy="write one of at least 1024")
         settings["reasoning_budget"] = budget

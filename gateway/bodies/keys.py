@@ -6,10 +6,11 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from gateway.bodies.extras import AMOUNT, MOMENT, moment
 from gateway.bodies.failures import ApiError, Failed, invalid
+from gateway.bodies.kinds import whole
 from gateway.bodies.schemas import FLAG, OBJECT, TEXT, Fields, each, many, one_of, optional, shown
 from job_contracts.jobs import Lane
 from job_contracts.keys import Ended, KeyRecord, Scope
@@ -17,6 +18,13 @@ from job_contracts.problems import problem
 
 LONGEST = 10 * 366 * 86_400.0
 """Seconds: the life of a key, and the overlap of a rotation, at most."""
+
+
+def _as_whole(value: Any) -> Any:
+    found = whole(value)
+    return value if found is None else found
+
+
 Number = Annotated[float, Field(strict=True)]
 Moment = Annotated[str, WithJsonSchema(dict(MOMENT))]
 REPLACED = "replaced, still valid"
@@ -33,7 +41,7 @@ class NewKey(BaseModel):
     routes: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)] | None = None
     lanes: Annotated[tuple[Lane, ...], Field(min_length=1, max_length=4)] | None = None
     rpm: Annotated[float, Field(gt=0, le=1e9, strict=True)] | None = None
-    max_tokens: Annotated[int, Field(gt=0, strict=True)] | None = None
+    max_tokens: Annotated[int, BeforeValidator(_as_whole), Field(gt=0, strict=True)] | None = None
     max_cost: Annotated[str, Field(pattern=AMOUNT)] | Annotated[float, Field(gt=0, strict=True)] | None = None
     """US dollars."""
     expires: Moment | Number | None = None
@@ -45,7 +53,7 @@ class Rotation(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    overlap: Moment | Number | None = None
+    overlap: Moment | Annotated[Number, Field(ge=0, le=LONGEST)] | None = None
     """``24h``, or seconds: how long the old key goes on working."""
 
 

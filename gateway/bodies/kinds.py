@@ -47,6 +47,11 @@ def _is(value: Any, kind: type) -> bool:
     return isinstance(value, int) or (isinstance(value, float) and (kind is float or value.is_integer()))
 
 
+def whole(value: Any) -> int | None:
+    """The whole number that a JSON value is, ``1.0`` too; ``None`` for anything else."""
+    return int(value) if _is(value, int) else None
+
+
 def setting_schemas(names: Iterable[str]) -> dict[str, Any]:
     """The JSON Schema of generation settings that are plain values, as the contract bounds them."""
     known = Settings.model_json_schema()["properties"]

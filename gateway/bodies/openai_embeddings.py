@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from gateway.bodies.asked import Asked
 from gateway.bodies.failures import invalid
+from gateway.bodies.kinds import whole
 from gateway.bodies.schemas import COUNT, MODEL, SOME_TEXT, TEXT, Fields, each, either, many, one_of, shown, taken
 from gateway.bodies.schemas import UNUSED as NO_EFFECT
 from job_contracts.embeddings import MOST_INPUTS, Purpose, unpacked
@@ -46,11 +47,12 @@ def read(body: Mapping[str, Any]) -> Request:
     if not isinstance(model, str) or not model:
         raise invalid("model: expected the name of a route", param="model", remedy="GET /v1/models lists them")
     inputs = _inputs(given.get("input"))
-    if dimensions is not None and (
-        isinstance(dimensions, bool) or not isinstance(dimensions, int) or not 1 <= dimensions <= _MOST_DIMENSIONS
-    ):
-        message = f"dimensions: {dimensions!r} is no length of a vector"
-        raise invalid(message, param="dimensions", remedy=f"write a number from 1 to {_MOST_DIMENSIONS}")
+    if dimensions is not None:
+        length = whole(dimensions)
+        if length is None or not 1 <= length <= _MOST_DIMENSIONS:
+            message = f"dimensions: {dimensions!r} is no length of a vector"
+            raise invalid(message, param="dimensions", remedy=f"write a number from 1 to {_MOST_DIMENSIONS}")
+        dimensions = length
     form = given.get("encoding_format", "float")
     if form not in get_args(Form):
         raise invalid(f"encoding_format: {form!r} is none", param="encoding_format", remedy="use float or base64")

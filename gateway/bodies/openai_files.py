@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.bodies.failures import ApiError, Failed, invalid
+from gateway.bodies.kinds import whole
 from gateway.bodies.schemas import COUNT, MOMENT, TEXT, Fields, one_of, shown, taken
 from gateway.bodies.schemas import page as pages
 
@@ -125,10 +126,12 @@ def expires_after(value: Any, where: str) -> int | None:
         raise invalid(f"{where}: expected an object", param=where)
     if value.get("anchor") != "created_at":
         raise invalid(f"{where}.anchor: expected created_at", param=f"{where}.anchor")
-    seconds = value.get("seconds")
-    if isinstance(seconds, bool) or not isinstance(seconds, int) or not SHORTEST <= seconds <= LONGEST:
+    seconds = whole(value.get("seconds"))
+    if seconds is None or not SHORTEST <= seconds <= LONGEST:
         remedy = f"give {SHORTEST} to {LONGEST} seconds"
-        raise invalid(f"{where}.seconds: {seconds!r} is not possible", param=f"{where}.seconds", remedy=remedy)
+        raise invalid(
+            f"{where}.seconds: {value.get('seconds')!r} is not possible", param=f"{where}.seconds", remedy=remedy
+        )
     return seconds
 
 

@@ -25,10 +25,11 @@ NOTHING: Fields = {"enum": [None, False, 0, "", [], {}], "description": "Not car
 
 def optional(schema: Mapping[str, Any]) -> Fields:
     """The same, or null."""
-    if isinstance(schema.get("type"), str) and not schema.keys() & {"enum", "const"}:
-        return {**schema, "type": [schema["type"], "null"]}
-    if not schema.keys() - {"description"} or None in schema.get("enum", ()):
+    kind = schema.get("type")
+    if kind == "null" or not schema.keys() - {"description"} or None in schema.get("enum", ()):
         return dict(schema)
+    if isinstance(kind, str) and not schema.keys() & {"enum", "const"}:
+        return {**schema, "type": [kind, "null"]}
     return {"anyOf": [{"type": "null"}, schema]}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from gateway.app import Endpoint, answer
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from producer_sdk import JobHandle
 
 CHAT_ID = "chatcmpl-"
+MOST_SECONDS = 99_999_999
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{0,20})?(e[+-]?[0-9]{1,2})?", re.ASCII | re.IGNORECASE)
 REASON = "cancelled over HTTP"
 
 
@@ -145,7 +148,7 @@ def _job(call: Call, job: str | None = None) -> JobHandle:
 
 def _seconds(call: Call, name: str) -> float:
     value = call.request.query_params.get(name, "0")
-    if not value.isascii() or not value.replace(".", "", 1).isdecimal() or len(value) > 12:
+    if _SECONDS.fullmatch(value) is None or float(value) > MOST_SECONDS:
         raise invalid(f"{name}: {value!r:.50} is no number of seconds", param=name, remedy=f"write ?{name}=30")
     return float(value)
 
@@ -159,7 +162,7 @@ _WAIT = Parameter(
     "wait",
     "query",
     "Seconds to wait for the job's end, within the gateway's own bound.",
-    {"type": "number", "minimum": 0, "maximum": 99_999_999},
+    {"type": "number", "minimum": 0, "maximum": MOST_SECONDS},
 )
 _AS = Parameter(
     "as", "query", "events: the job's own; chat: chunks of an OpenAI chat completion.", {"enum": ["events", "chat"]}
