@@ -35,7 +35,7 @@ NOT_HERE = {
 }
 """Fields of the API that would change the answer and cannot be carried."""
 SAMPLING = ("temperature", "top_p", "top_k")
-_KNOWN = frozenset(
+KNOWN = frozenset(
     {
         *("model", "messages", "system", "max_tokens", "stop_sequences", "stream", "tools", "tool_choice", "thinking"),
         *("metadata", "output_config", "output_format", "cache_control", "context_management", *SAMPLING),
@@ -101,7 +101,7 @@ def _refuse(given: Block) -> None:
     for name, why in NOT_HERE.items():
         if given.get(name):
             raise unsupported(name, why)
-    only(given, _KNOWN | UNUSED | NOT_HERE.keys())
+    only(given, KNOWN | UNUSED | NOT_HERE.keys())
     if "context_management" not in given:
         return
     managed = block(given["context_management"], "context_management")

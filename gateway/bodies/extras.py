@@ -16,6 +16,8 @@ from job_contracts.results import Result
 PREFIX = "x-penstock-"
 _DURATION = r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h|d|)"
 _ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:Z|[+-][0-9]{2}:[0-9]{2})"
+DURATION: Mapping[str, Any] = {"type": "string", "pattern": f"^{_DURATION}$", "examples": ["30s", "24h"]}
+"""JSON Schema of a time."""
 MOMENT: Mapping[str, Any] = {
     "type": "string",
     "pattern": f"^(?:{_DURATION}|{_ISO})$",

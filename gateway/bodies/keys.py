@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from gateway.bodies.extras import AMOUNT, MOMENT, moment
+from gateway.bodies.extras import AMOUNT, DURATION, MOMENT, moment
 from gateway.bodies.failures import ApiError, Failed, invalid
 from gateway.bodies.kinds import whole
 from gateway.bodies.schemas import FLAG, OBJECT, TEXT, Fields, each, many, one_of, optional, shown
@@ -27,6 +27,7 @@ def _as_whole(value: Any) -> Any:
 
 Number = Annotated[float, Field(strict=True)]
 Moment = Annotated[str, WithJsonSchema(dict(MOMENT))]
+Duration = Annotated[str, WithJsonSchema(dict(DURATION))]
 REPLACED = "replaced, still valid"
 ACTIVE = "active"
 
@@ -41,7 +42,7 @@ class NewKey(BaseModel):
     routes: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)] | None = None
     lanes: Annotated[tuple[Lane, ...], Field(min_length=1, max_length=4)] | None = None
     rpm: Annotated[float, Field(gt=0, le=1e9, strict=True)] | None = None
-    max_tokens: Annotated[int, BeforeValidator(_as_whole), Field(gt=0, strict=True)] | None = None
+    max_tokens: Annotated[int, Field(gt=0, strict=True), BeforeValidator(_as_whole)] | None = None
     max_cost: Annotated[str, Field(pattern=AMOUNT)] | Annotated[float, Field(gt=0, strict=True)] | None = None
     """US dollars."""
     expires: Moment | Number | None = None
@@ -53,7 +54,7 @@ class Rotation(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    overlap: Moment | Annotated[Number, Field(ge=0, le=LONGEST)] | None = None
+    overlap: Duration | Annotated[Number, Field(ge=0, le=LONGEST)] | None = None
     """``24h``, or seconds: how long the old key goes on working."""
 
 

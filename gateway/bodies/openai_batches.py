@@ -40,7 +40,7 @@ MARKS = 64
 """Places in a content that are remembered, so that reading can begin in the middle."""
 
 _BATCH = re.compile(r"batch_[0-9a-f]{24}")
-_KNOWN = frozenset({"input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after"})
+KNOWN = frozenset({"input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after"})
 
 Phase = Literal["validating", "running", "finalizing", "ended"]
 
@@ -182,7 +182,7 @@ class Batch(BaseModel):
 def wish(body: Mapping[str, Any], endpoints: Sequence[str]) -> Wish:
     """What a body asks for. Raises ``Failed`` with 400 naming the field."""
     for name in body:
-        if name not in _KNOWN:
+        if name not in KNOWN:
             raise invalid(f"{name[:60]}: there is no such field", param=name[:60], code="unknown_parameter")
     file = body.get("input_file_id")
     if not isinstance(file, str) or not file:

@@ -18,7 +18,7 @@ from gateway.bodies.schemas import UNUSED as NO_EFFECT
 from job_contracts.embeddings import MOST_INPUTS, Purpose, unpacked
 
 UNUSED = frozenset({"user"})
-_KNOWN = frozenset({"model", "input", "dimensions", "encoding_format", "purpose"})
+KNOWN = frozenset({"model", "input", "dimensions", "encoding_format", "purpose"})
 _PURPOSES = get_args(Purpose)
 _MOST_DIMENSIONS = 65_536
 
@@ -41,7 +41,7 @@ def read(body: Mapping[str, Any]) -> Request:
     given = {name: value for name, value in body.items() if value is not None}
     model, dimensions, purpose = given.get("model"), given.get("dimensions"), given.get("purpose")
     for name in given:
-        if name not in _KNOWN | UNUSED:
+        if name not in KNOWN | UNUSED:
             message = f"{name}: there is no such field"
             raise invalid(message, param=name, code="unknown_parameter", remedy="leave it out")
     if not isinstance(model, str) or not model:

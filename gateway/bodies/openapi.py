@@ -134,7 +134,8 @@ def _operation(method: str, route: Described, schemas: _Schemas) -> dict[str, An
     parameters = [_written(one) for one in (*_in_path(route), *about.parameters)]
     parameters += [{"$ref": f"#/components/parameters/{PREFIX}{name}"} for name in about.headers]
     if about.submits:
-        parameters += [{"$ref": f"#/components/parameters/{name}"} for name in _penstock_headers()]
+        own = {one.name for one in about.parameters}
+        parameters += [{"$ref": f"#/components/parameters/{name}"} for name in _penstock_headers() if name not in own]
     operation: dict[str, Any] = {
         "operationId": "_".join([method.lower(), *re.findall(r"\w+", _plain(route.path))]),
         "summary": about.summary,
@@ -228,7 +229,7 @@ LAST_EVENT_ID = Parameter(
     "header",
     "The id of the last event that was read of a stream which broke off: the rest follows. A request that is sent "
     "again needs its Idempotency-Key for that.",
-    {"type": "string", "pattern": r"^[0-9]+:[0-9]+r?(:[0-9]+(\.[0-9]+)?)?(,[0-9]+:[0-9]+r?(:[0-9]+(\.[0-9]+)?)?)*$"},
+    {"type": "string", "pattern": r"^[0-9]+:[0-9]+r?(:[0-9]+(\.[0-9]+)?)?(,[0-9]+:[0-9]+r?(:[0-9]+(\.[0-9]+)?)?)*$|^$"},
 )
 
 ERROR: Schema = {

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CHAT_ID = "chatcmpl-"
 MOST_SECONDS = 99_999_999
-_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{0,20})?(e[+-]?[0-9]{1,2})?", re.ASCII | re.IGNORECASE)
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{0,20})?(e[+-]?[0-9]{1,3})?", re.ASCII | re.IGNORECASE)
 REASON = "cancelled over HTTP"
 
 

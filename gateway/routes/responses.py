@@ -23,7 +23,7 @@ from gateway.bodies.asked import Asked
 from gateway.bodies.failures import ApiError, Failed, invalid, of_result
 from gateway.bodies.openai_responses_kept import ID, Kept
 from gateway.bodies.openai_responses_stream import Rendering
-from gateway.bodies.openapi import EVENT, EVENTS, JSON, LAST_EVENT_ID, About, Parameter, Told
+from gateway.bodies.openapi import EVENT, EVENTS, JSON, About, Parameter, Told
 from gateway.bodies.schemas import FLAG, TEXT, many, one_of
 from gateway.conversations import Conversations
 from gateway.refusals import api_error
@@ -47,6 +47,8 @@ ENDED_WITHIN = 5.0
 """Seconds for a job that is called off to end; what is not over by then is told as it stands."""
 RECORD_WITHIN = 30.0
 """Seconds for the record of a job that has ended."""
+MOST_EVENTS = 2**53
+"""No stream has so many."""
 MOST_ITEMS, SOME_ITEMS = 100, 20
 """Items in one page: at most, and unless the client says how many."""
 
@@ -280,10 +282,10 @@ def _stream(
 
 def _seen(call: Call) -> int:
     """The number of the last event that the client has seen: ``starting_after``, or the last event's id; -1: none."""
-    told = call.request.query_params.get("starting_after")
-    if told is None and call.extras.resume:
-        told = call.extras.resume
-    return -1 if told is None else _number(told, "starting_after", least=0, most=2**53)
+    told = {"last-event-id": call.extras.resume or None}
+    told["starting_after"] = call.request.query_params.get("starting_after")
+    seen = [_number(one, name, least=0, most=MOST_EVENTS) for name, one in told.items() if one is not None]
+    return seen[-1] if seen else -1
 
 
 def _number(told: str, name: str, *, least: int, most: int) -> int:
@@ -298,7 +300,13 @@ _AFTER = Parameter(
     "starting_after",
     "query",
     "The number of the last event that was read; goes with stream=true.",
-    {"type": "integer", "minimum": 0, "maximum": 2**53},
+    {"type": "integer", "minimum": 0, "maximum": MOST_EVENTS},
+)
+_LAST = Parameter(
+    "last-event-id",
+    "header",
+    "The same, as a browser says it. A request that is sent again needs its Idempotency-Key for that.",
+    {"type": "string", "pattern": "^[0-9]{0,15}$"},
 )
 _STREAM = Parameter("stream", "query", "Its events, from any place on.", FLAG)
 _WHOLE = {JSON: schemas.RESPONSE}
@@ -309,6 +317,7 @@ _CREATE = About(
     {200: Told("The response, or its events.", _EITHER), 204: Told("The client has read all of it.")},
     body=schemas.request,
     submits=True,
+    parameters=(_LAST,),
     errors=(507,),
     description="After the OpenAI API. It is kept, and can be gone on from, unless it says store: false.",
 )
@@ -316,7 +325,7 @@ _RETRIEVE = About(
     "A response as it stands",
     "responses",
     {200: Told("The response, or its events.", _EITHER), 204: Told("The client has read all of it.")},
-    parameters=(_ID, _STREAM, _AFTER, _INCLUDE, LAST_EVENT_ID),
+    parameters=(_ID, _STREAM, _AFTER, _INCLUDE, _LAST),
     errors=(409, 410, 502, 504),
 )
 _CANCEL = About(

@@ -60,7 +60,7 @@ BEYOND = (
     r"tool_choice: there (is no tool|are no tools)|tool_choice: .required. needs|tool_choice.name: there is no tool",
     r"max_completion_tokens: max_tokens says something else",
     r"cache_control: cache says something else",
-    r"(deadline|expires): ",  # one that has passed, or is before not_before
+    r"(deadline|expires|not_before): ",  # one that has passed, or is before not_before
     r"last-event-id: ",  # of another stream
     r"starting_after: it goes with stream=true",
     r"background: it goes with store",
