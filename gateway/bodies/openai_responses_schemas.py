@@ -94,7 +94,7 @@ _FORMAT = either(
 
 def _tool() -> Fields:
     """A function; its type has to be said here."""
-    return {"allOf": [{"type": "object", "required": ["type"]}, chat.tool()]}
+    return {"allOf": [taken({"type": {"const": "function"}}, {}, open=True), chat.tool()]}
 
 
 def request() -> Fields:

@@ -44,7 +44,7 @@ from tests.support.gateway import gateway
 from tests.support.stand_in import PROJECT
 
 ASKED = os.environ.get("PENSTOCK_OPENAPI_EXAMPLES")  # noqa: TID251
-EXAMPLES = int(ASKED or 8)
+EXAMPLES = int(ASKED or 6)
 CHECKS = [content_type_conformance, negative_data_rejection, response_schema_conformance, status_code_conformance]
 QUICK: dict[str, Any] = {
     "n": {"type": ["integer", "null"], "minimum": 1, "maximum": 2},
@@ -58,8 +58,7 @@ BEYOND = (
     r"stream_options: they go with stream",
     r"tools: every tool needs a name of its own",
     r"tool_choice: there (is no tool|are no tools)|tool_choice: .required. needs|tool_choice.name: there is no tool",
-    r"max_completion_tokens: max_tokens says something else",
-    r"cache_control: cache says something else",
+    r"(max_tokens|cache|the tool's own) says something else",
     r"(deadline|expires|not_before): ",  # one that has passed, or is before not_before
     r"last-event-id: ",  # of another stream
     r"starting_after: it goes with stream=true",
@@ -101,7 +100,7 @@ async def test_every_route_keeps_to_the_document_whatever_is_sent(tmp_path: Path
                 await asyncio.to_thread(exercised, found.ok(), mode, sender)
         assert not [event for event in one.events if event.name == "edge.failed"]
         never = {label for label, answered in sender.answered.items() if not any(200 <= one < 300 for one in answered)}
-        assert not never, sender.answered
+        assert never <= {"POST /v1/batches/{id}/cancel"}, sender.answered  # the one there is has ended by then
 
 
 async def things(one: RunningEdge) -> dict[str, list[str]]:
@@ -228,7 +227,7 @@ def exercised(operation: Any, mode: GenerationMode, sender: Sender) -> None:
     valid = mode is GenerationMode.POSITIVE
 
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=EXAMPLES if operation.body else -(-EXAMPLES // 2),
         deadline=None,
         derandomize=ASKED is None,
         phases=[Phase.generate],  # each request takes its time, and what is wrong is told by the first that shows it
@@ -245,7 +244,7 @@ def exercised(operation: Any, mode: GenerationMode, sender: Sender) -> None:
 
 def test_every_endpoint_says_what_it_is() -> None:
     told = described(ENDPOINTS)
-    paths = {(one.path, method) for one in ENDPOINTS for method in one.methods}
+    paths = {(one.path.replace(":path", ""), method) for one in ENDPOINTS for method in one.methods}
     assert paths <= {(path, method.upper()) for path, methods in told["paths"].items() for method in methods}
 
 
