@@ -48,7 +48,10 @@ class World:
 
 def client_of(running: RunningEdge, *, project: str = PROJECT) -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(
-        base_url=f"{running.url}/v1", api_key=key(project), max_retries=0, http_client=httpx.AsyncClient(trust_env=False)
+        base_url=f"{running.url}/v1",
+        api_key=key(project),
+        max_retries=0,
+        http_client=httpx.AsyncClient(trust_env=False),
     )
 
 
@@ -128,7 +131,12 @@ async def test_a_conversation_goes_on_from_any_of_its_responses(tmp_path: Path) 
 
 
 async def test_a_call_and_what_it_came_to_go_on_by_the_id_alone(tmp_path: Path) -> None:
-    tool: Any = {"type": "function", "name": "wind", "parameters": {"type": "object", "properties": {}}, "strict": False}
+    tool: Any = {
+        "type": "function",
+        "name": "wind",
+        "parameters": {"type": "object", "properties": {}},
+        "strict": False,
+    }
     scripts = [call_for("wind", '{"at": "sea"}'), [response(completion(SECOND))]]
     async with world(tmp_path, *scripts) as it:
         one = await it.client.responses.create(model="chat", input="The wind?", tools=[tool], tool_choice="required")
