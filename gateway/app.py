@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from gateway.asking import Gone
 from gateway.bodies.failures import ApiError, Failed, Shape
+from gateway.bodies.openapi import About
 from gateway.call import Call
 from gateway.refusals import api_error, of_bus
 from gateway.watching import Watched
@@ -35,6 +36,7 @@ Who = Literal["project", "admin", "either"]
 """Whose key opens a route."""
 
 JSON = "application/json"
+_ID_HEADERS: dict[Shape, tuple[str, ...]] = {"anthropic": ("x-request-id", "request-id")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Endpoint:
     shape: Shape | None = "openai"
     """``None``: Anthropic's for whoever sends ``anthropic-version``, else OpenAI's."""
     who: Who = "project"
+    about: About | None = None
+    """What the OpenAPI document says of it; without it, it stands there by its path alone."""
 
 
 def application(edge: Edge, endpoints: Sequence[Endpoint], open_routes: Sequence[Route] = ()) -> Starlette:
@@ -118,7 +122,7 @@ def refused(error: ApiError, shape: Shape, call_id: str) -> Response:
 
 def named(shape: Shape, call_id: str) -> dict[str, str]:
     """The headers that tell a request's id: ours, and the API's own where it is another."""
-    return {"x-request-id": call_id, **({"request-id": call_id} if shape == "anthropic" else {})}
+    return dict.fromkeys(_ID_HEADERS.get(shape, ("x-request-id",)), call_id)
 
 
 def shape_of(request: Request) -> Shape:

@@ -10,6 +10,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway.bodies.failures import ApiError, Failed, invalid, of_result
+from gateway.bodies.kinds import check_kinds
 from gateway.refusals import api_error
 from job_contracts.jobs import LANES, JobState, Lane
 from job_contracts.subjects import keyed_job_id
@@ -76,6 +77,7 @@ def within(scope: Scope, asked: Asked) -> dict[str, Any]:
     if not 1 <= asked.n <= MOST_ANSWERS:
         raise invalid(f"n: {asked.n} answers cannot be asked for", param="n", remedy=f"ask for 1 to {MOST_ANSWERS}")
     settings = dict(asked.settings)
+    check_kinds(settings)
     if scope.max_tokens is not None:
         wanted = settings.get("max_completion_tokens", settings.get("max_tokens"))
         if isinstance(wanted, int) and wanted > scope.max_tokens:

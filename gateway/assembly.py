@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from gateway.app import application
 from gateway.callout import Callout
+from gateway.describing import openapi
 from gateway.edge import Edge
 from gateway.evicting import Evictor
 from gateway.files.sweeper import Sweeper
@@ -19,7 +20,7 @@ from gateway.keys import Book, Keys
 from gateway.nkeys import Issuer
 from gateway.peers import Peers
 from gateway.producers import Producers
-from gateway.routes import batches, chat, embeddings, files, keys, messages, models, responses
+from gateway.routes import batches, chat, embeddings, files, jobs, keys, messages, models, responses
 from gateway.server import Server
 from runtime.bus.door import Door
 from runtime.connection import bus_settings
@@ -40,8 +41,10 @@ ENDPOINTS = (
     *messages.ENDPOINTS,
     *embeddings.ENDPOINTS,
     *models.ENDPOINTS,
+    *jobs.ENDPOINTS,
     *files.ENDPOINTS,
     *batches.ENDPOINTS,
+    *jobs.ENDPOINTS,
     *keys.ENDPOINTS,
 )
 """Everything that needs a key."""
@@ -77,7 +80,7 @@ def assemble(
     edge = Edge(config, ring, producers, bus, clock, telemetry, desk, name=name)
     health.check("keys", lambda: None if store.fresh(clock.monotonic()) else "not heard lately which keys are valid")
     health.check("edge", lambda: "draining" if edge.draining else None)
-    open_routes = [_told(health, path) for path in ("/livez", "/readyz", "/metrics")]
+    open_routes = [openapi(ENDPOINTS), *(_told(health, path) for path in ("/livez", "/readyz", "/metrics"))]
     server = Server(edge, application(edge, ENDPOINTS, open_routes), host=host, port=port)
     sweeper = Sweeper(bus, edge.files, settings.files, telemetry, in_use=edge.records.in_use)
     at_the_door = _door(edge, book, store, name)

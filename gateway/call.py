@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.bodies import extras
 from gateway.bodies.failures import ApiError, Failed, Shape
-from gateway.reading import json_object, read_body
+from gateway.bodies.objects import json_object
+from gateway.reading import read_body
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -35,6 +36,10 @@ class Call:
         if self._extras is None:
             self._extras = extras.read(self.request.headers)
         return self._extras
+
+    def amend(self, extras: Extras) -> None:
+        """What the body says of the job counts as well."""
+        self._extras = extras
 
     async def body(self, *, limit: int | None = None) -> bytes:
         """The whole body. Raises ``Failed``: 413 over ``limit`` (the edge's own if ``None``), 415, 408."""

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from gateway.call import Call
     from job_contracts.results import Result
 
-PING = b": waiting\n\n"
+PING = b": waiting\n"
+"""A comment, without the empty line that ends an event: some clients take that for the end of one that has no data, as
+soon as any event before had an id."""
 HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -195,7 +197,8 @@ class EventStream:
         try:
             if not self._begun:
                 self._begun = True
-                await send({"type": "http.response.start", "status": 200, "headers": self._head()})
+                status = 200 if data or more else 204  # all of it was read before: there is nothing to come back for
+                await send({"type": "http.response.start", "status": status, "headers": self._head()})
             await send({"type": "http.response.body", "body": data, "more_body": more})
         finally:
             self._sending = False

@@ -3,8 +3,11 @@
 The answer depends on the model's base name, the texts of the prompt and the seed, and on nothing else: streamed or not,
 at this provider or another of the same dialect, now or later, it is the same.
 
-- Tools are called when ``choice`` forces them, or when the last user turn names one, says "all tools" or just "tool".
-- A schema is answered with an instance of it, as JSON text; JSON mode with one object.
+- Tools are called when ``choice`` forces them, or when the last user turn names one, says a word of its name ("What is
+  the weather?" calls ``get_weather``), says "all tools" or just "tool". Forced after a tool's result, the last one that
+  is offered is called: agents put the tool that takes the final answer there.
+- A schema is answered with an instance of it, as JSON text; JSON mode with an instance of the schema that the prompt
+  shows, or else with one object.
 - ``[[say WORDS]]`` in the last user turn is answered with exactly those words.
 - Anything else is answered with running text of the set length.
 
@@ -14,6 +17,7 @@ four characters, and four for every message (`estimate`, `MESSAGE_TOKENS`).
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -31,7 +35,14 @@ JSON_PIECE = 4
 MESSAGE_TOKENS = 4
 """What a message costs beyond its text."""
 
+TELLING = 4
+"""Characters of a word that tells one tool from another; shorter ones ("get", "add") are in too many sentences."""
+
+MOST_OBJECTS = 32
+"""Places of a text that are tried for the start of a schema."""
+
 _SAY = re.compile(r"\[\[say (.*?)\]\]", re.DOTALL)
+_WORD = re.compile(rf"[^\W_]{{{TELLING},}}")
 _WORDS = re.compile(r"\s*\S+\s*?(?=\s|$)|\s+")
 
 
@@ -106,10 +117,28 @@ def _pieces(ask: Ask, seed: bytes, length: AnswerLength) -> list[str]:
     if wanted is None:
         wanted = length.shortest + seed[0] % (length.longest - length.shortest + 1)
     said = _SAY.search(ask.turn) if "[[say" in ask.turn else None
+    if ask.json_object and said is None and (shown := _shown_schema(ask.prompt)) is not None:
+        return _json_pieces(instance(shown, Chooser(seed)))
     if ask.json_object:
         text = said.group(1) if said else "".join(running_text(seed, max(1, wanted // 4)))
         return _json_pieces({"answer": text})
     return pieces_of(said.group(1)) if said else running_text(seed, wanted)
+
+
+def _shown_schema(prompt: list[str]) -> dict[str, Any] | None:
+    """The schema of an object that a text of the prompt shows, as programs do that ask for JSON in words."""
+    decoder = json.JSONDecoder()
+    for text in prompt:
+        if '"properties"' not in text:
+            continue
+        for start in list(re.finditer(r"\{", text))[:MOST_OBJECTS]:
+            try:
+                found, _ = decoder.raw_decode(text, start.start())
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(found.get("properties"), dict):
+                return {"type": "object", **found}
+    return None
 
 
 def _json_pieces(value: Any) -> list[str]:
@@ -145,8 +174,11 @@ def _called_tools(ask: Ask) -> list[tuple[str, dict[str, Any]]]:
     wanted = [name for name in offered if name.lower() in turn or name.lower().replace("_", " ") in turn]
     if "all tools" in turn:
         wanted = list(offered)
+    if not wanted:
+        said = set(_WORD.findall(turn))
+        wanted = [name for name in offered if said.intersection(_WORD.findall(name.lower()))]
     if not wanted and (ask.choice == "required" or "tool" in turn):
-        wanted = list(offered)[:1]
+        wanted = list(offered)[:1] if turn else list(offered)[-1:]
     return [(name, offered[name]) for name in (wanted if ask.parallel else wanted[:1])]
 
 

@@ -52,6 +52,10 @@ class Joined:
         """Runs that the present attempt has yet to repeat, the next one last; empty when it may go on."""
         self._at = 0
         """Characters of the next run that it has repeated."""
+        self._sealed = 0
+        """Seals of reasoning that were shown."""
+        self._sealed_again = 0
+        """Those of them that the present attempt has yet to repeat: they are made up anew, and not compared."""
         self._held: list[Shown] = []
         self._begun = False
         self._place = (0, 0, False)
@@ -103,6 +107,8 @@ class Joined:
         if self._policy == "hold":
             self._held.clear()
             self._said.clear()
+            self._sealed = 0
+        self._sealed_again = self._sealed
         if self._said:
             if self._policy == "error" or any(kind == _CALL for kind, _ in self._said):
                 raise Diverged
@@ -117,13 +123,24 @@ class Joined:
     def _text(self, event: Token | ReasoningToken) -> list[StreamEvent]:
         kind = "reasoning" if isinstance(event, ReasoningToken) else "refusal" if event.refusal else "text"
         fresh = self._fresh(kind, event.text) if self._left and event.text else event.text
+        seal = isinstance(event, ReasoningToken) and self._is_due(event)
         if not fresh:
-            return []
+            return [event] if seal and not event.text else []
         if self._said and self._said[-1][0] == kind:
             self._said[-1][1].append(fresh)
         else:
             self._said.append((kind, [fresh]))
         return [event if fresh is event.text else event.model_copy(update={"text": fresh})]
+
+    def _is_due(self, event: ReasoningToken) -> bool:
+        """Whether it has a seal that was not shown yet and finds its reasoning still at the end of what was."""
+        if event.signature is None and event.redacted is None:
+            return False
+        if self._sealed_again:
+            self._sealed_again -= 1
+            return False
+        self._sealed += not self._left
+        return not self._left
 
     def _fresh(self, kind: str, said: str) -> str:
         """What is new of a piece that an attempt says while it repeats. Raises Diverged."""

@@ -221,6 +221,8 @@ class Rendering:
         self._created = [created] * asked.n
         self._heads = [b""] * asked.n
         """What every chunk of an answer begins with: answers are jobs of their own, and may have several models."""
+        self._begun: set[int] = set()
+        """Answers whose role was told."""
         self._tail = b',"usage":null}' if asked.usage_wanted else b"}"
         self._id = ""
 
@@ -229,15 +231,17 @@ class Rendering:
         match event:
             case Token():
                 kind = b"refusal" if event.refusal else b"content"
-                return [self._delta(index, b'{"%b":%b}' % (kind, to_json(event.text)))]
+                return [*self._opened(index), self._delta(index, b'{"%b":%b}' % (kind, to_json(event.text)))]
             case ReasoningToken() if not event.text:
                 return []  # a seal, for which this API has no place
             case ReasoningToken():
-                return [self._delta(index, b'{"reasoning_content":%b}' % to_json(event.text))]
+                return [*self._opened(index), self._delta(index, b'{"reasoning_content":%b}' % to_json(event.text))]
             case ToolCall():
-                return [self._delta(index, to_json({"tool_calls": [_piece(event)]}))]
+                piece = self._delta(index, to_json({"tool_calls": [_piece(event)]}))
+                return [*self._opened(index, b"null"), piece]
             case Started():
-                return self._started(index, event.model)
+                self._named(index, event.model)
+                return []
             case Finished():
                 return self._finished(index, event.result)
             case Queued(submitted=float(moment)):
@@ -250,9 +254,9 @@ class Rendering:
         """See ``Renderer``: the completion is named after its first job."""
         self._id = f"chatcmpl-{jobs[0]}"
 
-    def _started(self, index: int, model: str) -> list[Frame]:
+    def _named(self, index: int, model: str | None) -> None:
         if self._heads[index]:
-            return []
+            return
         head = {
             "id": self._id,
             "object": "chat.completion.chunk",
@@ -262,7 +266,17 @@ class Rendering:
             "system_fingerprint": None,
         }
         self._heads[index] = to_json(head)[:-1]
-        return [self._delta(index, b'{"role":"assistant","content":"","refusal":null}')]
+
+    def _opened(self, index: int, content: bytes = b'""') -> list[Frame]:
+        """The chunk with the role, before the first of an answer: its content is a text, or ``null`` before a call.
+
+        A client that reads a text there opens a text, which an answer of calls alone would leave empty.
+        """
+        if index in self._begun:
+            return []
+        self._begun.add(index)
+        self._named(index, None)
+        return [self._delta(index, b'{"role":"assistant","content":%b,"refusal":null}' % content)]
 
     def _delta(self, index: int, delta: bytes, reason: bytes = b"null") -> Frame:
         return Frame(
@@ -271,7 +285,8 @@ class Rendering:
         )
 
     def _finished(self, index: int, result: Result) -> list[Frame]:
-        begun = self._started(index, result.model or "")
+        self._named(index, result.model)
+        begun = self._opened(index)
         return [*begun, self._delta(index, b"{}", to_json(finish(result.finish_reason)))]
 
     def end(self, results: tuple[Result, ...]) -> list[Frame]:

@@ -107,14 +107,17 @@ class Rendering:
             return []
         response = ended(self._kept, results[0])
         if self._number < self._after:
-            message = f"there is no event {self._after} in this stream, which ends at {self._number}"
+            message = f"there is no event {self._after} in this stream, which ends with {self._number}"
             return self._lost(message)
         return self._one({"type": _EVENTS[response["status"]], "response": response})
 
     def failed(self, error: ApiError) -> list[Frame]:
-        """See ``Renderer``: what is wrong with the stream, not with the response."""
-        self._number = max(self._number, self._after + 1)
-        return self._one({"type": "error", "code": error.code, "message": str(error), "param": error.param})
+        """See ``Renderer``: what is wrong with the stream, not with the response. It takes no number of its own, but
+        has that of the event before it: a client that names it goes on behind what it has really seen.
+        """
+        number = max(self._number - 1, self._after, 0)
+        told = {"type": "error", "code": error.code, "message": str(error), "param": error.param}
+        return [Frame(to_json({**told, "sequence_number": number}), "error", str(number))]
 
     def _ended(self, result: Result) -> list[Frame]:
         """What is left to tell; of a job that was cancelled or failed, what closes its stream."""
@@ -153,7 +156,7 @@ class Rendering:
             one.run.call, one.run.name = event.id or one.run.call, event.name or one.run.name
             one.rest += event.arguments
         elif event.text:
-            kind = "message" if isinstance(event, Token) else "reasoning"
+            kind = "reasoning" if isinstance(event, ReasoningToken) else "refusal" if event.refusal else "message"
             if not self._items or self._items[-1].run.kind != kind:
                 self._items.append(_Item(Run(kind)))  # type: ignore[arg-type]  # one of the two
             self._items[-1].rest += event.text

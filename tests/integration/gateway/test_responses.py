@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import openai
 import pytest
 
@@ -51,12 +50,12 @@ def client_of(running: RunningEdge, *, project: str = PROJECT) -> openai.AsyncOp
         base_url=f"{running.url}/v1",
         api_key=key(project),
         max_retries=0,
-        http_client=httpx.AsyncClient(trust_env=False),
+        http_client=openai.DefaultAsyncHttpxClient(trust_env=False),
     )
 
 
 @asynccontextmanager
-async def world(directory: Path, *scripts: list[Step], route: Any = None, **settings: Any) -> AsyncIterator[World]:
+async def world(directory: Path, *scripts: Sequence[Step], route: Any = None, **settings: Any) -> AsyncIterator[World]:
     async with (
         upstream(*scripts) as provider,
         gateway(directory, values(provider.url, **(route or {})), providers()) as whole,
@@ -137,7 +136,7 @@ async def test_a_call_and_what_it_came_to_go_on_by_the_id_alone(tmp_path: Path) 
         "parameters": {"type": "object", "properties": {}},
         "strict": False,
     }
-    scripts = [call_for("wind", '{"at": "sea"}'), [response(completion(SECOND))]]
+    scripts: list[Sequence[Step]] = [call_for("wind", '{"at": "sea"}'), [response(completion(SECOND))]]
     async with world(tmp_path, *scripts) as it:
         one = await it.client.responses.create(model="chat", input="The wind?", tools=[tool], tool_choice="required")
         called = one.output[0]
@@ -162,7 +161,7 @@ async def test_input_items_come_page_by_page_newest_first(tmp_path: Path) -> Non
         items: Any = [{"role": "user", "content": f"number {number}"} for number in range(5)]
         made = await it.client.responses.create(model="chat", input=items)
         page = await it.client.responses.input_items.list(made.id, limit=2)
-        texts: list[Any] = [one.content[0].text async for one in page]  # type: ignore[union-attr]
+        texts = [one.model_dump()["content"][0]["text"] async for one in page]
         assert texts == [f"number {number}" for number in (4, 3, 2, 1, 0)]
 
 

@@ -1,4 +1,4 @@
-"""Streams of responses through a whole gateway: numbered, taken up at any event, at any edge, never two answers in one."""
+"""Streams of responses through a whole gateway: numbered, taken up at any event and edge, never two answers in one."""
 
 from __future__ import annotations
 
@@ -117,6 +117,8 @@ async def test_the_last_event_s_id_takes_up_a_stream_as_well(tmp_path: Path) -> 
         whole = events_of((await it.edge.client.post("/v1/responses", json=asked, headers=keyed)).text)
         again = {**keyed, "last-event-id": "5"}
         assert events_of((await it.edge.client.post("/v1/responses", json=asked, headers=again)).text) == whole[6:]
+        refused = await it.edge.client.post("/v1/responses", json=asked, headers={"last-event-id": "5"})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "last-event-id")
 
 
 async def test_a_response_that_was_not_streamed_can_be_read_as_a_stream(tmp_path: Path) -> None:
@@ -181,7 +183,7 @@ async def test_an_answer_that_another_provider_gives_otherwise_ends_the_stream_a
     async with two_providers(tmp_path, stream("Something else.")) as it:
         events = await broken_off(it, it.edge)
         last = events[-1]
-        assert (last["type"], last["code"], last["sequence_number"]) == ("error", "stream_broken", len(events) - 1)
+        assert (last["type"], last["code"], last["sequence_number"]) == ("error", "stream_broken", len(events) - 2)
         assert TEXT.startswith("".join(one.get("delta", "") for one in events))
         name = events[0]["response"]["id"]
 
@@ -191,10 +193,10 @@ async def test_an_answer_that_another_provider_gives_otherwise_ends_the_stream_a
         await eventually(completed, within=10.0)
         assert (await it.client.responses.retrieve(name)).output_text == "Something else."
         url = f"/v1/responses/{name}"
-        (again,) = (await told(it.edge.client, url, starting_after=last["sequence_number"] - 1))[-1:]
+        (again,) = (await told(it.edge.client, url, starting_after=last["sequence_number"]))[-1:]
         assert again["type"] == "error"
         await forget_tokens(it)
-        (lost,) = await told(it.edge.client, url, starting_after=last["sequence_number"] - 1)
+        (lost,) = await told(it.edge.client, url, starting_after=last["sequence_number"])
         assert (lost["type"], lost["code"]) == ("error", "resume_impossible")
         whole = await told(it.edge.client, url)
         assert "".join(one.get("delta", "") for one in whole) == "Something else."

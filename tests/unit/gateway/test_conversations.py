@@ -30,7 +30,7 @@ async def store() -> tuple[MemoryBus, Conversations]:
 async def test_a_record_is_found_in_its_project_until_it_is_forgotten(kept: Kept) -> None:
     bus, records = await store()
     assert await records.keep("research", JOB, kept, ttl=60) == kept
-    assert await records.find("research", JOB) == kept
+    assert await records.find("research", JOB, items=True) == kept
     assert await records.find("others", JOB) is None
     assert not await records.forget("others", JOB)
     assert await records.forget("research", JOB)
@@ -44,7 +44,8 @@ async def test_the_first_record_stands(kept: Kept) -> None:
     _, records = await store()
     await records.keep("research", JOB, kept, ttl=60)
     later = kept.model_copy(update={"created": 2.0})
-    assert await records.keep("research", JOB, later, ttl=60) == kept
+    assert (await records.keep("research", JOB, later, ttl=60)).created == kept.created
+    assert await records.find("research", JOB, items=True) == kept
 
 
 async def test_every_message_of_a_record_ends_by_itself() -> None:
@@ -85,4 +86,13 @@ async def test_half_a_record_is_none() -> None:
     await records.keep("research", JOB, LARGE, ttl=60)
     piece = next(one for one in await bus.run(subjects.CONV, 1) if one.subject.endswith("-1"))
     await bus.delete(subjects.CONV, piece.seq)
-    assert await records.find("research", JOB) is None
+    assert await records.find("research", JOB, items=True) is None
+
+
+async def test_whoever_only_looks_reads_no_items_of_a_large_record() -> None:
+    _, records = await store()
+    await records.keep("research", JOB, LARGE, ttl=60)
+    assert await records.find("research", JOB) == LARGE.model_copy(update={"items": ()})
+    wide = LARGE.model_copy(update={"echo": {"instructions": "Hi" * IN_ONE}})
+    await records.keep("research", JOB.replace("0", "1"), wide, ttl=60)
+    assert await records.find("research", JOB.replace("0", "1")) == wide

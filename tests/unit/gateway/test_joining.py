@@ -158,3 +158,19 @@ def test_an_event_is_numbered_alike_whether_the_attempt_before_was_heard_or_not(
     numbers = [[due.nth for event in events for due in heard_both.take(event)], [0]]
     numbers[1] += [due.nth for event in events[1:] for due in heard_one.take(event)]
     assert numbers == [[0, 1, 2], [0, 1, 2]]
+
+
+def test_a_seal_is_shown_once_however_often_its_reasoning_is_said() -> None:
+    def signed(token: str) -> list[StreamEvent]:
+        return [ReasoningToken(text="Hm."), ReasoningToken(text="", signature=token, origin="claude")]
+
+    first, second = signed("one"), signed("two")
+    assert joined("continue", [STARTED, *first, FINISHED]) == [STARTED, *first, FINISHED]
+    # Signed and broken off, then the same again with another signature, and on.
+    told = joined("continue", [STARTED, *first, SWITCHED, *second, Token(text="Yes."), FINISHED])
+    assert told == [STARTED, *first, Token(text="Yes."), FINISHED]
+    # Broken off before it was signed.
+    told = joined("continue", [STARTED, first[0], SWITCHED, *second, Token(text="Yes."), FINISHED])
+    assert told == [STARTED, first[0], second[1], Token(text="Yes."), FINISHED]
+    held = joined("hold", [STARTED, *first, SWITCHED, *second, Token(text="Yes."), FINISHED])
+    assert held == [STARTED, *second, Token(text="Yes."), FINISHED]

@@ -201,7 +201,9 @@ parts = st.one_of(
     st.builds(TextPart, text=texts.filter(bool)),
     signed,
     st.builds(RefusalPart, text=texts.filter(bool)),
-    st.builds(ToolCallPart, id=st.uuids().map(str), name=st.just("n"), signature=st.none() | texts, origin=st.just("f")),
+    st.builds(
+        ToolCallPart, id=st.uuids().map(str), name=st.just("n"), signature=st.none() | texts, origin=st.just("f")
+    ),
 )
 
 
@@ -219,19 +221,23 @@ def test_a_sealed_answer_that_comes_back_is_the_same_part_by_part(parts: list[An
 
 def _unmarked(part: Any) -> Any:
     """An origin says something only of what is signed."""
-    if isinstance(part, ReasoningPart | ToolCallPart) and part.signature is None:
-        if getattr(part, "redacted", None) is None:
-            return part.model_copy(update={"origin": None})
-    return part
+    marks = {getattr(part, name, None) for name in ("signature", "redacted")}
+    return (
+        part
+        if isinstance(part, TextPart | RefusalPart) or marks != {None}
+        else part.model_copy(update={"origin": None})
+    )
 
 
 def test_a_seal_is_given_out_only_when_it_is_asked_for() -> None:
     answer = Answer(parts=(ReasoningPart(signature="s", origin="f"), TextPart(text="Aye.")))
-    for sealed in (False, True):
-        output = ended(Kept(created=1.0, model="chat", sealed=sealed), result(answer))["output"]
-        assert [one["type"] for one in output] == ["message", "reasoning"][: 1 + sealed]
-    assert output[1]["summary"] == []
-    assert output[1]["encrypted_content"]
+    plain, sealed = (
+        ended(Kept(created=1.0, model="chat", sealed=sealed), result(answer))["output"] for sealed in (False, True)
+    )
+    assert [one["type"] for one in plain] == ["message"]
+    assert [one["type"] for one in sealed] == ["message", "reasoning"]
+    assert sealed[1]["summary"] == []
+    assert sealed[1]["encrypted_content"]
 
 
 @pytest.mark.parametrize("sealed", ["gAAAAA", "penstock1.", "penstock1.AAAA", "penstock1.W3sidHlwZSI6MX1d", "ü"])

@@ -215,6 +215,45 @@ def test_a_result_alone_tells_everything() -> None:
     assert (listener.reasoning, listener.text, listener.calls) == ("Hm.", "Yes.", {0: ["f", '{"a": 1}']})
 
 
+def seals(listener: Listener) -> list[tuple[str, str | None, str | None]]:
+    return [(one.text, one.signature, one.redacted) for one in listener.events if isinstance(one, ReasoningToken)]
+
+
+SIGNED = ReasoningPart(text="Hm.", signature="s", origin="claude")
+REDACTED = ReasoningPart(redacted="r", origin="claude")
+
+
+def thought(sequence: int, text: str, **seal: str) -> Chunk:
+    told = ReasoningDelta.model_validate({"text": text, **seal})
+    return Chunk(generation=1, sequence=sequence, deltas=(told,))
+
+
+def test_a_result_alone_tells_reasoning_part_by_part_with_its_seals() -> None:
+    listener = heard(result(1, SIGNED, REDACTED, TextPart(text="Yes.")))
+    assert seals(listener) == [("Hm.", "s", None), ("", None, "r")]
+
+
+def test_a_seal_is_told_once_and_when_it_comes() -> None:
+    told = [
+        thought(2, "Hm."),
+        thought(3, "", signature="s", origin="claude"),
+        thought(4, "", redacted="r", origin="claude"),
+    ]
+    listener = heard(start(1), *told, text(1, 5, "Yes."), result(1, SIGNED, REDACTED, TextPart(text="Yes.")))
+    assert seals(listener) == [("Hm.", None, None), ("", "s", None), ("", None, "r")]
+
+
+def test_a_seal_that_was_not_told_comes_with_the_rest() -> None:
+    listener = heard(start(1), thought(2, "H"), result(1, SIGNED, TextPart(text="Yes.")))
+    assert seals(listener) == [("H", None, None), ("m.", "s", None)]
+
+
+def test_a_seal_that_comes_after_the_text_has_no_place_any_more() -> None:
+    listener = heard(start(1), thought(2, "Hm."), text(1, 3, "Y"), result(1, SIGNED, TextPart(text="Yes.")))
+    assert seals(listener) == [("Hm.", None, None)]
+    assert listener.text == "Yes."
+
+
 def test_a_tool_call_cut_in_the_middle_is_completed() -> None:
     begun = Chunk(generation=1, sequence=2, deltas=(ToolCallDelta(index=0, id="c", name="f", arguments='{"a"'),))
     listener = heard(start(1), begun, result(1, ToolCallPart(id="c", name="f", arguments='{"a": 1}')))

@@ -73,6 +73,16 @@ def test_a_schema_is_answered_with_an_instance_and_json_mode_with_an_object() ->
     assert json.loads(answer(ask("[[say hi]]", json_object=True)).text) == {"answer": "hi"}
 
 
+def test_json_mode_is_answered_with_an_instance_of_the_schema_that_the_prompt_shows() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    shown = f"Answer {{with}} JSON of this schema: {json.dumps(schema, indent=2)} and nothing else."
+    assert isinstance(json.loads(answer(ask(shown, json_object=True)).text)["n"], int)
+    assert json.loads(answer(ask(f"{shown} [[say hi]]", json_object=True)).text) == {"answer": "hi"}
+    broken = shown.replace("}", "")
+    assert list(json.loads(answer(ask(broken, json_object=True)).text)) == ["answer"]
+    assert "properties" in answer(ask(f"[[say {shown}]]")).text
+
+
 @pytest.mark.parametrize(
     ("turn", "fields", "called"),
     [
@@ -85,7 +95,10 @@ def test_a_schema_is_answered_with_an_instance_and_json_mode_with_an_object() ->
         ("Use all tools", {"choice": "none"}, []),
         ("How deep is the lake?", {"choice": "required"}, ["get_weather"]),
         ("How deep is the lake?", {"choice": "get_time"}, ["get_time"]),
+        ("How is the weather in Rome?", {}, ["get_weather"]),
+        ("What time is it, and is the weather fine?", {}, ["get_weather", "get_time"]),
         ("", {}, []),
+        ("", {"choice": "required"}, ["get_time"]),
     ],
 )
 def test_tools_are_called_when_they_are_asked_for(turn: str, fields: dict[str, Any], called: list[str]) -> None:
