@@ -90,7 +90,6 @@ _MODEL: dict[str, Any] = {
     "required": ["id"],
     "properties": {"id": {"type": "string"}, "object": {"const": "model"}, "type": {"const": "model"}},
 }
-_SIZE = {"type": "integer", "minimum": 1, "maximum": 1_000}
 MODELS = About(
     "The routes this key may use",
     "models",
@@ -102,7 +101,7 @@ MODELS = About(
     },
     parameters=(
         Parameter("anthropic-version", "header", "Asks for Anthropic's words."),
-        Parameter("limit", "query", "Entries of a page, in Anthropic's words.", _SIZE),
+        Parameter("limit", "query", "Entries of a page, in Anthropic's words."),
         Parameter("after_id", "query", "The last id of the page before, in Anthropic's words."),
         Parameter("before_id", "query", "The first id of the page behind, in Anthropic's words."),
     ),
