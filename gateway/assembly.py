@@ -41,6 +41,7 @@ ENDPOINTS = (
     *messages.ENDPOINTS,
     *embeddings.ENDPOINTS,
     *models.ENDPOINTS,
+    *jobs.ENDPOINTS,
     *files.ENDPOINTS,
     *batches.ENDPOINTS,
     *jobs.ENDPOINTS,

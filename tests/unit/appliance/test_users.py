@@ -53,8 +53,10 @@ def test_the_include_is_what_the_server_reads(tmp_path: Path) -> None:
     assert told["authorization"]["auth_callout"]["auth_users"] == [service["user"], gate["user"]] == ["service", "gate"]
     assert ">" not in gate["permissions"]["publish"]["allow"]
     assert "jetstream" not in accounts["PROJECT_demo"], "the streams are the services' alone"
-    told = json.dumps(accounts["PROJECT_demo"]["imports"])
-    assert told.count(".demo.>") == told.count("penstock.v1."), "a project's account reaches its own subjects alone"
+    imports = json.dumps(accounts["PROJECT_demo"]["imports"])
+    assert imports.count(".demo.>") == imports.count("penstock.v1."), (
+        "a project's account reaches its own subjects alone"
+    )
 
 
 def test_keys_are_handed_over_once_and_kept(tmp_path: Path) -> None:
