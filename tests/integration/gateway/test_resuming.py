@@ -120,8 +120,8 @@ async def test_several_answers_in_one_stream_go_on_at_another_edge(place: Place)
 def _by_answer(*heard: Heard) -> dict[str, list[str]]:
     """The data of all events, by the answer they belong to: answers may come interleaved in many ways."""
     found: dict[str, list[str]] = {}
-    for event in (event for one in heard for event in one.events):
-        data = event.rpartition("data: ")[2]
+    for told in (told for one in heard for told in one.events):
+        data = told.rpartition("data: ")[2]
         place = next((index for index in "012" if f'"choices":[{{"index":{index},' in data), "end")
         found.setdefault(place, []).append(data)
     return found
