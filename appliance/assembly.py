@@ -23,7 +23,7 @@ from appliance.keys import Keys, keys_of
 from appliance.places import Places, write_private
 from appliance.ports import LOOPBACK, asked_for, free_ports
 from appliance.supervisor import Spec
-from appliance.users import users_of
+from appliance.users import callout_of, users_of
 from runtime.broker import BrokerConfig, BrokerError, command, write_config
 from runtime.bus.manifest import reserved
 from runtime.connection import declared
@@ -104,8 +104,7 @@ def assemble(wishes: Wishes, places: Places) -> Assembly:
     """
     operator = configuration.operator(wishes.config, simulate=wishes.simulate)
     projects = tuple(operator.config.projects)
-    if configuration.SERVICE_USER in projects:
-        raise WrongUse(f"projects.{configuration.SERVICE_USER}: the services' own name; call the project otherwise")
+    configuration.check_names(projects)
     nats_port = asked_for(wishes.nats_port, option="--nats-port", what="the broker")
     port = asked_for(wishes.port, option="--port", what="the HTTP edge")
     keys = keys_of(places.keys, projects)
@@ -152,8 +151,14 @@ def _seeing_its_own(
 def _broker(wishes: Wishes, places: Places, keys: Keys, projects: tuple[str, ...], port: int) -> Spec:
     for stale in places.broker.glob("*.ports"):  # what a killed server left behind
         stale.unlink(missing_ok=True)
-    users = users_of(keys, projects)
-    config = BrokerConfig(host=LOOPBACK, port=port, sync=wishes.sync, users=users, max_file_store=_AMPLE)
+    config = BrokerConfig(
+        host=LOOPBACK,
+        port=port,
+        sync=wishes.sync,
+        users=users_of(keys),
+        callout=callout_of(keys, projects),
+        max_file_store=_AMPLE,
+    )
     try:
         argv = command(write_config(config, places.broker))
     except BrokerError as error:
@@ -186,8 +191,9 @@ def _write_config(
         password_file=places.service_password,
         base_urls=base_urls,
         over=wishes.over,
-        gateway=keys.for_the_edge(),
+        gateway={"access": str(places.edge)},
     )
+    write_private(places.edge, json.dumps(keys.for_the_edge(), indent=2) + "\n")
     write_private(places.config, text)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from catalogue.places import Unfilled, settled
 from job_contracts import subjects
 from job_contracts.codec import ContractError
 from runtime.config import ConfigError, load, parse
+from runtime.gate import USER
 from runtime.settings import Config
 
 SERVICE_USER = "service"
@@ -109,6 +110,12 @@ def projects_of(file: Path) -> tuple[str, ...]:
         raise WrongUse(f"{file}: projects: {error}") from error
 
 
+def check_names(projects: Iterable[str]) -> None:
+    """Raises WrongUse for a project that is called as a user of the broker's own file is."""
+    for taken in {SERVICE_USER, USER} & set(projects):
+        raise WrongUse(f"projects.{taken}: a name of the services; call the project otherwise")
+
+
 def simulated(config: Config) -> tuple[Simulated, ...]:
     """The providers that the simulator is to play: those to which the configuration gives no address of their own.
 
@@ -162,7 +169,7 @@ def effective(
 
     References to variables stay as they are: each process resolves them itself. Those to files become absolute, as does
     the folder of the operator's own catalogue.
-    ``gateway`` are the keys that the edge knows from the start.
+    ``gateway`` are the edge's settings that the operator does not make.
     ``over`` replaces whole top-level sections, and single members of ``providers`` and ``scheduler``.
     """
     raw = _anchored(wishes.raw, wishes.folder)
@@ -174,8 +181,7 @@ def effective(
         raw["providers"][name] = {**(raw["providers"][name] or {}), "base_url": url}
     raw["scheduler"] = {**ALONE, **(raw.get("scheduler") or {})}
     if gateway is not None:
-        told = raw.get("gateway") or {}
-        raw["gateway"] = {**gateway, **told, "keys": {**gateway["keys"], **(told.get("keys") or {})}}
+        raw["gateway"] = {**gateway, **(raw.get("gateway") or {})}
     password = f"${{file:{password_file}}}"
     raw["nats"] = {**(raw.get("nats") or {}), "url": nats_url, "user": SERVICE_USER, "password": password}
     return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)

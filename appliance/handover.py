@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,14 +10,14 @@ from appliance import configuration
 from appliance.errors import WrongUse
 from appliance.keys import Keys, keys_of
 from appliance.places import Places, write_private
-from appliance.users import as_include, as_routes, users_of
+from appliance.users import as_include, as_routes, callout_of, users_of
 
 USERS = "users.conf"
 ROUTES = "routes.conf"
 
 
 def write(config: Path | None, folder: Path, nodes: Sequence[str] = ()) -> str:
-    """Make ``users.conf``, ``service.password`` and ``keys.json`` in ``folder``; what exists is kept.
+    """Make ``users.conf``, ``service.password``, ``edge.json`` and ``keys.json`` in ``folder``; keys are kept.
 
     With ``nodes``, the ``host:port`` of each node of a cluster, also ``routes.conf``.
 
@@ -29,12 +30,14 @@ def write(config: Path | None, folder: Path, nodes: Sequence[str] = ()) -> str:
     if config is None:
         raise WrongUse("say with --config which configuration names the projects")
     projects = configuration.projects_of(config)
+    configuration.check_names(projects)
     places = Places(folder)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         keys = keys_of(places.keys, projects)
         write_private(places.service_password, keys.service_password.get_secret_value() + "\n")
-        write_private(folder / USERS, as_include(users_of(keys, projects)))
+        write_private(places.edge, json.dumps(keys.for_the_edge(), indent=2) + "\n")
+        write_private(folder / USERS, as_include(users_of(keys), callout_of(keys, projects)))
         if nodes:
             write_private(folder / ROUTES, as_routes(keys, nodes))
     except OSError as error:

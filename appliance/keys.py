@@ -1,9 +1,10 @@
 """Who may speak: the admin key, a key a project, the services' password; made at the first start, kept for the next.
 
 What is stored where: the admin key is shown once and kept as an HMAC-SHA256 under a pepper, so the file lets nobody
-in. A project's key is kept as it is, in a file that its owner alone can read: the appliance prints it again at every
-start, and the broker's own file beside it needs it anyway. A slow hash would protect neither (a key has 256 random
-bits, nothing can be tried out) and would cost every connection its time.
+in. A project's first key is kept as it is, in this one file that its owner alone can read, because the appliance prints
+it again at every start; broker and edges know a hash of it, and keys that are made later are kept nowhere. A slow hash
+would protect neither (a key has 256 random bits, nothing can be tried out) and would cost every request its time. What
+only processes say to one another is derived from the pepper, which is as random and lies in the same file.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from appliance.errors import WrongUse
 from appliance.places import write_private
+from gateway.nkeys import account_seed
+from job_contracts.keys import key_id, written
 
 SECRET_BYTES = 32
 VERSION = 1
@@ -48,16 +51,21 @@ class Keys:
     service_password: SecretStr
     nodes_password: SecretStr
     """By which the nodes of a cluster know each other."""
+    gate_password: SecretStr
+    """By which the edges are known at the broker's door."""
+    callout_seed: SecretStr
+    """Of the account that signs who may connect to the broker."""
     projects: Mapping[str, SecretStr]
 
     def for_the_edge(self) -> dict[str, Any]:
-        """The ``gateway`` section's part about keys: pepper and hashes, no key."""
+        """What edges alone may read (``gateway.access``): pepper, hashes, what they need at the door; no key."""
         pepper = self.pepper.get_secret_value()
         told = {
             key_id(key.get_secret_value()): {"project": project, "hash": _hashed(key.get_secret_value(), pepper)}
             for project, key in self.projects.items()
         }
-        return {"pepper": pepper, "admin_hash": self.admin_hash, "keys": told}
+        callout = {"seed": self.callout_seed.get_secret_value(), "password": self.gate_password.get_secret_value()}
+        return {"pepper": pepper, "admin_hash": self.admin_hash, "keys": told, "callout": callout}
 
     def is_admin(self, key: str) -> bool:
         """Whether ``key`` is the admin key; takes as long for a wrong one as for the right one."""
@@ -65,13 +73,8 @@ class Keys:
 
 
 def project_key(project: str) -> str:
-    """A fresh key: ``psk_<project>_<64 hexadecimal digits>``."""
-    return f"psk_{project}_{secrets.token_hex(SECRET_BYTES)}"
-
-
-def key_id(key: str) -> str:
-    """What a key is called where it may not be shown: the beginning of its random part."""
-    return key.rpartition("_")[2][:12]
+    """A fresh key; see ``job_contracts.keys``."""
+    return written(project, secrets.token_hex(SECRET_BYTES))
 
 
 def keys_of(path: Path, projects: Iterable[str]) -> Keys:
@@ -101,6 +104,8 @@ def keys_of(path: Path, projects: Iterable[str]) -> Keys:
         pepper=SecretStr(stored.pepper),
         service_password=SecretStr(stored.service_password),
         nodes_password=SecretStr(_hashed("the nodes of the broker", stored.pepper)),
+        gate_password=SecretStr(_hashed("the edges at the broker's door", stored.pepper)),
+        callout_seed=SecretStr(account_seed(bytes.fromhex(_hashed("the account that signs", stored.pepper)))),
         projects={project: SecretStr(key) for project, key in stored.projects.items()},
     )
 

@@ -36,6 +36,11 @@ class Places:
         return self.root / "service.password"
 
     @property
+    def edge(self) -> Path:
+        """What only the HTTP edge reads: pepper, hashes of keys, what it needs at the broker's door."""
+        return self.root / "edge.json"
+
+    @property
     def broker(self) -> Path:
         """Folder of the broker: its configuration and its store."""
         return self.root / "broker"

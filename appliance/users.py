@@ -1,4 +1,4 @@
-"""The broker's users: the services, and one a project with its key as password, each with the least it can do with."""
+"""The broker's users: the services and, at its door, the edges, which know the keys of the projects."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from pydantic import SecretStr
 
 from appliance.configuration import SERVICE_USER
 from appliance.keys import Keys
-from job_contracts import subjects
-from runtime.broker import BrokerUser, access
+from gateway.nkeys import Issuer
+from runtime.broker import BrokerCallout, BrokerUser, access, project_permissions
 
 NODE_USER = "node"
 """The nodes' own name to each other; the clients' users are no part of it."""
 
 
 def project_user(project: str, key: SecretStr) -> BrokerUser:
-    """A producer's login: its own submissions, cancels, bodies and questions; its own live events and answers."""
-    return BrokerUser(
-        name=project,
-        password=key,
-        publish=tuple(f"{subjects.PUBLIC}.{way}.{project}.>" for way in subjects.WAYS_IN),
-        subscribe=(f"{subjects.PUBLIC}.live.{project}.>", f"{subjects.inbox_prefix(project)}.>"),
-        account="projects",
-    )
+    """A producer's login in the broker's own file, for a broker without edges at its door."""
+    publish, subscribe = project_permissions(project)
+    return BrokerUser(name=project, password=key, publish=publish, subscribe=subscribe, account="projects")
 
 
-def users_of(keys: Keys, projects: Iterable[str]) -> tuple[BrokerUser, ...]:
-    """The services' user, and one for each of ``projects``; a project that is no longer configured cannot log in."""
-    service = BrokerUser(name=SERVICE_USER, password=keys.service_password)
-    return (service, *(project_user(project, keys.projects[project]) for project in projects))
+def users_of(keys: Keys) -> tuple[BrokerUser, ...]:
+    """The services' user: all that has a login in the broker's file, beside the edges."""
+    return (BrokerUser(name=SERVICE_USER, password=keys.service_password),)
+
+
+def callout_of(keys: Keys, projects: Iterable[str]) -> BrokerCallout:
+    """How the broker asks the edges; a project that is no longer configured has no account and cannot connect."""
+    issuer = Issuer(keys.callout_seed.get_secret_value()).public
+    return BrokerCallout(issuer=issuer, password=keys.gate_password, projects=tuple(projects))
 
 
 def as_routes(keys: Keys, nodes: Iterable[str]) -> str:
@@ -47,7 +47,7 @@ def as_routes(keys: Keys, nodes: Iterable[str]) -> str:
     )
 
 
-def as_include(users: Iterable[BrokerUser]) -> str:
+def as_include(users: Iterable[BrokerUser], callout: BrokerCallout) -> str:
     """The same as a file that a nats-server's configuration includes."""
-    lines = [f"{name}: {json.dumps(value, indent=2)}" for name, value in access(tuple(users)).items()]
+    lines = [f"{name}: {json.dumps(value, indent=2)}" for name, value in access(tuple(users), callout).items()]
     return "\n".join(("# Made by `python -m appliance keys`; holds passwords.", *lines, ""))

@@ -7,7 +7,9 @@ import socket
 import sys
 from argparse import Namespace
 
+from gateway.access import completed
 from gateway.assembly import assemble
+from gateway.instruments import INSTRUMENTS, gauges
 from runtime import command
 from runtime.bus import connect
 from runtime.clock import SystemClock
@@ -23,6 +25,7 @@ END = 15.0
 
 async def serve(config: Config, arguments: Namespace) -> int:
     """Run one edge until it is told to stop; returns the exit status."""
+    config = completed(config)
     telemetry, metrics = Telemetry(), Metrics("gateway")
     write_logs(telemetry, "gateway", sys.stdout.write)
     command.crash_points(telemetry, "gateway")
@@ -43,6 +46,8 @@ async def serve(config: Config, arguments: Namespace) -> int:
             port=arguments.port,
             name=name,
         )
+        metrics.listen(telemetry, INSTRUMENTS)
+        gauges(metrics, made.edge, made.server)
         service.add(health, *made.duties)
         return await service.run()
     finally:

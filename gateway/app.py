@@ -16,11 +16,14 @@ from starlette.routing import Route
 
 from gateway.asking import Gone
 from gateway.bodies.failures import ApiError, Failed, Shape
+from gateway.bodies.openapi import About
 from gateway.call import Call
-from gateway.refusals import api_error
+from gateway.refusals import api_error, of_bus
+from gateway.watching import Watched
 from producer_sdk.errors import PenstockError
+from runtime.bus.port import BusError
 from runtime.service import place_of
-from runtime.telemetry import DEBUG, ERROR
+from runtime.telemetry import DEBUG, ERROR, WARNING
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -33,6 +36,7 @@ Who = Literal["project", "admin", "either"]
 """Whose key opens a route."""
 
 JSON = "application/json"
+_ID_HEADERS: dict[Shape, tuple[str, ...]] = {"anthropic": ("x-request-id", "request-id")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class Endpoint:
     shape: Shape | None = "openai"
     """``None``: Anthropic's for whoever sends ``anthropic-version``, else OpenAI's."""
     who: Who = "project"
+    about: About | None = None
+    """What the OpenAPI document says of it; without it, it stands there by its path alone."""
 
 
 def application(edge: Edge, endpoints: Sequence[Endpoint], open_routes: Sequence[Route] = ()) -> Starlette:
@@ -61,7 +67,8 @@ def answer(
 
 
 def _route(edge: Edge, one: Endpoint) -> Route:
-    return Route(one.path, endpoint=_Entrance(edge, one), methods=list(one.methods))
+    entrance = Watched(edge.telemetry, one.path, _Entrance(edge, one))
+    return Route(one.path, endpoint=entrance, methods=list(one.methods))
 
 
 class _Entrance:
@@ -83,7 +90,7 @@ class _Entrance:
                 raise Failed(ApiError(403, "forbidden", "the admin key speaks for no project", remedy=remedy))
             if not caller.admin and endpoint.who == "admin":
                 raise Failed(ApiError(403, "forbidden", "this needs the admin key", remedy="use the admin key"))
-            edge.keys.admit(caller, edge.clock.wall())
+            edge.keys.admit(caller, edge.clock.monotonic())
             if edge.draining:
                 message = "this edge is about to end"
                 raise Failed(ApiError(503, "draining", message, retry_after=1.0, headers={"connection": "close"}))
@@ -96,6 +103,9 @@ class _Entrance:
             await refused(failed.error, shape, call_id)(scope, receive, send)
         except PenstockError as error:
             await refused(api_error(error), shape, call_id)(scope, receive, send)
+        except BusError as error:
+            edge.telemetry.emit("edge.store_failed", WARNING, request=call_id, error=type(error).__name__)
+            await refused(of_bus(error), shape, call_id)(scope, receive, send)
         except (Gone, ClientDisconnect):
             edge.telemetry.emit("edge.client_gone", DEBUG, path=endpoint.path)
 
@@ -112,7 +122,7 @@ def refused(error: ApiError, shape: Shape, call_id: str) -> Response:
 
 def named(shape: Shape, call_id: str) -> dict[str, str]:
     """The headers that tell a request's id: ours, and the API's own where it is another."""
-    return {"x-request-id": call_id, **({"request-id": call_id} if shape == "anthropic" else {})}
+    return dict.fromkeys(_ID_HEADERS.get(shape, ("x-request-id",)), call_id)
 
 
 def shape_of(request: Request) -> Shape:

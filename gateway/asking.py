@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from contextlib import aclosing
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway.bodies.failures import ApiError, Failed, invalid, of_result
+from gateway.bodies.kinds import check_kinds
 from gateway.refusals import api_error
 from job_contracts.jobs import LANES, JobState, Lane
-from producer_sdk.errors import PenstockError
+from job_contracts.subjects import keyed_job_id
+from producer_sdk.errors import NotFound, PenstockError, Unreachable
 
 if TYPE_CHECKING:
     from gateway.bodies.asked import Asked
     from gateway.call import Call
+    from job_contracts.keys import Scope
     from job_contracts.results import Result
     from job_contracts.stream import StreamEvent
     from producer_sdk import JobHandle, JobStream
@@ -32,8 +36,9 @@ class Gone(Exception):
     """The client has closed its connection: there is nobody to answer."""
 
 
-def job_options(call: Call, asked: Asked | None, *, waits: bool = True) -> dict[str, Any]:
-    """Job options of a request, within what its key may do. ``waits``: its client waits for the answer.
+def job_options(call: Call, asked: Asked | None, *, waits: bool = True, lane: Lane | None = None) -> dict[str, Any]:
+    """Job options of a request, within what its key may do. ``waits``: its client waits for the answer; ``lane`` is
+    the lane of a request that names none, where nobody waits.
 
     Raises ``Failed``: 400 for a header, 403 for what the key may not.
     """
@@ -45,6 +50,8 @@ def job_options(call: Call, asked: Asked | None, *, waits: bool = True) -> dict[
         options["lane"] = extras.lane
     elif waits:
         options["lane"] = _lane_of_who_waits(call)
+    elif lane is not None:
+        options["lane"] = lane
     if scope.lanes is not None and options.get("lane", "std") not in scope.lanes:
         raise Failed(_forbidden(f"this key may not use lane {options.get('lane', 'std')!r}", scope.lanes))
     if extras.deadline is not None:
@@ -60,12 +67,17 @@ def job_options(call: Call, asked: Asked | None, *, waits: bool = True) -> dict[
 
 def permitted(call: Call, asked: Asked) -> dict[str, Any]:
     """Generation settings of a request, within what its key may do. Raises ``Failed`` with 403 or 400."""
-    scope = call.caller.scope
+    return within(call.caller.scope, asked)
+
+
+def within(scope: Scope, asked: Asked) -> dict[str, Any]:
+    """Generation settings of what is asked, within what a key may do. Raises ``Failed`` with 403 or 400."""
     if scope.routes is not None and asked.model not in scope.routes:
         raise Failed(_forbidden(f"this key may not use model {asked.model!r}", scope.routes))
     if not 1 <= asked.n <= MOST_ANSWERS:
         raise invalid(f"n: {asked.n} answers cannot be asked for", param="n", remedy=f"ask for 1 to {MOST_ANSWERS}")
     settings = dict(asked.settings)
+    check_kinds(settings)
     if scope.max_tokens is not None:
         wanted = settings.get("max_completion_tokens", settings.get("max_tokens"))
         if isinstance(wanted, int) and wanted > scope.max_tokens:
@@ -79,48 +91,86 @@ def permitted(call: Call, asked: Asked) -> dict[str, Any]:
 async def answers(call: Call, asked: Asked) -> tuple[Result, ...]:
     """Submit the request's jobs and wait for all of them; every one has succeeded.
 
-    Raises ``Failed`` with the first failure (the other jobs are called off), Gone when the client went away.
+    Raises ``Failed`` with the first failure, Gone when the client went away.
     """
     settings, options = permitted(call, asked), job_options(call, asked)
-    producer = call.edge.producers.of(call.caller.project)
-    handles: list[JobHandle] = []
-    seconds = patience(call)
-
-    async def all_of_them() -> tuple[Result, ...]:
-        for index in range(asked.n):
-            handle = await producer.submit(
-                model=asked.model,
-                messages=asked.messages,
-                tools=asked.tools,
-                **settings,
-                **_numbered(options, index),
-            )
-            handles.append(handle)
-            call.edge.lingering.back(producer.project, handles[-1].id)
-        if asked.n == 1:
-            return (await handles[0].record(seconds),)
-        return tuple(await asyncio.gather(*(handle.record(seconds) for handle in handles)))
-
+    longest, keyed = patience(call), "idempotency_key" in options
+    # Not broken off when the client goes: what may be stored must be known, to be left.
+    handles = await _submitted(call, asked, settings, options)
     try:
-        found = await while_connected(call, all_of_them())
-    except PenstockError as error:
-        leave(call, [handle.id for handle in handles], keyed=False)
-        raise Failed(api_error(error)) from error
-    except Gone:
-        leave(call, [handle.id for handle in handles], keyed="idempotency_key" in options)
+        return await while_connected(call, _succeeded(handles, longest))
+    except Failed:
+        if len(handles) > 1:  # nobody waits for the others
+            leave(call, [handle.id for handle in handles], keyed=keyed)
         raise
-    failed = next((one for one in found if one.state is not JobState.SUCCEEDED), None)
-    if failed is not None:
-        raise Failed(of_result(failed))
-    return found
+    except (Gone, PenstockError) as error:
+        leave(call, [handle.id for handle in handles], keyed=keyed)
+        if isinstance(error, PenstockError):
+            raise Failed(api_error(error)) from error
+        raise
+
+
+async def _succeeded(handles: list[JobHandle], patience: float | None) -> tuple[Result, ...]:
+    """The records of all. Raises ``Failed`` as soon as one is no success, PenstockError."""
+    if len(handles) == 1:
+        return (_success(await handles[0].record(patience)),)
+    tasks = [asyncio.ensure_future(handle.record(patience)) for handle in handles]
+    try:
+        for ended in asyncio.as_completed(tasks):
+            _success(await ended)
+        return tuple(task.result() for task in tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _success(record: Result) -> Result:
+    if record.state is not JobState.SUCCEEDED:
+        raise Failed(of_result(record))
+    return record
+
+
+async def _submitted(call: Call, asked: Asked, settings: dict[str, Any], options: dict[str, Any]) -> list[JobHandle]:
+    """All jobs of a request, durable. If one is refused the others are left, and it is raised as ``Failed``."""
+    producer = call.edge.producers.of(call.caller.project)
+
+    async def submitted(index: int) -> JobHandle:
+        handle = await producer.submit(
+            model=asked.model, messages=asked.messages, tools=asked.tools, **settings, **_numbered(options, index)
+        )
+        call.edge.lingering.back(producer.project, handle.id)
+        return handle
+
+    if asked.n == 1:
+        made: list[JobHandle | PenstockError] = [await _or_why_not(submitted(0))]
+    else:
+        made = await asyncio.gather(*(_or_why_not(submitted(index)) for index in range(asked.n)))
+    wrong = [one for one in made if isinstance(one, PenstockError)]
+    handles = [one for one in made if not isinstance(one, PenstockError)]
+    if wrong:
+        perhaps = [one.job for one in wrong if isinstance(one, Unreachable) and one.maybe_stored and one.job]
+        leave(call, [*perhaps, *(handle.id for handle in handles)], keyed="idempotency_key" in options)
+        raise wrong[0]
+    return handles
+
+
+async def _or_why_not(work: Awaitable[T]) -> T | PenstockError:
+    try:
+        return await work
+    except PenstockError as error:
+        return error
 
 
 async def events(call: Call, asked: Asked, jobs: list[str]) -> AsyncGenerator[tuple[int, list[StreamEvent]], None]:
     """Submit the request's jobs and give their events as they come, each with the index of its answer.
 
-    The jobs' ids are put into ``jobs`` before the first event. Raises PenstockError for what was refused or failed.
+    The jobs' ids are put into ``jobs`` before the first event. Raises PenstockError for what was refused or failed,
+    ``Failed`` for what cannot be resumed.
     """
     settings, options = permitted(call, asked), job_options(call, asked)
+    if call.extras.resume:
+        await _check_resumable(call, options)
     producer = call.edge.producers.of(call.caller.project)
     streams = [
         producer.stream(
@@ -136,8 +186,24 @@ async def events(call: Call, asked: Asked, jobs: list[str]) -> AsyncGenerator[tu
     jobs.extend(stream.job for stream in streams)
     for job in jobs:
         call.edge.lingering.back(producer.project, job)
-    async for index, some in of_streams(streams):
-        yield index, some
+    async with aclosing(of_streams(streams)) as every:
+        async for index, some in every:
+            yield index, some
+
+
+async def _check_resumable(call: Call, options: Mapping[str, Any]) -> None:
+    """A stream is taken up where its job is known; a new job's answer must never be joined to an old one's."""
+    key = options.get("idempotency_key")
+    if key is None:
+        remedy = "send it with the Idempotency-Key of the request that began the stream, or leave it out"
+        message = "Last-Event-ID: without a key it is not known which stream is meant"
+        raise invalid(message, param="last-event-id", remedy=remedy)
+    try:
+        await call.edge.producers.of(call.caller.project).attach(keyed_job_id(str(key))).status()
+    except NotFound as error:
+        message = "there is no stream under this key any more"
+        remedy = "send the request without Last-Event-ID: it begins anew"
+        raise Failed(ApiError(410, "resume_impossible", message, remedy=remedy)) from error
 
 
 async def of_streams(streams: list[JobStream]) -> AsyncGenerator[tuple[int, list[StreamEvent]], None]:
@@ -150,35 +216,24 @@ async def of_streams(streams: list[JobStream]) -> AsyncGenerator[tuple[int, list
                 except StopAsyncIteration:
                     return
                 yield 0, some
-    queue: asyncio.Queue[tuple[int, list[StreamEvent] | PenstockError | None]] = asyncio.Queue(maxsize=64)
-    tasks = [asyncio.ensure_future(_pump(index, stream, queue)) for index, stream in enumerate(streams)]
-    left = len(tasks)
+    waiting = {asyncio.ensure_future(stream.several()): index for index, stream in enumerate(streams)}
     try:
-        while left:
-            index, told = await queue.get()
-            if told is None:
-                left -= 1
-            elif isinstance(told, PenstockError):
-                raise told
-            else:
-                yield index, told
+        while waiting:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                index = waiting.pop(task)
+                try:
+                    some = task.result()
+                except StopAsyncIteration:
+                    continue
+                waiting[asyncio.ensure_future(streams[index].several())] = index
+                yield index, some
     finally:
-        for task in tasks:
+        for task in waiting:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _pump(
-    index: int, stream: JobStream, queue: asyncio.Queue[tuple[int, list[StreamEvent] | PenstockError | None]]
-) -> None:
-    try:
-        async with stream:
-            while True:
-                await queue.put((index, await stream.several()))
-    except StopAsyncIteration:
-        await queue.put((index, None))
-    except PenstockError as error:
-        await queue.put((index, error))
+        await asyncio.gather(*waiting, return_exceptions=True)
+        for stream in streams:
+            await stream.aclose()
 
 
 def patience(call: Call) -> float:
@@ -203,15 +258,24 @@ async def while_connected(call: Call, work: Awaitable[T]) -> T:
     task = asyncio.current_task()
     if task is None:
         return await work
-    listening = asyncio.ensure_future(_disconnected(call))
-    listening.add_done_callback(lambda done: None if done.cancelled() else task.cancel())
+    working, gone = True, False
+
+    def heard(listening: asyncio.Task[None]) -> None:
+        nonlocal gone
+        if working and not listening.cancelled():  # afterwards a cancel would hit what has nothing to do with it
+            gone = True
+            task.cancel()
+
+    listening = asyncio.get_running_loop().create_task(_disconnected(call))
+    listening.add_done_callback(heard)
     try:
         return await work
     except asyncio.CancelledError:
-        if listening.done() and not listening.cancelled() and task.uncancel() == 0:
+        if gone and task.uncancel() == 0:
             raise Gone from None
         raise
     finally:
+        working = False
         listening.cancel()
 
 

@@ -9,11 +9,21 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.app import application
+from gateway.callout import Callout
+from gateway.describing import openapi
 from gateway.edge import Edge
-from gateway.keys import Keys
+from gateway.evicting import Evictor
+from gateway.files.sweeper import Sweeper
+from gateway.key_desk import KeyDesk
+from gateway.key_store import KeyStore
+from gateway.keys import Book, Keys
+from gateway.nkeys import Issuer
+from gateway.peers import Peers
 from gateway.producers import Producers
-from gateway.routes import chat, embeddings, messages, models, responses
+from gateway.routes import batches, chat, embeddings, files, jobs, keys, messages, models, responses
 from gateway.server import Server
+from runtime.bus.door import Door
+from runtime.connection import bus_settings
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -27,10 +37,15 @@ if TYPE_CHECKING:
 
 ENDPOINTS = (
     *chat.ENDPOINTS,
-    *messages.ENDPOINTS,
     *responses.ENDPOINTS,
+    *messages.ENDPOINTS,
     *embeddings.ENDPOINTS,
     *models.ENDPOINTS,
+    *jobs.ENDPOINTS,
+    *files.ENDPOINTS,
+    *batches.ENDPOINTS,
+    *jobs.ENDPOINTS,
+    *keys.ENDPOINTS,
 )
 """Everything that needs a key."""
 
@@ -57,11 +72,35 @@ def assemble(
 ) -> Made:
     """Make an edge's parts. Starts nothing."""
     producers = Producers(config.nats, timeout=config.gateway.timeout, name=name)
-    edge = Edge(config, Keys(config.gateway), producers, bus, clock, telemetry)
+    settings, book = config.gateway, Book(config.gateway)
+    store = KeyStore(bus, book, clock, telemetry, settings)
+    peers = Peers(bus, clock, telemetry, name=name, every=settings.beat_every)
+    ring = Keys(settings, book, monotonic=clock.monotonic, fresh=store.fresh, share=peers.share)
+    desk = KeyDesk(settings, book, store, bus=bus, clock=clock, telemetry=telemetry)
+    edge = Edge(config, ring, producers, bus, clock, telemetry, desk, name=name)
+    health.check("keys", lambda: None if store.fresh(clock.monotonic()) else "not heard lately which keys are valid")
     health.check("edge", lambda: "draining" if edge.draining else None)
-    open_routes = [_told(health, path) for path in ("/livez", "/readyz", "/metrics")]
+    open_routes = [openapi(ENDPOINTS), *(_told(health, path) for path in ("/livez", "/readyz", "/metrics"))]
     server = Server(edge, application(edge, ENDPOINTS, open_routes), host=host, port=port)
-    return Made(edge, server, (_Parts(edge), server))
+    sweeper = Sweeper(bus, edge.files, settings.files, telemetry, in_use=edge.records.in_use)
+    at_the_door = _door(edge, book, store, name)
+    duties: tuple[Startable, ...] = (_Parts(edge), store, peers, *at_the_door, sweeper, edge.batches, server)
+    return Made(edge, server, duties)
+
+
+def _door(edge: Edge, book: Book, store: KeyStore, name: str) -> tuple[Startable, ...]:
+    """What stands at the broker's door, where the configuration says so. Raises NkeyError."""
+    told = edge.settings.callout
+    if told is None:
+        return ()
+    login = {"user": told.user, "password": told.password, "name": f"{name} door"}
+    door = Door(bus_settings(edge.config.nats, name=name).model_copy(update=login))
+    issuer, projects = Issuer(told.seed.get_secret_value()), edge.config.projects
+    clock, telemetry = edge.clock, edge.telemetry
+    return (
+        Callout(door, edge.keys, issuer, projects=projects, clock=clock, telemetry=telemetry),
+        Evictor(door, book, store, projects=projects, clock=clock, telemetry=telemetry),
+    )
 
 
 def _told(health: Health, path: str) -> Route:
@@ -79,7 +118,8 @@ class _Parts:
         self._edge = edge
 
     async def start(self) -> None:
-        """Nothing: a project's producer connects when it is first asked for."""
+        """Listen for other edges' questions; a project's producer connects when it is first asked for."""
+        await self._edge.lingering.open()
 
     async def stop(self) -> None:
         """Let what lingers be, and disconnect."""

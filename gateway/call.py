@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import from_json
-
 from gateway.bodies import extras
-from gateway.bodies.failures import ApiError, Failed, Shape, invalid
-from gateway.reading import read_body
+from gateway.bodies.failures import ApiError, Failed, Shape
+from gateway.reading import json_object, read_body
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -38,6 +36,10 @@ class Call:
             self._extras = extras.read(self.request.headers)
         return self._extras
 
+    def amend(self, extras: Extras) -> None:
+        """What the body says of the job counts as well."""
+        self._extras = extras
+
     async def body(self, *, limit: int | None = None) -> bytes:
         """The whole body. Raises ``Failed``: 413 over ``limit`` (the edge's own if ``None``), 415, 408."""
         return await read_body(self.request, limit or self.edge.settings.max_body)
@@ -48,12 +50,4 @@ class Call:
         if kind != "application/json" and not kind.endswith("+json"):
             remedy = "send Content-Type: application/json"
             raise Failed(ApiError(415, "unsupported_media_type", f"a body of type {kind!r} is not read", remedy=remedy))
-        data = await self.body()
-        try:
-            value = from_json(data, allow_inf_nan=False)
-        except ValueError as error:
-            message = f"the body is no JSON: {error}"
-            raise invalid(message, code="invalid_json", remedy="send one JSON object") from error
-        if not isinstance(value, dict):
-            raise invalid("the body is no JSON object", code="invalid_json", remedy="send one JSON object")
-        return value
+        return json_object(await self.body())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from runtime.settings import Scope
+from job_contracts.keys import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,12 @@ class Keyring(Protocol):
     """Knows keys again. All of it is in memory: no request waits for a store."""
 
     def caller(self, presented: str, now: float) -> Caller:
-        """Who presents this key at ``now`` (UTC seconds). Raises ``Failed`` with 401: unknown, expired, revoked."""
+        """Who presents this key at ``now`` (UTC seconds). Raises ``Failed``: 401 unknown or ended, 503 unsure."""
         ...
 
     def admit(self, caller: Caller, now: float) -> None:
-        """Count one request against the key's own rate. Raises ``Failed`` with 429 and when to come back."""
+        """Count one request against the key's own rate at ``now`` (seconds of the monotonic clock).
+
+        Raises ``Failed`` with 429 and when to come back.
+        """
         ...

@@ -1,7 +1,8 @@
 """What is kept of responses beside their results: a stream of the edge's own, which every edge reads and none owns.
 
 One message a response, under the name of its project and job; of one too large for a message, pieces first and then a
-head that says where they are, so that what can be found is whole. It is written once, after its job is durable and
+head that says where they are, so that what can be found is whole. The head alone has everything but the items, which
+whoever only looks whether the response has ended does not need. It is written once, after its job is durable and
 before its client is told of it. If the edge dies between the two, nobody knows the response's id: the job ends unread,
 and a client with an idempotency key, who asks again, finds the job and writes the record. Records end by themselves
 when no result can be there any more.
@@ -67,15 +68,19 @@ class Conversations:
                     await self._stored(piece, data[index * size : (index + 1) * size], seconds)
 
             await _all(store_one(index) for index in range(ref.chunks))
-            new = await self._stored(subject, b"", seconds, {subjects.H_PIECES: encode(ref).decode()})
+            lean = encode(kept.model_copy(update={"items": ()}))
+            head = lean if len(lean) <= size else b""
+            new = await self._stored(subject, head, seconds, {subjects.H_PIECES: encode(ref).decode()})
         return kept if new else await self.find(project, job) or kept
 
-    async def find(self, project: str, job: str) -> Kept | None:
-        """The record of a response; ``None`` if there is none, or none any more."""
+    async def find(self, project: str, job: str, *, items: bool = False) -> Kept | None:
+        """The record of a response; ``None`` if there is none, or none any more. ``items``: with what was said."""
         try:
             head = await self._bus.last(subjects.CONV, subjects.conversation(project, job))
             where = (head.headers or {}).get(subjects.H_PIECES)
-            data = head.data if where is None else await self._pieces(project, job, decode(BlobRef, where))
+            data = head.data
+            if where is not None and (items or not data):
+                data = await self._pieces(project, job, decode(BlobRef, where))
         except NotFound:
             return None
         except BusError as error:

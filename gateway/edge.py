@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gateway.batches.desk import Batches
+from gateway.batches.records import Records
+from gateway.files.contents import Contents
+from gateway.files.store import Files
 from gateway.lingering import Lingering
 
 if TYPE_CHECKING:
     from gateway.caller import Keyring
+    from gateway.key_desk import KeyDesk
     from gateway.producers import Producers
     from runtime.bus.port import Bus
     from runtime.clock import Clock
@@ -27,12 +32,26 @@ class Edge:
     bus: Bus
     clock: Clock
     telemetry: Telemetry
+    key_desk: KeyDesk
     draining: bool = False
     """Streams are to end, to be resumed at another edge; nothing new is taken."""
+    streams: int = 0
+    """Streams of events that are open."""
+    name: str = "edge"
     lingering: Lingering = field(init=False)
+    files: Files = field(init=False)
+    records: Records = field(init=False)
+    """Of batches."""
+    contents: Contents = field(init=False)
+    """Of files."""
+    batches: Batches = field(init=False)
 
     def __post_init__(self) -> None:
-        self.lingering = Lingering(self.producers, self.settings.linger)
+        self.lingering = Lingering(self.bus, self.producers, self.settings.linger)
+        self.files = Files(self.bus, self.clock, self.settings.files)
+        self.records = Records(self.bus)
+        self.contents = Contents(self.bus, self.files, self.records)
+        self.batches = Batches(self, self.name)
 
     @property
     def settings(self) -> EdgeSettings:

@@ -1,33 +1,56 @@
-"""Jobs whose client has gone: cancelled at once, or a little later if a key lets the client come back."""
+"""Jobs whose client has gone: cancelled at once, or a little later if a key lets the client come back.
+
+A key names the same job on every edge, so its client may come back to another one, even before this one has noticed
+that it went. Therefore nothing is announced; whoever is about to cancel asks instead, once its patience is over: who
+has a client for the job, or lingers over it later, answers, and from then on the job is theirs. Silence means nobody.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
+from job_contracts import subjects
 from producer_sdk.errors import PenstockError
+from runtime.bus.port import BusError, OutcomeUnknown
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from gateway.producers import Producers
+    from runtime.bus.port import Bus, Message, Subscription
 
 REASON = "its client has gone"
+SILENCE = 2.0
+"""Seconds in which other edges answer that a job is theirs."""
+CLOSING = 2.0
+"""Seconds a close waits for cancels that are under way."""
 
 
 class Lingering:
     """Cancels abandoned jobs in the background; one that is asked for again in time is spared."""
 
-    def __init__(self, producers: Producers, linger: float) -> None:
+    def __init__(self, bus: Bus, producers: Producers, linger: float) -> None:
+        self._bus = bus
         self._producers = producers
         self._linger = linger
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._asked: Subscription | None = None
+
+    async def open(self) -> None:
+        """Answer the questions of other edges."""
+        if self._asked is None:
+            self._asked = await self._bus.subscribe(subjects.awaited_any(), self._on_question)
 
     def leave(self, project: str, job: str, *, keyed: bool) -> None:
-        """The last client of a job has gone."""
+        """A client of a job has gone. Without a key nobody else can have asked for the job."""
         self.back(project, job)
         loop = asyncio.get_running_loop()
-        after = self._linger if keyed else 0.0
-        self._timers[project, job] = loop.call_later(after, self._cancel, project, job)
+        if keyed:
+            self._timers[project, job] = loop.call_later(self._linger, self._due, project, job)
+        else:
+            self._spawn(self._cancelled(project, job))
 
     def back(self, project: str, job: str) -> None:
         """Somebody waits for the job again."""
@@ -37,20 +60,47 @@ class Lingering:
 
     async def close(self) -> None:
         """Leave what lingers to go on (an edge that ends cancels nothing) and let cancels that are under way go out."""
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            await asked.close()
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=2.0)
+            await asyncio.wait(self._tasks, timeout=CLOSING)
 
-    def _cancel(self, project: str, job: str) -> None:
+    def _due(self, project: str, job: str) -> None:
         self._timers.pop((project, job), None)
-        task = asyncio.get_running_loop().create_task(self._cancelled(project, job))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if not self._producers.awaits(project, job):
+            self._spawn(self._cancelled_unless_taken_up(project, job))
+
+    async def _cancelled_unless_taken_up(self, project: str, job: str) -> None:
+        try:
+            await self._bus.request(subjects.awaited(project, job), b"", timeout=SILENCE)
+        except OutcomeUnknown:
+            if not self._producers.awaits(project, job):
+                await self._cancelled(project, job)
+        except BusError:
+            return  # nobody can be asked, and nothing cancelled: its deadline ends it
 
     async def _cancelled(self, project: str, job: str) -> None:
         try:
             await self._producers.of(project).attach(job).cancel(REASON)
         except PenstockError:
             return  # it has ended meanwhile, or its deadline ends it
+
+    def _on_question(self, message: Message) -> None:
+        project, job = subjects.project_and_job(message.subject)
+        if message.reply and ((project, job) in self._timers or self._producers.awaits(project, job)):
+            self._spawn(self._answered(message.reply))
+
+    async def _answered(self, reply: str) -> None:
+        try:
+            await self._bus.publish(reply, b"")
+        except BusError:
+            return  # then the other one cannot cancel either
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

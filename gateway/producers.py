@@ -29,6 +29,11 @@ class Producers:
             )
         return found
 
+    def awaits(self, project: str, job: str) -> bool:
+        """Whether a client here waits for a job, or reads its stream."""
+        found = self._made.get(project)
+        return found is not None and found.awaits(job)
+
     def _transport(self, project: str) -> NatsTransport:
         nats = self._nats
         return NatsTransport(

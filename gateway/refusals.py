@@ -18,9 +18,19 @@ from producer_sdk.errors import (
     UnknownRoute,
     Unreachable,
 )
+from runtime.bus.port import BusError, StreamFull
 
 AGAIN = 1.0
 """Seconds after which a request may be sent again that the queue could not be reached for."""
+
+
+def of_bus(error: BusError) -> ApiError:
+    """The error for a store that did not do what a request needs: nothing is known to be wrong with the request."""
+    if isinstance(error, StreamFull):
+        remedy = "try again later, or let the operator allow more"
+        return ApiError(507, "storage_full", "the store has no more room", remedy=remedy)
+    message = "the store does not answer at the moment"
+    return ApiError(503, "store_unreachable", message, remedy="try again", retry_after=AGAIN)
 
 
 def api_error(error: PenstockError) -> ApiError:

@@ -1,31 +1,27 @@
-"""Server-sent events: an API's frames over one connection, resumable, with signs of life, never faster than the reader.
-
-Each event's ``id`` is ``generation:sequence`` of the chunk it comes of; where a chunk makes several events the further
-ones add their number (``2:7:1``), and where a request has several answers the places of all are named, with commas
-between. A client that names the last id it saw (``Last-Event-ID``) gets the rest: the stream is rendered again from its
-start, and what was seen is left out.
-"""
+"""Server-sent events: an API's frames over one connection, with signs of life, never faster than the reader."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from gateway.asking import Gone, leave, while_connected
+from gateway.asking import leave, while_connected
 from gateway.bodies.failures import ApiError, Failed, of_result
-from gateway.bodies.joining import Diverged, Joined, Policy
+from gateway.bodies.joining import Diverged, Policy
+from gateway.bodies.places import Lost
+from gateway.bodies.rendition import Rendition, written
 from gateway.refusals import api_error
 from job_contracts.jobs import JobState
 from job_contracts.stream import Finished, StreamEvent
-from producer_sdk.errors import PenstockError, Timeout
+from producer_sdk.errors import JobFailed, PenstockError, Refused
+from runtime.telemetry import DEBUG, WARNING
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from gateway.bodies.frames import Frame, Renderer
+    from gateway.bodies.frames import Renderer
     from gateway.call import Call
     from job_contracts.results import Result
 
@@ -40,51 +36,6 @@ HEADERS = (
 
 Events = AsyncGenerator[tuple[int, list[StreamEvent]], None]
 """Events as they come, with the index of the answer they belong to."""
-
-
-class Places:
-    """The ids of one stream's events, and which of them a resuming client has seen."""
-
-    def __init__(self, answers: int, seen: str = "") -> None:
-        self._places = [(0, 0)] * answers
-        self._within = 0
-        self._seen = seen
-        self.skipping = bool(seen)
-        """Whether what comes was seen already."""
-
-    def at(self, index: int, event: StreamEvent) -> None:
-        """The next frames come of this event."""
-        place = (event.generation, event.sequence)
-        if place != (0, 0) and place != self._places[index]:
-            self._places[index] = place
-            self._within = 0
-
-    def next(self) -> str | None:
-        """The next frame's id, empty before anything was said; ``None`` if the client has seen it."""
-        place = ",".join(f"{generation}:{sequence}" for generation, sequence in self._places)
-        if not any(generation for generation, _ in self._places):
-            return None if self.skipping else ""
-        told = f"{place}:{self._within}" if self._within else place
-        self._within += 1
-        if self.skipping:
-            self.skipping = told != self._seen
-            return None
-        return told
-
-
-def written(frames: Iterable[Frame], places: Places) -> bytes:
-    """Frames as they go over the wire, without those that were seen."""
-    lines: list[bytes] = []
-    for frame in frames:
-        place = places.next() if frame.id is None else frame.id
-        if place is None:
-            continue
-        if frame.event is not None:
-            lines.append(b"event: %b\n" % frame.event.encode())
-        if place:
-            lines.append(b"id: %b\n" % place.encode())
-        lines.append(b"data: %b\n\n" % frame.data)
-    return b"".join(lines)
 
 
 @dataclass(slots=True)
@@ -105,96 +56,125 @@ class EventStream:
     headers: Mapping[str, str] = field(default_factory=dict)
     leaves: bool = True
     """Whether the jobs are this request's own, and left when its client goes."""
+    ends_told: Literal["never", "once begun", "always"] = "never"
+    """When the renderer takes the ``Finished`` of a job that did not succeed; else it is an error of the stream."""
     keyed: bool = False
+    numbered: bool = False
+    """Whether the renderer gives its events their ids, and leaves out what was seen (``Frame.id``)."""
+    _out: list[bytes] = field(default_factory=list)
+    """Rendered and not written."""
     ping: bytes = PING
     """The API's sign of life."""
-    numbered: bool = False
-    """Whether the renderer gives its events their ids and leaves out what was seen (``Frame.id``)."""
-    unsuccessful: Callable[[Result], Iterable[Frame]] | None = None
-    """How a job that failed is told, where the API has events for that; else it is an error of the stream."""
-    at_once: bool = False
-    """Whether that is so even where nothing was sent yet: the job's failure is no failure of this request."""
     _begun: bool = False
+    _over: bool = False
     _sending: bool = False
     _last_sent: float = 0.0
     _timer: asyncio.TimerHandle | None = None
+    _sign: asyncio.Task[None] | None = None
+    """A sign of life on its way: until it is out nothing else is sent."""
     _send: Send | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer. Raises ``Failed`` while nothing was sent; later errors are told in the stream itself."""
+        edge = self.call.edge
+        if self.call.extras.resume:
+            edge.telemetry.emit("edge.resumed", DEBUG, path=self.call.request.url.path)
         self._send = send
         self._last_sent = asyncio.get_running_loop().time()
         self._wait_with_signs()
+        edge.streams += 1
         try:
             await while_connected(self.call, self._run())
-        except (Gone, TimeoutError):
-            if self.leaves:
-                leave(self.call, self.jobs, keyed=self.keyed)
+        except Failed:
+            raise  # its jobs have ended, or were left
+        except BaseException:
+            self._abandon()
+            raise
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
-            with suppress(RuntimeError):
-                await self.source.aclose()
+            edge.streams -= 1
+            for waiting in (self._timer, self._sign):
+                if waiting is not None:
+                    waiting.cancel()
+            await self.source.aclose()
 
     async def _run(self) -> None:
-        places = Places(self.answers, "" if self.numbered else ":".join(self.call.extras.resume))
         try:
-            last = await self._rendered(places)
+            await self._rendered(self._rendition())
         except Diverged:
-            remedy = "send the request again; with x-penstock-deadline it may take longer, or ask for it not streamed"
-            message = "the provider failed in the middle of its answer, and another one answers differently"
-            last = self._failed(ApiError(502, "stream_broken", message, remedy=remedy, job=self._job), places)
+            self._tell_diverged()
+        except Lost:
+            message = f"the stream cannot be resumed: there is no event {self.call.extras.resume!r} any more"
+            self._tell(ApiError(410, "resume_impossible", message, remedy=self._whole, job=self._job))
+        except Failed as failed:
+            self._tell(failed.error)
         except PenstockError as error:
-            if isinstance(error, Timeout) and self.leaves:
-                leave(self.call, self.jobs, keyed=False)
-            last = self._failed(api_error(error), places)
-        await self._write(last, more=False)
+            if not isinstance(error, Refused | JobFailed):
+                self._abandon()
+            self._tell(api_error(error))
+        await self._write(self._taken(), more=False)
 
-    async def _rendered(self, places: Places) -> bytes:
-        """Render to the end; what is still to be written."""
-        joins = [Joined(self.policy) for _ in range(self.answers)]
-        results: dict[int, Result] = {}
-        begun = False
+    def _abandon(self) -> None:
+        """Nobody waits for the jobs of this stream here any more."""
+        if self.leaves:
+            leave(self.call, self.jobs, keyed=self.keyed)
+
+    def _rendition(self) -> Rendition:
+        seen = "" if self.numbered else self.call.extras.resume
+        return Rendition(self.renderer, self.policy, self.answers, seen)
+
+    async def _rendered(self, rendition: Rendition) -> None:
+        """Render to the end, into ``_out`` what is still to be written. Raises Diverged, Lost, PenstockError."""
         async for index, events in self.source:
-            out: list[bytes] = []
-            if not begun:
-                begun = True
-                self.renderer.begin(self.jobs)
             for event in events:
-                if isinstance(event, Finished) and event.result.state is not JobState.SUCCEEDED:
-                    return b"".join(out) + self._unsuccessful(event.result, places)
-                for shown in joins[index].take(event):
-                    places.at(index, shown)
-                    out.append(written(self.renderer.event(index, shown), places))
-                    if isinstance(shown, Finished):
-                        results[index] = shown.result
-            if data := b"".join(out):
-                if len(results) == self.answers:
-                    return data + self._ended(results, places)
+                if isinstance(event, Finished) and not self._told_by_the_renderer(event.result):
+                    if self.answers > 1:
+                        self._abandon()
+                    self._tell(of_result(event.result))
+                    return
+                self._out.append(rendition.take(self.jobs, index, event))
+            if rendition.complete:
+                self._out.append(rendition.end())
+                return
+            if data := self._taken():
                 await self._write(data, more=True)
-            elif len(results) == self.answers:
-                return self._ended(results, places)
-        return self._failed(ApiError(502, "stream_broken", "the stream has no end", job=self._job), places)
+        self._tell(ApiError(502, "stream_broken", "the stream has no end", remedy=self._whole, job=self._job))
 
-    def _ended(self, results: dict[int, Result], places: Places) -> bytes:
-        data = written(self.renderer.end(tuple(results[index] for index in range(self.answers))), places)
-        if not places.skipping:
-            return data
-        remedy = "read the whole: GET /v1/jobs/{id}/result, or send the request again"
-        message = f"the stream cannot be resumed: there is no event {':'.join(self.call.extras.resume)!r} any more"
-        return self._failed(ApiError(410, "resume_impossible", message, remedy=remedy, job=self._job), places)
+    def _told_by_the_renderer(self, result: Result) -> bool:
+        return (
+            result.state is JobState.SUCCEEDED
+            or self.ends_told == "always"
+            or (self._begun and self.ends_told == "once begun")
+        )
 
-    def _unsuccessful(self, result: Result, places: Places) -> bytes:
-        if self.unsuccessful is not None and (self._begun or self.at_once):
-            return written(self.unsuccessful(result), places)
-        return self._failed(of_result(result), places)
+    def _tell_diverged(self) -> None:
+        """``continue`` lets the job go on: the other answer, which was being paid for, can be read whole."""
+        message = "the provider failed in the middle of its answer, and another one answers differently"
+        remedy = self._whole
+        if self.policy == "error":
+            message = "the provider failed in the middle of its answer"
+            remedy = "send the request again"
+            self._abandon()
+        error = ApiError(502, "stream_broken", message, remedy=remedy, job=self._job)
+        if self.ends_told == "always":  # what it is the stream of is there and well: only this stream is broken
+            self._out.append(written(self.renderer.failed(error)))
+        else:
+            self._tell(error)
 
-    def _failed(self, error: ApiError, places: Places) -> bytes:
+    def _tell(self, error: ApiError) -> None:
         """The error within the stream. Raises ``Failed`` while the answer has not begun: then it has a status."""
         if not self._begun:
+            self._over = True
             raise Failed(error)
-        places.skipping = False
-        return written(self.renderer.failed(error), places)
+        self._out.append(written(self.renderer.failed(error)))
+
+    def _taken(self) -> bytes:
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
+
+    @property
+    def _whole(self) -> str:
+        return f"read the answer whole: GET /v1/jobs/{self._job}/result"
 
     @property
     def _job(self) -> str | None:
@@ -203,16 +183,23 @@ class EventStream:
     # -- writing
 
     async def _write(self, data: bytes, *, more: bool) -> None:
+        if self._sign is not None:
+            await asyncio.wait({self._sign})
+        self._over = not more
+        await self._sent(data, more=more)
+
+    async def _sent(self, data: bytes, *, more: bool) -> None:
+        """One at a time, see ``_sign``. How long a client may take is the server's bound: it hangs up on it."""
         send = self._send
         if send is None:
             return
         self._sending = True
         try:
-            async with asyncio.timeout(self.call.edge.settings.write_timeout):
-                if not self._begun:
-                    self._begun = True
-                    await send({"type": "http.response.start", "status": 200, "headers": self._head()})
-                await send({"type": "http.response.body", "body": data, "more_body": more})
+            if not self._begun:
+                self._begun = True
+                status = 200 if data or more else 204  # all of it was read before: there is nothing to come back for
+                await send({"type": "http.response.start", "status": status, "headers": self._head()})
+            await send({"type": "http.response.body", "body": data, "more_body": more})
         finally:
             self._sending = False
             self._last_sent = asyncio.get_running_loop().time()
@@ -223,16 +210,19 @@ class EventStream:
 
     def _wait_with_signs(self) -> None:
         """See to it that the client hears something every so often."""
+        if self._over:
+            return
         loop = asyncio.get_running_loop()
         due = self._last_sent + self.call.edge.settings.ping
-        if self._sending or loop.time() < due:
-            due = max(due, loop.time() + 0.1)
-        else:
-            task = loop.create_task(self._ping())
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        if self._sending or self._sign is not None:
+            due = loop.time() + self.call.edge.settings.ping
+        elif loop.time() >= due:
+            self._sign = loop.create_task(self._sent(self.ping, more=True))
+            self._sign.add_done_callback(self._signed)
             due = loop.time() + self.call.edge.settings.ping
         self._timer = loop.call_at(due, self._wait_with_signs)
 
-    async def _ping(self) -> None:
-        with suppress(TimeoutError):
-            await self._write(self.ping, more=True)
+    def _signed(self, done: asyncio.Task[None]) -> None:
+        self._sign = None
+        if not done.cancelled() and (error := done.exception()) is not None:
+            self.call.edge.telemetry.emit("edge.sign_failed", WARNING, error=type(error).__name__)

@@ -11,6 +11,7 @@ from job_contracts.codec import Wire
 from job_contracts.desk import AskBlob, AskChunks, AskJobs, Chunks, Hello, Refusal, Results, Statuses
 from job_contracts.facts import Facts
 from job_contracts.jobs import Cancel, Job, JobStatus, Ticket
+from job_contracts.keys import EdgeBeat, KeyRecord
 from job_contracts.letters import (
     AllHandled,
     AskDiscard,
@@ -57,6 +58,8 @@ MESSAGES: Mapping[str, type[Wire]] = MappingProxyType(
         "ask_replay": AskReplay,
         "ask_discard": AskDiscard,
         "all_handled": AllHandled,
+        "key_record": KeyRecord,
+        "edge_beat": EdgeBeat,
     }
 )
 

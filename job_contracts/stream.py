@@ -87,6 +87,8 @@ class Event(Wire):
 
     generation: int = 0
     sequence: int = 0
+    from_record: bool = False
+    """Whether it was told by the job's record, because chunks were missing: it stands for all from its place on."""
 
 
 class Queued(Event):
@@ -94,6 +96,8 @@ class Queued(Event):
 
     type: Literal["queued"] = "queued"
     job: str
+    submitted: float | None = None
+    """UTC seconds on the clock of whoever submitted it; ``None`` if that is not known here."""
     position: int | None = None
     eta: float | None = None
 
@@ -112,6 +116,8 @@ class Token(Event):
 
     type: Literal["token"] = "token"
     text: str
+    refusal: bool = False
+    """Whether it is the model's words for declining rather than an answer."""
 
 
 class ReasoningToken(Event):

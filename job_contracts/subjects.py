@@ -20,7 +20,7 @@ WAYS_IN = ("submit", "cancel", "blob", "api")
 IMPORTED_REPLY = "_R_."
 """How the broker itself names the way back of a request that came from the producers' account."""
 
-SUBMIT, WORK, RES, OUT, TOK, CTL, LEDGER, DEAD, BLOB, CONV = (
+SUBMIT, WORK, RES, OUT, TOK, CTL, LEDGER, DEAD, BLOB, KEYS, FILES, BATCHES, CONV = (
     "SUBMIT",
     "WORK",
     "RES",
@@ -30,6 +30,9 @@ SUBMIT, WORK, RES, OUT, TOK, CTL, LEDGER, DEAD, BLOB, CONV = (
     "LEDGER",
     "DEAD",
     "BLOB",
+    "KEYS",
+    "FILES",
+    "BATCHES",
     "CONV",
 )
 """Stream names; WORK, OUT and SUBMIT are per shard, see ``stream_name``."""
@@ -198,6 +201,32 @@ def letter_body(project: str, job_id: str, digest: str, index: int) -> str:
     return f"{dead(project, job_id)}.{digest[:16]}.{index}"
 
 
+def file(project: str, file: str) -> str:
+    """The head of an uploaded file: there is such a file while this is there."""
+    return f"{PREFIX}.file.{project}.{file}"
+
+
+def file_chunk(project: str, file: str, index: int | str) -> str:
+    """Chunk ``index`` of a file's content; ``*`` for all of them."""
+    return f"{PREFIX}.file_chunk.{project}.{file}.{index}"
+
+
+def batch(project: str, batch: str) -> str:
+    """The record of a batch of requests."""
+    return f"{PREFIX}.batch.{project}.{batch}"
+
+
+def batch_line(project: str, batch: str, number: int | str) -> str:
+    """The one output line of input line ``number`` of a batch; ``*`` for all of them."""
+    return f"{PREFIX}.batch_line.{project}.{batch}.{number}"
+
+
+def batch_part(project: str, batch: str, number: int | str, digest: str = "", index: int = 0) -> str:
+    """Piece ``index`` of an output line too large for one message, named by the ``digest`` of the whole."""
+    name = f"{digest[:16]}-{index}" if digest else "*"
+    return f"{PREFIX}.batch_part.{project}.{batch}.{number}.{name}"
+
+
 def conversation(project: str, job_id: str) -> str:
     """What the HTTP edge keeps of a response beside its result: what was asked, and what went before."""
     return f"{PREFIX}.conv.{project}.{_job_tokens(job_id)}"
@@ -231,6 +260,26 @@ def heartbeat(pool: str, worker: str) -> str:
 def abort(pool: str) -> str:
     """Attempts a pool's workers must stop at once (core message, attempts.Abort)."""
     return f"{PREFIX}.abort.{pool}"
+
+
+def awaited(project: str, job_id: str) -> str:
+    """Where an edge asks the others whether a client of theirs waits for a job (core request, empty; no is silence)."""
+    return f"{PREFIX}.edge.awaited.{project}.{_job_tokens(job_id)}"
+
+
+def awaited_any() -> str:
+    """Every such question."""
+    return f"{PREFIX}.edge.awaited.>"
+
+
+def key_record(key_id: str) -> str:
+    """What is known of a virtual key (keys.KeyRecord), in the KEYS stream."""
+    return f"{PREFIX}.keys.{key_id}"
+
+
+def edges() -> str:
+    """Where edges tell each other that they are there (core message, keys.EdgeBeat)."""
+    return f"{PREFIX}.edges"
 
 
 def project_and_job(subject: str) -> tuple[str, str]:

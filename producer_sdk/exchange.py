@@ -20,6 +20,7 @@ from job_contracts.subjects import H_TICKET
 from producer_sdk.blobs import download, upload
 from producer_sdk.border import same_request
 from producer_sdk.desk import Desk
+from producer_sdk.ears import Ears
 from producer_sdk.errors import (
     Closed,
     Forbidden,
@@ -32,7 +33,7 @@ from producer_sdk.errors import (
     Unreachable,
 )
 from producer_sdk.outbox import FIRST
-from producer_sdk.replies import EVERYTHING, FIRST_SILENCE, LONGEST_SILENCE, Replies, Watch
+from producer_sdk.replies import FIRST_SILENCE, LONGEST_SILENCE, Replies, Watch
 from producer_sdk.request import Request, did_you_mean
 from producer_sdk.transport import Transport
 
@@ -50,6 +51,9 @@ ASK_AGAIN = 1.0
 """Seconds until the desk is asked again when it did not answer."""
 SETTLING = (0.0, 0.02, 0.05, 0.15, 0.4, 0.8)
 """Pauses before the looks after a job that the desk may not have indexed yet."""
+EARLY = 1.0
+"""Seconds of silence after which the desk is asked for a job with a key for the first time: it may have ended long ago,
+and the scheduler, which shows its result again, looks for it only when it would run the job."""
 CLOSING = 2.0
 """Seconds a close waits for cancels that are under way."""
 
@@ -81,7 +85,7 @@ class Exchange:
         self.replies = Replies(
             transport.project, silence=patience.silence, on_interruption=self._stir, on_blob=self._fetch_later
         )
-        self._listening: dict[str, Watch] = {}
+        self._ears = Ears(transport, stem, self.replies)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._asking: set[asyncio.Task[None]] = set()
         self._stirred = asyncio.Event()
@@ -137,6 +141,8 @@ class Exchange:
         ticket = request.ticket
         watch = self.replies.watch(request.job, token=ticket.token)
         watch.lane = ticket.lane
+        if watch.submitted is None:  # else it is known of the one that was first
+            watch.submitted = ticket.submitted
         return watch
 
     async def submit(self, request: Request, watch: Watch) -> None:
@@ -145,13 +151,21 @@ class Exchange:
         hello = await self.desk.hello()
         if hello is not None:
             await self._check(request, hello)
-        if request.keyed:
-            await self.listen(watch)
-        request = await self._sized(request, hello)
-        project = self.transport.project
+        watch.submitting += 1
         try:
-            await self.transport.store(
-                subjects.submit(project, request.job),
+            if request.keyed:
+                await self._ears.listen(watch)
+            stored = await self._store(await self._sized(request, hello))
+            if request.keyed:
+                await self._take_up(request, watch, stored=stored)
+        finally:
+            watch.submitting -= 1
+
+    async def _store(self, request: Request) -> bool:
+        """Whether the broker had no submission of this job, and has this one now."""
+        try:
+            return await self.transport.store(
+                subjects.submit(self.transport.project, request.job),
                 request.body,
                 {H_TICKET: request.header, **FIRST},
                 timeout=self.patience.submit,
@@ -159,8 +173,20 @@ class Exchange:
         except PenstockError as error:
             error.job = error.job or request.job
             raise
-        if request.keyed:
+
+    async def _take_up(self, request: Request, watch: Watch, *, stored: bool) -> None:
+        """A job with a key may exist already, as another's or as one that has ended.
+
+        Where the broker held no submission of it there is nothing to adopt: either the job is ours, or it has ended and
+        its result, which says whose it was, is on its way to us or will be asked for.
+        """
+        watch.fresh = stored
+        if not stored:
             await self._adopt(request, watch)
+            return
+        watch.token = request.ticket.token
+        watch.pause = min(watch.pause, EARLY)
+        watch.due = min(watch.due, asyncio.get_running_loop().time() + watch.pause)
 
     async def _check(self, request: Request, hello: Hello) -> None:
         ticket = request.ticket
@@ -186,8 +212,12 @@ class Exchange:
             return request
         return request.as_blob(await upload(self.transport, request, timeout=self.patience.submit))
 
+    def heard_all(self, watch: Watch) -> bool:
+        """Whether whoever listened when the job was submitted has missed nothing of it."""
+        return watch.fresh and watch.missed == self.replies.interruptions
+
     async def _adopt(self, request: Request, watch: Watch) -> None:
-        """After a keyed submission: find out whose job it is now. Without an answer it is taken for ours."""
+        """A submission of the job was there before: find out whose it is. Without an answer it is taken for ours."""
         try:
             found = await self.find(watch.job)
         except (Refused, Unreachable):
@@ -229,10 +259,7 @@ class Exchange:
 
     async def listen(self, watch: Watch) -> None:
         """Hear of a job whose id does not begin with our stem."""
-        if watch.job in self._listening or watch.job.startswith(f"{self.stem}-"):
-            return
-        self._listening[watch.job] = watch
-        await self.transport.listen(subjects.live_job(self.transport.project, watch.job))
+        await self._ears.listen(watch)
 
     async def result(self, watch: Watch, timeout: float | None) -> Result:
         """Wait for a job's end. Raises Timeout after ``timeout`` seconds; the job goes on."""
@@ -266,6 +293,7 @@ class Exchange:
                 return watch.result
             found = await self.desk.look_up(job)
             if isinstance(found, JobStatus):
+                watch.submitted = found.submitted
                 return found
             if found is not None and (result := await self.fetch(job)) is not None:
                 return result
@@ -323,9 +351,7 @@ class Exchange:
                 _log.exception("asking after silent jobs")
 
     async def _sweep(self, now: float) -> None:
-        for job, watch in list(self._listening.items()):
-            if watch.done or watch not in self.replies.attended:
-                await self._unlisten(job, watch)
+        await self._ears.sweep(now)
         due = [watch for watch in self.replies.attended if watch.due <= now and not watch.done]
         for start in range(0, len(due), MAX_ASKED):
             part = due[start : start + MAX_ASKED]
@@ -350,15 +376,11 @@ class Exchange:
             if watch.due == inf:
                 watch.due = now + (watch.pause if answered else ASK_AGAIN)
             if answered:
-                watch.pause = min(watch.pause * 2, LONGEST_SILENCE)
+                # It began shorter where the job was stored under a key and may have ended long ago.
+                usual = min(self.patience.silence, LONGEST_SILENCE)
+                watch.pause = max(min(watch.pause * 2, LONGEST_SILENCE), usual)
             for reader in watch.readers:
                 reader.stir()
-
-    async def _unlisten(self, job: str, watch: Watch) -> None:
-        del self._listening[job]
-        # From here on messages pass unheard: whoever waits again must ask.
-        watch.missed = EVERYTHING
-        await self.transport.ignore(subjects.live_job(self.transport.project, job))
 
     async def _ask_results(self, watches: list[Watch]) -> None:
         asked = {watch.job: watch for watch in watches}

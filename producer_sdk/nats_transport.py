@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import ssl
 
     from nats.aio.client import Client
-    from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
     from producer_sdk.transport import Listener
@@ -108,13 +107,13 @@ class NatsTransport:
             await _shut(client)
 
     async def _connect(self, timeout: float) -> None:
-        from nats.aio.client import Client  # noqa: PLC0415 - a fifth of a second that `import producer_sdk` need not take
+        from producer_sdk.nats_client import DirectClient, told_to  # noqa: PLC0415 - a fifth of a second
 
         refused = self._refused
         if refused is None:
             raise Closed("this transport was not opened")
         refused.clear()
-        client = Client()
+        client = DirectClient()
         connecting = asyncio.ensure_future(
             client.connect(
                 servers=self._servers,
@@ -142,9 +141,9 @@ class NatsTransport:
             if self._closing:
                 raise Closed("the producer was closed while it connected")
             self._client = client
-            await client.subscribe(f"{self._inbox}.*", cb=self._on_answer)
+            await client.subscribe(f"{self._inbox}.*", cb=told_to(self._on_answer))
             for subject in list(self._subjects):
-                self._subjects[subject] = await client.subscribe(subject, cb=self._on_live)
+                self._subjects[subject] = await client.subscribe(subject, cb=told_to(self._on_live))
         except BaseException:
             self._client = None
             if not connecting.done():
@@ -217,7 +216,9 @@ class NatsTransport:
         self._subjects[subject] = None
         client = self._client
         if client is not None and not client.is_closed:
-            self._subjects[subject] = await client.subscribe(subject, cb=self._on_live)
+            from producer_sdk.nats_client import told_to  # noqa: PLC0415 - loaded with the client
+
+            self._subjects[subject] = await client.subscribe(subject, cb=told_to(self._on_live))
 
     async def ignore(self, subject: str) -> None:
         """Unsubscribe; see ``Transport.ignore``."""
@@ -230,13 +231,13 @@ class NatsTransport:
             except Error as error:
                 _log.debug("unsubscribing from %s: %s", subject, error)
 
-    async def _on_live(self, message: Msg) -> None:
+    def _on_live(self, subject: str, data: bytes, status: str) -> None:
         if self._listener is not None:
-            self._listener.heard(message.subject, message.data)
+            self._listener.heard(subject, data)
 
-    async def _on_answer(self, message: Msg) -> None:
+    def _on_answer(self, subject: str, data: bytes, status: str) -> None:
         if self._outbox is not None:
-            self._outbox.answered(message.subject, message.data, message.headers)
+            self._outbox.answered(subject, data, status)
 
     # -- what happens to the connection
 

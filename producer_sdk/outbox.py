@@ -128,12 +128,12 @@ class Outbox:
 
     # -- answers
 
-    def answered(self, subject: str, data: bytes, headers: Mapping[str, str] | None) -> None:
-        """A message came to the inbox."""
+    def answered(self, subject: str, data: bytes, status: str = "") -> None:
+        """A message came to the inbox; ``status`` is that of the broker's own remarks."""
         entry = self._entries.get(subject[len(self._inbox) :])
         if entry is None or entry.future.done():
             return
-        if not data and headers is not None and headers.get("Status") == _NO_RESPONDERS:
+        if not data and status == _NO_RESPONDERS:
             if entry.durable:
                 self._busy(entry)
             else:

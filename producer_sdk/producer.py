@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 from job_contracts import subjects
 from job_contracts.codec import ContractError
 from job_contracts.embeddings import Purpose
+from job_contracts.keys import PREFIX as KEY_PREFIX
+from job_contracts.keys import mistyped
 from producer_sdk.answers import Answered
 from producer_sdk.batch import Item, Progress, mapped, when_there_is_room
 from producer_sdk.border import answered, malformed, same_request
@@ -37,7 +39,6 @@ T = TypeVar("T")
 DEFAULT_URL = "nats://127.0.0.1:4222"
 DEFAULT_PROJECT = "default"
 DEFAULT_TIMEOUT = 600.0
-KEY_PREFIX = "psk_"
 
 
 class Producer:
@@ -170,11 +171,13 @@ class Producer:
         async def begin(reader: Reader) -> tuple[Exchange, Watch]:
             exchange = await self._ready()
             watch = exchange.watch(request)
-            watch.readers.append(reader)
+            if not request.keyed:  # what has come of an earlier job is read from the store, from its start
+                watch.readers.append(reader)
             try:
                 await exchange.submit(request, watch)
             except BaseException as error:
-                watch.readers.remove(reader)
+                if reader in watch.readers:
+                    watch.readers.remove(reader)
                 if isinstance(error, asyncio.CancelledError):
                     self._abandon(exchange, watch, request)
                 raise
@@ -250,6 +253,11 @@ class Producer:
     def attach(self, job: str) -> JobHandle:
         """Take up a job by its id, wherever it was submitted. Asks nothing yet: an unknown id shows at first use."""
         return JobHandle(self, checked_job(job))
+
+    def awaits(self, job: str) -> bool:
+        """Whether somebody waits for a job here, or reads its stream."""
+        watch = self._exchange.replies.watched(job) if self._exchange is not None else None
+        return watch is not None and bool(watch.waiters or watch.readers)
 
     async def parse(
         self,
@@ -386,6 +394,9 @@ def project_of(key: str | None, project: str | None) -> str:
         if not key.startswith(KEY_PREFIX) or not named or not secret:
             message = f"key: it does not look like {KEY_PREFIX}<project>_<secret>"
             raise InvalidRequest(message, field="key", remedy="use the key as it was handed out")
+        if mistyped(key):
+            message = "key: it was not copied whole: its last characters do not fit the rest"
+            raise InvalidRequest(message, field="key", remedy="copy it again as it was handed out")
         if project is not None and project != named:
             message = f"project: the key belongs to {named!r}, not to {project!r}"
             raise InvalidRequest(message, field="project", remedy="leave project out, or use a key of that project")

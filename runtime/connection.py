@@ -32,6 +32,9 @@ def declared(config: Config) -> list[Asset]:
         replicas=config.nats.replicas,
         submit_bytes=config.nats.max_queue_bytes,
         work_messages=2 * config.nats.max_work_messages,  # a full stream would refuse the leader's lease
+        file_bytes=config.gateway.files.store,
+        batch_bytes=config.gateway.batches.store,
+        file_days=config.gateway.files.keep_days + 1,  # chunks outlive the head that speaks of them
     )
     return manifest(limits, tuple(config.providers))
 

@@ -31,7 +31,7 @@ class NoSuchPoint(ValueError):
 class Point:
     """A place between two durable steps of a process."""
 
-    process: Literal["scheduler", "workers"]
+    process: Literal["scheduler", "workers", "gateway"]
     event: str
     """The event that is told there; the point's name."""
     moment: str
@@ -63,6 +63,14 @@ POINTS = (
     Point("workers", "outcome.stored", "the outcome is stored, its fact is not, nothing is acknowledged"),
     Point("workers", "books.stored", "facts are stored, nothing is acknowledged"),
     Point("workers", "books.acknowledged", "all is done"),
+    Point("gateway", "file.chunks_stored", "an upload's content is stored, its head is not"),
+    Point("gateway", "batch.created", "a batch's record is stored, nothing is done for it, its client has no answer"),
+    Point("gateway", "batch.validated", "its file is looked over, nothing is submitted"),
+    Point("gateway", "batch.line_answered", "a request's job has its result, the output line is not stored"),
+    Point("gateway", "batch.line_stored", "an output line is stored, the record does not count it"),
+    Point("gateway", "batch.complete", "all output lines are there, the files of results are not written"),
+    Point("gateway", "batch.written", "the content of the files of results is stored, their heads do not say so"),
+    Point("gateway", "batch.ended", "the batch has ended, its output lines still lie in their stream"),
 )
 """Every point, in the order of a job's life."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +13,8 @@ from catalogue.rows import Dialect
 from job_contracts.attempts import Adaptation, Fit, Timeouts
 from job_contracts.embeddings import MOST_INPUTS
 from job_contracts.jobs import LANES, Lane
+from job_contracts.keys import Scope
+from runtime.gate import USER
 
 Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$")]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
@@ -316,23 +317,6 @@ class Workers(Section):
     it such a job fails at that model."""
 
 
-class Scope(Section):
-    """What a key may do, within what its project may; ``None`` and nothing said mean no further bound."""
-
-    routes: tuple[str, ...] | None = None
-    """Routes it may ask for."""
-    lanes: tuple[Lane, ...] | None = None
-    """Lanes it may use."""
-    rpm: Annotated[float, Field(gt=0)] | None = None
-    """Requests a minute."""
-    max_tokens: Annotated[int, Field(gt=0)] | None = None
-    """Output tokens one request may ask for; one that names none gets this."""
-    max_cost: Annotated[Decimal, Field(gt=0)] | None = None
-    """US dollars one job may cost."""
-    expires: float | None = None
-    """UTC seconds from which on it is refused."""
-
-
 class StaticKey(Section):
     """A key that the configuration names: whose it is, and by what it is known again."""
 
@@ -342,6 +326,51 @@ class StaticKey(Section):
     """HMAC-SHA256 of the whole key under the pepper, in hexadecimal."""
     scope: Scope = Scope()
     """What it may do."""
+
+
+class Callout(Section):
+    """By what an edge answers the broker who may connect: ``python -m appliance keys`` makes all of it."""
+
+    seed: SecretStr
+    """Seed of the account that signs the answers (``SA…``); the broker's file names its public half."""
+    user: str = USER
+    """Name by which an edge is known to the broker's system account."""
+    password: SecretStr
+    """Its password."""
+
+
+class Filing(Section):
+    """Uploaded files and the results of batches; times in seconds, sizes in bytes."""
+
+    store: Annotated[int, Field(gt=0)] = 16 * 1024**3
+    """Of all files together; then uploads are refused."""
+    keep_days: Annotated[int, Field(gt=0, le=365)] = 30
+    """Days after which a file expires that does not say so itself, and a batch is forgotten."""
+    abandoned: Annotated[float, Field(gt=0)] = 600.0
+    """Without another chunk of a file that was begun and never ended, until it is removed."""
+    sweep: Annotated[float, Field(gt=0)] = 60.0
+    """Between two looks for what was left behind."""
+
+
+class Batching(Section):
+    """Batches of requests; times in seconds, sizes in bytes."""
+
+    store: Annotated[int, Field(gt=0)] = 8 * 1024**3
+    """Of the output lines of all batches that have not ended; then further lines wait."""
+    lane: Lane = "batch"
+    """Lane of a batch that names none."""
+    max_lines: Annotated[int, Field(gt=0)] = 100_000
+    """Requests in one batch."""
+    in_flight: Annotated[int, Field(gt=0)] = 1_000
+    """Jobs of one batch at once."""
+    in_flight_bytes: Annotated[int, Field(gt=0)] = 64 * 1024**2
+    """Of the requests of one batch at once."""
+    running: Annotated[int, Field(gt=0)] = 16
+    """Batches that one edge works on at once; further ones wait their turn, or for another edge."""
+    beat: Annotated[float, Field(gt=0)] = 2.0
+    """Between two signs of life of the edge that works on a batch; its counts are as old at most."""
+    silence: Annotated[float, Field(gt=0)] = 8.0
+    """Without a sign of life, until another edge takes a batch over."""
 
 
 class Edge(Section):
@@ -363,6 +392,8 @@ class Edge(Section):
     """Texts that become one job; 96 is what the provider with the smallest batches takes, or nearly."""
     max_header: Annotated[int, Field(ge=1024)] = 64 * 1024
     """Of a request's line and headers together."""
+    max_headers: Annotated[int, Field(ge=16)] = 128
+    """How many headers a request may have."""
     header_timeout: Annotated[float, Field(gt=0)] = 10.0
     """For a request's headers to arrive."""
     body_timeout: Annotated[float, Field(gt=0)] = 30.0
@@ -381,8 +412,27 @@ class Edge(Section):
     """What keys are hashed with; the same for every edge."""
     admin_hash: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
     """HMAC-SHA256 of the admin key under the pepper; without it there is none."""
+    callout: Callout | None = None
+    """With it, edges decide who may connect to the broker, by the same keys."""
+    access: Path | None = None
+    """File with pepper, admin_hash, keys and callout, as far as they do not stand here: ``edge.json``, made by
+    ``python -m appliance keys``. Only edges read it. A relative path begins at the configuration's folder."""
     keys: dict[Token, StaticKey] = {}
     """Keys that are known from the start, by their id."""
+    max_keys: Annotated[int, Field(gt=0, le=100_000)] = 10_000
+    """Keys made later than that, at most; what has ended is counted for as long as it is kept."""
+    key_overlap: Annotated[float, Field(ge=0)] = 86_400.0
+    """How long a key that is rotated goes on working, if nothing is said."""
+    keys_kept: Annotated[float, Field(ge=60)] = 90 * 86_400.0
+    """How long the record of a key that has ended is kept."""
+    keys_stale: Annotated[float, Field(ge=1)] = 15.0
+    """An edge that has not heard for so long what became of keys refuses them all until it has."""
+    beat_every: Annotated[float, Field(gt=0)] = 2.0
+    """Between two signs of life by which edges know each other; they share the rates of keys."""
+    files: Filing = Filing()
+    """Uploaded files."""
+    batches: Batching = Batching()
+    """Batches of requests."""
 
 
 class Config(Section):

@@ -21,7 +21,7 @@ from scheduler.policy.decisions import Abort, Dispatch, Finish
 from scheduler.policy.facts import AttemptEnded, Settled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from runtime.bus.port import Message, Outgoing, Tail
     from scheduler.endings import Endings
@@ -266,15 +266,29 @@ class Dispatcher:
 
     async def _read_all(self, missing: Sequence[Dispatch]) -> list[Body]:
         await self._bodies.read_ahead(d.seq for d in missing)
-        return await asyncio.gather(*(self._read(d) for d in missing))
+        ended = await self._ended(missing)
+        return await asyncio.gather(*(self._read(d, ended) for d in missing))
 
-    async def _read(self, dispatch: Dispatch) -> Body:
+    async def _ended(self, dispatches: Sequence[Dispatch]) -> Mapping[int, Message | None]:
+        """The record of each submission whose job may have ended long ago, or ``None``. Raises BusError."""
+        entries = ((d, self._submissions.entries.get((d.project, d.job))) for d in dispatches)
+        asked = {
+            entry.seq: subjects.result(d.project, d.job) for d, entry in entries if entry is not None and entry.unsure
+        }
+        found = await self._bus.last_each(subjects.RES, list(asked.values())) if asked else {}
+        return {seq: found.get(subject) for seq, subject in asked.items()}
+
+    async def _read(self, dispatch: Dispatch, ended: Mapping[int, Message | None]) -> Body:
         """The body of one job, or ``GONE`` when it turns out that it must not run. Raises BusError."""
         entry = self._submissions.entries.get((dispatch.project, dispatch.job))
         if entry is None:
             return GONE  # its result came while others were read
         if entry.unsure:
-            if await self._has_result(dispatch):
+            if entry.seq not in ended:
+                return LATER  # another submission since then
+            record = ended[entry.seq]
+            if record is not None:
+                self._show_again(dispatch, record)
                 return GONE
             entry.unsure = False
         if entry.blob is not None:
@@ -294,11 +308,8 @@ class Dispatcher:
             return GONE
         return body
 
-    async def _has_result(self, dispatch: Dispatch) -> bool:
-        """Whether the job ended long ago: then its record is shown again instead of running it a second time."""
-        record = await self._stored(subjects.RES, subjects.result(dispatch.project, dispatch.job))
-        if record is None:
-            return False
+    def _show_again(self, dispatch: Dispatch, record: Message) -> None:
+        """The job ended long ago: its record is shown again instead of running it a second time."""
         now = self._clock.monotonic()
         self._submissions.settle((dispatch.project, dispatch.job), record.seq, now)
         settled = Settled(
@@ -311,7 +322,6 @@ class Dispatcher:
         )
         self._board.apply(settled, now)
         self._term.republish(dispatch.project, dispatch.job)
-        return True
 
     def _invalid(self, dispatch: Dispatch, problem: ContractError) -> None:
         failure = Failure(

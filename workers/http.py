@@ -10,7 +10,7 @@ Credentials go to the provider's own origin only, redirects are not followed, an
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import cast
 
 import httpx
@@ -20,10 +20,11 @@ from job_contracts.failures import Failure, FailureKind
 from workers.auth import BadOrigin, origin
 from workers.dialects.port import Encoded
 from workers.signing import NotSigned, Signer
+from workers.transport import AiohttpTransport, Answer
 
 __all__ = ["CallFailed", "Reply", "Upstream"]
 
-REQUEST_ID = b"x-penstock-attempt"
+REQUEST_ID = "x-penstock-attempt"
 _PLAIN = {"accept-encoding": "identity"}
 _MAX_PATHS = 4096
 
@@ -64,7 +65,7 @@ class Reply:
 
     __slots__ = ("_chunks", "_headers", "_max_bytes", "_response", "_size")
 
-    def __init__(self, response: httpx.Response, max_bytes: int) -> None:
+    def __init__(self, response: httpx.Response | Answer, max_bytes: int) -> None:
         self._response = response
         self._max_bytes, self._size = max_bytes, 0
         self._headers: Mapping[str, str] | None = None
@@ -82,7 +83,9 @@ class Reply:
     def headers(self) -> Mapping[str, str]:
         """All headers with lower-case names; made when first asked for, because most answers' are never looked at."""
         if self._headers is None:
-            self._headers = dict(self._response.headers.items())
+            response = self._response
+            headers = response.headers if isinstance(response, httpx.Response) else httpx.Headers(response.raw)
+            self._headers = dict(headers.items())
         return self._headers
 
     async def read(self) -> bytes:
@@ -105,7 +108,7 @@ class Reply:
     def _begin(self) -> AsyncIterator[bytes]:
         response = self._response
         if "content-encoding" in response.headers:  # although we asked for none
-            return response.aiter_bytes()
+            return (response if isinstance(response, httpx.Response) else response.full()).aiter_bytes()
         return aiter(cast("httpx.AsyncByteStream", response.stream))
 
     async def close(self) -> None:
@@ -135,28 +138,34 @@ class Upstream:
         self._base = row.base_url.rstrip("/")
         self._origin = origin(self._base)
         self._headers = {**{name.lower(): value for name, value in row.headers.items()}, **credentials}
-        self._forms: dict[tuple[tuple[str, str], ...], list[tuple[bytes, bytes]]] = {}
+        self._forms: dict[tuple[tuple[str, str], ...], list[tuple[str, str]]] = {}
         self._urls: dict[str, httpx.URL] = {}
 
     async def send(self, encoded: Encoded, *, attempt_id: str, connect: float) -> Reply:
         """Send the request, once; returns when the answer's headers have come. Raises CallFailed."""
         url, body = self._url(encoded.path), encoded.body
         headers = [
-            (b"host", url.netloc),
+            ("host", url.netloc.decode("ascii")),
             *self._common(encoded.headers),
-            (b"content-length", b"%d" % len(body)),
-            (REQUEST_ID, attempt_id.encode("ascii")),
+            ("content-length", str(len(body))),
+            (REQUEST_ID, attempt_id),
         ]
         if self._signer is not None:
             try:
-                headers += await self._signer.headers(url, headers, body)
+                headers += _texts(await self._signer.headers(url, _raw(headers), body))
             except NotSigned as error:
                 raise CallFailed(error.failure) from error
-        # A ready stream instead of ``content``: the request need not be prepared, all its headers are here.
-        request = httpx.Request(
-            "POST", url, headers=headers, stream=httpx.ByteStream(body), extensions={"timeout": {"connect": connect}}
-        )
         try:
+            if isinstance(self._transport, AiohttpTransport):
+                return Reply(await self._transport.post(url, headers, body, connect=connect), self.max_bytes)
+            # A ready stream instead of ``content``: the request need not be prepared, all its headers are here.
+            request = httpx.Request(
+                "POST",
+                url,
+                headers=_raw(headers),
+                stream=httpx.ByteStream(body),
+                extensions={"timeout": {"connect": connect}},
+            )
             return Reply(await self._transport.handle_async_request(request), self.max_bytes)
         except httpx.TransportError as error:
             raise _named(error, _BEFORE_HEADERS) from error
@@ -167,7 +176,7 @@ class Upstream:
             await self._signer.close()
         await self._transport.aclose()
 
-    def _common(self, own: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    def _common(self, own: Mapping[str, str]) -> list[tuple[str, str]]:
         """The headers that are the same for every request of one form: ours, the credential's, the dialect's."""
         key = tuple(own.items())
         common = self._forms.get(key)
@@ -175,7 +184,8 @@ class Upstream:
             if len(self._forms) >= _MAX_PATHS:
                 self._forms.clear()
             merged = {**self._headers, **{name.lower(): value for name, value in own.items()}, **_PLAIN}
-            common = [(name.encode("ascii"), value.encode("latin-1")) for name, value in merged.items()]
+            common = list(merged.items())
+            _raw(common)  # what cannot be sent is refused here
             self._forms[key] = common
         return common
 
@@ -190,3 +200,11 @@ class Upstream:
                 self._urls.clear()
             url = self._urls[path] = httpx.URL(address)
         return url
+
+
+def _raw(headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]
+
+
+def _texts(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [(name.decode("ascii"), value.decode("latin-1")) for name, value in headers]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from math import inf
+from typing import TypeVar
 
 from job_contracts import subjects
 from job_contracts.attempts import Assignment, LimitReading
@@ -28,6 +29,8 @@ from workers.records import Ending, fact_of, outcome_of, result_of, settlement_o
 from workers.reporting import Reporter, Stored
 
 __all__ = ["Pool"]
+
+K = TypeVar("K")
 
 FETCH_EXPIRES = 5.0
 """Seconds a request for work stays open at the broker."""
@@ -71,7 +74,7 @@ class Pool(Duty):
         self._in_hand: dict[str, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._aborted: OrderedDict[str, float] = OrderedDict()
-        self._answered: OrderedDict[str, float] = OrderedDict()
+        self._answered: OrderedDict[tuple[str, int, float], float] = OrderedDict()
         self._answers: dict[str, tuple[Target, Reply]] = {}
         self._freed = asyncio.Event()
 
@@ -291,12 +294,12 @@ class Pool(Duty):
         )
 
 
-def _dispatch(assignment: Assignment) -> str:
+def _dispatch(assignment: Assignment) -> tuple[str, int, float]:
     """Names one dispatch: a job that is submitted anew after its result has expired begins again with attempt 1."""
-    return f"{assignment.attempt_id} {assignment.epoch} {assignment.grant.granted}"
+    return assignment.attempt_id, assignment.epoch, assignment.grant.granted
 
 
-def _remember(ids: OrderedDict[str, float], name: str, now: float) -> None:
+def _remember(ids: OrderedDict[K, float], name: K, now: float) -> None:
     ids[name] = now
     if len(ids) > _REMEMBERED:
         ids.popitem(last=False)

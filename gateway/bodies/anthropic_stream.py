@@ -28,7 +28,7 @@ Piece = Token | ReasoningToken | ToolCall
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 """The API's own sign of life."""
 
-_TEXT, _THINKING = "text", "thinking"
+_TEXT, _REFUSAL, _THINKING = "text", "refusal", "thinking"
 
 
 class Rendering:
@@ -41,7 +41,7 @@ class Rendering:
         self._begun = False
         self._blocks = 0
         self._open: str | int | None = None
-        """Text, thinking, or the number of the call whose block is open."""
+        """Text, a refusal (which is text as well), thinking, or the number of the call whose block is open."""
         self._arguments: list[str] = []
         self._whole = False
         """Whether the arguments of the open call are all there, as far as can be seen."""
@@ -109,10 +109,7 @@ class Rendering:
                 for one in mine:
                     frames += self._show(one)
         answer = result.answer or Answer()
-        if answer.text and answer.refusal:
-            frames += self._close()
-            frames += self._show(Token(text=answer.refusal))
-        elif self._open == _TEXT and answer.citations:
+        if self._open == _TEXT:
             for citation in cited(answer.citations, answer.text) or ():
                 frames.append(self._delta({"type": "citations_delta", "citation": citation}))
         return frames + self._close()
@@ -137,7 +134,7 @@ class Rendering:
         if isinstance(piece, Token):
             if not piece.text:
                 return []
-            frames = self._block(_TEXT, {"type": "text", "text": ""})
+            frames = self._block(_REFUSAL if piece.refusal else _TEXT, {"type": "text", "text": ""})
             frames.append(self._piece(b'{"type":"text_delta","text":%b}' % to_json(piece.text)))
             return frames
         if isinstance(piece, ReasoningToken):

@@ -14,11 +14,30 @@ from job_contracts.jobs import LANES, MAX_TAGS, Lane
 from job_contracts.results import Result
 
 PREFIX = "x-penstock-"
-_KNOWN = frozenset(
-    {"lane", "deadline", "max-cost", "session", "tags", "idempotency-key", "priority", "not-before", "on-disconnect"}
-)
-_DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)$")
+_DURATION = r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h|d|)"
+_ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:Z|[+-][0-9]{2}:[0-9]{2})"
+MOMENT: Mapping[str, Any] = {
+    "type": "string",
+    "pattern": f"^(?:{_DURATION}|{_ISO})$",
+    "examples": ["30s", "15m", "2026-01-31T12:00:00Z"],
+}
+"""JSON Schema of a moment: from now on, or by the calendar."""
+_PRIORITY: Mapping[str, Any] = {"type": "integer", "minimum": 0, "maximum": 9}
+_AMOUNT = r"^[0-9]{1,9}(\.[0-9]{1,12})?$"
+HEADERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "lane": ("rt: somebody waits; std; batch; bg: whenever there is room.", {"enum": [*LANES]}),
+    "deadline": ("The job is answered by then, or expires: seconds from now (30, 15m, 2h) or a moment.", MOMENT),
+    "max-cost": ("US dollars the job may cost.", {"type": "string", "pattern": _AMOUNT}),
+    "session": ("What belongs together, for the sake of prompt caches.", {"type": "string", "maxLength": 256}),
+    "tags": ("name=value,name=value: for reports.", {"type": "string"}),
+    "idempotency-key": ("The same key names the same job: sent twice, it runs once.", {"type": "string"}),
+    "priority": ("0 first … 9 last, among the project's jobs in the lane.", _PRIORITY),
+    "not-before": ("Not sent to a provider before then.", MOMENT),
+    "on-disconnect": ("What becomes of the job if its client goes away.", {"enum": ["cancel", "continue"]}),
+}
+"""Our headers without their prefix: what each says, and its JSON Schema."""
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+WRITE_A_MOMENT = "write seconds from now (30, 90s, 15m, 2h) or a moment with its zone (2026-01-31T12:00:00Z)"
 MOST_LOSSES = 10
 """Losses named in a header; the result has all of them."""
 
@@ -32,8 +51,8 @@ class Extras:
     """Seconds from now, or a moment."""
     idempotency_key: str | None = None
     on_disconnect: Literal["cancel", "continue"] | None = None
-    resume: tuple[str, ...] = ()
-    """The id of the last event that was seen, split at its colons."""
+    resume: str = ""
+    """The id of the last event that was seen."""
     others: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -48,8 +67,8 @@ def read(headers: Mapping[str, str]) -> Extras:
     if not given and key is None and seen is None:
         return _NOTHING
     for name in given:
-        if name not in _KNOWN:
-            known = ", ".join(PREFIX + one for one in sorted(_KNOWN))
+        if name not in HEADERS:
+            known = ", ".join(PREFIX + one for one in sorted(HEADERS))
             raise invalid(
                 f"{PREFIX}{name}: there is no such header", param=PREFIX + name, remedy=f"use one of: {known}"
             )
@@ -59,17 +78,17 @@ def read(headers: Mapping[str, str]) -> Extras:
     if "tags" in given:
         others["tags"] = _tags(given["tags"])
     if "max-cost" in given:
-        others["max_cost"] = given["max-cost"]
+        others["max_cost"] = _amount(given["max-cost"])
     if "priority" in given:
         others["priority"] = _whole(given["priority"], "priority")
     if "not-before" in given:
-        others["not_before"] = _moment(given["not-before"], "not-before")
+        others["not_before"] = moment(given["not-before"], PREFIX + "not-before")
     return Extras(
         lane=_one_of(given.get("lane"), "lane", LANES),
-        deadline=_moment(given["deadline"], "deadline") if "deadline" in given else None,
+        deadline=moment(given["deadline"], PREFIX + "deadline") if "deadline" in given else None,
         idempotency_key=given.get("idempotency-key", key),
         on_disconnect=_one_of(given.get("on-disconnect"), "on-disconnect", ("cancel", "continue")),
-        resume=tuple(seen.split(":")) if seen else (),
+        resume=(seen or "").strip(),
         others=others,
     )
 
@@ -88,17 +107,24 @@ def _whole(value: str, name: str) -> int:
     return int(value)
 
 
-def _moment(value: str, name: str) -> float | datetime:
-    found = _DURATION.match(value.strip())
-    if found is not None:
+def moment(value: str, name: str) -> float | datetime:
+    """Seconds from now, or a moment with its zone. Raises ``Failed`` with 400 that speaks of ``name``."""
+    if (found := re.fullmatch(_DURATION, value)) is not None:
         return float(found.group(1)) * _UNITS[found.group(2)]
-    moment: datetime | None = None
-    with suppress(ValueError):
-        moment = datetime.fromisoformat(value.strip())
-    if moment is None or moment.tzinfo is None:
-        remedy = "write seconds from now (30, 90s, 15m, 2h) or a moment with its zone (2026-01-31T12:00:00Z)"
-        raise invalid(f"{PREFIX}{name}: {value!r} is no moment", param=PREFIX + name, remedy=remedy)
-    return moment
+    when: datetime | None = None
+    if re.fullmatch(_ISO, value) is not None:
+        with suppress(ValueError):
+            when = datetime.fromisoformat(value)
+    if when is None or when.tzinfo is None:
+        raise invalid(f"{name}: {value!r:.50} is no moment", param=name, remedy=WRITE_A_MOMENT)
+    return when
+
+
+def _amount(value: str) -> str:
+    if re.match(_AMOUNT, value) is None:
+        where = f"{PREFIX}max-cost"
+        raise invalid(f"{where}: {value!r:.50} is no amount", param=where, remedy="write US dollars, such as 0.05")
+    return value
 
 
 def _tags(value: str) -> dict[str, str]:

@@ -49,12 +49,12 @@ class ApiError:
 
 
 def _as_openai(error: ApiError, _: str) -> dict[str, Any]:
-    kind = _OPENAI_TYPES.get(error.status, "api_error")
+    kind = _OPENAI_TYPES.get(error.status, _other(error.status))
     return {"error": {"message": str(error), "type": kind, "param": error.param, "code": error.code}}
 
 
 def _as_anthropic(error: ApiError, request: str) -> dict[str, Any]:
-    kind = _ANTHROPIC_TYPES.get(error.status, "api_error")
+    kind = _ANTHROPIC_TYPES.get(error.status, _other(error.status))
     return {"type": "error", "error": {"type": kind, "message": str(error)}, "request_id": request}
 
 
@@ -71,6 +71,10 @@ class Failed(Exception):
     def __init__(self, error: ApiError) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+def _other(status: int) -> str:
+    return "invalid_request_error" if status < 500 else "api_error"
 
 
 _OPENAI_TYPES = {

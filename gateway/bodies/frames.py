@@ -23,8 +23,9 @@ class Renderer(Protocol):
     """Turns the events of a request's jobs into the frames of one API's stream.
 
     It is pure: the same events give the same frames, on every edge, so that a stream can be taken up where it was left
-    by rendering it again from its start and leaving out what was sent. Events come cleaned: no ``Switched``, nothing
-    after the end (see ``joining``).
+    by rendering it again from its start and leaving out what was sent. Events come cleaned: no ``Switched``, no
+    ``UsageReported`` (the result of ``Finished`` has the answer's), nothing after the end (see ``joining``). A
+    ``Token`` may be a ``refusal``.
     """
 
     def begin(self, jobs: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from gateway.bodies.failures import ApiError, invalid
 from gateway.bodies.frames import Frame
 from job_contracts.chat import Answer, FinishReason, TokenLogprob, Usage
 from job_contracts.results import Result
-from job_contracts.stream import Finished, ReasoningToken, Started, StreamEvent, Token, ToolCall, UsageReported
+from job_contracts.stream import Finished, Queued, ReasoningToken, Started, StreamEvent, Token, ToolCall
 
 SETTINGS = frozenset(
     {
@@ -214,23 +214,24 @@ def usage(of: Iterable[Usage]) -> dict[str, Any]:
 
 
 class Rendering:
-    """A ``frames.Renderer`` for chunks of a chat completion. ``created``: UTC seconds, the same in every chunk."""
+    """A ``frames.Renderer`` for chunks of a chat completion. ``created``: UTC seconds, where its job does not say."""
 
     def __init__(self, asked: Asked, created: int) -> None:
         self._asked = asked
-        self._created = created
-        self._head = b""
-        self._tail = b',"usage":null}' if asked.usage_wanted else b"}"
-        self._usage: dict[int, Usage] = {}
+        self._created = [created] * asked.n
+        self._heads = [b""] * asked.n
+        """What every chunk of an answer begins with: answers are jobs of their own, and may have several models."""
         self._begun: set[int] = set()
+        """Answers whose role was told."""
+        self._tail = b',"usage":null}' if asked.usage_wanted else b"}"
         self._id = ""
-        self._model = asked.model
 
     def event(self, index: int, event: StreamEvent) -> list[Frame]:
         """See ``Renderer``."""
         match event:
             case Token():
-                return [*self._opened(index), self._delta(index, b'{"content":%b}' % to_json(event.text))]
+                kind = b"refusal" if event.refusal else b"content"
+                return [*self._opened(index), self._delta(index, b'{"%b":%b}' % (kind, to_json(event.text)))]
             case ReasoningToken() if not event.text:
                 return []  # a seal, for which this API has no place
             case ReasoningToken():
@@ -239,13 +240,13 @@ class Rendering:
                 piece = self._delta(index, to_json({"tool_calls": [_piece(event)]}))
                 return [*self._opened(index, b"null"), piece]
             case Started():
-                self._named(event.model)
-                return []
-            case UsageReported():
-                self._usage[index] = event.usage
+                self._named(index, event.model)
                 return []
             case Finished():
                 return self._finished(index, event.result)
+            case Queued(submitted=float(moment)):
+                self._created[index] = int(moment)  # the same on every edge that renders this stream
+                return []
             case _:
                 return []
 
@@ -253,19 +254,18 @@ class Rendering:
         """See ``Renderer``: the completion is named after its first job."""
         self._id = f"chatcmpl-{jobs[0]}"
 
-    def _named(self, model: str | None) -> None:
-        if self._head:
+    def _named(self, index: int, model: str | None) -> None:
+        if self._heads[index]:
             return
-        self._model = model or self._asked.model
         head = {
             "id": self._id,
             "object": "chat.completion.chunk",
-            "created": self._created,
-            "model": self._model,
+            "created": self._created[index],
+            "model": model or self._asked.model,
             "service_tier": "default",
             "system_fingerprint": None,
         }
-        self._head = to_json(head)[:-1]
+        self._heads[index] = to_json(head)[:-1]
 
     def _opened(self, index: int, content: bytes = b'""') -> list[Frame]:
         """The chunk with the role, before the first of an answer: its content is a text, or ``null`` before a call.
@@ -275,29 +275,26 @@ class Rendering:
         if index in self._begun:
             return []
         self._begun.add(index)
-        self._named(None)
+        self._named(index, None)
         return [self._delta(index, b'{"role":"assistant","content":%b,"refusal":null}' % content)]
 
     def _delta(self, index: int, delta: bytes, reason: bytes = b"null") -> Frame:
         return Frame(
             b'%b,"choices":[{"index":%d,"delta":%b,"logprobs":null,"finish_reason":%b}]%b'
-            % (self._head, index, delta, reason, self._tail)
+            % (self._heads[index], index, delta, reason, self._tail)
         )
 
     def _finished(self, index: int, result: Result) -> list[Frame]:
-        self._named(result.model)
+        self._named(index, result.model)
         begun = self._opened(index)
-        self._usage[index] = result.usage
-        refusal = result.answer.refusal if result.answer is not None and not result.answer.text else None
-        said = [self._delta(index, b'{"refusal":%b}' % to_json(refusal))] if refusal else []
-        return [*begun, *said, self._delta(index, b"{}", to_json(finish(result.finish_reason)))]
+        return [*begun, self._delta(index, b"{}", to_json(finish(result.finish_reason)))]
 
     def end(self, results: tuple[Result, ...]) -> list[Frame]:
         """See ``Renderer``."""
         if not self._asked.usage_wanted:
             return [_DONE]
         told = to_json(usage([result.usage for result in results]))
-        return [Frame(b'%b,"choices":[],"usage":%b}' % (self._head, told)), _DONE]
+        return [Frame(b'%b,"choices":[],"usage":%b}' % (self._heads[0], told)), _DONE]
 
     def failed(self, error: ApiError) -> list[Frame]:
         """The API's way to fail within a stream: an ``error`` object in place of a chunk, and no ``[DONE]``."""

@@ -5,10 +5,10 @@ After ``GET /v1/models`` of the OpenAI API reference and of https://docs.anthrop
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gateway.bodies.failures import invalid
+from gateway.bodies.failures import Shape, invalid
 
 PAGE, LARGEST_PAGE = 20, 1000
 """Models on a page of Anthropic's list, unless the request says otherwise, and at most."""
@@ -20,7 +20,7 @@ def openai_model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "penstock"}
 
 
-def openai_list(names: Sequence[str]) -> dict[str, Any]:
+def openai_list(names: Sequence[str], _: Mapping[str, str]) -> dict[str, Any]:
     """All of them; this list has no pages."""
     return {"object": "list", "data": [openai_model(name) for name in names]}
 
@@ -74,3 +74,12 @@ def _place(names: Sequence[str], name: str, param: str) -> int:
     if name not in names:
         raise invalid(f"{param}: there is no model {name!r}", param=param, remedy="use an id of an earlier page")
     return names.index(name)
+
+
+ONE: dict[Shape, Callable[[str], dict[str, Any]]] = {"openai": openai_model, "anthropic": anthropic_model}
+"""A model in the words of each API that has lists of them."""
+ALL: dict[Shape, Callable[[Sequence[str], Mapping[str, str]], dict[str, Any]]] = {
+    "openai": openai_list,
+    "anthropic": anthropic_list,
+}
+"""The list, of which the request's query may ask for a part."""

@@ -221,7 +221,7 @@ def ended(kept: Kept, result: Result) -> Fields:
         told["error"] = _error(result)
     if result.state is not JobState.SUCCEEDED:
         return told
-    reason = _REASONS.get(result.finish_reason) if result.finish_reason is not None else None
+    reason = _cut_by(result)
     told["incomplete_details"] = {"reason": reason} if reason else None
     found = runs(result.answer or Answer(), sealed=kept.sealed)
     told["output"] = output(result.job, found, whole=reason is None)
@@ -234,7 +234,14 @@ def status_of(result: Result) -> Status:
         return "cancelled"
     if result.state is not JobState.SUCCEEDED:
         return "failed"
-    return "incomplete" if result.finish_reason in _REASONS else "completed"
+    return "incomplete" if _cut_by(result) else "completed"
+
+
+def _cut_by(result: Result) -> str | None:
+    """The API's word for what has cut an answer short; a model that declines in its own words has said all of them."""
+    if result.finish_reason is None or (result.answer is not None and result.answer.refusal):
+        return None
+    return _REASONS.get(result.finish_reason)
 
 
 def status_now(state: JobState) -> Status:

@@ -129,9 +129,11 @@ _Read = Callable[[Fields, str], Fields]
 
 
 def _content(content: object, path: str, read: _Read) -> str | list[Fields]:
+    """Text as it is, also where it is the only part: not every provider takes parts everywhere."""
     if isinstance(content, str):
         return content
-    return [read(_fields(part, f"{path}[{at}]"), f"{path}[{at}]") for at, part in enumerate(_list(content, path))]
+    parts = [read(_fields(part, f"{path}[{at}]"), f"{path}[{at}]") for at, part in enumerate(_list(content, path))]
+    return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
 
 
 def _answer_parts(content: object, path: str) -> list[Fields]:

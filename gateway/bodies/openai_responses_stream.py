@@ -31,6 +31,7 @@ from gateway.bodies.openai_responses_answer import (
 from gateway.bodies.openai_responses_kept import ID, Kept
 from job_contracts.chat import Answer
 from job_contracts.failures import FailureKind
+from job_contracts.jobs import JobState
 from job_contracts.results import AttemptRecord, Result
 from job_contracts.stream import Finished, Queued, ReasoningToken, Started, StreamEvent, Token, ToolCall
 
@@ -90,11 +91,13 @@ class Rendering:
                 return self._begun(working=False) if self._at_once else []
             case Started():
                 return self._begun(working=True)
+            case Token() | ReasoningToken() | ToolCall() if event.from_record:
+                return []  # the record itself follows, and has it in the order of the answer
             case Token() | ReasoningToken() | ToolCall():
                 self._hear(event)
                 return [*self._begun(working=True), *self._tell(whole=False)]
             case Finished():
-                return [*self._begun(working=True), *self._last_of(event.result)]
+                return [*self._begun(working=True), *self._ended(event.result)]
             case _:
                 return []
 
@@ -104,20 +107,25 @@ class Rendering:
             return []
         response = ended(self._kept, results[0])
         if self._number < self._after:
-            message = f"there is no event {self._after} in this stream, which ends at {self._number}"
+            message = f"there is no event {self._after} in this stream, which ends with {self._number}"
             return self._lost(message)
         return self._one({"type": _EVENTS[response["status"]], "response": response})
 
-    def unsuccessful(self, result: Result) -> list[Frame]:
-        """What closes the stream of a job that was cancelled or failed; its response says which."""
-        frames = self._begun(working=True)
-        self._number = max(self._number, self._after + 1)
-        return [*frames, *self._one({"type": "response.failed", "response": ended(self._kept, result)})]
-
     def failed(self, error: ApiError) -> list[Frame]:
-        """See ``Renderer``: what is wrong with the stream, not with the response."""
+        """See ``Renderer``: what is wrong with the stream, not with the response. It takes no number of its own, but
+        has that of the event before it: a client that names it goes on behind what it has really seen.
+        """
+        number = max(self._number - 1, self._after, 0)
+        told = {"type": "error", "code": error.code, "message": str(error), "param": error.param}
+        return [Frame(to_json({**told, "sequence_number": number}), "error", str(number))]
+
+    def _ended(self, result: Result) -> list[Frame]:
+        """What is left to tell; of a job that was cancelled or failed, what closes its stream."""
+        if result.state is JobState.SUCCEEDED:
+            return self._last_of(result)
+        self._over = True
         self._number = max(self._number, self._after + 1)
-        return self._one({"type": "error", "code": error.code, "message": str(error), "param": error.param})
+        return self._one({"type": "response.failed", "response": ended(self._kept, result)})
 
     # -- the beginning
 
@@ -148,7 +156,7 @@ class Rendering:
             one.run.call, one.run.name = event.id or one.run.call, event.name or one.run.name
             one.rest += event.arguments
         elif event.text:
-            kind = "message" if isinstance(event, Token) else "reasoning"
+            kind = "reasoning" if isinstance(event, ReasoningToken) else "refusal" if event.refusal else "message"
             if not self._items or self._items[-1].run.kind != kind:
                 self._items.append(_Item(Run(kind)))  # type: ignore[arg-type]  # one of the two
             self._items[-1].rest += event.text

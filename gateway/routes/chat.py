@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from gateway.app import Endpoint, answer
 from gateway.asking import answers, events
 from gateway.bodies import extras, openai_chat
+from gateway.bodies.openai_schemas import COMPLETION, chat_request
+from gateway.bodies.openapi import EVENT, EVENTS, JSON, About, Told
 from gateway.sse import EventStream
 
 if TYPE_CHECKING:
@@ -49,4 +51,12 @@ def unused(asked: Asked) -> dict[str, str]:
     return {"x-penstock-unused": extras.header_text(", ".join(asked.unused))} if asked.unused else {}
 
 
-ENDPOINTS = (Endpoint("/v1/chat/completions", ("POST",), chat),)
+ABOUT = About(
+    "A chat completion",
+    "chat",
+    {200: Told("The completion, or its chunks as server-sent events.", {JSON: COMPLETION, EVENTS: EVENT})},
+    body=chat_request,
+    submits=True,
+    description="After the OpenAI API. Answered when its job has ended; with stream: true as the answer comes.",
+)
+ENDPOINTS = (Endpoint("/v1/chat/completions", ("POST",), chat, about=ABOUT),)

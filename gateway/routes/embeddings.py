@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gateway.app import Endpoint, answer
 from gateway.asking import Gone, job_options, leave, patience, permitted, while_connected
 from gateway.bodies import extras, openai_embeddings
-from gateway.bodies.failures import Failed
+from gateway.bodies.failures import ApiError, Failed
 from gateway.refusals import api_error
 from gateway.routes.chat import unused
 from producer_sdk.batch import when_there_is_room
@@ -66,10 +67,19 @@ async def _vectors(call: Call, request: Request) -> EmbeddingResult:
         return await while_connected(call, all_of_them)
     except PenstockError as error:
         leave(call, jobs, keyed=False)
-        raise Failed(api_error(error)) from error
+        raise Failed(_placed(error)) from error
     except Gone:
         leave(call, jobs, keyed="idempotency_key" in options)
         raise
+
+
+def _placed(error: PenstockError) -> ApiError:
+    """The error of one job, with which of the texts it is about."""
+    told, texts = api_error(error), error.inputs
+    if texts is None:
+        return told
+    place = f"[{texts.start}:{texts.stop}]: "
+    return replace(told, message=f"input{place}{told.message.removeprefix(f'inputs{place}')}")
 
 
 ENDPOINTS = (Endpoint("/v1/embeddings", ("POST",), embeddings),)

@@ -32,17 +32,13 @@ def known(call: Call, name: str) -> str:
 
 async def models(call: Call) -> ASGIApp:
     """All of them."""
-    names = usable(call)
-    if call.shape == "anthropic":
-        return answer(openai_models.anthropic_list(names, call.request.query_params))
-    return answer(openai_models.openai_list(names))
+    return answer(openai_models.ALL[call.shape](usable(call), call.request.query_params))
 
 
 async def model(call: Call) -> ASGIApp:
     """One of them; its name may have slashes."""
     name = known(call, call.request.path_params["name"])
-    told = openai_models.anthropic_model if call.shape == "anthropic" else openai_models.openai_model
-    return answer(told(name))
+    return answer(openai_models.ONE[call.shape](name))
 
 
 ENDPOINTS = (

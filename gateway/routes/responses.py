@@ -30,7 +30,6 @@ from job_contracts import subjects
 from job_contracts.codec import ContractError
 from job_contracts.jobs import JobState
 from job_contracts.results import Result
-from job_contracts.stream import Finished, ReasoningToken, StreamEvent, Token, ToolCall
 from producer_sdk.errors import NotFound, PenstockError, Timeout
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from gateway.bodies.openai_responses import Wanted
     from gateway.call import Call
     from job_contracts.jobs import JobStatus
-    from producer_sdk import JobHandle
+    from producer_sdk import JobHandle, JobStream
 
 ENDED_WITHIN = 5.0
 """Seconds for a job that is called off to end; what is not over by then is told as it stands."""
@@ -51,11 +50,13 @@ MOST_ITEMS, SOME_ITEMS = 100, 20
 
 @dataclass(frozen=True, slots=True)
 class _Submitted:
-    """A request whose job is durable."""
+    """A request whose job is durable, and how its end is heard of: as it comes, or in one piece."""
 
-    handle: JobHandle
+    job: str
     asked: Asked
     kept: Kept
+    events: Events | None = None
+    handle: JobHandle | None = None
 
 
 async def create(call: Call) -> ASGIApp:
@@ -72,14 +73,17 @@ async def create(call: Call) -> ASGIApp:
 
 async def _created(call: Call, wanted: Wanted, jobs: list[str]) -> ASGIApp:
     after = _seen(call)
+    if after >= 0 and call.extras.idempotency_key is None:
+        remedy = "GET /v1/responses/{id}?stream=true&starting_after=N, or send the Idempotency-Key of the first time"
+        raise invalid("last-event-id: this asks for another response", param="last-event-id", remedy=remedy)
     try:
         made = await _submitted(call, wanted, jobs)
         headers = unused(made.asked)
-        if wanted.stream:
-            return _stream(call, made, headers, of_its_own=wanted.background, after=after)
-        if wanted.background:
-            headers["x-penstock-job"] = made.handle.id
-            return answer(objects.pending(made.kept, made.handle.id, "queued"), headers=headers)
+        if made.events is not None:
+            return _stream(call, made, made.events, headers, of_its_own=wanted.background, after=after)
+        if wanted.background or made.handle is None:
+            headers["x-penstock-job"] = made.job
+            return answer(objects.pending(made.kept, made.job, "queued"), headers=headers)
         result = await made.handle.record(patience(call))
     except (PenstockError, Failed) as error:
         leave(call, jobs, keyed=call.extras.idempotency_key is not None)
@@ -97,21 +101,37 @@ async def _submitted(call: Call, wanted: Wanted, jobs: list[str]) -> _Submitted:
     asked = wanted.asked(before)
     settings, options = permitted(call, asked), job_options(call, asked, waits=not wanted.background)
     producer = call.edge.producers.of(call.caller.project)
-    handle = await producer.submit(
-        model=asked.model,
-        messages=asked.messages,
-        tools=asked.tools,
-        stream=asked.stream,
-        **settings,
-        **options,
-    )
-    jobs.append(handle.id)
-    call.edge.lingering.back(producer.project, handle.id)
-    kept = wanted.kept(handle.id, call.edge.clock.wall(), before)
+    job = {"model": asked.model, "messages": asked.messages, "tools": asked.tools, **settings, **options}
+    events, handle = None, None
+    if asked.stream:
+        following = producer.stream(**job, timeout=patience(call))
+        jobs.append(following.job)
+        events = await _begun(following, jobs)
+    else:
+        handle = await producer.submit(**job)
+        jobs.append(handle.id)
+    call.edge.lingering.back(producer.project, jobs[0])
+    kept = wanted.kept(jobs[0], call.edge.clock.wall(), before)
     if wanted.store:
         store = Conversations(call.edge.bus)
-        kept = await store.keep(producer.project, handle.id, kept, ttl=_lifetime(call, background=wanted.background))
-    return _Submitted(handle, asked, kept)
+        kept = await store.keep(producer.project, jobs[0], kept, ttl=_lifetime(call, background=wanted.background))
+    return _Submitted(jobs[0], asked, kept, events, handle)
+
+
+async def _begun(following: JobStream, jobs: list[str]) -> Events:
+    """Submit the job of a stream; its events, of which none is missed meanwhile."""
+    try:
+        first = await following.several()
+    except PenstockError:
+        jobs.clear()  # there is none, or it is another request's
+        raise
+
+    async def all_of_them() -> Events:
+        yield 0, first
+        async for index, some in of_streams([following]):
+            yield index, some
+
+    return all_of_them()
 
 
 def _lifetime(call: Call, *, background: bool) -> float:
@@ -127,7 +147,7 @@ async def _before(call: Call, previous: str) -> list[dict[str, Any]]:
     """The conversation up to the end of an earlier response. Raises ``Failed`` with 400."""
     where = "previous_response_id"
     try:
-        job, kept = await _found(call, previous)
+        job, kept = await _found(call, previous, items=True)
         standing = await _standing(call, job)
     except (Failed, NotFound) as error:
         if isinstance(error, Failed) and error.error.status != 404:
@@ -153,9 +173,9 @@ async def retrieve(call: Call) -> ASGIApp:
     query = call.request.query_params
     after = _seen(call)
     if query.get("stream", "false").lower() in {"true", "1"}:
-        handle = call.edge.producers.of(call.caller.project).attach(job)
-        made = _Submitted(handle, Asked(kept.model, ()), kept)
-        return _stream(call, made, {}, of_its_own=True, after=after)
+        following = call.edge.producers.of(call.caller.project).attach(job).stream(timeout=patience(call))
+        made = _Submitted(job, Asked(kept.model, ()), kept)
+        return _stream(call, made, of_streams([following]), {}, of_its_own=True, after=after)
     if "starting_after" in query:
         remedy = "add stream=true"
         raise invalid("starting_after: it goes with stream=true", param="starting_after", remedy=remedy)
@@ -190,7 +210,7 @@ async def delete(call: Call) -> ASGIApp:
 
 async def input_items(call: Call) -> ASGIApp:
     """What led to a response, page by page."""
-    _, kept = await _found(call, call.request.path_params["id"])
+    _, kept = await _found(call, call.request.path_params["id"], items=True)
     query = call.request.query_params
     limit = _number(query.get("limit", str(SOME_ITEMS)), "limit", least=1, most=MOST_ITEMS)
     order = query.get("order", "desc")
@@ -203,13 +223,13 @@ async def input_items(call: Call) -> ASGIApp:
 # -- inside
 
 
-async def _found(call: Call, name: str) -> tuple[str, Kept]:
+async def _found(call: Call, name: str, *, items: bool = False) -> tuple[str, Kept]:
     """A response of the caller's project: its job, and what is kept of it. Raises ``Failed`` with 404."""
     try:
         job = subjects.check_job_id(name.removeprefix(ID)) if name.startswith(ID) else ""
     except ContractError:
         job = ""
-    kept = await Conversations(call.edge.bus).find(call.caller.project, job) if job else None
+    kept = await Conversations(call.edge.bus).find(call.caller.project, job, items=items) if job else None
     if kept is None:
         raise _unknown(name)
     return job, kept
@@ -233,44 +253,30 @@ def _as_it_stands(kept: Kept, job: str, standing: Result | JobStatus) -> ASGIApp
     return answer(objects.pending(kept, job, objects.status_now(standing.state)), headers={"x-penstock-job": job})
 
 
-def _stream(call: Call, made: _Submitted, headers: dict[str, str], *, of_its_own: bool, after: int) -> EventStream:
+def _stream(
+    call: Call, made: _Submitted, events: Events, headers: dict[str, str], *, of_its_own: bool, after: int
+) -> EventStream:
     """``of_its_own``: the response is there whatever becomes of this request, and goes on without it."""
     rendering = Rendering(made.kept, at_once=of_its_own, after=after)
     return EventStream(
         call,
-        _said(of_streams([made.handle.stream(timeout=patience(call))])),
-        [made.handle.id],
+        events,
+        [made.job],
         rendering,
         policy=policy_of(call, made.asked),
         headers=headers,
         leaves=not of_its_own,
         keyed=call.extras.idempotency_key is not None,
         numbered=True,
-        unsuccessful=rendering.unsuccessful,
-        at_once=of_its_own,
+        ends_told="always" if of_its_own else "once begun",
     )
-
-
-async def _said(source: Events) -> Events:
-    """The events without those that the SDK makes of the record: the rendering reads the record itself, in order."""
-    async for index, events in source:
-        last = events[-1]
-        if isinstance(last, Finished):
-            place = (last.generation, last.sequence)
-            yield index, [one for one in events if not _of_the_record(one, place)]
-        else:
-            yield index, events
-
-
-def _of_the_record(event: StreamEvent, place: tuple[int, int]) -> bool:
-    return isinstance(event, Token | ReasoningToken | ToolCall) and (event.generation, event.sequence) == place
 
 
 def _seen(call: Call) -> int:
     """The number of the last event that the client has seen: ``starting_after``, or the last event's id; -1: none."""
     told = call.request.query_params.get("starting_after")
     if told is None and call.extras.resume:
-        told = ":".join(call.extras.resume)
+        told = call.extras.resume
     return -1 if told is None else _number(told, "starting_after", least=0, most=2**53)
 
 

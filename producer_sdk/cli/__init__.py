@@ -1,4 +1,4 @@
-"""The command ``penstock``: submit, stream, run a file, look at jobs, dead letters and models. Needs the extra ``cli``.
+"""The command ``penstock``: jobs, streams, files of jobs, dead letters, models and keys. Needs the extra ``cli``.
 
 Data goes to standard output, everything for people to standard error; ``--json`` makes the data JSON. Exit codes:
 
@@ -6,7 +6,7 @@ Data goes to standard output, everything for people to standard error; ``--json`
 0  done
 1  a job, a line of a file, or a letter of many, failed
 2  the command line, the request or the file is wrong
-3  there is no such job, or no such letter
+3  there is no such job, letter or key
 4  refused: the key, the model, a limit
 5  the gateway cannot be reached
 130 interrupted; ``run`` goes on where it was when it is called again

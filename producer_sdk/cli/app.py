@@ -35,8 +35,10 @@ from producer_sdk.cli.arguments import (
     options,
     turns_of,
 )
+from producer_sdk.cli.batch import batch
 from producer_sdk.cli.dead import dead
 from producer_sdk.cli.embed import embed
+from producer_sdk.cli.keys import keys
 from producer_sdk.cli.lines import told, told_error
 from producer_sdk.cli.models import models
 from producer_sdk.cli.run import Summary, run_file
@@ -54,6 +56,8 @@ app = typer.Typer(
 jobs = typer.Typer(help="Look at a job, or call it off.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
 app.add_typer(dead, name="dead")
+app.add_typer(batch, name="batch")
+app.add_typer(keys, name="keys")
 app.command()(embed)
 
 

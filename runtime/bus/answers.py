@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from itertools import count
 
-from runtime.bus.client import Arrival
 from runtime.bus.port import OutcomeUnknown
+from runtime.bus.wire import Arrival
 
 TICK = 0.05
 """Seconds between two looks for answers that are overdue."""

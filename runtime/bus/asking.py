@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from runtime.bus.answers import silent
-from runtime.bus.client import Arrival
 from runtime.bus.link import Link
 from runtime.bus.port import OutcomeUnknown
 from runtime.bus.replies import api
+from runtime.bus.wire import Arrival
 
 AGAIN = 1.0
 """Seconds a question may wait that could as well be asked again."""

@@ -12,15 +12,15 @@ import logging
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import urlsplit
 
 import nats.errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 
 from runtime.bus.port import BusError, TooLarge, Unreachable
 from runtime.bus.settings import BusSettings
+from runtime.bus.wire import WireClient
 
 log = logging.getLogger(__name__)
 
@@ -32,23 +32,6 @@ _FRAME = len(b"NATS/1.0\r\n\r\n")
 _KEY = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _KNOWN_KEYS = 1_000
 _known_keys: set[str] = set()
-
-
-class Arrival(Msg):
-    """A message as it arrived."""
-
-    @property
-    def status(self) -> str:
-        """Set on the broker's own remarks (``404``, ``503``), which have no body."""
-        headers = self.headers
-        return headers.get("Status", "") if headers and not self.data else ""
-
-
-Hear: TypeAlias = Callable[[Arrival], None]
-
-
-class _Client(Client):
-    msg_class = Arrival
 
 
 # -- what may be handed over
@@ -113,20 +96,20 @@ class Dialler:
     def __init__(
         self,
         settings: BusSettings,
-        on_lost: Callable[[Client], None],
-        on_error: Callable[[Client, Exception], None],
+        on_lost: Callable[[WireClient], None],
+        on_error: Callable[[WireClient, Exception], None],
     ) -> None:
         self._settings = settings
         self._on_lost = on_lost
         self._on_error = on_error
         self._context: ssl.SSLContext | None = None
 
-    async def dial(self, url: str) -> Client:
+    async def dial(self, url: str) -> WireClient:
         """A client connected to one server. Raises Unreachable, with the reason."""
         settings = self._settings
         url = url if "://" in url else f"nats://{url}"
         place = urlsplit(url)
-        client = _Client()
+        client = WireClient()
         reasons: list[str] = []
         # In a task of its own, as the library's connecting can swallow the cancellation of whoever waits for it.
         connecting = asyncio.create_task(self._connect(client, url, reasons))
@@ -153,7 +136,7 @@ class Dialler:
             raise Unreachable(f"no broker at {where}: {reason or type(error).__name__}") from error
         return client
 
-    async def _connect(self, client: Client, url: str, reasons: list[str]) -> None:
+    async def _connect(self, client: WireClient, url: str, reasons: list[str]) -> None:
         settings = self._settings
         secure = url.startswith("tls://")
 

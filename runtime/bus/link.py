@@ -14,14 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from secrets import token_hex
 
 import nats.errors
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as ClientSubscription
 
 from runtime.bus.answers import Answers
-from runtime.bus.client import Arrival, Dialler, Hear, check_message, check_subject, discard
+from runtime.bus.client import Dialler, check_message, check_subject, discard
 from runtime.bus.port import BusError, Outgoing, Unreachable
 from runtime.bus.settings import BusSettings
+from runtime.bus.wire import Arrival, Hear, WireClient, heard_by
 
 log = logging.getLogger(__name__)
 
@@ -43,20 +42,20 @@ class Listening:
         self._hear = hear
         self._queue = queue
         self._subscription: ClientSubscription | None = None
-        self.client: Client | None = None
+        self.client: WireClient | None = None
 
-    async def attach(self, client: Client) -> None:
+    async def attach(self, client: WireClient) -> None:
         """Subscribe on a client. Raises the library's errors when it is lost meanwhile."""
         hear = self._hear
 
-        async def callback(message: Msg) -> None:
+        def safely(message: Arrival) -> None:
             try:
-                hear(message)  # type: ignore[arg-type]  # the client makes no others
+                hear(message)
             except Exception:  # a handler's bug is reported, and must not stop what comes after it
                 log.exception("bus.handler", extra={"subject": message.subject})
 
         self.client = client
-        self._subscription = await client.subscribe(self._subject, queue=self._queue, cb=callback)
+        self._subscription = await client.subscribe(self._subject, queue=self._queue, cb=heard_by(safely))
 
     async def close(self) -> None:
         """End it at once."""
@@ -86,8 +85,8 @@ class Link:
         self._on_event = on_event
         self._answers = Answers(f"{settings.inbox_prefix}.{token_hex(8)}.")
         self._dialler = Dialler(settings, self._lost, self._error)
-        self._client: Client | None = None
-        self._useless: Client | None = None
+        self._client: WireClient | None = None
+        self._useless: WireClient | None = None
         self._listening: list[Listening] = []
         self._on_connected: list[Callable[[], None]] = []
         self._gone = asyncio.Event()
@@ -146,7 +145,7 @@ class Link:
         """Hand a message to the connection. Raises Unreachable or TooLarge if it certainly was not."""
         check_message(subject, data, headers, self._max_payload)
         client = await self._usable(subject)
-        await self._publish(client, subject, data, reply, headers)
+        client.hand_over(subject, data, reply, headers)
 
     async def ask(
         self,
@@ -172,13 +171,13 @@ class Link:
         future = self._answers.expect(token, timeout)
         try:
             for one in before:
-                await self._publish(client, one.subject, one.data, "", one.headers)
-            await self._publish(client, subject or reply, data, reply, headers)
+                client.hand_over(one.subject, one.data, "", one.headers)
+            client.hand_over(subject or reply, data, reply, headers)
             return await future
         finally:
             self._answers.forget(token)
 
-    async def _usable(self, subject: str) -> Client:
+    async def _usable(self, subject: str) -> WireClient:
         """The client, once it has room for more. Raises Unreachable."""
         client = self._client
         if client is None or not client.is_connected:
@@ -188,7 +187,7 @@ class Link:
             await self._until_room(client, subject)
         return client
 
-    async def _until_room(self, client: Client, subject: str) -> None:
+    async def _until_room(self, client: WireClient, subject: str) -> None:
         until = self._loop.time() + self.settings.flush_timeout
         pause = ROOM_FIRST
         while client.pending_data_size > self.settings.pending_bytes:
@@ -198,15 +197,6 @@ class Link:
             pause = min(pause * 2, ROOM_LONGEST)
             if client is not self._client or not client.is_connected:
                 raise Unreachable(f"{subject}: not connected")
-
-    async def _publish(
-        self, client: Client, subject: str, data: bytes, reply: str, headers: Mapping[str, str] | None
-    ) -> None:
-        """Nothing in here waits: the library appends the message to what its own task writes."""
-        try:
-            await client.publish(subject, data, reply, headers or None)  # type: ignore[arg-type]  # it only reads them
-        except nats.errors.Error as error:
-            raise Unreachable(f"{subject}: {error}") from error
 
     async def listen(self, subject: str, hear: Hear, *, queue: str = "") -> Listening:
         """Subscribe; returns once the server knows, or at once while disconnected (it is made up for later)."""
@@ -231,7 +221,7 @@ class Link:
         with contextlib.suppress(ValueError):
             self._listening.remove(listening)
 
-    async def drain(self, client: Client, subscription: ClientSubscription) -> None:
+    async def drain(self, client: WireClient, subscription: ClientSubscription) -> None:
         """End a subscription after what is on its way was heard; a client that does not manage in time is replaced."""
         task = self._loop.create_task(self._drain(client, subscription), name="bus drain")
         self._ending.add(task)
@@ -239,7 +229,7 @@ class Link:
         # The library waits for a PONG: were it cancelled, that PONG would end its reading when it comes at last.
         await asyncio.shield(task)
 
-    async def _drain(self, client: Client, subscription: ClientSubscription) -> None:
+    async def _drain(self, client: WireClient, subscription: ClientSubscription) -> None:
         try:
             async with asyncio.timeout(self.settings.close_timeout):
                 await subscription.drain()  # type: ignore[no-untyped-call]
@@ -313,7 +303,7 @@ class Link:
                 return
         raise Unreachable("; ".join(failures))
 
-    async def _use(self, client: Client) -> None:
+    async def _use(self, client: WireClient) -> None:
         try:
             while missing := [listening for listening in self._listening if listening.client is not client]:
                 for listening in missing:
@@ -331,11 +321,11 @@ class Link:
         for callback in tuple(self._on_connected):
             callback()
 
-    def _lost(self, client: Client) -> None:
+    def _lost(self, client: WireClient) -> None:
         if client is self._client:
             self._gone.set()
 
-    def _error(self, client: Client, error: Exception) -> None:
+    def _error(self, client: WireClient, error: Exception) -> None:
         if client is not self._client:
             return
         match error:

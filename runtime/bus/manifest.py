@@ -45,6 +45,11 @@ class StreamLimits(BaseModel):
     ledger_bytes: Bytes = 4 * GIB
     dead_bytes: Bytes = 1 * GIB
     blob_bytes: Bytes = 8 * GIB
+    key_bytes: Bytes = 128 * MIB
+    file_bytes: Bytes = 16 * GIB
+    batch_bytes: Bytes = 8 * GIB
+    file_days: Annotated[int, Field(gt=0)] = 31
+    """Days after which nothing is left of a file or a batch."""
     conversation_bytes: Bytes = 4 * GIB
     """Of what the HTTP edge keeps of responses; when they are full, a further one is refused, none is dropped."""
     ack_wait: Annotated[int, Field(ge=5)] = 60
@@ -165,6 +170,42 @@ def _streams(limits: StreamLimits) -> Iterator[Asset]:
         max_msgs_per_subject=1,
         max_age=48 * HOUR,
         max_bytes=limits.blob_bytes,
+    )
+    yield from _edge_streams(limits)
+
+
+def _edge_streams(limits: StreamLimits) -> Iterator[Asset]:
+    """What the HTTP edges keep."""
+    prefix = subjects.PREFIX
+    # Nothing may fall out of it by itself: without its revocation a key that the configuration names would be let in.
+    yield _stream(
+        subjects.KEYS,
+        limits,
+        subjects=[f"{prefix}.keys.*"],
+        discard="new",
+        max_msgs_per_subject=1,
+        max_bytes=limits.key_bytes,
+        allow_atomic=True,
+        allow_msg_ttl=True,
+    )
+    yield _stream(
+        subjects.FILES,
+        limits,
+        subjects=[f"{prefix}.file.*.*", f"{prefix}.file_chunk.*.*.*"],
+        max_msgs_per_subject=1,
+        max_age=limits.file_days * DAY,
+        max_bytes=limits.file_bytes,
+        discard="new",
+        allow_msg_ttl=True,
+    )
+    yield _stream(
+        subjects.BATCHES,
+        limits,
+        subjects=[f"{prefix}.batch.*.*", f"{prefix}.batch_line.*.*.*", f"{prefix}.batch_part.*.*.*.*"],
+        max_msgs_per_subject=1,
+        max_age=limits.file_days * DAY,
+        max_bytes=limits.batch_bytes,
+        discard="new",
     )
     yield _stream(
         subjects.CONV,

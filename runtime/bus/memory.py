@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from itertools import count
@@ -330,6 +331,13 @@ class MemoryBus:
 
     async def last(self, stream: str, subject: str) -> Message:
         return self._stream(stream).last(subject)
+
+    async def last_each(self, stream: str, subjects: Sequence[str]) -> Mapping[str, Message]:
+        held, found = self._stream(stream), {}
+        for subject in subjects:
+            with suppress(NotFound):
+                found[subject] = held.last(subject)
+        return found
 
     async def get(self, stream: str, seq: int) -> Message:
         return self._stream(stream).get(seq)

@@ -15,7 +15,6 @@ from runtime.bus import blobs
 from runtime.bus.answers import silent
 from runtime.bus.asking import answered, ask, look
 from runtime.bus.assets import Applier
-from runtime.bus.client import Arrival
 from runtime.bus.link import NO_RESPONDERS, Link, Listening
 from runtime.bus.looking import Lookup
 from runtime.bus.port import (
@@ -39,6 +38,7 @@ from runtime.bus.ranging import Ranges
 from runtime.bus.replies import DELETED_ALREADY, ack
 from runtime.bus.settings import BusSettings
 from runtime.bus.tailing import NatsTail
+from runtime.bus.wire import Arrival
 
 log = logging.getLogger(__name__)
 
@@ -236,6 +236,9 @@ class NatsBus:
 
     async def last(self, stream: str, subject: str) -> Message:
         return await self._lookup.leaders(stream, {"last_by_subj": subject})
+
+    async def last_each(self, stream: str, subjects: Sequence[str]) -> Mapping[str, Message]:
+        return await self._ranges.last_each(self, stream, subjects)
 
     async def get(self, stream: str, seq: int) -> Message:
         query = {"seq": seq}

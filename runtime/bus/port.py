@@ -265,6 +265,10 @@ class Bus(Protocol):
         """Leader read of a subject's last message; NotFound if none. May be stale in a partition (see R2, R4)."""
         ...
 
+    async def last_each(self, stream: str, subjects: Sequence[str]) -> Mapping[str, Message]:
+        """``last`` of many subjects, without wildcards; those that hold nothing are not in it."""
+        ...
+
     async def get(self, stream: str, seq: int) -> Message: ...
     async def next(self, stream: str, seq: int, subject: str) -> Message:
         """First message at or after ``seq`` whose subject matches ``subject`` (wildcards allowed)."""

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from itertools import count
 
 from runtime.bus.answers import silent
-from runtime.bus.client import Arrival
 from runtime.bus.link import Link, Listening
 from runtime.bus.port import BusError, ConsumerState, Message, Unreachable
 from runtime.bus.replies import api
+from runtime.bus.wire import Arrival
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from itertools import count
 from secrets import token_hex
 
 from runtime.bus.answers import silent
-from runtime.bus.client import Arrival
 from runtime.bus.link import Link, Listening
 from runtime.bus.port import BusError, Handler, Message
 from runtime.bus.replies import api
+from runtime.bus.wire import Arrival
 
 log = logging.getLogger(__name__)
 

@@ -341,3 +341,20 @@ async def test_runs_at_the_same_time_do_not_mix(scene: Scene) -> None:
     runs = await asyncio.gather(*(scene.bus.run(stream, 1, scene.on(f"p{place}")) for place in range(4)))
     for place, run in enumerate(runs):
         assert [int(message.data) for message in run] == list(range(place, 40, 4))
+
+
+async def test_the_last_of_many_subjects_are_read_at_once(scene: Scene) -> None:
+    stream = await scene.stream()
+    for number in range(30):
+        await scene.bus.append(scene.on(f"a.{number}"), b"first")
+    last = [await scene.bus.append(scene.on(f"a.{number}"), str(number).encode()) for number in range(20)]
+    asked = [scene.on(f"a.{number}") for number in (*range(10), *range(100, 700))]
+    found = await scene.bus.last_each(stream, asked)
+    assert {subject: (one.subject, one.data, one.seq) for subject, one in found.items()} == {
+        subject: (subject, str(number).encode(), last[number].seq) for number, subject in enumerate(asked[:10])
+    }
+    assert not await scene.bus.last_each(stream, asked[10:])
+    assert list(await scene.bus.last_each(stream, asked[9:11])) == [asked[9]]
+    assert not await scene.bus.last_each(stream, [])
+    with pytest.raises(NotFound):
+        await scene.bus.last_each(unique(), asked)

@@ -92,13 +92,17 @@ async def test_a_late_listener_hears_it_all_from_the_start(house: House, produce
         assert [event.sequence for event in events if isinstance(event, Token)] == [2, 3, 4, 5, 6, 7]
 
 
-async def test_who_comes_after_the_end_hears_it_at_once(house: House, producer: Producer) -> None:
+async def test_who_comes_after_the_end_hears_at_once_what_the_others_have_heard(
+    house: House, producer: Producer
+) -> None:
     house.stage.script.append(says("one two three"))
     job = await producer.submit(**HELLO, stream=True)
     await job.result()
     async with house.producer() as other:
         events = await _all_of(other.attach(job.id).stream())
-    assert [type(event) for event in events] == [Queued, Started, Token, UsageReported, Finished]
+    told = [Queued, Started, Token, Token, Token, UsageReported, Finished]
+    assert [type(event) for event in events] == told
+    assert [event.sequence for event in events[1:]] == [1, 2, 3, 4, 5, 5]
     assert texts(events) == "one two three"
 
 
@@ -122,8 +126,11 @@ async def test_a_waiting_stream_tells_its_place_in_the_queue(house: House, produ
     house.stage.held = True
     _ = await producer.submit(**HELLO)
     stream = producer.stream(**HELLO)
-    assert await anext(stream) == Queued(job=stream.job)
-    assert await anext(stream) == Queued(job=stream.job, position=1)
+    first, second = await anext(stream), await anext(stream)
+    assert isinstance(first, Queued)
+    assert first.submitted is not None
+    assert first == Queued(job=stream.job, submitted=first.submitted)
+    assert second == first.model_copy(update={"position": 1})
     house.stage.release()
     assert await stream.text() == "Hello"
 

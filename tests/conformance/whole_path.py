@@ -153,7 +153,7 @@ class Case:
         }
 
     def apart(self) -> list[str]:
-        """Where the events of a stream do not add up to its answer; a refusal is told as tokens, for want of text."""
+        """Where the events of a stream do not add up to its answer."""
         answer, found = self.record.answer, []
         assert answer is not None
         places = [(event.generation, event.sequence) for event in self.events[1:-1]]
@@ -167,10 +167,11 @@ class Case:
             found.append("events out of order")
         if kinds[0] != "started" or kinds[-1] != "finished" or "switched" in kinds:
             found.append(f"events are {kinds[:2]} … {kinds[-2:]}")
-        if "".join(event.text for event in self.events if isinstance(event, Token)) != (
-            answer.text or answer.refusal or ""
-        ):
+        tokens = [event for event in self.events if isinstance(event, Token)]
+        if "".join(one.text for one in tokens if not one.refusal) != answer.text:
             found.append("tokens are not the text")
+        if "".join(one.text for one in tokens if one.refusal) != (answer.refusal or ""):
+            found.append("tokens are not the refusal")
         if "".join(event.text for event in self.events if isinstance(event, ReasoningToken)) != answer.reasoning:
             found.append("tokens are not the reasoning")
         if [(name, arguments.strip() or "{}") for name, arguments in calls.values()] != [

@@ -59,6 +59,7 @@ class Machine:
     LISTENING: ClassVar[Mapping[str, Sequence[str]]] = {
         **dict.fromkeys(("broker", "broker-2", "broker-3"), ("4222", "6222", "8222")),
         "simulator": ("8090",),
+        "gateway": ("8400", "8080"),
     }
 
     def __post_init__(self) -> None:
@@ -165,6 +166,7 @@ class Machine:
             text = self.ports_of(name, (ROOT / source).read_text(encoding="utf-8"))
             text = text.replace('"../../keys/', '"keys/')  # the copy lies beside the folders
             text = text.replace("file:/keys/", f"file:{self.folder}/keys/")
+            text = text.replace("access: /keys/", f"access: {self.folder}/keys/")
             if "/data" in volumes:
                 text = text.replace('"/data/', f'"{self.folder / volumes["/data"]}/')
             copy = self.folder / f"{name}-{Path(target).name}"

@@ -17,7 +17,7 @@ from job_contracts.codec import decode
 from job_contracts.facts import AttemptFact, Facts
 from job_contracts.results import Result
 from producer_sdk import Producer
-from runtime.broker import Broker
+from runtime.broker import Broker, BrokerConfig
 from runtime.bus import BusSettings, NatsBus, connect
 from runtime.bus.port import Message, NotFound
 from runtime.clock import SystemClock
@@ -100,17 +100,23 @@ class Gateway:
 
 @asynccontextmanager
 async def gateway(
-    directory: Path, values: Mapping[str, Any], catalogue: Mapping[str, ProviderRow], *, nodes: Cluster | None = None
+    directory: Path,
+    values: Mapping[str, Any],
+    catalogue: Mapping[str, ProviderRow],
+    *,
+    nodes: Cluster | None = None,
+    served_by: BrokerConfig | None = None,
 ) -> AsyncIterator[Gateway]:
     """Start all that a configuration of ``values`` (and ``QUICK``) needs, a pool each provider; stop it at the end.
 
-    With ``nodes``, which run already and know the users of ``broker_config``, it stands on those.
+    With ``nodes``, which run already and know the users of ``broker_config``, it stands on those; ``served_by`` is the
+    broker's configuration in place of ``broker_config``.
     """
     config = Config.model_validate({**QUICK, **values})
     telemetry, events = Telemetry(), list[Event]()
     telemetry.subscribe(events.append, lowest=INFO)
     async with AsyncExitStack() as stack:
-        broker = nodes or await Broker(broker_config(), directory / "broker").start()
+        broker = nodes or await Broker(served_by or broker_config(), directory / "broker").start()
         if nodes is None:
             stack.push_async_callback(broker.stop)
         buses = {name: await _service(broker, name) for name in ("test", "scheduler", "workers")}

@@ -6,7 +6,7 @@ from typing import TypeVar, get_args
 
 from hypothesis import strategies as st
 
-from job_contracts import attempts, chat, desk, embeddings, facts, failures, jobs, letters, results, stream
+from job_contracts import attempts, chat, desk, embeddings, facts, failures, jobs, keys, letters, results, stream
 from job_contracts.codec import Wire, encode
 
 T = TypeVar("T")
@@ -426,7 +426,7 @@ deltas = st.one_of(
         reason=maybe(words),
     ),
     st.builds(stream.TextDelta, text=words),
-    st.builds(stream.ReasoningDelta, text=words),
+    st.builds(stream.ReasoningDelta, text=words, signature=maybe(words), redacted=maybe(words), origin=maybe(words)),
     st.builds(stream.ToolCallDelta, index=small, id=maybe(words), name=maybe(names), arguments=words),
     st.builds(stream.EndDelta, finish_reason=finish_reasons, usage=usages),
 )
@@ -486,6 +486,29 @@ handled = st.builds(
     became=maybe(job_ids),
     failure=maybe(all_failures),
 )
+key_scopes = st.builds(
+    keys.Scope,
+    routes=maybe(some(words)),
+    lanes=maybe(some(lanes)),
+    rpm=maybe(st.floats(0.001, 1e6)),
+    max_tokens=maybe(st.integers(1, jobs.MOST_TOKENS)),
+    max_cost=maybe(money.filter(bool)),
+    expires=maybe(whens),
+)
+key_records = st.builds(
+    keys.KeyRecord,
+    id=tokens,
+    project=tokens,
+    hash=digests,
+    name=words,
+    scope=key_scopes,
+    static=st.booleans(),
+    created=whens,
+    revoked=maybe(whens),
+    until=maybe(whens),
+    replaced_by=maybe(tokens),
+    replaces=maybe(tokens),
+)
 
 
 EVERY_MESSAGE: dict[str, st.SearchStrategy[Wire]] = {
@@ -541,5 +564,11 @@ EVERY_MESSAGE: dict[str, st.SearchStrategy[Wire]] = {
     "ask_replay": st.builds(letters.AskReplay, jobs=some(job_ids), route=maybe(words)),
     "ask_discard": st.builds(letters.AskDiscard, jobs=some(job_ids), why=words),
     "all_handled": st.builds(letters.AllHandled, handled=some(handled)),
+    "key_record": key_records,
+    "edge_beat": st.builds(
+        keys.EdgeBeat,
+        edge=st.text(min_size=1, max_size=12),
+        event=st.sampled_from(["here", "joining", "leaving"]),
+    ),
 }
 """A strategy for every message of ``job_contracts.messages``, by the same names."""

@@ -13,6 +13,7 @@ import typer
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+import gateway.instruments
 import scheduler.instruments
 import workers.instruments
 from job_contracts.attempts import Timeouts
@@ -41,6 +42,8 @@ SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("`scheduler.lanes.NAME`", settings.LaneShare, ""),
     ("`scheduler.breaker`", settings.Breaker, ""),
     ("`workers`", settings.Workers, ""),
+    ("`gateway.files`", settings.Filing, ""),
+    ("`gateway.batches`", settings.Batching, ""),
 )
 """Heading, model and a further sentence of every section of the configuration."""
 
@@ -78,6 +81,7 @@ def metrics() -> str:
     told = [
         ("scheduler", scheduler.instruments.INSTRUMENTS, _gauges_of_the_scheduler()),
         ("workers", workers.instruments.INSTRUMENTS, _gauges_of_the_workers()),
+        ("gateway", gateway.instruments.INSTRUMENTS, _gauges_of_the_edge()),
     ]
     return "\n\n".join(
         f"### {process}\n\n" + _table(("metric", "type", "labels", "what"), [*_instruments(instruments), *gauges])
@@ -218,6 +222,12 @@ def _gauges_of_the_workers() -> list[tuple[str, str, str, str]]:
 
     recorder, anything = _Recorder(), cast("Any", Anything())
     workers.instruments.gauges(cast("Metrics", recorder), anything, anything, anything)
+    return recorder.rows
+
+
+def _gauges_of_the_edge() -> list[tuple[str, str, str, str]]:
+    recorder, nothing = _Recorder(), cast("Any", None)
+    gateway.instruments.gauges(cast("Metrics", recorder), nothing, nothing)
     return recorder.rows
 
 

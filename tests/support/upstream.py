@@ -23,6 +23,8 @@ class Do(Enum):
     """End it with a TCP reset."""
     HANG = "hang"
     """Say nothing more until the client goes away."""
+    STEP = "step"
+    """Wait for one call of ``step``."""
     WAIT = "wait"
     """Wait until the test calls ``proceed``."""
 
@@ -51,6 +53,8 @@ class Upstream:
     """The server: ``scripts`` are played one a request, the last one for ever."""
 
     scripts: list[list[Step]] = field(default_factory=list)
+    of_model: dict[str, list[Step]] = field(default_factory=dict)
+    """What requests for these models get instead, each time."""
     asked: list[Asked] = field(default_factory=list)
     connections: int = 0
     gone: int = 0
@@ -58,12 +62,16 @@ class Upstream:
     url: str = ""
     open: int = 0
     _go: asyncio.Event = field(default_factory=asyncio.Event)
+    _steps: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
 
     def play(self, *scripts: Iterable[Step]) -> None:
         self.scripts = [list(script) for script in scripts]
 
     def proceed(self) -> None:
         self._go.set()
+
+    def step(self) -> None:
+        self._steps.release()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -74,7 +82,7 @@ class Upstream:
                 if request is None:
                     return
                 self.asked.append(request)
-                script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+                script = self._script(request)
                 if not await self._play(script, reader, writer):
                     return
         except (ConnectionError, asyncio.CancelledError):
@@ -82,6 +90,11 @@ class Upstream:
         finally:
             self.open -= 1
             writer.close()
+
+    def _script(self, request: Asked) -> list[Step]:
+        if self.of_model and (found := self.of_model.get(request.json.get("model"))) is not None:
+            return found
+        return self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
 
     async def _play(self, script: list[Step], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         for step in script:
@@ -95,6 +108,8 @@ class Upstream:
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 writer.transport.abort()
                 return False
+            elif step is Do.STEP:
+                await self._steps.acquire()
             elif step is Do.WAIT:
                 await self._go.wait()
             else:

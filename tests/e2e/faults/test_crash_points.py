@@ -19,6 +19,7 @@ from producer_sdk.handle import JobHandle
 from runtime.bus import NatsBus
 from runtime.bus.port import BusError
 from runtime.crash import POINTS
+from tests.e2e.faults.test_batches import EDGES_DIE
 from tests.support.eventually import eventually
 from tests.support.plant import BASE, MESSAGES, ROOT, Plant, Victim, plant, producer_process
 from tests.support.proxy import FaultProxy, lose_nothing, publish_acks
@@ -369,6 +370,7 @@ def test_every_row_of_the_table_of_crashes_is_shown_by_a_death() -> None:
 
 def test_every_point_shows_a_row_and_is_died_at() -> None:
     points = [point.event for point in POINTS]
-    died_at = {death.point for death in WORKERS_DIE} | {point for point, _ in LEADERS_DIE}
+    died_at = {death.point for death in WORKERS_DIE} | {point for point, _ in LEADERS_DIE} | {*EDGES_DIE}
     assert died_at == set(points)
-    assert {shown for row in ROWS.values() for shown in row if isinstance(shown, str)} == set(points)
+    shown = {shown for row in ROWS.values() for shown in row if isinstance(shown, str)}
+    assert shown | {*EDGES_DIE} == set(points)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import openai
 import pytest
 
 from catalogue.load import providers
 from gateway.bodies.openai_responses_kept import ID
 from job_contracts import subjects
+from runtime.broker import Broker
 from runtime.bus.port import NotFound
 from tests.support.edge import RunningEdge, edge
 from tests.support.eventually import eventually
@@ -47,12 +47,15 @@ class World:
 
 def client_of(running: RunningEdge, *, project: str = PROJECT) -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(
-        base_url=f"{running.url}/v1", api_key=key(project), max_retries=0, http_client=httpx.AsyncClient(trust_env=False)
+        base_url=f"{running.url}/v1",
+        api_key=key(project),
+        max_retries=0,
+        http_client=openai.DefaultAsyncHttpxClient(trust_env=False),
     )
 
 
 @asynccontextmanager
-async def world(directory: Path, *scripts: list[Step], route: Any = None, **settings: Any) -> AsyncIterator[World]:
+async def world(directory: Path, *scripts: Sequence[Step], route: Any = None, **settings: Any) -> AsyncIterator[World]:
     async with (
         upstream(*scripts) as provider,
         gateway(directory, values(provider.url, **(route or {})), providers()) as whole,
@@ -127,8 +130,13 @@ async def test_a_conversation_goes_on_from_any_of_its_responses(tmp_path: Path) 
 
 
 async def test_a_call_and_what_it_came_to_go_on_by_the_id_alone(tmp_path: Path) -> None:
-    tool: Any = {"type": "function", "name": "wind", "parameters": {"type": "object", "properties": {}}, "strict": False}
-    scripts = [call_for("wind", '{"at": "sea"}'), [response(completion(SECOND))]]
+    tool: Any = {
+        "type": "function",
+        "name": "wind",
+        "parameters": {"type": "object", "properties": {}},
+        "strict": False,
+    }
+    scripts: list[Sequence[Step]] = [call_for("wind", '{"at": "sea"}'), [response(completion(SECOND))]]
     async with world(tmp_path, *scripts) as it:
         one = await it.client.responses.create(model="chat", input="The wind?", tools=[tool], tool_choice="required")
         called = one.output[0]
@@ -153,7 +161,7 @@ async def test_input_items_come_page_by_page_newest_first(tmp_path: Path) -> Non
         items: Any = [{"role": "user", "content": f"number {number}"} for number in range(5)]
         made = await it.client.responses.create(model="chat", input=items)
         page = await it.client.responses.input_items.list(made.id, limit=2)
-        texts: list[Any] = [one.content[0].text async for one in page]  # type: ignore[union-attr]
+        texts = [one.model_dump()["content"][0]["text"] async for one in page]
         assert texts == [f"number {number}" for number in (4, 3, 2, 1, 0)]
 
 
@@ -272,10 +280,12 @@ async def test_one_key_makes_one_response_however_often_it_is_sent(tmp_path: Pat
     async with world(tmp_path, [response(completion(FIRST))]) as it:
         keyed = {"idempotency-key": "once"}
         asked: dict[str, Any] = {"model": "chat", "input": "Of the sea?", "extra_headers": keyed}
-        one = await it.client.responses.create(**asked, background=True)
-        two = await it.client.responses.create(**asked)
-        assert (one.id, two.output_text, two.created_at) == (two.id, FIRST, one.created_at)
-        assert two.background is True  # the record that stands is the first one's
+        one = await it.client.responses.create(**asked, metadata={"of": "the first"})
+        two = await it.client.responses.create(**asked, metadata={"of": "the second"})
+        assert two.model_dump() == one.model_dump()  # the record that stands is the first one's
+        events = [event async for event in await it.client.responses.create(**asked, stream=True)]
+        assert events[-1].type == "response.completed"
+        assert events[-1].response.model_dump() == one.model_dump()
         assert len(it.provider.asked) == 1
         with pytest.raises(openai.ConflictError):
             await it.client.responses.create(model="chat", input="Something else", extra_headers=keyed)
@@ -330,3 +340,19 @@ async def test_a_client_that_goes_takes_its_answer_with_it_unless_it_is_in_the_b
 
         await eventually(completed, within=10.0)
         assert (await it.client.responses.retrieve(made)).output_text == "The sea is wide"
+
+
+async def test_what_was_kept_outlives_a_broker_that_is_killed(tmp_path: Path) -> None:
+    async with world(tmp_path, [response(completion(FIRST))]) as it:
+        made = await it.client.responses.create(model="chat", input="Of the sea?")
+        assert isinstance(it.whole.broker, Broker)
+        it.whole.broker.kill()
+        await it.whole.broker.start()
+
+        async def found() -> str | None:
+            try:
+                return (await it.client.responses.retrieve(made.id)).output_text
+            except openai.InternalServerError:
+                return None  # told to come back, which clients do
+
+        assert await eventually(found, within=30.0) == FIRST

@@ -10,6 +10,7 @@ import pytest
 
 from appliance.errors import WrongUse
 from appliance.keys import keys_of
+from job_contracts.keys import mistyped
 
 
 def test_a_first_start_makes_the_keys_and_shows_the_admin_key_once(tmp_path: Path) -> None:
@@ -33,12 +34,13 @@ def test_the_file_is_private_and_does_not_hold_the_admin_key(tmp_path: Path) -> 
     assert secret not in path.read_text()
 
 
-def test_a_key_names_its_project_and_has_256_random_bits(tmp_path: Path) -> None:
+def test_a_key_names_its_project_and_has_256_random_bits_and_a_checksum(tmp_path: Path) -> None:
     keys = keys_of(tmp_path / "keys.json", ["re_search-2", "demo"])
     key = keys.projects["re_search-2"].get_secret_value()
     prefix, _, secret = key.rpartition("_")
     assert prefix == "psk_re_search-2"
-    assert len(bytes.fromhex(secret)) == 32
+    assert len(bytes.fromhex(secret[:-8])) == 32
+    assert not mistyped(key)
     assert len({one.get_secret_value() for one in keys.projects.values()}) == 2
 
 

@@ -3,47 +3,60 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from appliance.errors import WrongUse
 from appliance.handover import show, write
 from appliance.keys import keys_of
-from appliance.users import as_include, users_of
+from appliance.users import as_include, callout_of, project_user, users_of
 
 
-def test_a_project_may_name_its_own_subjects_alone(tmp_path: Path) -> None:
-    keys = keys_of(tmp_path / "keys.json", ["demo", "other"])
-    service, demo, other = users_of(keys, ["demo", "other"])
-    assert (service.name, service.publish, service.subscribe) == ("service", None, None)
-    assert demo.password == keys.projects["demo"]
+def test_a_project_may_name_its_own_subjects_alone() -> None:
+    (demo, other) = (project_user(name, SecretStr("k")) for name in ("demo", "other"))
+    assert demo.publish is not None
     assert other.publish is not None
     assert demo.subscribe == ("penstock.v1.live.demo.>", "_INBOX_demo.>")
-    assert demo.publish is not None
     assert all(".demo." in subject for subject in demo.publish)
     assert not set(demo.publish) & set(other.publish)
 
 
-def test_a_project_that_is_no_longer_configured_has_no_user(tmp_path: Path) -> None:
-    keys = keys_of(tmp_path / "keys.json", ["demo", "gone"])
-    assert [user.name for user in users_of(keys, ["demo"])] == ["service", "demo"]
+def included(path: Path, projects: list[str]) -> dict[str, Any]:
+    keys = keys_of(path / "keys.json", projects)
+    comment, _, rest = as_include(users_of(keys), callout_of(keys, projects)).partition("\n")
+    assert comment.startswith("#")
+    assert not any(key.get_secret_value() in rest for key in keys.projects.values()), "it holds no project's key"
+    assert keys.callout_seed.get_secret_value() not in rest
+    parts = re.split(r"^(\w+): ", rest, flags=re.MULTILINE)[1:]
+    return {name: json.loads(value) for name, value in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def test_a_project_that_is_no_longer_configured_has_no_account(tmp_path: Path) -> None:
+    included(tmp_path, ["demo", "gone"])
+    assert [name for name in included(tmp_path, ["demo"])["accounts"] if name.startswith("PROJECT_")] == [
+        "PROJECT_demo"
+    ]
 
 
 def test_the_include_is_what_the_server_reads(tmp_path: Path) -> None:
-    text = as_include(users_of(keys_of(tmp_path / "keys.json", ["demo"]), ["demo"]))
-    comment, _, rest = text.partition("\n")
-    assert comment.startswith("#")
-    assert rest.startswith("accounts: ")
-    accounts = json.loads(rest.removeprefix("accounts: "))
-    (service,), (demo,) = accounts["SERVICES"]["users"], accounts["PROJECT_demo"]["users"]
-    assert (service["user"], demo["user"]) == ("service", "demo")
+    told = included(tmp_path, ["demo"])
+    accounts = told["accounts"]
+    (service,), (gate,) = accounts["SERVICES"]["users"], accounts["SYS"]["users"]
+    assert accounts["PROJECT_demo"]["users"] == []
     assert "permissions" not in service
-    assert demo["permissions"]["subscribe"]["allow"] == ["penstock.v1.live.demo.>", "_INBOX_demo.>"]
+    assert told["system_account"] == "SYS"
+    assert told["authorization"]["auth_callout"]["auth_users"] == [service["user"], gate["user"]] == ["service", "gate"]
+    assert ">" not in gate["permissions"]["publish"]["allow"]
     assert "jetstream" not in accounts["PROJECT_demo"], "the streams are the services' alone"
-    told = json.dumps(accounts["PROJECT_demo"]["imports"])
-    assert told.count(".demo.>") == told.count("penstock.v1."), "a project's account reaches its own subjects alone"
+    imports = json.dumps(accounts["PROJECT_demo"]["imports"])
+    assert imports.count(".demo.>") == imports.count("penstock.v1."), (
+        "a project's account reaches its own subjects alone"
+    )
 
 
 def test_keys_are_handed_over_once_and_kept(tmp_path: Path) -> None:

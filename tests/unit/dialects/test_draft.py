@@ -85,6 +85,26 @@ def test_arguments_that_never_came_are_an_empty_object() -> None:
     assert one.answer().tool_calls[0].arguments == "{}"
 
 
+def test_a_seal_is_told_once_when_its_part_is_over() -> None:
+    one = Draft(origin="family", names={})
+    one.reasoning("because")
+    one.sign("si")
+    assert list(one.drain()) == [ReasoningDelta(text="because")]
+    one.sign("gn")
+    assert not one.drain()
+    one.text("so")
+    one.redacted("opaque")
+    assert list(one.drain()) == [
+        ReasoningDelta(text="", signature="sign", origin="family"),
+        TextDelta(text="so"),
+        ReasoningDelta(text="", redacted="opaque", origin="family"),
+    ]
+    one.reasoning("all at once")
+    one.sign("s")
+    one.close()
+    assert list(one.drain()) == [ReasoningDelta(text="all at once", signature="s", origin="family")]
+
+
 def test_signatures_bear_their_origin_and_close_their_part() -> None:
     one = draft(origin="family")
     one.reasoning("because")

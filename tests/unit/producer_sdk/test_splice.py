@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job_contracts.chat import Answer, AssistantPart, FinishReason, ReasoningPart, TextPart, ToolCallPart, Usage
+from job_contracts.chat import (
+    Answer,
+    AssistantPart,
+    FinishReason,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCallPart,
+    Usage,
+)
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import JobState
 from job_contracts.results import AttemptRecord, Result, Times
@@ -206,6 +215,45 @@ def test_a_result_alone_tells_everything() -> None:
     assert (listener.reasoning, listener.text, listener.calls) == ("Hm.", "Yes.", {0: ["f", '{"a": 1}']})
 
 
+def seals(listener: Listener) -> list[tuple[str, str | None, str | None]]:
+    return [(one.text, one.signature, one.redacted) for one in listener.events if isinstance(one, ReasoningToken)]
+
+
+SIGNED = ReasoningPart(text="Hm.", signature="s", origin="claude")
+REDACTED = ReasoningPart(redacted="r", origin="claude")
+
+
+def thought(sequence: int, text: str, **seal: str) -> Chunk:
+    told = ReasoningDelta.model_validate({"text": text, **seal})
+    return Chunk(generation=1, sequence=sequence, deltas=(told,))
+
+
+def test_a_result_alone_tells_reasoning_part_by_part_with_its_seals() -> None:
+    listener = heard(result(1, SIGNED, REDACTED, TextPart(text="Yes.")))
+    assert seals(listener) == [("Hm.", "s", None), ("", None, "r")]
+
+
+def test_a_seal_is_told_once_and_when_it_comes() -> None:
+    told = [
+        thought(2, "Hm."),
+        thought(3, "", signature="s", origin="claude"),
+        thought(4, "", redacted="r", origin="claude"),
+    ]
+    listener = heard(start(1), *told, text(1, 5, "Yes."), result(1, SIGNED, REDACTED, TextPart(text="Yes.")))
+    assert seals(listener) == [("Hm.", None, None), ("", "s", None), ("", None, "r")]
+
+
+def test_a_seal_that_was_not_told_comes_with_the_rest() -> None:
+    listener = heard(start(1), thought(2, "H"), result(1, SIGNED, TextPart(text="Yes.")))
+    assert seals(listener) == [("H", None, None), ("m.", "s", None)]
+
+
+def test_a_seal_that_comes_after_the_text_has_no_place_any_more() -> None:
+    listener = heard(start(1), thought(2, "Hm."), text(1, 3, "Y"), result(1, SIGNED, TextPart(text="Yes.")))
+    assert seals(listener) == [("Hm.", None, None)]
+    assert listener.text == "Yes."
+
+
 def test_a_tool_call_cut_in_the_middle_is_completed() -> None:
     begun = Chunk(generation=1, sequence=2, deltas=(ToolCallDelta(index=0, id="c", name="f", arguments='{"a"'),))
     listener = heard(start(1), begun, result(1, ToolCallPart(id="c", name="f", arguments='{"a": 1}')))
@@ -312,3 +360,17 @@ def test_places_only_grow_and_have_no_gap_within_a_generation(
         assert not told or sequence - told[-1] in (0, 1)
         told.append(sequence)
     assert all(told[0] == 1 for told in seen.values())
+
+
+def test_what_comes_of_the_record_is_marked_because_it_is_another_event_than_the_chunk_of_that_place() -> None:
+    listener = heard(start(1), text(1, 2, "He"), result(1, TextPart(text="Hello")))
+    assert [event.from_record for event in listener.events] == [False, False, True, True, True]
+    assert all(event.from_record for event in heard(result(1, TextPart(text="Hello"))).events)
+    whole = heard(start(1), text(1, 2, "Hello"), end(1, 3), result(1, TextPart(text="Hello")))
+    assert not any(event.from_record for event in whole.events)
+
+
+def test_a_refusal_is_told_as_what_it_is() -> None:
+    listener = heard(start(1), end(1, 2), result(1, TextPart(text="Well. "), RefusalPart(text="No.")))
+    tokens = [event for event in listener.events if isinstance(event, Token)]
+    assert [(token.text, token.refusal) for token in tokens] == [("Well. ", False), ("No.", True)]

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from nats.protocol import command
 
 from runtime.bus.answers import TICK, Answers
-from runtime.bus.client import MAX_SUBJECT, Arrival, check_message, check_subject
+from runtime.bus.client import MAX_SUBJECT, check_message, check_subject
 from runtime.bus.port import BusError, TooLarge
+from runtime.bus.wire import Arrival
 from tests.support.eventually import eventually
 
 
@@ -68,21 +69,17 @@ def test_the_limit_counts_headers_and_their_frame_as_they_are_sent(headers: dict
         check_message("a", data, headers, size - 1)
 
 
-def arrival(subject: str) -> Arrival:
-    return Arrival(_client=None, subject=subject)  # type: ignore[arg-type]  # it is not looked at
-
-
 async def test_an_answer_reaches_the_one_who_asked_and_a_late_one_nobody() -> None:
     answers = Answers("in.")
     first, second = answers.token(), answers.token()
     waiting = answers.expect(first, 30.0)
     overdue = answers.expect(second, TICK / 10)
-    answers.hear(arrival(f"in.{first}"))
+    answers.hear(Arrival(f"in.{first}"))
     assert (await waiting) is not None
     async with asyncio.timeout(5):
         assert await overdue is None
-    answers.hear(arrival(f"in.{second}"))
-    answers.hear(arrival("in.unknown"))
+    answers.hear(Arrival(f"in.{second}"))
+    answers.hear(Arrival("in.unknown"))
 
 
 async def test_when_the_connection_is_lost_nobody_waits_on() -> None:

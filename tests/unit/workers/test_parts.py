@@ -163,6 +163,21 @@ END = EndDelta(finish_reason=FinishReason.STOP, usage=Usage())
         ),
         (
             [
+                ReasoningDelta(text="a"),
+                ReasoningDelta(text="b", signature="s", origin="f"),
+                ReasoningDelta(text="c"),
+                ReasoningDelta(text="", redacted="r", origin="f"),
+                ReasoningDelta(text="d"),
+            ],
+            [
+                ReasoningDelta(text="ab", signature="s", origin="f"),
+                ReasoningDelta(text="c"),
+                ReasoningDelta(text="", redacted="r", origin="f"),
+                ReasoningDelta(text="d"),
+            ],
+        ),
+        (
+            [
                 ToolCallDelta(index=0, id="x", name="f"),
                 ToolCallDelta(index=0, arguments="{"),
                 ToolCallDelta(index=0, arguments="}"),

@@ -1,0 +1,131 @@
+"""Bodies of ``/v1/keys``: what a new key is to be, and how a key is told (itself only once, where it is made)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from contextlib import suppress
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gateway.bodies.failures import ApiError, Failed, invalid
+from job_contracts.jobs import Lane
+from job_contracts.keys import KeyRecord, Scope
+from job_contracts.problems import problem
+
+_DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d|)$")
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+LONGEST = 10 * 366 * 86_400.0
+"""Seconds: the life of a key, and the overlap of a rotation, at most."""
+
+
+class NewKey(BaseModel):
+    """The body that makes a key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    project: Annotated[str, Field(min_length=1, max_length=64)]
+    name: Annotated[str, Field(max_length=100)] = ""
+    routes: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)] | None = None
+    lanes: Annotated[tuple[Lane, ...], Field(min_length=1, max_length=4)] | None = None
+    rpm: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    max_cost: Annotated[str, Field(max_length=30)] | float | None = None
+    expires: str | float | None = None
+    """``90d`` from now, a moment with its zone, or UTC seconds."""
+
+
+class Rotation(BaseModel):
+    """The body that rotates a key; it may be empty."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    overlap: str | float | None = None
+    """``24h``, or seconds: how long the old key goes on working."""
+
+
+def new_key(value: dict[str, Any], *, projects: Collection[str], routes: Collection[str]) -> NewKey:
+    """The body of a request. Raises ``Failed``: 400 naming the field, 404 for a project that there is not."""
+    asked: NewKey = _read(NewKey, value)
+    if asked.project not in projects:
+        known = ", ".join(sorted(projects))
+        message = f"project: there is no project {asked.project!r}"
+        raise Failed(ApiError(404, "project_not_found", message, param="project", remedy=f"use one of: {known}"))
+    for route in asked.routes or ():
+        if route not in routes:
+            known = ", ".join(sorted(routes))
+            raise invalid(f"routes: there is no route {route!r}", param="routes", remedy=f"use some of: {known}")
+    return asked
+
+
+def scope_of(asked: NewKey, now: float) -> Scope:
+    """What the key may do; ``now`` in UTC seconds. Raises ``Failed`` with 400."""
+    expires = None if asked.expires is None else _moment(asked.expires, now)
+    bounds = asked.model_dump(include={"routes", "lanes", "rpm", "max_tokens"})
+    cost = None if asked.max_cost is None else str(asked.max_cost)
+    scope: Scope = _read(Scope, {**bounds, "max_cost": cost, "expires": expires})
+    return scope
+
+
+def overlap_of(value: dict[str, Any], default: float) -> float:
+    """Seconds that the old key goes on. Raises ``Failed`` with 400."""
+    asked = _read(Rotation, value).overlap
+    return default if asked is None else _seconds(asked, "overlap")
+
+
+def told(record: KeyRecord, now: float) -> dict[str, Any]:
+    """A key as the API tells it; ``now`` in UTC seconds."""
+    scope = record.scope.model_dump(mode="json", exclude_none=True, exclude={"expires"})
+    return {
+        "object": "key",
+        "id": record.id,
+        "project": record.project,
+        "name": record.name,
+        "state": record.ended(now) or ("replaced, still valid" if record.replaced_by is not None else "active"),
+        "scope": scope,
+        "source": "configuration" if record.static else "api",
+        "created_at": None if record.static else int(record.created),
+        "expires_at": _whole(record.scope.expires),
+        "ends_at": _whole(record.end),
+        "revoked_at": _whole(record.revoked),
+        "replaced_by": record.replaced_by,
+        "replaces": record.replaces,
+    }
+
+
+def _whole(moment: float | None) -> int | None:
+    return None if moment is None else int(moment)
+
+
+def _read(kind: Any, value: dict[str, Any]) -> Any:
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        found = problem(kind, error)
+        raise invalid(f"{found.field}: {found.message}", param=found.field, remedy=found.remedy or None) from error
+
+
+def _seconds(value: str | float, field: str) -> float:
+    found = _DURATION.match(value.strip()) if isinstance(value, str) else None
+    seconds = float(found.group(1)) * _UNITS[found.group(2)] if found is not None else value
+    if isinstance(seconds, str) or not 0 <= seconds <= LONGEST:
+        remedy = "write seconds or a time such as 30m, 24h, 90d"
+        raise invalid(f"{field}: {value!r} is no time up to ten years", param=field, remedy=remedy)
+    return seconds
+
+
+def _moment(value: str | float, now: float) -> float:
+    moment: float | None = value if isinstance(value, int | float) else None
+    if isinstance(value, str):
+        if _DURATION.match(value.strip()):
+            moment = now + _seconds(value, "expires")
+        else:
+            with suppress(ValueError):
+                parsed = datetime.fromisoformat(value.strip())
+                moment = parsed.timestamp() if parsed.tzinfo is not None else None
+    if moment is None or not now < moment <= now + LONGEST:
+        remedy = "write 90d, a moment to come with its zone (2027-01-31T12:00:00Z), or UTC seconds"
+        raise invalid(f"expires: {value!r} is no moment to come", param="expires", remedy=remedy)
+    return moment

@@ -1,0 +1,64 @@
+"""What kind of JSON value a generation setting is, whichever API it came by. The contract checks their bounds.
+
+The contract takes ``"0.5"`` for a number and ``1`` for true, as pydantic does; the APIs that are spoken here do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gateway.bodies.failures import invalid
+from job_contracts.chat import Settings
+
+_WORDS = {float: "a number", int: "a whole number", bool: "true or false"}
+
+
+KINDS: Mapping[str, type] = {
+    "max_tokens": int,
+    "max_completion_tokens": int,
+    "temperature": float,
+    "top_p": float,
+    "top_k": int,
+    "seed": int,
+    "presence_penalty": float,
+    "frequency_penalty": float,
+    "parallel_tool_calls": bool,
+    "reasoning_budget": int,
+    "logprobs": bool,
+    "top_logprobs": int,
+}
+"""Settings that are one plain value, by name."""
+
+
+def check_kinds(settings: Mapping[str, Any]) -> None:
+    """Raise ``Failed`` with 400 for the first setting that is another kind of value than it must be."""
+    for name, value in settings.items():
+        kind = KINDS.get(name)
+        if kind is None or value is None or _is(value, kind):
+            continue
+        raise invalid(f"{name}: expected {_WORDS[kind]}, not {value!r:.50}", param=name, code="invalid_type")
+
+
+def _is(value: Any, kind: type) -> bool:
+    if kind is bool or isinstance(value, bool):
+        return kind is bool and isinstance(value, bool)
+    return isinstance(value, int) or (isinstance(value, float) and (kind is float or value.is_integer()))
+
+
+def setting_schemas(names: Iterable[str]) -> dict[str, Any]:
+    """The JSON Schema of generation settings, as the contract bounds them; what has a form of its own is left open."""
+    known = Settings.model_json_schema()["properties"]
+    found: dict[str, Any] = {}
+    for name in sorted(names):
+        said = _OPEN.get(name) or known[_SAME.get(name, name)]
+        found[name] = {key: value for key, value in said.items() if key != "default"}
+    return found
+
+
+_SAME = {"max_completion_tokens": "max_tokens"}
+_OPEN: Mapping[str, Any] = {
+    "response_format": {"type": ["object", "null"]},
+    "tool_choice": {"type": ["string", "object", "null"]},
+    "stop": {"anyOf": [{"type": ["string", "null"]}, {"type": "array", "items": {"type": "string"}, "maxItems": 16}]},
+}

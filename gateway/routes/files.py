@@ -1,0 +1,77 @@
+"""``/v1/files``: uploads, lists, contents from any byte on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.responses import StreamingResponse
+
+from gateway.app import Endpoint, answer
+from gateway.bodies import openai_files
+from gateway.files.uploads import upload
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from gateway.call import Call
+
+KIND = "application/octet-stream"
+
+
+async def create(call: Call) -> ASGIApp:
+    """Store a file while it arrives."""
+    return answer(openai_files.rendered(await upload(call)))
+
+
+async def listing(call: Call) -> ASGIApp:
+    """A page of the project's files."""
+    asked = openai_files.page(call.request.query_params)
+    heads = await call.edge.files.listed(call.caller.project)
+    known = {head.id: head for head in heads if asked.purpose in (None, head.purpose)}
+    ids, more = openai_files.cut(list(known), asked)
+    contents = [await call.edge.contents.of(call.caller.project, known[name]) for name in ids]
+    return answer(openai_files.listed((openai_files.rendered(one.head, size=one.size) for one in contents), more=more))
+
+
+async def show(call: Call) -> ASGIApp:
+    """One file, without its content."""
+    content = await call.edge.contents.find(call.caller.project, _named(call))
+    return answer(openai_files.rendered(content.head, size=content.size))
+
+
+async def content(call: Call) -> ASGIApp:
+    """A file's content, or the range of it that is asked for; of a batch that goes on, the lines there are."""
+    edge, project = call.edge, call.caller.project
+    found = await edge.contents.find(project, _named(call))
+    headers = {"accept-ranges": "bytes", "etag": f'"{found.head.id}"', "cache-control": "no-store"}
+    asked = call.request.headers
+    whole = asked.get("if-range", headers["etag"]) != headers["etag"]
+    span = None if whole else openai_files.span(asked.get("range"), found.size)
+    start, stop = span or (0, found.size)
+    headers["content-length"] = str(stop - start)
+    if span is not None:
+        headers["content-range"] = f"bytes {start}-{stop - 1}/{found.size}"
+    body = edge.contents.read(project, found, start, stop)
+    return StreamingResponse(body, 200 if span is None else 206, headers, KIND)
+
+
+async def delete(call: Call) -> ASGIApp:
+    """Let there be no such file; a batch that reads it goes on."""
+    edge, project, name = call.edge, call.caller.project, _named(call)
+    await edge.files.remove(project, name)
+    if not await edge.records.in_use(project, name):
+        await edge.files.forget(project, name)
+    return answer({"id": name, "object": "file", "deleted": True})
+
+
+def _named(call: Call) -> str:
+    return openai_files.file_id(call.request.path_params["id"])
+
+
+ENDPOINTS = (
+    Endpoint("/v1/files", ("POST",), create),
+    Endpoint("/v1/files", ("GET",), listing),
+    Endpoint("/v1/files/{id}", ("GET",), show),
+    Endpoint("/v1/files/{id}", ("DELETE",), delete),
+    Endpoint("/v1/files/{id}/content", ("GET",), content),
+)
