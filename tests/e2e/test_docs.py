@@ -26,7 +26,19 @@ ORDERS = [
 @pytest.fixture(scope="module")
 def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """What ``appliance up --simulate --json`` says of itself."""
-    command = [sys.executable, "-m", "appliance", "up", "--simulate", "--json", "--nats-port", "0", "--data-dir"]
+    command = [
+        sys.executable,
+        "-m",
+        "appliance",
+        "up",
+        "--simulate",
+        "--json",
+        "--port",
+        "0",
+        "--nats-port",
+        "0",
+        "--data-dir",
+    ]
     with subprocess.Popen(
         [*command, str(tmp_path_factory.mktemp("appliance"))], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -61,6 +73,8 @@ def test_a_script_runs_against_the_appliance(block: Block, appliance: dict[str, 
     environ = os.environ | {  # noqa: TID251
         "PENSTOCK_URL": appliance["nats_url"],
         "PENSTOCK_KEY": appliance["project_key"],
+        "PENSTOCK_GATEWAY": appliance["gateway_url"],
+        "PENSTOCK_ADMIN_KEY": appliance["admin_key"],
         "PATH": f"{programs}:{os.environ['PATH']}",  # noqa: TID251
     }
     run = subprocess.run(

@@ -260,7 +260,9 @@ async def test_a_bomb_is_refused_at_the_limit_of_a_body(served: Served) -> None:
     assert (answer.status, answer.error["code"]) == (413, "request_too_large")
 
 
-@pytest.mark.parametrize("data", [gzip.compress(b"hello", mtime=0)[:-3], b"hello", gzip.compress(b"hello", mtime=0) + b"more"])
+@pytest.mark.parametrize(
+    "data", [gzip.compress(b"hello", mtime=0)[:-3], b"hello", gzip.compress(b"hello", mtime=0) + b"more"]
+)
 async def test_what_does_not_unpack_is_refused(served: Served, data: bytes) -> None:
     answer = await exchange(served.port, request("/echo", data, "content-encoding: gzip"))
     assert (answer.status, answer.error["code"]) == (400, "invalid_encoding")
