@@ -44,6 +44,7 @@ ENDPOINTS = (
     *jobs.ENDPOINTS,
     *files.ENDPOINTS,
     *batches.ENDPOINTS,
+    *jobs.ENDPOINTS,
     *keys.ENDPOINTS,
 )
 """Everything that needs a key."""

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from gateway.call import Call
     from job_contracts.results import Result
 
-PING = b": waiting\n\n"
+PING = b": waiting\n"
+"""A comment, without the empty line that ends an event: some clients take that for the end of one that has no data, as
+soon as any event before had an id."""
 HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from job_contracts.chat import JsonFormat, JsonSchemaFormat, NamedTool, TextFormat, Tool
+from job_contracts.jobs import MOST_TOKENS
 from producer_sdk.errors import InvalidRequest
 from producer_sdk.messages import Fields, as_fields, marked, no_others
 
@@ -50,6 +51,10 @@ def settings(given: Mapping[str, Any]) -> Fields:
                 field="max_completion_tokens",
                 remedy="give one of the two",
             )
+    most = found.get("max_tokens")
+    if isinstance(most, int) and most > MOST_TOKENS:
+        message = f"max_tokens: more than {MOST_TOKENS:,} is no bound"
+        raise InvalidRequest(message, field="max_tokens", remedy="give a smaller one, or leave it to the model")
     if isinstance(found.get("stop"), str):
         found["stop"] = (found["stop"],)
     if "response_format" in found:

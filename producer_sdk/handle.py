@@ -58,10 +58,12 @@ class JobHandle:
         if watch.result is None:
             seen = await exchange.find(self.id)
             if isinstance(seen, JobStatus):
+                self._check_same(seen.body_hash)
                 return seen
             if seen is None:
                 raise unknown(self.id)
         result = await exchange.result(watch, exchange.patience.desk)
+        self._check_same(result.body_hash)
         return _ended(result, watch.lane)
 
     async def receipt(self) -> Receipt:
@@ -93,8 +95,7 @@ class JobHandle:
             # Attached to: it may not exist, which waiting would never tell.
             await found(exchange, watch)
         result = await exchange.result(watch, self._producer.timeout if timeout is None else timeout)
-        if self._body_hash is not None:
-            same_request(self.id, result.body_hash, self._body_hash)
+        self._check_same(result.body_hash)
         return result
 
     async def cancel(self, reason: str = "cancelled by the producer") -> None:
@@ -123,6 +124,11 @@ class JobHandle:
 
     def __repr__(self) -> str:
         return f"JobHandle({self.id!r})"
+
+    def _check_same(self, theirs: str) -> None:
+        """Raise IdempotencyConflict if the job under this handle's key is another request's."""
+        if self._body_hash is not None:
+            same_request(self.id, theirs, self._body_hash)
 
     async def _at_hand(self) -> tuple[Exchange, Watch]:
         exchange = await self._producer._ready()  # noqa: SLF001 - the handle is the producer's other half

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from gateway.bodies import batch_lines
-from gateway.bodies.failures import Failed, of_result
+from gateway.bodies.failures import ApiError, Failed, of_result
 from gateway.refusals import api_error
 from job_contracts.failures import FailureKind
 from job_contracts.jobs import JobState
@@ -29,6 +29,8 @@ from producer_sdk.errors import (
     Timeout,
     Unreachable,
 )
+from runtime.service import place_of
+from runtime.telemetry import ERROR
 
 if TYPE_CHECKING:
     from gateway.batches.kinds import Kind, Submit, Wanted
@@ -100,7 +102,13 @@ class Answering:
         except Failed as failed:
             return "errors", batch_lines.failed(batch, line, failed.error, self._kind.shape)
         except NotAsked as nothing:
-            return nothing.said, batch_lines.not_asked(batch, line, nothing.said)
+            said = self.over() or nothing.said  # what is over is cancelled job by job: its own reason is the batch's
+            return said, batch_lines.not_asked(batch, line, said)
+        except Exception as error:  # noqa: BLE001 - the top of a line's task: a bug with one must not stop the others
+            kind, place = type(error).__name__, place_of(error)
+            self._telemetry.emit("batch.line_failed", ERROR, batch=batch, line=line.number, error=kind, place=place)
+            told = ApiError(500, "internal", "something went wrong at the gateway", remedy="tell the operator")
+            return "errors", batch_lines.failed(batch, line, told, self._kind.shape)
         return "output", batch_lines.answered(batch, line, results[0].job, body)
 
     async def cancel_all(self) -> None:

@@ -70,8 +70,9 @@ class Batches(Duty):
 
     async def run(self) -> None:
         """Read the records, and take what nobody works on."""
-        subject = subjects.batch("*", "*")
-        self._tail = await self._edge.bus.tail(subjects.BATCHES, self._hear, subjects=(subject,))
+        if self._tail is None:
+            subject = subjects.batch("*", "*")
+            self._tail = await self._edge.bus.tail(subjects.BATCHES, self._hear, subjects=(subject,))
         while not self.stopping.is_set():
             await self._look()
             await self._next()

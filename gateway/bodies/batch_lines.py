@@ -144,7 +144,7 @@ def _written(batch: str, line: Line, response: Any, error: Any) -> bytes:
         "response": response,
         "error": error,
     }
-    return to_json(told) + b"\n"
+    return to_json(told, inf_nan_mode="null") + b"\n"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gateway.bodies.openai_batches import Wish
     from gateway.bodies.openai_files import FileHead
     from gateway.call import Call
+    from gateway.edge import Edge
 
 MOST = 100
 """Batches in one page of a list, as the API has it."""
@@ -38,11 +39,20 @@ async def create(call: Call) -> ASGIApp:
     await edge.files.add(project, head_of(batch, "output", edge.files.chunk, edge.files.expiry(None)))
     edge.telemetry.emit("batch.created", INFO, batch=batch.id, project=project)
     await _input(call, wish)  # one that was deleted before the record said that it is read may have lost its content
-    if batch.owner:
-        found, seq = await edge.records.get(project, batch.id)
-        if found.owner == batch.owner:
-            edge.batches.begin(found, seq)
+    await _hand_over(edge, batch)
     return answer(openai_batches.rendered(batch))
+
+
+async def _hand_over(edge: Edge, batch: Batch) -> None:
+    """Begin to work on it here, or let another edge. Should this edge die before, another one hears its silence."""
+    if not edge.batches.has_room:
+        await edge.records.change(
+            batch.project, batch.id, lambda now: {"owner": ""} if now.owner == batch.owner else {}
+        )
+        return
+    found, seq = await edge.records.get(batch.project, batch.id)
+    if found.owner == batch.owner:
+        edge.batches.begin(found, seq)
 
 
 async def listing(call: Call) -> ASGIApp:
@@ -122,7 +132,7 @@ def _batch(call: Call, wish: Wish, options: dict[str, Any], head: FileHead) -> B
         input=head,
         created_at=now,
         expires_at=longest if window is None else now + window,
-        owner=edge.batches.owner if edge.batches.has_room else "",
+        owner=edge.batches.owner,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gateway.app import Endpoint, answer
@@ -17,7 +16,7 @@ from gateway.bodies.openapi import EVENT, EVENTS, JSON, LAST_EVENT_ID, About, Pa
 from gateway.routes.chat import policy_of
 from gateway.sse import EventStream
 from job_contracts.jobs import JobState
-from producer_sdk.errors import NotFound, PenstockError, Refused, Timeout, Unreachable
+from producer_sdk.errors import IdempotencyConflict, NotFound, PenstockError, Refused, Timeout, Unreachable
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -55,8 +54,12 @@ async def submit(call: Call) -> ASGIApp:
         )
     call.edge.lingering.back(call.caller.project, handle.id)
     seen = native.unseen(handle.id, asked.asked.model)
-    with suppress(NotFound, Refused, Unreachable):  # it is durable, whatever the desk can say of it now
+    try:
         seen = native.view(await handle.status())
+    except IdempotencyConflict:
+        raise
+    except (NotFound, Refused, Unreachable):
+        pass  # it is durable, whatever the desk can say of it now
     return _told(seen, 202, {"location": seen.links.self, "x-penstock-job": seen.id})
 
 
@@ -86,9 +89,7 @@ async def events(call: Call) -> ASGIApp:
     call.edge.lingering.back(call.caller.project, handle.id)
     source, jobs = of_streams([handle.stream(timeout=call.edge.settings.timeout)]), [handle.id]
     if kind == "events":
-        return EventStream(
-            call, source, jobs, native.Rendering(), policy="as_it_is", leaves=False, ends_told="always", headers={}
-        )
+        return EventStream(call, source, jobs, native.Rendering(), policy="as_it_is", leaves=False, ends_told="always")
     seen = await handle.status()
     asked = Asked(seen.route, (), stream=True)
     renderer = openai_chat.Rendering(asked, int(seen.submitted))

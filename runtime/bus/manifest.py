@@ -171,6 +171,12 @@ def _streams(limits: StreamLimits) -> Iterator[Asset]:
         max_age=48 * HOUR,
         max_bytes=limits.blob_bytes,
     )
+    yield from _edge_streams(limits)
+
+
+def _edge_streams(limits: StreamLimits) -> Iterator[Asset]:
+    """What the HTTP edges keep."""
+    prefix = subjects.PREFIX
     # Nothing may fall out of it by itself: without its revocation a key that the configuration names would be let in.
     yield _stream(
         subjects.KEYS,

@@ -42,6 +42,8 @@ SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("`scheduler.lanes.NAME`", settings.LaneShare, ""),
     ("`scheduler.breaker`", settings.Breaker, ""),
     ("`workers`", settings.Workers, ""),
+    ("`gateway.files`", settings.Filing, ""),
+    ("`gateway.batches`", settings.Batching, ""),
 )
 """Heading, model and a further sentence of every section of the configuration."""
 

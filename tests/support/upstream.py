@@ -53,6 +53,8 @@ class Upstream:
     """The server: ``scripts`` are played one a request, the last one for ever."""
 
     scripts: list[list[Step]] = field(default_factory=list)
+    of_model: dict[str, list[Step]] = field(default_factory=dict)
+    """What requests for these models get instead, each time."""
     asked: list[Asked] = field(default_factory=list)
     connections: int = 0
     gone: int = 0
@@ -80,7 +82,7 @@ class Upstream:
                 if request is None:
                     return
                 self.asked.append(request)
-                script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+                script = self._script(request)
                 if not await self._play(script, reader, writer):
                     return
         except (ConnectionError, asyncio.CancelledError):
@@ -88,6 +90,11 @@ class Upstream:
         finally:
             self.open -= 1
             writer.close()
+
+    def _script(self, request: Asked) -> list[Step]:
+        if self.of_model and (found := self.of_model.get(request.json.get("model"))) is not None:
+            return found
+        return self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
 
     async def _play(self, script: list[Step], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         for step in script:

@@ -179,7 +179,8 @@ async def test_a_key_names_one_job_and_another_request_under_it_is_a_conflict(tm
         first, again = await submitted(one, idempotency_key="k"), await submitted(one, idempotency_key="k")
         assert first["id"] == again["id"]
         other = await one.client.post("/v1/jobs", json={**HELLO, "idempotency_key": "k", "temperature": 1})
-        assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_conflict")
+        assert other.status_code == 409, other.text
+        assert other.json()["error"]["code"] == "idempotency_conflict"
 
 
 async def test_a_project_sees_its_own_jobs_alone(tmp_path: Path) -> None:

@@ -41,17 +41,12 @@ from tests.support.gateway import gateway
 
 ASKED = os.environ.get("PENSTOCK_OPENAPI_EXAMPLES")  # noqa: TID251
 EXAMPLES = int(ASKED or 25)
-OPEN = {"tools", "tool_choice", "response_format", "stream_options", "inputs", "dimensions", "purpose", "not_before"}
-OPEN |= {
-    "deadline",
-    "max_cost",
-    "lane",
-    "logprobs",
-    "top_logprobs",
-    "idempotency_key",
-    "reasoning_effort",
-    "max_tokens",
-}
+OPEN = frozenset(
+    {"tools", "tool_choice", "response_format", "stream_options", "logprobs", "top_logprobs", "reasoning_effort"}
+    | {"max_tokens", "max_completion_tokens", "inputs", "dimensions", "purpose", "lane", "deadline", "not_before"}
+    | {"max_cost", "idempotency_key"}
+)
+"""Fields of which most that their schema allows has no meaning, or takes long."""
 CHECKS = [content_type_conformance, negative_data_rejection, response_schema_conformance, status_code_conformance]
 
 
@@ -69,6 +64,7 @@ async def house(tmp_path: Path) -> AsyncIterator[RunningEdge]:
             yield one
 
 
+@pytest.mark.filterwarnings("ignore:Do not use the .random. module inside strategies")
 async def test_every_route_keeps_to_the_document_whatever_is_sent(tmp_path: Path) -> None:
     async with house(tmp_path) as one:
         told = (await one.client.get("/openapi.json")).json()
@@ -110,12 +106,12 @@ class Sender:
 
 
 def _tame(case: Case[Any]) -> None:
-    """Leave the fields that are more than their schema can say: most of what it allows has no meaning."""
+    """Keep to what is answered."""
     assert isinstance(case.body, dict)
     for name in OPEN & case.body.keys():
         del case.body[name]
     case.body["messages"] = [{"role": "user", "content": "Hello"}]
-    case.headers = {}
+    case.headers.clear()
 
 
 def exercised(operation: Any, mode: GenerationMode, sender: Sender) -> None:

@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack
 
 import psutil
 import pytest
-import uvloop
 
 from tests.support.eventually import eventually
 from tests.support.serving import Client, client, exchange, request, serving
@@ -17,12 +16,6 @@ from tests.support.serving import Client, client, exchange, request, serving
 MANY = 10_000
 FEW_KIB = 12
 """KiB that an idle connection may cost."""
-
-
-@pytest.fixture(scope="module")
-def event_loop_policy() -> uvloop.EventLoopPolicy:
-    """The loop that the edge runs on: its transports are what is tested here."""
-    return uvloop.EventLoopPolicy()
 
 
 @pytest.mark.parametrize("sent", [b"P", b"POST /echo HTTP/1.1\r\nhost: edge\r\nx: "])

@@ -8,16 +8,9 @@ import zlib
 from collections.abc import AsyncIterator
 
 import pytest
-import uvloop
 
 from tests.support.eventually import eventually
 from tests.support.serving import Served, client, exchange, request, serving
-
-
-@pytest.fixture(scope="module")
-def event_loop_policy() -> uvloop.EventLoopPolicy:
-    """The loop that the edge runs on: its transports are what is tested here."""
-    return uvloop.EventLoopPolicy()
 
 
 @pytest.fixture
