@@ -181,7 +181,7 @@ def effective(
         raw["providers"][name] = {**(raw["providers"][name] or {}), "base_url": url}
     raw["scheduler"] = {**ALONE, **(raw.get("scheduler") or {})}
     if gateway is not None:
-        raw["gateway"] = {**gateway, **(raw.get("gateway") or {})}
+        raw["gateway"] = {**(raw.get("gateway") or {}), **gateway}
     password = f"${{file:{password_file}}}"
     raw["nats"] = {**(raw.get("nats") or {}), "url": nats_url, "user": SERVICE_USER, "password": password}
     return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
