@@ -26,24 +26,8 @@ ORDERS = [
 @pytest.fixture(scope="module")
 def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """What ``appliance up --simulate --json`` says of itself."""
-<<<<<<< HEAD
-    command = [
-        sys.executable,
-        "-m",
-        "appliance",
-        "up",
-        "--simulate",
-        "--json",
-        "--port",
-        "0",
-        "--nats-port",
-        "0",
-        "--data-dir",
-    ]
-=======
     ports = ["--nats-port", "0", "--port", "0"]
     command = [sys.executable, "-m", "appliance", "up", "--simulate", "--json", *ports, "--data-dir"]
->>>>>>> main
     with subprocess.Popen(
         [*command, str(tmp_path_factory.mktemp("appliance"))], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -62,6 +46,7 @@ def where(appliance: dict[str, str]) -> dict[str, str]:
         "PENSTOCK_URL": appliance["nats_url"],
         "PENSTOCK_GATEWAY": appliance["gateway_url"],
         "PENSTOCK_KEY": appliance["project_key"],
+        "PENSTOCK_ADMIN_KEY": appliance["admin_key"],
     }
 
 
@@ -85,14 +70,7 @@ def test_a_snippet_runs_against_the_appliance(block: Block, appliance: dict[str,
 def test_a_script_runs_against_the_appliance(block: Block, appliance: dict[str, str], tmp_path: Path) -> None:
     programs = str(Path(sys.executable).parent)
     environ = os.environ | {  # noqa: TID251
-<<<<<<< HEAD
-        "PENSTOCK_URL": appliance["nats_url"],
-        "PENSTOCK_KEY": appliance["project_key"],
-        "PENSTOCK_GATEWAY": appliance["gateway_url"],
-        "PENSTOCK_ADMIN_KEY": appliance["admin_key"],
-=======
         **where(appliance),
->>>>>>> main
         "PATH": f"{programs}:{os.environ['PATH']}",  # noqa: TID251
     }
     run = subprocess.run(
