@@ -46,6 +46,7 @@ def where(appliance: dict[str, str]) -> dict[str, str]:
         "PENSTOCK_URL": appliance["nats_url"],
         "PENSTOCK_GATEWAY": appliance["gateway_url"],
         "PENSTOCK_KEY": appliance["project_key"],
+        "PENSTOCK_ADMIN_KEY": appliance["admin_key"],
     }
 
 
@@ -70,7 +71,6 @@ def test_a_script_runs_against_the_appliance(block: Block, appliance: dict[str, 
     programs = str(Path(sys.executable).parent)
     environ = os.environ | {  # noqa: TID251
         **where(appliance),
-        "PENSTOCK_ADMIN_KEY": appliance["admin_key"],
         "PATH": f"{programs}:{os.environ['PATH']}",  # noqa: TID251
     }
     run = subprocess.run(
