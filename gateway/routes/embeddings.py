@@ -63,11 +63,10 @@ async def _vectors(call: Call, request: Request) -> EmbeddingResult:
     )
     try:
         return await while_connected(call, all_of_them)
-    except PenstockError as error:
-        leave(call, jobs, keyed=False)
-        raise Failed(_placed(error)) from error
-    except Gone:
+    except (Gone, PenstockError) as error:
         leave(call, jobs, keyed="idempotency_key" in options)
+        if isinstance(error, PenstockError):
+            raise Failed(_placed(error)) from error
         raise
 
 

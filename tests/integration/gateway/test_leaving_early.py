@@ -16,14 +16,20 @@ from tests.support.edge import RunningEdge, edge
 from tests.support.eventually import eventually
 from tests.support.gateway import Gateway, gateway
 from tests.support.proxy import FaultProxy, lose_nothing, publish_acks
-from tests.support.upstream import Do, Upstream, upstream
+from tests.support.upstream import Do, Upstream, error, response, upstream
 
 TURN = {"role": "user", "content": "Hi"}
 BODIES: Mapping[str, Mapping[str, Any]] = {
     "/v1/chat/completions": {"model": "chat", "messages": [TURN], "n": 2},
     "/v1/messages": {"model": "chat", "messages": [TURN], "max_tokens": 10, "stream": True},
     "/v1/responses": {"model": "chat", "input": "Hi"},
-    "/v1/embeddings": {"model": "vectors", "input": ["one", "two", "three"]},
+    "/v1/embeddings": {"model": "vectors", "input": ["one", "two", "three", "four"]},
+}
+VECTORS: Mapping[str, Any] = {
+    "object": "list",
+    "model": "m-1",
+    "data": [{"object": "embedding", "index": index, "embedding": [0.5, 0.5]} for index in range(2)],
+    "usage": {"prompt_tokens": 2, "total_tokens": 2},
 }
 
 
@@ -73,3 +79,37 @@ async def test_a_job_whose_client_goes_before_it_is_confirmed_is_cancelled(
     await eventually(lambda: one.made.server.requests == 0, within=10)
     await whole.settled(within=20)
     assert [result.state for result in (await whole.results()).values()] == [JobState.CANCELLED] * jobs
+
+
+async def test_answers_beside_one_that_is_refused_are_cancelled_and_nobody_elses_job_is(
+    whole: Gateway, one: RunningEdge, provider: Upstream
+) -> None:
+    asked = {**BODIES["/v1/chat/completions"], "stream": True}
+    other = {"model": "chat", "messages": [TURN], "max_tokens": 7, "idempotency_key": "k#1"}
+    theirs = (await one.client.post("/v1/jobs", json=other)).json()["id"]
+    await eventually(lambda: len(provider.asked) == 1)
+    refused = await one.client.post("/v1/chat/completions", json=asked, headers={"idempotency-key": "k"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "idempotency_conflict")
+    await eventually(lambda: _ended(whole, 1), within=10)
+    await eventually(lambda: not one.edge.lingering.busy, within=10)
+    results = await whole.results()
+    assert [result.state for result in results.values()] == [JobState.CANCELLED]
+    assert theirs not in results
+
+
+async def _ended(whole: Gateway, count: int) -> bool:
+    return len(await whole.results()) == count
+
+
+async def test_jobs_with_a_key_wait_for_their_client_to_ask_again_after_one_of_them_failed(
+    whole: Gateway, provider: Upstream
+) -> None:
+    provider.play([error(400, message="no")], [Do.WAIT, response(dict(VECTORS))])
+    asked, key = BODIES["/v1/embeddings"], {"idempotency-key": "e"}
+    async with edge(whole, embedding_batch=2, linger=60.0) as one:
+        assert (await one.client.post("/v1/embeddings", json=asked, headers=key)).status_code == 400
+        await eventually(lambda: one.edge.lingering.busy)
+        provider.proceed()
+        await whole.settled()
+    states = sorted(result.state for result in (await whole.results()).values())
+    assert states == [JobState.FAILED, JobState.SUCCEEDED]
