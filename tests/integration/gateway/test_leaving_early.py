@@ -16,7 +16,7 @@ from tests.support.edge import RunningEdge, edge
 from tests.support.eventually import eventually
 from tests.support.gateway import Gateway, gateway
 from tests.support.proxy import FaultProxy, lose_nothing, publish_acks
-from tests.support.upstream import Do, Upstream, error, response, upstream
+from tests.support.upstream import Do, Upstream, completion, error, response, stream, upstream
 
 TURN = {"role": "user", "content": "Hi"}
 BODIES: Mapping[str, Mapping[str, Any]] = {
@@ -113,3 +113,24 @@ async def test_jobs_with_a_key_wait_for_their_client_to_ask_again_after_one_of_t
         await whole.settled()
     states = sorted(result.state for result in (await whole.results()).values())
     assert states == [JobState.FAILED, JobState.SUCCEEDED]
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_a_job_is_kept_while_its_client_is_still_coming_back_to_another_edge(
+    whole: Gateway, one: RunningEdge, provider: Upstream, proxy: FaultProxy, *, streamed: bool
+) -> None:
+    provider.play([Do.WAIT, *(stream("Hello") if streamed else [response(completion())])])
+    asked, key = {"model": "chat", "messages": [TURN], "stream": streamed}, {"idempotency-key": "k"}
+    async with edge(whole, name="two", linger=0.2) as two:
+        first = asyncio.ensure_future(two.client.post("/v1/chat/completions", json=asked, headers=key))
+        await eventually(lambda: provider.asked)
+        proxy.lose_down = lambda frame: b"wrong last sequence" in frame  # what says that the job is there
+        again = asyncio.ensure_future(one.client.post("/v1/chat/completions", json=asked, headers=key))
+        await eventually(lambda: proxy.lost)
+        first.cancel()
+        await eventually(lambda: two.edge.lingering.busy)
+        await eventually(lambda: not two.edge.lingering.busy, within=10)
+    proxy.lose_down = lose_nothing
+    provider.proceed()
+    assert (await again).status_code == 200
+    assert [result.state for result in (await whole.results()).values()] == [JobState.SUCCEEDED]
