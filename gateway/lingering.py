@@ -38,6 +38,11 @@ class Lingering:
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked: Subscription | None = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether jobs are lingering, or being cancelled."""
+        return bool(self._timers or self._tasks)
+
     async def open(self) -> None:
         """Answer the questions of other edges."""
         if self._asked is None:

@@ -112,13 +112,15 @@ class EventStream:
         except PenstockError as error:
             if not isinstance(error, Refused | JobFailed):
                 self._abandon()
+            elif error.job is not None:  # else nothing was submitted
+                self._abandon(but=error.job)
             self._tell(api_error(error))
         await self._write(self._taken(), more=False)
 
-    def _abandon(self) -> None:
-        """Nobody waits for the jobs of this stream here any more."""
+    def _abandon(self, *, but: str | None = None) -> None:
+        """Nobody waits for the jobs of this stream here any more, except one that is not its own."""
         if self.leaves:
-            leave(self.call, self.jobs, keyed=self.keyed)
+            leave(self.call, [job for job in self.jobs if job != but], keyed=self.keyed)
 
     def _rendition(self) -> Rendition:
         seen = "" if self.numbered else self.call.extras.resume

@@ -255,9 +255,8 @@ class Producer:
         return JobHandle(self, checked_job(job))
 
     def awaits(self, job: str) -> bool:
-        """Whether somebody waits for a job here, or reads its stream."""
-        watch = self._exchange.replies.watched(job) if self._exchange is not None else None
-        return watch is not None and bool(watch.waiters or watch.readers)
+        """Whether somebody waits for a job here, reads its stream, or is about to."""
+        return self._exchange is not None and self._exchange.replies.awaited(job)
 
     async def parse(
         self,
