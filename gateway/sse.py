@@ -58,6 +58,8 @@ class EventStream:
     """Whether the jobs are this request's own, and left when its client goes."""
     ends_told: Literal["never", "once begun", "always"] = "never"
     """When the renderer takes the ``Finished`` of a job that did not succeed; else it is an error of the stream."""
+    nothing_left: int = 200
+    """The status for a client that has read all of it before: 204 tells a browser not to come back."""
     keyed: bool = False
     numbered: bool = False
     """Whether the renderer gives its events their ids, and leaves out what was seen (``Frame.id``)."""
@@ -199,7 +201,7 @@ class EventStream:
         try:
             if not self._begun:
                 self._begun = True
-                status = 200 if data or more else 204  # all of it was read before: there is nothing to come back for
+                status = 200 if data or more else self.nothing_left
                 await send({"type": "http.response.start", "status": status, "headers": self._head()})
             await send({"type": "http.response.body", "body": data, "more_body": more})
         finally:

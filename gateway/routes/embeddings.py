@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.app import Endpoint, answer
 from gateway.asking import Gone, job_options, leave, patience, permitted, submitted, while_connected
-from gateway.bodies import extras, openai_embeddings
+from gateway.bodies import about_openai, extras, openai_embeddings
 from gateway.bodies.failures import ApiError, Failed
 from gateway.refusals import api_error
 from gateway.routes.chat import unused
@@ -79,4 +79,4 @@ def _placed(error: PenstockError) -> ApiError:
     return replace(told, message=f"input{place}{told.message.removeprefix(f'inputs{place}')}")
 
 
-ENDPOINTS = (Endpoint("/v1/embeddings", ("POST",), embeddings),)
+ENDPOINTS = (Endpoint("/v1/embeddings", ("POST",), embeddings, about=about_openai.EMBEDDINGS),)

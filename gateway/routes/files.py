@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import StreamingResponse
 
 from gateway.app import Endpoint, answer
-from gateway.bodies import openai_files
+from gateway.bodies import about_openai, openai_files
 from gateway.files.uploads import upload
 
 if TYPE_CHECKING:
@@ -69,9 +69,9 @@ def _named(call: Call) -> str:
 
 
 ENDPOINTS = (
-    Endpoint("/v1/files", ("POST",), create),
-    Endpoint("/v1/files", ("GET",), listing),
-    Endpoint("/v1/files/{id}", ("GET",), show),
-    Endpoint("/v1/files/{id}", ("DELETE",), delete),
-    Endpoint("/v1/files/{id}/content", ("GET",), content),
+    Endpoint("/v1/files", ("POST",), create, about=about_openai.FILE_UPLOAD),
+    Endpoint("/v1/files", ("GET",), listing, about=about_openai.FILE_LIST),
+    Endpoint("/v1/files/{id}", ("GET",), show, about=about_openai.FILE),
+    Endpoint("/v1/files/{id}", ("DELETE",), delete, about=about_openai.FILE_DELETE),
+    Endpoint("/v1/files/{id}/content", ("GET",), content, about=about_openai.FILE_CONTENT),
 )

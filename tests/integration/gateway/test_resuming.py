@@ -86,7 +86,7 @@ async def test_wherever_a_stream_is_cut_the_rest_comes_from_another_edge_exactly
         before = await hear(one, asked(), key="k", most=cut)
         after = await hear(two, asked(), key="k", seen=before.last)
         assert before.events + after.events == uncut.events, cut
-        assert after.whole
+        assert after.whole or after.status == 204  # there is no more
     assert len(place.provider.asked) == 1
 
 
