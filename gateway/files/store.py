@@ -177,7 +177,9 @@ class Writer:
             await self._one_less()
         subject = subjects.file_chunk(self._project, self._file, self._index)
         self._index += 1
-        self._under_way.add(asyncio.ensure_future(create(self._bus, subjects.FILES, subject, data)))
+        sending = asyncio.ensure_future(create(self._bus, subjects.FILES, subject, data))
+        sending.add_done_callback(_heeded)
+        self._under_way.add(sending)
 
     async def _one_less(self) -> None:
         done, self._under_way = await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
@@ -188,3 +190,9 @@ class Writer:
             except StreamFull as error:
                 remedy = "delete files, or let the operator allow more: gateway.files.store"
                 raise Failed(ApiError(507, "storage_full", "there is no room for more files", remedy=remedy)) from error
+
+
+def _heeded(done: asyncio.Task[bool]) -> None:
+    """One chunk that is refused ends the writing, and what became of those beside it is not asked any more."""
+    if not done.cancelled():
+        done.exception()
