@@ -42,7 +42,7 @@ from tests.support.edge import ADMIN, RunningEdge, edge
 from tests.support.gateway import gateway
 
 ASKED = os.environ.get("PENSTOCK_OPENAPI_EXAMPLES")  # noqa: TID251
-EXAMPLES = int(ASKED or 15)
+EXAMPLES = int(ASKED or 10)
 OPEN = frozenset(
     {"tools", "tool_choice", "response_format", "stream_options", "logprobs", "top_logprobs", "reasoning_effort"}
     | {"max_tokens", "max_completion_tokens", "inputs", "dimensions", "purpose", "lane", "deadline", "not_before"}
@@ -66,6 +66,7 @@ async def house(tmp_path: Path) -> AsyncIterator[RunningEdge]:
             yield one
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore:Do not use the .random. module inside strategies")
 async def test_every_route_keeps_to_the_document_whatever_is_sent(tmp_path: Path) -> None:
     async with house(tmp_path) as one:
