@@ -238,9 +238,13 @@ class Replies:
             self._watches[place] = found
         return found
 
+    def watched(self, job: str) -> Watch | None:
+        """The watch of a job, if somebody holds one."""
+        return self._watches.get(subjects.live_job(self._project, job)[:-2])
+
     def awaited(self, job: str) -> bool:
         """Whether somebody waits for a job, or is about to."""
-        watch = self._watches.get(subjects.live_job(self._project, job)[:-2])
+        watch = self.watched(job)
         return watch is not None and (watch.arriving > 0 or watch in self.attended)
 
     # -- the transport's listener

@@ -6,14 +6,13 @@ Of a name that is given twice the last value counts, as in the providers' own AP
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from pydantic_core import from_json
 
 from gateway.bodies.failures import invalid
 
-_LARGEST = sys.float_info.max
+_INFINITE = (float("inf"), float("-inf"))
 _LARGEST_INTEGER = 2**64 - 1
 
 
@@ -43,7 +42,7 @@ def _beyond_numbers(value: Any) -> bool:
             left.extend(one.values())
         elif type(one) is list:
             left.extend(one)
-        elif (type(one) is float and not -_LARGEST <= one <= _LARGEST) or (
+        elif (type(one) is float and one in _INFINITE) or (
             type(one) is int and not -_LARGEST_INTEGER <= one <= _LARGEST_INTEGER
         ):
             return True

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from catalogue.load import providers
+from job_contracts import subjects
 from job_contracts.jobs import JobState
 from runtime.broker import Broker
 from tests.support.edge import RunningEdge, edge
@@ -134,3 +135,17 @@ async def test_a_job_is_kept_while_its_client_is_still_coming_back_to_another_ed
     provider.proceed()
     assert (await again).status_code == 200
     assert [result.state for result in (await whole.results()).values()] == [JobState.SUCCEEDED]
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_a_client_that_goes_while_no_scheduler_leads_is_told_to_the_next_one(
+    whole: Gateway, one: RunningEdge, provider: Upstream, *, streamed: bool
+) -> None:
+    asked = {"model": "chat", "messages": [TURN], "stream": streamed}
+    asking = asyncio.ensure_future(one.client.post("/v1/chat/completions", json=asked))
+    await eventually(lambda: provider.asked)
+    await whole.scheduler.stop()
+    asking.cancel()
+    await eventually(lambda: one.made.server.requests == 0, within=10)
+    await eventually(lambda: not one.edge.lingering.busy, within=20)
+    assert (await whole.bus.stream_state(subjects.CTL)).messages == 1
