@@ -44,7 +44,6 @@ ENDPOINTS = (
     *jobs.ENDPOINTS,
     *files.ENDPOINTS,
     *batches.ENDPOINTS,
-    *jobs.ENDPOINTS,
     *keys.ENDPOINTS,
 )
 """Everything that needs a key."""

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from gateway.edge import Edge
     from runtime.bus.port import Message
 
-REACH = 2_000
-"""Lines that may be submitted beyond the last one that was, before the record says so: see ``Batch.reach``."""
 PARTS: tuple[Part, Part] = ("output", "errors")
 
 
@@ -166,7 +164,8 @@ class Runner:
                         continue
                     await window.enter(len(row))
                     if answering.over() is None and number >= self.batch.reach:
-                        await self._claim.write(reach=number + REACH)
+                        # As many at once as are under way: of those within reach few are then asked after in vain.
+                        await self._claim.write(reach=number + settings.in_flight)
                     group.create_task(self._one(answering, window, number, row))
         except BaseExceptionGroup as several:
             raise several.exceptions[0] from several

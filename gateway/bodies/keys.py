@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, ValidationError
 
 from gateway.bodies.failures import ApiError, Failed, invalid
 from job_contracts.jobs import Lane
@@ -30,10 +30,10 @@ class NewKey(BaseModel):
     name: Annotated[str, Field(max_length=100)] = ""
     routes: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)] | None = None
     lanes: Annotated[tuple[Lane, ...], Field(min_length=1, max_length=4)] | None = None
-    rpm: Annotated[float, Field(gt=0, le=1e9)] | None = None
-    max_tokens: Annotated[int, Field(gt=0)] | None = None
-    max_cost: Annotated[str, Field(max_length=30)] | float | None = None
-    expires: str | float | None = None
+    rpm: Annotated[float, Field(gt=0, le=1e9, strict=True)] | None = None
+    max_tokens: Annotated[int, Field(gt=0, strict=True)] | None = None
+    max_cost: Annotated[str, Field(max_length=30)] | StrictFloat | None = None
+    expires: str | StrictFloat | None = None
     """``90d`` from now, a moment with its zone, or UTC seconds."""
 
 
@@ -42,7 +42,7 @@ class Rotation(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    overlap: str | float | None = None
+    overlap: str | StrictFloat | None = None
     """``24h``, or seconds: how long the old key goes on working."""
 
 

@@ -9,7 +9,7 @@ from gateway.app import Endpoint, answer
 from gateway.asking import job_options
 from gateway.batches.kinds import KINDS
 from gateway.batches.runner import head_of
-from gateway.bodies import openai_batches, openai_files
+from gateway.bodies import about_openai, openai_batches, openai_files
 from gateway.bodies.failures import ApiError, Failed, invalid
 from gateway.bodies.openai_batches import WINDOWS, Batch
 from gateway.files.store import DAY
@@ -137,8 +137,8 @@ def _batch(call: Call, wish: Wish, options: dict[str, Any], head: FileHead) -> B
 
 
 ENDPOINTS = (
-    Endpoint("/v1/batches", ("POST",), create),
-    Endpoint("/v1/batches", ("GET",), listing),
-    Endpoint("/v1/batches/{id}", ("GET",), show),
-    Endpoint("/v1/batches/{id}/cancel", ("POST",), cancel),
+    Endpoint("/v1/batches", ("POST",), create, about=about_openai.batch_create(tuple(KINDS))),
+    Endpoint("/v1/batches", ("GET",), listing, about=about_openai.BATCH_LIST),
+    Endpoint("/v1/batches/{id}", ("GET",), show, about=about_openai.BATCH),
+    Endpoint("/v1/batches/{id}/cancel", ("POST",), cancel, about=about_openai.BATCH_CANCEL),
 )

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import StreamingResponse
 
-from gateway.app import Endpoint, answer
-from gateway.bodies import openai_files
+from gateway.app import Broken, Endpoint, answer
+from gateway.bodies import about_openai, openai_files
+from gateway.bodies.failures import Failed
 from gateway.files.uploads import upload
+from runtime.bus.port import BusError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from starlette.types import ASGIApp
 
     from gateway.call import Call
@@ -51,8 +55,17 @@ async def content(call: Call) -> ASGIApp:
     headers["content-length"] = str(stop - start)
     if span is not None:
         headers["content-range"] = f"bytes {start}-{stop - 1}/{found.size}"
-    body = edge.contents.read(project, found, start, stop)
+    body = _to_the_end(edge.contents.read(project, found, start, stop))
     return StreamingResponse(body, 200 if span is None else 206, headers, KIND)
+
+
+async def _to_the_end(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Its head is out before its first byte is read: what goes wrong with one cannot be answered any more."""
+    try:
+        async for data in body:
+            yield data
+    except (Failed, BusError) as error:
+        raise Broken("store") from error
 
 
 async def delete(call: Call) -> ASGIApp:
@@ -69,9 +82,9 @@ def _named(call: Call) -> str:
 
 
 ENDPOINTS = (
-    Endpoint("/v1/files", ("POST",), create),
-    Endpoint("/v1/files", ("GET",), listing),
-    Endpoint("/v1/files/{id}", ("GET",), show),
-    Endpoint("/v1/files/{id}", ("DELETE",), delete),
-    Endpoint("/v1/files/{id}/content", ("GET",), content),
+    Endpoint("/v1/files", ("POST",), create, about=about_openai.FILE_UPLOAD),
+    Endpoint("/v1/files", ("GET",), listing, about=about_openai.FILE_LIST),
+    Endpoint("/v1/files/{id}", ("GET",), show, about=about_openai.FILE),
+    Endpoint("/v1/files/{id}", ("DELETE",), delete, about=about_openai.FILE_DELETE),
+    Endpoint("/v1/files/{id}/content", ("GET",), content, about=about_openai.FILE_CONTENT),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateway.app import Endpoint, answer
-from gateway.bodies import keys
+from gateway.bodies import about_keys, keys
 from gateway.bodies.failures import invalid
 
 if TYPE_CHECKING:
@@ -78,11 +78,11 @@ def _id(call: Call) -> str:
 _SECRET = {"cache-control": "no-store"}
 
 ENDPOINTS = (
-    Endpoint("/v1/keys", ("POST",), create, who="admin"),
-    Endpoint("/v1/keys", ("GET",), list_, who="admin"),
-    Endpoint("/v1/keys/self", ("GET",), own),
-    Endpoint("/v1/keys/{id}", ("GET",), show, who="admin"),
-    Endpoint("/v1/keys/{id}/rotate", ("POST",), rotate, who="admin"),
-    Endpoint("/v1/keys/{id}/revoke", ("POST",), revoke, who="admin"),
-    Endpoint("/v1/keys/{id}", ("DELETE",), revoke, who="admin"),
+    Endpoint("/v1/keys", ("POST",), create, who="admin", about=about_keys.CREATE),
+    Endpoint("/v1/keys", ("GET",), list_, who="admin", about=about_keys.LIST),
+    Endpoint("/v1/keys/self", ("GET",), own, about=about_keys.SELF),
+    Endpoint("/v1/keys/{id}", ("GET",), show, who="admin", about=about_keys.SHOW),
+    Endpoint("/v1/keys/{id}/rotate", ("POST",), rotate, who="admin", about=about_keys.ROTATE),
+    Endpoint("/v1/keys/{id}/revoke", ("POST",), revoke, who="admin", about=about_keys.REVOKE),
+    Endpoint("/v1/keys/{id}", ("DELETE",), revoke, who="admin", about=about_keys.REVOKE),
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.app import Endpoint, answer, named
 from gateway.asking import answers, events, permitted
-from gateway.bodies import anthropic, anthropic_answer, extras
+from gateway.bodies import about_anthropic, anthropic, anthropic_answer, extras
 from gateway.bodies.anthropic_stream import PING, Rendering
 from gateway.routes.chat import policy_of, unused
 from gateway.routes.models import known
@@ -61,6 +61,8 @@ async def count_tokens(call: Call) -> ASGIApp:
 
 
 ENDPOINTS = (
-    Endpoint("/v1/messages", ("POST",), messages, shape="anthropic"),
-    Endpoint("/v1/messages/count_tokens", ("POST",), count_tokens, shape="anthropic"),
+    Endpoint("/v1/messages", ("POST",), messages, shape="anthropic", about=about_anthropic.MESSAGES),
+    Endpoint(
+        "/v1/messages/count_tokens", ("POST",), count_tokens, shape="anthropic", about=about_anthropic.COUNT_TOKENS
+    ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.app import Endpoint, answer
-from gateway.bodies import openai_models
+from gateway.bodies import about_openai, openai_models
 from gateway.bodies.failures import ApiError, Failed
 
 if TYPE_CHECKING:
@@ -42,6 +42,6 @@ async def model(call: Call) -> ASGIApp:
 
 
 ENDPOINTS = (
-    Endpoint("/v1/models", ("GET",), models, shape=None),
-    Endpoint("/v1/models/{name:path}", ("GET",), model, shape=None),
+    Endpoint("/v1/models", ("GET",), models, shape=None, about=about_openai.MODELS),
+    Endpoint("/v1/models/{name:path}", ("GET",), model, shape=None, about=about_openai.MODEL),
 )

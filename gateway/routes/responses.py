@@ -14,9 +14,10 @@ from gateway.asking import (
     of_streams,
     patience,
     permitted,
+    submitted,
     while_connected,
 )
-from gateway.bodies import extras, openai_responses
+from gateway.bodies import about_responses, extras, openai_responses
 from gateway.bodies import openai_responses_answer as objects
 from gateway.bodies.asked import Asked
 from gateway.bodies.failures import ApiError, Failed, invalid, of_result
@@ -108,8 +109,7 @@ async def _submitted(call: Call, wanted: Wanted, jobs: list[str]) -> _Submitted:
         jobs.append(following.job)
         events = await _begun(following, jobs)
     else:
-        handle = await producer.submit(**job)
-        jobs.append(handle.id)
+        handle = await submitted(call, producer.submit(**job), jobs)
     call.edge.lingering.back(producer.project, jobs[0])
     kept = wanted.kept(jobs[0], call.edge.clock.wall(), before)
     if wanted.store:
@@ -287,9 +287,9 @@ def _number(told: str, name: str, *, least: int, most: int) -> int:
 
 
 ENDPOINTS = (
-    Endpoint("/v1/responses", ("POST",), create),
-    Endpoint("/v1/responses/{id}", ("GET",), retrieve),
-    Endpoint("/v1/responses/{id}", ("DELETE",), delete),
-    Endpoint("/v1/responses/{id}/cancel", ("POST",), cancel),
-    Endpoint("/v1/responses/{id}/input_items", ("GET",), input_items),
+    Endpoint("/v1/responses", ("POST",), create, about=about_responses.CREATE),
+    Endpoint("/v1/responses/{id}", ("GET",), retrieve, about=about_responses.RETRIEVE),
+    Endpoint("/v1/responses/{id}", ("DELETE",), delete, about=about_responses.DELETE),
+    Endpoint("/v1/responses/{id}/cancel", ("POST",), cancel, about=about_responses.CANCEL),
+    Endpoint("/v1/responses/{id}/input_items", ("GET",), input_items, about=about_responses.INPUT),
 )

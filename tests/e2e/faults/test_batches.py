@@ -173,3 +173,26 @@ async def test_an_edge_that_ends_gives_its_batch_to_another_at_once_and_one_edge
         answers, _ = await output(client, done)
         each_once(answers, 120)
         await nothing_is_twice(site, [done], 120)
+
+
+async def test_a_batch_is_called_off_although_its_edge_dies_in_the_middle_of_that(tmp_path: Path) -> None:
+    async with site_of(tmp_path) as site:
+        first, client = await edge(site, "first")
+        _, other = await edge(site, "other")
+        batch = await begin(client, (await upload(client, "slow", 5_000)).id)
+
+        async def some() -> bool:
+            return completed(await other.batches.retrieve(batch.id)) >= 10
+
+        await eventually(some, within=30.0)
+        first.child.kill()
+        assert (await other.batches.cancel(batch.id)).status == "cancelling"
+        done = await ended(other, batch.id, within=60.0)
+        answers, errors = await output(other, done)
+        each_once([*answers, *errors], 5_000)
+        assert (done.status, done.request_counts.total) == ("cancelled", 5_000)
+        assert {line["error"]["code"] for line in errors} == {"batch_cancelled"}
+        await site.settled()
+        account = await site.account()
+        assert not account.wrong(account.results)
+        assert len(account.results) < 100, "what was not under way was asked"
