@@ -16,6 +16,7 @@ import statistics
 import sys
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from time import perf_counter  # the loop's own clock stands still for up to a millisecond
 from typing import Any
@@ -176,21 +177,22 @@ class Load:
         took = perf_counter() - began
         done, failed, events = self._done, self._failed, self.events
         self._say("end")
-        self._until = 0.0
-        if order.rate:  # the answers to what was asked in time count however late they come
-            async with asyncio.timeout(PATIENCE):
+        self._until, self._measuring = 0.0, bool(order.rate)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):  # nothing is left behind for the next measurement
                 await going
                 await asyncio.gather(*self._tasks)
-                self._all_idle.clear()
                 if self._open > len(self._idle):
                     await self._all_idle.wait()
+        if order.rate:  # the answers to what was asked in time count however late they come
             done, failed = self._done, self._failed
-        going.cancel()
         return Found(done, failed, took, events, _percentiles(self._whole), _percentiles(self._first), self.why)
 
     async def _closed(self) -> None:
         pause = self.order.spread / max(1, self.order.in_flight)
         for _ in range(self.order.in_flight):
+            if not self._until:
+                return
             await self._ask(perf_counter)
             if pause:
                 await asyncio.sleep(pause)
@@ -225,12 +227,12 @@ class Load:
                     self._first.append(connection.first - connection.begun)
             if self.order.count and self._done + self._failed >= self.order.count:
                 self._over.set()
-        if self.order.rate:
-            self._keep(connection)
-            if self._open == len(self._idle):
-                self._all_idle.set()
-        elif now < self._until:
+        if not self.order.rate and now < self._until:
             self._again(connection)
+            return
+        self._keep(connection)
+        if not self._until and self._open == len(self._idle):
+            self._all_idle.set()
 
     def _keep(self, connection: _Connection) -> None:
         if connection.transport is None or connection.transport.is_closing():
@@ -242,6 +244,7 @@ class Load:
         if connection.transport is not None and not connection.transport.is_closing():
             connection.ask(perf_counter())
             return
+        self._open -= 1
         task = asyncio.ensure_future(self._ask(perf_counter))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

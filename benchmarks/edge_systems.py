@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ SPOKEN, PACE, TOKENS = "spoken", 30, 256
 """What ``edge_provider`` plays: tokens a second and tokens of an answer."""
 MODEL = "gpt-5-mini"
 BEARER = {"authorization": "Bearer bench"}
+MASTER = f"sk-{secrets.token_hex(32)}"
+"""What is asked for by a gateway that does not start without."""
 STARTING = 90.0
 """Seconds a system may take until it answers."""
 
@@ -127,7 +130,14 @@ def litellm(python: str, bases: Mapping[str, str]) -> Iterator[System]:
         command = [str(Path(python).with_name("litellm")), "--config", str(path), "--port", str(port)]
         with _served([*command, "--host", "127.0.0.1"], f"http://127.0.0.1:{port}/health/liveliness") as child:
             urls, names = dict.fromkeys(bases, f"http://127.0.0.1:{port}/v1"), {name: name for name in bases}
-            yield System("litellm", urls, names, {"litellm": child.pid}, dict.fromkeys(bases, BEARER))
+            master = {"authorization": f"Bearer {MASTER}"}
+            yield System(
+                "litellm",
+                urls,
+                names,
+                {"litellm": child.pid},
+                dict.fromkeys(bases, master),
+            )
 
 
 @contextmanager
@@ -173,7 +183,13 @@ def _served(command: list[str], ready: str) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**kept, "NODE_ENV": "production", "LITELLM_LOG": "ERROR", "TRUSTED_CUSTOM_HOSTS": "127.0.0.1"},
+        env={
+            **kept,
+            "NODE_ENV": "production",
+            "LITELLM_LOG": "ERROR",
+            "LITELLM_MASTER_KEY": MASTER,
+            "TRUSTED_CUSTOM_HOSTS": "127.0.0.1",
+        },
         start_new_session=True,
     )
     try:
@@ -184,12 +200,10 @@ def _served(command: list[str], ready: str) -> Iterator[subprocess.Popen[str]]:
             time.sleep(0.2)  # noqa: TID251 - waits for a program that says nothing
         yield child
     finally:
-        os.killpg(child.pid, signal.SIGTERM)
-        try:
-            child.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait(10)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(child.pid, number)
+                child.wait(10)
 
 
 def _answers(url: str) -> bool:
