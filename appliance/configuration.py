@@ -24,7 +24,7 @@ from runtime.settings import Config
 SERVICE_USER = "service"
 
 BUILT_IN = """\
-# Made by `appliance up --simulate` where no --config was given: three simulated providers, three routes over them.
+# Made by `appliance up --simulate` where no --config was given: three simulated providers, and routes over them.
 providers:
   openai: {key: simulated}
   anthropic: {key: simulated}
@@ -34,6 +34,7 @@ routes:
   smart: {deployments: [anthropic/claude-sonnet-4-5, openai/gpt-5, gemini/gemini-2.5-pro]}
   cheap: {deployments: [gemini/gemini-2.5-flash, openai/gpt-5-mini, anthropic/claude-haiku-4-5]}
   precise: {deployments: [openai/gpt-4.1-mini, gemini/gemini-2.5-flash]}
+  vectors: {deployments: [openai/text-embedding-3-small]}
 projects:
   demo: {}
 """
@@ -181,7 +182,7 @@ def effective(
         raw["providers"][name] = {**(raw["providers"][name] or {}), "base_url": url}
     raw["scheduler"] = {**ALONE, **(raw.get("scheduler") or {})}
     if gateway is not None:
-        raw["gateway"] = {**gateway, **(raw.get("gateway") or {})}
+        raw["gateway"] = {**(raw.get("gateway") or {}), **gateway}
     password = f"${{file:{password_file}}}"
     raw["nats"] = {**(raw.get("nats") or {}), "url": nats_url, "user": SERVICE_USER, "password": password}
     return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)

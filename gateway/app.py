@@ -39,6 +39,10 @@ JSON = "application/json"
 _ID_HEADERS: dict[Shape, tuple[str, ...]] = {"anthropic": ("x-request-id", "request-id")}
 
 
+class Broken(Exception):
+    """An answer that has begun has no end: its connection is broken off. Says why, in one word for metrics."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One route: how it is reached, by whom, and in which API's shape its errors are told."""
@@ -106,6 +110,8 @@ class _Entrance:
         except BusError as error:
             edge.telemetry.emit("edge.store_failed", WARNING, request=call_id, error=type(error).__name__)
             await refused(of_bus(error), shape, call_id)(scope, receive, send)
+        except Broken as broken:
+            edge.telemetry.emit("edge.cut", WARNING, why=str(broken))
         except (Gone, ClientDisconnect):
             edge.telemetry.emit("edge.client_gone", DEBUG, path=endpoint.path)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Mapping
 from contextlib import aclosing
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -131,28 +131,45 @@ def _success(record: Result) -> Result:
     return record
 
 
+async def submitted(call: Call, work: Coroutine[Any, Any, JobHandle], jobs: list[str]) -> JobHandle:
+    """A job, durable; its id is put into ``jobs``, also where it is not known whether it is stored.
+
+    Not broken off when the client goes: what may be stored must be known, to be left. Raises PenstockError.
+    """
+
+    def known(done: asyncio.Task[JobHandle]) -> None:
+        error = None if done.cancelled() else done.exception()
+        if isinstance(error, Unreachable) and error.maybe_stored and error.job is not None:
+            jobs.append(error.job)
+        elif error is None and not done.cancelled():
+            jobs.append(done.result().id)
+            call.edge.lingering.back(call.caller.project, jobs[-1])
+
+    submitting = asyncio.get_running_loop().create_task(work)
+    submitting.add_done_callback(known)
+    try:
+        return await asyncio.shield(submitting)
+    finally:
+        await asyncio.wait({submitting})
+
+
 async def _submitted(call: Call, asked: Asked, settings: dict[str, Any], options: dict[str, Any]) -> list[JobHandle]:
     """All jobs of a request, durable. If one is refused the others are left, and it is raised as ``Failed``."""
     producer = call.edge.producers.of(call.caller.project)
+    jobs: list[str] = []
 
-    async def submitted(index: int) -> JobHandle:
-        handle = await producer.submit(
+    def one(index: int) -> Awaitable[JobHandle | PenstockError]:
+        work = producer.submit(
             model=asked.model, messages=asked.messages, tools=asked.tools, **settings, **_numbered(options, index)
         )
-        call.edge.lingering.back(producer.project, handle.id)
-        return handle
+        return _or_why_not(submitted(call, work, jobs))
 
-    if asked.n == 1:
-        made: list[JobHandle | PenstockError] = [await _or_why_not(submitted(0))]
-    else:
-        made = await asyncio.gather(*(_or_why_not(submitted(index)) for index in range(asked.n)))
-    wrong = [one for one in made if isinstance(one, PenstockError)]
-    handles = [one for one in made if not isinstance(one, PenstockError)]
-    if wrong:
-        perhaps = [one.job for one in wrong if isinstance(one, Unreachable) and one.maybe_stored and one.job]
-        leave(call, [*perhaps, *(handle.id for handle in handles)], keyed="idempotency_key" in options)
-        raise wrong[0]
-    return handles
+    made = [await one(0)] if asked.n == 1 else await asyncio.gather(*(one(index) for index in range(asked.n)))
+    for wrong in made:
+        if isinstance(wrong, PenstockError):
+            leave(call, jobs, keyed="idempotency_key" in options)
+            raise wrong
+    return [handle for handle in made if not isinstance(handle, PenstockError)]
 
 
 async def _or_why_not(work: Awaitable[T]) -> T | PenstockError:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.bodies import extras
 from gateway.bodies.failures import ApiError, Failed, Shape
-from gateway.reading import json_object, read_body
+from gateway.bodies.objects import json_object
+from gateway.reading import read_body
 
 if TYPE_CHECKING:
     from starlette.requests import Request

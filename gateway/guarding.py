@@ -13,25 +13,23 @@ connection is still due: then it would be taken for that one, and the connection
 from __future__ import annotations
 
 import asyncio
-import secrets
 import socket
 import struct
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from gateway.app import refused
-from gateway.bodies.failures import ApiError, Shape
+from gateway.bodies.failures import ApiError
+from gateway.words import full, too_large, too_slow, until_close, written
 from runtime.telemetry import DEBUG, WARNING
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp
     from uvicorn import Config
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
@@ -169,7 +167,7 @@ class Guarded(HttpToolsProtocol):
             if self._reading is _Reading.HEAD:
                 self._head += len(data)
                 if self._head > self._settings.max_header:
-                    self._refuse(_too_large(self._settings))
+                    self._refuse(too_large(self._settings))
 
     def _decline(self, rest: bytes) -> None:
         """Read a request again without its offer to change the protocol, which the parser takes for agreed upon."""
@@ -201,7 +199,7 @@ class Guarded(HttpToolsProtocol):
         self._check_head()
         host = self._door.host
         if len(self.tasks) >= self._settings.max_requests and self.url not in OPEN:
-            self.app = _full(host)
+            self.app = full(self._settings, host.telemetry)
         elif self.app is not self._door.application:
             self.app = self._door.application
         if len(self.pipeline) >= MOST_PIPELINED:
@@ -230,7 +228,7 @@ class Guarded(HttpToolsProtocol):
             if name == b"host":
                 hosts += 1
         if size > self._settings.max_header or len(self.headers) > self._settings.max_headers:
-            raise self._because(_too_large(self._settings))
+            raise self._because(too_large(self._settings))
         if len(self.url) > LONGEST_TARGET:
             message = f"the request's target has more than {LONGEST_TARGET} bytes"
             raise self._because(ApiError(414, "uri_too_long", message, remedy="send it in the body"))
@@ -257,7 +255,7 @@ class Guarded(HttpToolsProtocol):
         if self._deaf or self._door.host.draining:
             cycle.keep_alive = False
         if cycle.scope["http_version"] == "1.0":
-            app = _until_close(cycle, app)
+            app = until_close(cycle, app)
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
@@ -288,7 +286,7 @@ class Guarded(HttpToolsProtocol):
             self.transport.abort()
         elif self._reading is _Reading.HEAD:
             if now - self._since >= told.header_timeout:
-                self._refuse(_too_slow("headers", told.header_timeout))
+                self._refuse(too_slow("headers", told.header_timeout))
         elif self._reading is _Reading.BODY:
             self._body_overdue(now)
         elif not self.busy and now - self._since >= told.idle_timeout:
@@ -299,10 +297,10 @@ class Guarded(HttpToolsProtocol):
         if self.flow.read_paused:  # it is we who do not read
             self._since = self._heard = now
         elif now - self._heard >= patience:
-            self._refuse(_too_slow("body", patience))
+            self._refuse(too_slow("body", patience))
         elif now - self._since >= patience:
             if self._body < patience * SLOWEST:
-                self._refuse(_too_slow("body", patience))
+                self._refuse(too_slow("body", patience))
             self._since, self._body = now, 0
 
     def drain(self) -> None:
@@ -335,7 +333,7 @@ class Guarded(HttpToolsProtocol):
             return
         if running is not None:
             self._leave(running)
-        self.transport.write(_written(error, _shape(self.headers), self.server_state.default_headers))
+        self.transport.write(written(error, self.headers, self.server_state.default_headers))
         self._linger()
 
     def _finish_with(self, running: RequestResponseCycle | None) -> None:
@@ -395,57 +393,3 @@ class _Exit:
     def close(self) -> None:
         """See ``Guarded.answered``."""
         self._guarded.answered()
-
-
-def _until_close(cycle: RequestResponseCycle, app: ASGIApp) -> ASGIApp:
-    """``app`` for a client of HTTP/1.0, which knows no chunks: an answer without a length ends with the connection."""
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        async def told(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                if not any(name.lower() == b"content-length" for name, _ in message.get("headers", ())):
-                    cycle.chunked_encoding, cycle.expected_content_length = False, sys.maxsize
-            elif not message.get("more_body", False) and cycle.expected_content_length > sys.maxsize // 2:
-                cycle.expected_content_length = len(message.get("body", b""))
-            await send(message)
-
-        await app(scope, receive, told)
-
-    return answer
-
-
-def _full(host: Host) -> ASGIApp:
-    """Answers instead of the application when too much is under way."""
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        host.telemetry.emit("edge.refused", DEBUG, code="too_many_requests")
-        message = f"{host.settings.max_requests} requests are under way, which is as many as there may be"
-        error = ApiError(503, "too_many_requests", message, remedy="try again later", retry_after=1.0)
-        await refused(error, _shape(scope["headers"]), _call_id())(scope, receive, send)
-
-    return answer
-
-
-def _too_large(settings: EdgeSettings) -> ApiError:
-    message = f"the headers have more than {settings.max_header} bytes, or are more than {settings.max_headers}"
-    return ApiError(431, "headers_too_large", message, remedy="send fewer")
-
-
-def _too_slow(what: str, patience: float) -> ApiError:
-    return ApiError(408, "timeout", f"the {what} did not arrive in {patience:g} s", remedy="send the request again")
-
-
-def _shape(headers: list[tuple[bytes, bytes]] | None) -> Shape:
-    return "anthropic" if any(name == b"anthropic-version" for name, _ in headers or ()) else "openai"
-
-
-def _written(error: ApiError, shape: Shape, headers: list[tuple[bytes, bytes]]) -> bytes:
-    """A whole answer that ends its connection."""
-    response = refused(error, shape, _call_id())
-    lines = [*headers, *response.raw_headers, (b"connection", b"close")]
-    head = b"".join(b"%b: %b\r\n" % line for line in lines)
-    return STATUS_LINE[error.status] + head + b"\r\n" + bytes(response.body)
-
-
-def _call_id() -> str:
-    return f"req_{secrets.token_hex(12)}"

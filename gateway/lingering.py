@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from gateway.producers import Producers
+    from producer_sdk import JobHandle
     from runtime.bus.port import Bus, Message, Subscription
 
 REASON = "its client has gone"
@@ -38,6 +39,11 @@ class Lingering:
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked: Subscription | None = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether jobs are lingering, or being cancelled."""
+        return bool(self._timers or self._tasks)
+
     async def open(self) -> None:
         """Answer the questions of other edges."""
         if self._asked is None:
@@ -47,10 +53,11 @@ class Lingering:
         """A client of a job has gone. Without a key nobody else can have asked for the job."""
         self.back(project, job)
         loop = asyncio.get_running_loop()
+        handle = self._producers.of(project).attach(job)  # holds what the request knew of the job
         if keyed:
-            self._timers[project, job] = loop.call_later(self._linger, self._due, project, job)
+            self._timers[project, job] = loop.call_later(self._linger, self._due, project, handle)
         else:
-            self._spawn(self._cancelled(project, job))
+            self._spawn(self._cancelled(handle))
 
     def back(self, project: str, job: str) -> None:
         """Somebody waits for the job again."""
@@ -69,23 +76,23 @@ class Lingering:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSING)
 
-    def _due(self, project: str, job: str) -> None:
-        self._timers.pop((project, job), None)
-        if not self._producers.awaits(project, job):
-            self._spawn(self._cancelled_unless_taken_up(project, job))
+    def _due(self, project: str, handle: JobHandle) -> None:
+        self._timers.pop((project, handle.id), None)
+        if not self._producers.awaits(project, handle.id):
+            self._spawn(self._cancelled_unless_taken_up(project, handle))
 
-    async def _cancelled_unless_taken_up(self, project: str, job: str) -> None:
+    async def _cancelled_unless_taken_up(self, project: str, handle: JobHandle) -> None:
         try:
-            await self._bus.request(subjects.awaited(project, job), b"", timeout=SILENCE)
+            await self._bus.request(subjects.awaited(project, handle.id), b"", timeout=SILENCE)
         except OutcomeUnknown:
-            if not self._producers.awaits(project, job):
-                await self._cancelled(project, job)
+            if not self._producers.awaits(project, handle.id):
+                await self._cancelled(handle)
         except BusError:
             return  # nobody can be asked, and nothing cancelled: its deadline ends it
 
-    async def _cancelled(self, project: str, job: str) -> None:
+    async def _cancelled(self, handle: JobHandle) -> None:
         try:
-            await self._producers.of(project).attach(job).cancel(REASON)
+            await handle.cancel(REASON)
         except PenstockError:
             return  # it has ended meanwhile, or its deadline ends it
 

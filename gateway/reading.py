@@ -1,20 +1,16 @@
-"""Bodies off the wire: bounded as they come and as they unpack, and JSON out of them.
+"""Bodies off the wire: bounded as they come and as they unpack.
 
 A body may be packed with gzip or deflate (RFC 9110, 8.4.1): it is unpacked piece by piece and never beyond the limit,
 so that a bomb costs what an honest body of that size does. Other codings are refused by name, with those that are
-read. JSON is RFC 8259's: no NaN, nothing deeper than the parser's bound (some 200 levels); of a name that is given
-twice the last value counts, as in the providers' own APIs.
+read.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 import zlib
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any
-
-from pydantic_core import from_json
+from typing import TYPE_CHECKING
 
 from gateway.bodies.failures import ApiError, Failed, invalid
 
@@ -23,7 +19,6 @@ if TYPE_CHECKING:
 
 GZIP, DEFLATE = "gzip", "deflate"
 _WINDOW = {GZIP: 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, DEFLATE: zlib.MAX_WBITS}
-_LARGEST = sys.float_info.max
 PIECE = 256 * 1024
 """Bytes that are unpacked at a time; others get their turn in between."""
 
@@ -56,34 +51,6 @@ async def body_parts(request: Request, limit: int) -> AsyncIterator[bytes]:
                 await asyncio.sleep(0)
     if unpacking is not None:
         unpacking.end()
-
-
-def json_object(data: bytes) -> dict[str, Any]:
-    """A body that is one JSON object. Raises ``Failed`` with 400."""
-    try:
-        value = from_json(data, allow_inf_nan=False)
-    except ValueError as error:
-        message = f"the body is no JSON: {error}"
-        raise invalid(message, code="invalid_json", remedy="send one JSON object") from error
-    if not isinstance(value, dict):
-        raise invalid("the body is no JSON object", code="invalid_json", remedy="send one JSON object")
-    if _beyond_numbers(value):
-        raise invalid("the body has a number that is too large", code="invalid_json", remedy="send a smaller number")
-    return value
-
-
-def _beyond_numbers(value: Any) -> bool:
-    """Whether there is an infinite number somewhere: what ``1e999`` becomes, and what no JSON can say again."""
-    left = [value]
-    while left:
-        one = left.pop()
-        if type(one) is dict:
-            left.extend(one.values())
-        elif type(one) is list:
-            left.extend(one)
-        elif type(one) is float and not -_LARGEST <= one <= _LARGEST:
-            return True
-    return False
 
 
 def _check_announced(request: Request, limit: int) -> None:

@@ -43,6 +43,8 @@ def api_error(error: PenstockError) -> ApiError:
             return ApiError(told.status, told.code, told.message, told.param, told.remedy, error.retry_after, error.job)
         case UnknownRoute():
             status, code = 404, "model_not_found"
+        case Forbidden(field="key"):  # it is the gateway's own that the broker does not accept
+            return _away(error)
         case Forbidden():
             status, code = 403, "forbidden"
         case IdempotencyConflict():
@@ -58,10 +60,17 @@ def api_error(error: PenstockError) -> ApiError:
         case NotFound():
             status, code = 404, "not_found"
         case Unreachable() | Closed():
-            status, code = 503, "queue_unreachable"
+            return _away(error)
         case _:
             status, code = 500, "internal"
     retry_after = error.retry_after if isinstance(error, Refused) else None
-    if status == 503:
-        retry_after = AGAIN
     return ApiError(status, code, error.message, error.field, error.remedy, retry_after, error.job)
+
+
+def _away(error: PenstockError) -> ApiError:
+    """In our own words: the SDK's speak of addresses and of what its own caller might do about them."""
+    message, remedy = "the queue cannot be reached at the moment", "send the request again"
+    if isinstance(error, Unreachable) and error.maybe_stored:
+        message = "the queue did not confirm the job: it may run"
+        remedy = "ask for it by its id; with an Idempotency-Key a request can be sent again without running twice"
+    return ApiError(503, "queue_unreachable", message, remedy=remedy, retry_after=AGAIN, job=error.job)

@@ -58,6 +58,8 @@ class EventStream:
     """Whether the jobs are this request's own, and left when its client goes."""
     ends_told: Literal["never", "once begun", "always"] = "never"
     """When the renderer takes the ``Finished`` of a job that did not succeed; else it is an error of the stream."""
+    nothing_left: int = 200
+    """The status for a client that has read all of it before: 204 tells a browser not to come back."""
     keyed: bool = False
     numbered: bool = False
     """Whether the renderer gives its events their ids, and leaves out what was seen (``Frame.id``)."""
@@ -110,13 +112,15 @@ class EventStream:
         except PenstockError as error:
             if not isinstance(error, Refused | JobFailed):
                 self._abandon()
+            elif error.job is not None:  # else nothing was submitted
+                self._abandon(but=error.job)
             self._tell(api_error(error))
         await self._write(self._taken(), more=False)
 
-    def _abandon(self) -> None:
-        """Nobody waits for the jobs of this stream here any more."""
+    def _abandon(self, *, but: str | None = None) -> None:
+        """Nobody waits for the jobs of this stream here any more, except one that is not its own."""
         if self.leaves:
-            leave(self.call, self.jobs, keyed=self.keyed)
+            leave(self.call, [job for job in self.jobs if job != but], keyed=self.keyed)
 
     def _rendition(self) -> Rendition:
         seen = "" if self.numbered else self.call.extras.resume
@@ -197,7 +201,7 @@ class EventStream:
         try:
             if not self._begun:
                 self._begun = True
-                status = 200 if data or more else 204  # all of it was read before: there is nothing to come back for
+                status = 200 if data or more else self.nothing_left
                 await send({"type": "http.response.start", "status": status, "headers": self._head()})
             await send({"type": "http.response.body", "body": data, "more_body": more})
         finally:

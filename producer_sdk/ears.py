@@ -56,7 +56,7 @@ class Ears:
     async def sweep(self, now: float) -> None:
         """End what nobody waits for any more."""
         for job, watch in list(self._listening.items()):
-            if watch.done or not (watch.submitting or watch in self._replies.attended):
+            if watch.done or not (watch.arriving or watch in self._replies.attended):
                 await self._unlisten(job, watch)
         if self._wide:
             await self._reconsider(now)
@@ -69,7 +69,6 @@ class Ears:
         del self._listening[job]
         # From here on messages pass unheard: whoever waits again must ask.
         watch.missed = EVERYTHING
-        watch.fresh = False
         if job in self._alone:
             self._alone.discard(job)
             await self._transport.ignore(subjects.live_job(self._transport.project, job))

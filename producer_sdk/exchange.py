@@ -151,15 +151,12 @@ class Exchange:
         hello = await self.desk.hello()
         if hello is not None:
             await self._check(request, hello)
-        watch.submitting += 1
-        try:
+        with watch.awaited_soon():
             if request.keyed:
                 await self._ears.listen(watch)
             stored = await self._store(await self._sized(request, hello))
             if request.keyed:
                 await self._take_up(request, watch, stored=stored)
-        finally:
-            watch.submitting -= 1
 
     async def _store(self, request: Request) -> bool:
         """Whether the broker had no submission of this job, and has this one now."""
@@ -180,7 +177,6 @@ class Exchange:
         Where the broker held no submission of it there is nothing to adopt: either the job is ours, or it has ended and
         its result, which says whose it was, is on its way to us or will be asked for.
         """
-        watch.fresh = stored
         if not stored:
             await self._adopt(request, watch)
             return
@@ -211,10 +207,6 @@ class Exchange:
         if size + len(request.header) <= in_one:
             return request
         return request.as_blob(await upload(self.transport, request, timeout=self.patience.submit))
-
-    def heard_all(self, watch: Watch) -> bool:
-        """Whether whoever listened when the job was submitted has missed nothing of it."""
-        return watch.fresh and watch.missed == self.replies.interruptions
 
     async def _adopt(self, request: Request, watch: Watch) -> None:
         """A submission of the job was there before: find out whose it is. Without an answer it is taken for ours."""
@@ -264,9 +256,10 @@ class Exchange:
     async def result(self, watch: Watch, timeout: float | None) -> Result:
         """Wait for a job's end. Raises Timeout after ``timeout`` seconds; the job goes on."""
         if not watch.done:
-            await self.listen(watch)
-            if watch.missed != self.replies.interruptions:
-                await self.ask_for(watch)
+            with watch.awaited_soon():
+                await self.listen(watch)
+                if watch.missed != self.replies.interruptions:
+                    await self.ask_for(watch)
         return await watch.wait(timeout)
 
     async def ask_for(self, watch: Watch) -> None:

@@ -156,7 +156,8 @@ class NatsTransport:
 
     def _no_access(self) -> Forbidden:
         who = f"as project {self._project!r}" if self._password else "without a key"
-        remedy = "check PENSTOCK_KEY or the key argument" if self._password else "give a key"
+        remedy = "check PENSTOCK_KEY or the key argument (one with limits of its own works over HTTP alone)"
+        remedy = remedy if self._password else "give a key"
         return Forbidden(f"the broker at {self._where()} does not accept us {who}", field="key", remedy=remedy)
 
     def _no_connection(self, timeout: float) -> Unreachable:

@@ -252,12 +252,13 @@ class Producer:
 
     def attach(self, job: str) -> JobHandle:
         """Take up a job by its id, wherever it was submitted. Asks nothing yet: an unknown id shows at first use."""
-        return JobHandle(self, checked_job(job))
+        # What is known of it here is kept with the handle: with the token a cancel needs no answer of the desk.
+        known = self._exchange.replies.watched(checked_job(job)) if self._exchange is not None else None
+        return JobHandle(self, checked_job(job), known)
 
     def awaits(self, job: str) -> bool:
-        """Whether somebody waits for a job here, or reads its stream."""
-        watch = self._exchange.replies.watched(job) if self._exchange is not None else None
-        return watch is not None and bool(watch.waiters or watch.readers)
+        """Whether somebody waits for a job here, reads its stream, or is about to."""
+        return self._exchange is not None and self._exchange.replies.awaited(job)
 
     async def parse(
         self,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -94,9 +96,9 @@ class Watch:
     __slots__ = (
         "__weakref__",
         "_attended",
+        "arriving",
         "due",
         "error",
-        "fresh",
         "job",
         "lane",
         "missed",
@@ -104,7 +106,6 @@ class Watch:
         "readers",
         "result",
         "submitted",
-        "submitting",
         "token",
         "waiters",
     )
@@ -125,10 +126,8 @@ class Watch:
         self.pause = silence
         self.missed = missed
         """State of ``Replies.interruptions`` when this watch was last up to date."""
-        self.submitting = 0
-        """Submissions under way: somebody is going to wait for it."""
-        self.fresh = False
-        """The last submission of it here was the job's first, as far as the broker knows, and we listened before."""
+        self.arriving = 0
+        """Those who are going to wait for it, and still submit it or ask after it."""
         self._attended = attended
 
     @property
@@ -165,6 +164,15 @@ class Watch:
         if self not in self._attended:
             self.due = now + self.pause
             self._attended.add(self)
+
+    @contextmanager
+    def awaited_soon(self) -> Iterator[None]:
+        """Somebody is going to wait for it as soon as this is over."""
+        self.arriving += 1
+        try:
+            yield
+        finally:
+            self.arriving -= 1
 
     def leave(self) -> None:
         """Nobody waits any more."""
@@ -233,6 +241,11 @@ class Replies:
     def watched(self, job: str) -> Watch | None:
         """The watch of a job, if somebody holds one."""
         return self._watches.get(subjects.live_job(self._project, job)[:-2])
+
+    def awaited(self, job: str) -> bool:
+        """Whether somebody waits for a job, or is about to."""
+        watch = self.watched(job)
+        return watch is not None and (watch.arriving > 0 or watch in self.attended)
 
     # -- the transport's listener
 

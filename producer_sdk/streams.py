@@ -148,7 +148,6 @@ class _Following:
 
     async def start(self, *, fresh: bool) -> None:
         """Take part in what comes; for a job of before, fetch what has come already."""
-        fresh = fresh or (self._reader in self._watch.readers and self._exchange.heard_all(self._watch))
         if self._reader not in self._watch.readers:
             self._watch.readers.append(self._reader)
         self._watch.attend(self._loop.time())
@@ -256,6 +255,7 @@ class _Following:
 async def found(exchange: Exchange, watch: Watch) -> tuple[Exchange, Watch]:
     """How to follow a job of before. Raises NotFound if the desk does not know it."""
     exchange.check_usable()
-    if not watch.done and await exchange.find(watch.job) is None:
-        raise unknown(watch.job)
+    with watch.awaited_soon():
+        if not watch.done and await exchange.find(watch.job) is None:
+            raise unknown(watch.job)
     return exchange, watch

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
-from gateway.bodies.failures import ApiError, Shape
+from gateway.bodies.failures import ApiError, Failed, Shape
+from gateway.bodies.objects import json_object
 from gateway.bodies.openai_batches import MARKS, MOST_ERRORS, Counts, LineError, Mark
 from gateway.bodies.openai_files import Part
 
@@ -103,10 +104,9 @@ class Checker:
 def _object(text: bytes) -> Mapping[str, Any] | str:
     """A line as an object, or what is wrong with it."""
     try:
-        value = from_json(text, allow_inf_nan=False)
-    except ValueError as error:
-        return f"the line is no JSON: {error}"
-    return value if isinstance(value, dict) else "the line is no JSON object"
+        return json_object(text, what="the line")
+    except Failed as failed:
+        return failed.error.message
 
 
 def line_of(number: int, text: bytes) -> Line:

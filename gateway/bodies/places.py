@@ -17,6 +17,8 @@ from gateway.bodies.joining import Shown
 
 _PLACE = r"\d{1,12}:\d{1,12}r?(:\d{1,6}(\.\d{1,6})?)?"
 _ID = re.compile(rf"{_PLACE}(,{_PLACE})*", re.ASCII)
+_CLOSING = "1:0"
+"""The place of what closes a stream, behind those of its answers."""
 
 _NOTHING = "0:0"
 """The place of what is not of a chunk."""
@@ -58,7 +60,7 @@ class Places:
 
     def closing(self) -> None:
         """The next frames close the stream."""
-        self._index, self._frames, self._here = self._closing, 0, "1:0"
+        self._index, self._frames, self._here = self._closing, 0, _CLOSING
 
     def next(self) -> str | None:
         """The next frame's id, empty before anything was said; ``None`` if the client has seen it."""
@@ -85,7 +87,8 @@ def _places_of(seen: str, answers: int) -> list[str]:
     if not seen:
         return [""] * (answers + 1)
     places = seen.split(",")
-    if not _ID.fullmatch(seen) or not answers <= len(places) <= answers + 1:
+    closed = len(places) == answers + 1 and places[-1].startswith(_CLOSING)
+    if not _ID.fullmatch(seen) or not (len(places) == answers or closed):
         message = f"last-event-id: {seen[:100]!r} is no id of this stream"
         raise invalid(message, param="last-event-id", remedy="repeat the id of the last event, or leave it out")
     return [("" if place == _NOTHING else place) for place in [*places, _NOTHING][: answers + 1]]

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gateway.bodies.failures import ApiError, Failed
 from gateway.bodies.openai_files import FileHead, no_file
 from gateway.storing import PATIENCE, create, every, patient, replace
 from job_contracts import subjects
-from runtime.bus.port import BusError, NotFound, StreamFull
+from runtime.bus.port import BusError, NotFound, StreamFull, WrongSequence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -90,18 +91,27 @@ class Files:
         return sorted(alive, key=lambda head: head.created_at)
 
     async def remove(self, project: str, file: str) -> None:
-        """Let there be no such file; its content is left to ``forget``. Raises ``Failed`` with 404."""
-        found = await self.found(project, file)
-        if found is None or not await patient(lambda: self._bus.delete(subjects.FILES, found[1]), PATIENCE):
-            raise no_file(file)
+        """Let there be no such file; its content is left to ``forget``. Raises ``Failed`` with 404.
+
+        In the place of results that a batch goes on with stays a mark: whoever takes it up adds what is not there.
+        """
+        while (found := await self.found(project, file)) is not None:
+            head, seq = found
+            if not head.live:
+                if await patient(lambda seq=seq: self._bus.delete(subjects.FILES, seq), PATIENCE):  # type: ignore[misc]
+                    return
+                break
+            with suppress(WrongSequence):  # it was completed, or deleted by another
+                await self.change(project, self._mark(file), seen=seq)
+                return
+        raise no_file(file)
 
     async def drop(self, project: str, file: str) -> None:
         """Give an upload up: it can never be completed, and nothing of it is left. A file that is there is left alone.
 
         The mark stays for a day: no upload goes on for that long without a chunk.
         """
-        mark = FileHead(id=file, chunk=1, created_at=0, filename="", purpose="", dropped=True)
-        if await create(self._bus, subjects.FILES, *self._told(project, mark), ttl=int(DAY)):
+        if await self.add(project, self._mark(file)):
             await self.forget(project, file)
 
     async def forget(self, project: str, file: str) -> None:
@@ -126,6 +136,11 @@ class Files:
             return (await patient(lambda: self._bus.get_direct(subjects.FILES, subject), PATIENCE)).data
         except NotFound:  # a replica may lag: only the leader's word is a no
             return (await patient(lambda: self._bus.last(subjects.FILES, subject), PATIENCE)).data
+
+    def _mark(self, file: str) -> FileHead:
+        """What stands for a day where no file shall be. Its time makes it unlike any other."""
+        now = self._clock.wall()
+        return FileHead(id=file, chunk=1, created_at=now, expires_at=now + DAY, filename="", purpose="", dropped=True)
 
     def _told(self, project: str, head: FileHead) -> tuple[str, bytes]:
         return subjects.file(project, head.id), head.model_dump_json(exclude_defaults=True).encode()
@@ -177,7 +192,9 @@ class Writer:
             await self._one_less()
         subject = subjects.file_chunk(self._project, self._file, self._index)
         self._index += 1
-        self._under_way.add(asyncio.ensure_future(create(self._bus, subjects.FILES, subject, data)))
+        sending = asyncio.ensure_future(create(self._bus, subjects.FILES, subject, data))
+        sending.add_done_callback(_heeded)
+        self._under_way.add(sending)
 
     async def _one_less(self) -> None:
         done, self._under_way = await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
@@ -188,3 +205,9 @@ class Writer:
             except StreamFull as error:
                 remedy = "delete files, or let the operator allow more: gateway.files.store"
                 raise Failed(ApiError(507, "storage_full", "there is no room for more files", remedy=remedy)) from error
+
+
+def _heeded(done: asyncio.Task[bool]) -> None:
+    """One chunk that is refused ends the writing, and what became of those beside it is not asked any more."""
+    if not done.cancelled():
+        done.exception()

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gateway.app import Endpoint, answer
-from gateway.asking import Gone, job_options, leave, patience, permitted, while_connected
-from gateway.bodies import extras, openai_embeddings
+from gateway.asking import Gone, job_options, leave, patience, permitted, submitted, while_connected
+from gateway.bodies import about_openai, extras, openai_embeddings
 from gateway.bodies.failures import ApiError, Failed
 from gateway.bodies.openapi import JSON, About, Told
 from gateway.refusals import api_error
@@ -41,20 +41,18 @@ async def _vectors(call: Call, request: Request) -> EmbeddingResult:
     producer = call.edge.producers.of(call.caller.project)
     jobs: list[str] = []
 
-    async def submitted(texts: Sequence[str], asked: Mapping[str, Any], left: float | None) -> Answered:
-        handle = await producer.submit_embedding(
+    async def ended(texts: Sequence[str], asked: Mapping[str, Any], left: float | None) -> Answered:
+        work = producer.submit_embedding(
             model=request.asked.model,
             inputs=texts,
             dimensions=request.dimensions,
             purpose=request.purpose,
             **asked,
         )
-        jobs.append(handle.id)
-        call.edge.lingering.back(producer.project, handle.id)
-        return await handle.result(left)
+        return await (await submitted(call, work, jobs)).result(left)
 
     async def one(texts: Sequence[str], asked: Mapping[str, Any], left: float | None) -> Answered:
-        return await when_there_is_room(lambda: submitted(texts, asked, left), left)
+        return await when_there_is_room(lambda: ended(texts, asked, left), left)
 
     all_of_them = embedded(
         one,
@@ -66,11 +64,10 @@ async def _vectors(call: Call, request: Request) -> EmbeddingResult:
     )
     try:
         return await while_connected(call, all_of_them)
-    except PenstockError as error:
-        leave(call, jobs, keyed=False)
-        raise Failed(_placed(error)) from error
-    except Gone:
+    except (Gone, PenstockError) as error:
         leave(call, jobs, keyed="idempotency_key" in options)
+        if isinstance(error, PenstockError):
+            raise Failed(_placed(error)) from error
         raise
 
 

@@ -10,8 +10,11 @@ from gateway.app import Endpoint, answer
 from gateway.bodies import openai_files
 from gateway.bodies.openapi import JSON, About, Parameter, Told
 from gateway.files.uploads import upload
+from runtime.bus.port import BusError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from starlette.types import ASGIApp
 
     from gateway.call import Call
@@ -52,8 +55,17 @@ async def content(call: Call) -> ASGIApp:
     headers["content-length"] = str(stop - start)
     if span is not None:
         headers["content-range"] = f"bytes {start}-{stop - 1}/{found.size}"
-    body = edge.contents.read(project, found, start, stop)
+    body = _to_the_end(edge.contents.read(project, found, start, stop))
     return StreamingResponse(body, 200 if span is None else 206, headers, KIND)
+
+
+async def _to_the_end(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Its head is out before its first byte is read: what goes wrong with one cannot be answered any more."""
+    try:
+        async for data in body:
+            yield data
+    except (Failed, BusError) as error:
+        raise Broken("store") from error
 
 
 async def delete(call: Call) -> ASGIApp:

@@ -92,11 +92,20 @@ async def events(call: Call) -> ASGIApp:
     call.edge.lingering.back(call.caller.project, handle.id)
     source, jobs = of_streams([handle.stream(timeout=call.edge.settings.timeout)]), [handle.id]
     if kind == "events":
-        return EventStream(call, source, jobs, native.Rendering(), policy="as_it_is", leaves=False, ends_told="always")
+        return EventStream(
+            call,
+            source,
+            jobs,
+            native.Rendering(),
+            policy="as_it_is",
+            leaves=False,
+            ends_told="always",
+            nothing_left=204,
+        )
     seen = await handle.status()
     asked = Asked(seen.route, (), stream=True)
     renderer = openai_chat.Rendering(asked, int(seen.submitted))
-    return EventStream(call, source, jobs, renderer, policy=policy_of(call, asked), leaves=False)
+    return EventStream(call, source, jobs, renderer, policy=policy_of(call, asked), leaves=False, nothing_left=204)
 
 
 async def cancel(call: Call) -> ASGIApp:

@@ -14,9 +14,10 @@ from gateway.asking import (
     of_streams,
     patience,
     permitted,
+    submitted,
     while_connected,
 )
-from gateway.bodies import extras, openai_responses
+from gateway.bodies import about_responses, extras, openai_responses
 from gateway.bodies import openai_responses_answer as objects
 from gateway.bodies import openai_responses_schemas as schemas
 from gateway.bodies.asked import Asked
@@ -113,8 +114,7 @@ async def _submitted(call: Call, wanted: Wanted, jobs: list[str]) -> _Submitted:
         jobs.append(following.job)
         events = await _begun(following, jobs)
     else:
-        handle = await producer.submit(**job)
-        jobs.append(handle.id)
+        handle = await submitted(call, producer.submit(**job), jobs)
     call.edge.lingering.back(producer.project, jobs[0])
     kept = wanted.kept(jobs[0], call.edge.clock.wall(), before)
     if wanted.store:

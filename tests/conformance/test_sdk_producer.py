@@ -302,6 +302,17 @@ async def test_the_same_key_after_the_end_finds_the_result_of_then(house: House,
     assert len(house.stage.received) == 1
 
 
+async def test_another_request_under_the_key_of_a_job_that_has_ended_is_told_by_its_status(
+    house: House, producer: Producer
+) -> None:
+    key = f"ended-{producer._stem}"
+    await producer.complete(**HELLO, idempotency_key=key)
+    async with house.producer() as later:
+        with pytest.raises(IdempotencyConflict):
+            job = await later.submit(model="fast", messages="Something else", idempotency_key=key)
+            await job.status()
+
+
 async def test_another_request_under_a_running_key_is_a_conflict(house: House, producer: Producer) -> None:
     key = f"running-{producer._stem}"
     house.stage.held = True

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from appliance.configuration import BUILT_IN
+from job_contracts.keys import written
 from producer_sdk import Forbidden, Producer
 from producer_sdk.handle import JobHandle
 from tests.support.appliances import Up, answers, end, gone, start, up
@@ -70,7 +71,11 @@ async def test_the_card_names_everything_and_everything_works(tmp_path: Path) ->
 async def test_no_other_key_is_let_in(tmp_path: Path) -> None:
     async with up(tmp_path) as appliance:
         password = (tmp_path / "service.password").read_text().strip()
-        for key in ("psk_demo_" + "0" * 64, f"psk_other_{appliance.key.rpartition('_')[2]}", f"psk_demo_{password}"):
+        for key in (
+            "psk_demo_" + "0" * 64,
+            written("other", appliance.key.rpartition("_")[2][:64]),
+            f"psk_demo_{password}",
+        ):
             producer = Producer(appliance.url, key=key, connect_timeout=2)
             with pytest.raises(Forbidden):
                 await producer.complete(model="fast", messages="hello", timeout=5)

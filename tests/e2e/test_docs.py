@@ -46,6 +46,7 @@ def where(appliance: dict[str, str]) -> dict[str, str]:
         "PENSTOCK_URL": appliance["nats_url"],
         "PENSTOCK_GATEWAY": appliance["gateway_url"],
         "PENSTOCK_KEY": appliance["project_key"],
+        "PENSTOCK_ADMIN_KEY": appliance["admin_key"],
     }
 
 

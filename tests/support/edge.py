@@ -66,14 +66,16 @@ async def edge(
     name: str = "edge",
     scope: Mapping[str, Any] | None = None,
     values: Mapping[str, Any] | None = None,
+    url: str | None = None,
     **settings: Any,
 ) -> AsyncIterator[RunningEdge]:
     """Start an edge beside the scheduler and workers of ``whole``; stop it at the end.
 
     ``settings`` are those of the section ``gateway`` (``ping=0.1``), ``scope`` is that of the key ``test``; ``values``
-    replaces other sections of the configuration. Keys: ``test`` of ``PROJECT``, ``other`` of ``OTHER``, and ``ADMIN``.
+    replaces other sections of the configuration, ``url`` is the broker's where it is not ``whole``'s. Keys: ``test`` of
+    ``PROJECT``, ``other`` of ``OTHER``, and ``ADMIN``.
     """
-    config = _config(whole, scope or {}, values or {}, settings)
+    config = _config(whole, url or whole.url, scope or {}, values or {}, settings)
     telemetry, events = Telemetry(), list[Event]()
     telemetry.subscribe(events.append, lowest=DEBUG)
     async with AsyncExitStack() as stack:
@@ -107,7 +109,9 @@ async def _stopped(duty: Any) -> None:
     await asyncio.wait_for(duty.stop(), 20)
 
 
-def _config(whole: Gateway, scope: Mapping[str, Any], values: Mapping[str, Any], settings: Mapping[str, Any]) -> Config:
+def _config(
+    whole: Gateway, url: str, scope: Mapping[str, Any], values: Mapping[str, Any], settings: Mapping[str, Any]
+) -> Config:
     """The gateway's own configuration, with its broker and the keys of tests."""
     own: dict[str, Any] = {
         "drain": 1.0,
@@ -119,6 +123,6 @@ def _config(whole: Gateway, scope: Mapping[str, Any], values: Mapping[str, Any],
         },
         **settings,
     }
-    nats = whole.config.nats.model_copy(update={"url": whole.url, "user": SERVICE, "password": SecretStr(SECRET)})
+    nats = whole.config.nats.model_copy(update={"url": url, "user": SERVICE, "password": SecretStr(SECRET)})
     told = {name: getattr(whole.config, name) for name in type(whole.config).model_fields}
     return Config.model_validate({**told, "nats": nats, "gateway": own, **values})

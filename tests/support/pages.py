@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 _FENCE = re.compile(r"^```(?P<language>[a-z]*)[^\n]*\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
-_MARK = re.compile(r"<!-- (?P<mark>[a-z]+(?:: [a-z]+)?) -->\n\Z")
+_MARK = re.compile(r"<!-- (?P<mark>[a-z]+(?:: [a-z_.]+)?) -->\n\Z")
 _LINK = re.compile(r"(?<!!)\[[^\]]+\]\((?P<target>[^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (?P<title>.+)$", re.MULTILINE)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -72,7 +73,7 @@ class Wire:
             self.connections += 1
             there_reader, there_writer = await asyncio.open_connection(*self._target)
             self._writers.add(there_writer)
-            both = self._pass(reader, there_writer), self._pass(there_reader, writer)
+            both = self._pass(reader, there_writer, self.asked), self._pass(there_reader, writer, self.answered)
             await asyncio.gather(*[self._keep(asyncio.ensure_future(one)) for one in both])
         except OSError:
             pass
@@ -80,12 +81,22 @@ class Wire:
             writer.transport.abort()
             self._writers.discard(writer)
 
-    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    def asked(self, data: bytes) -> bytes:
+        """What becomes of bytes on their way there; an OSError breaks the connection."""
+        return data
+
+    def answered(self, data: bytes) -> bytes:
+        """What becomes of bytes on their way back; an OSError breaks the connection."""
+        return data
+
+    async def _pass(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, through: Callable[[bytes], bytes]
+    ) -> None:
         try:
             with contextlib.suppress(OSError):
                 while data := await source.read(65_536):
                     await self._flowing.wait()
-                    sink.write(data)
+                    sink.write(through(data))
                     await sink.drain()
         finally:
             sink.transport.abort()

@@ -78,6 +78,14 @@ async def scheduler_process(
 
 
 @asynccontextmanager
+async def edge_process(config: Path, *more: str, environ: Mapping[str, str] | None = None) -> AsyncIterator[Process]:
+    """``python -m gateway`` on a free port (see its event ``edge.listening``); killed at the end if it still runs."""
+    arguments = ("-m", "gateway", "--config", str(config), "--port", "0", *more)
+    async with _process(*arguments, environ=environ) as process:
+        yield process
+
+
+@asynccontextmanager
 async def _process(*arguments: str, environ: Mapping[str, str] | None) -> AsyncIterator[Process]:
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, *arguments),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.e2e.clients.conftest import PATIENCE, Place, Programs
+from tests.support.tcp import Wire
 
 BUILDING = 400.0
 """Seconds for a compiler that has its standard library to compile first."""
@@ -65,44 +64,33 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
     return body
 
 
-@dataclass
-class Ran:
+class Recorder(Wire):
+    """A wire that keeps what is asked over it."""
+
+    def asked(self, data: bytes) -> bytes:
+        self.heard += data
+        return data
+
+    heard = b""
+
+
+class Ran(NamedTuple):
     """What a program printed, and the requests it sent."""
 
-    printed: str = ""
-    sent: list[Exchange] = field(default_factory=list)
+    printed: str
+    sent: list[Exchange]
 
 
 async def compiled(programs: Programs, build: Sequence[str]) -> Ran:
-    """Build the program ``ask``, run it behind a wire that records, and give what it printed and sent."""
-    place, heard = programs.place, bytearray()
-    host, _, port = place.url.rpartition("/")[2].partition(":")
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(host, int(port))
-
-        async def there() -> None:
-            while data := await reader.read(65_536):
-                heard.extend(data)
-                there_writer.write(data)
-
-        sending = asyncio.ensure_future(there())
-        while data := await there_reader.read(65_536):
-            writer.write(data)
-        sending.cancel()
-        there_writer.close()
-        writer.close()
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    async with server:
-        at = server.sockets[0].getsockname()[1]
-        environ = place.environ | {
-            "OPENAI_BASE_URL": f"http://127.0.0.1:{at}/v1",
-            "HOME": os.environ["HOME"],  # noqa: TID251 - a compiler keeps there what it need not compile again
-        }
+    """Build the program ``ask``, run it over a wire that records, and give what it printed and sent."""
+    place = programs.place
+    async with Recorder.to(place.url) as wire:
+        at = f"127.0.0.1:{wire.port}"
+        # A compiler keeps at home what it need not compile again.
+        environ = place.environ | {"OPENAI_BASE_URL": f"http://{at}/v1"}
         await _done(build, programs.folder, environ, BUILDING)
         printed = await _done(["./ask"], programs.folder, environ, PATIENCE)
-    text = heard.decode().replace(f"127.0.0.1:{at}", "HOST").replace(place.key, "KEY")
+        text = wire.heard.decode().replace(at, "HOST").replace(place.key, "KEY")
     return Ran(printed, [_parted(one) for one in re.split(r"(?<=\})(?=POST )", text)])
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import anthropic
@@ -20,6 +18,7 @@ from pydantic import BaseModel
 
 from appliance.http import ask
 from tests.e2e.clients.conftest import Place
+from tests.support.tcp import Wire
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -184,10 +183,14 @@ async def test_who_may_not_ask_is_told_so(place: Place) -> None:
 
 async def test_an_answer_that_is_lost_on_the_way_is_asked_for_again_and_is_one_job(place: Place) -> None:
     before = await billed(place)
-    async with losing_the_first_answer(place) as url, openai.AsyncOpenAI(base_url=url, api_key=place.key) as client:
+    async with (
+        Losing.to(place.url) as wire,
+        openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{wire.port}/v1", api_key=place.key) as client,
+    ):
         raw = await client.chat.completions.with_raw_response.create(
             model="fast", messages=COUNT, extra_headers={"Idempotency-Key": "a letter that is lost"}
         )
+    assert wire.lost
     assert raw.retries_taken == 1
     assert raw.parse().choices[0].message.content == "one two three"
     assert await billed(place) == before + 1
@@ -199,31 +202,16 @@ async def billed(place: Place) -> int:
     return int(total["requests"])
 
 
-@asynccontextmanager
-async def losing_the_first_answer(place: Place) -> AsyncIterator[str]:
-    """A base URL behind which the first connection breaks when its answer is about to arrive."""
-    host, _, port = place.url.rpartition("/")[2].partition(":")
-    lost = asyncio.Event()
+class Losing(Wire):
+    """A wire that breaks once, when an answer is about to arrive."""
 
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(host, int(port))
+    lost = 0
 
-        async def there() -> None:
-            while data := await reader.read(65_536):
-                there_writer.write(data)
-
-        sending = asyncio.ensure_future(there())
-        while data := await there_reader.read(65_536):
-            if not lost.is_set():
-                break
-            writer.write(data)
-        lost.set()
-        sending.cancel()
-        writer.transport.abort()
-        there_writer.close()
-
-    async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    def answered(self, data: bytes) -> bytes:
+        if not self.lost:
+            self.lost = len(data)
+            raise ConnectionResetError
+        return data
 
 
 async def test_responses_follow_one_another_and_stream(client: openai.AsyncOpenAI) -> None:

@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -168,3 +169,19 @@ async def test_results_may_be_deleted_while_their_batch_runs(tmp_path: Path) -> 
         assert done.request_counts.completed == 20
         with pytest.raises(openai.NotFoundError):
             await at.client.files.content(done.output_file_id)
+
+
+async def test_a_download_whose_file_is_deleted_meanwhile_is_cut_and_no_fault_of_ours(tmp_path: Path) -> None:
+    async with house(tmp_path) as at:
+        made = await at.client.files.create(file=("data.bin", secrets.token_bytes(4 * SIZE)), purpose="user_data")
+        got = 0
+        with pytest.raises(httpx.HTTPError):  # an end that is none
+            async with at.edge.client.stream("GET", f"/v1/files/{made.id}/content") as answer:
+                async for part in answer.aiter_raw():
+                    if not got:
+                        await at.client.files.delete(made.id)
+                    got += len(part)
+        assert 0 < got < 4 * SIZE
+        told = {event.name: event.fields for event in at.edge.events}
+        assert told["edge.cut"] == {"why": "store"}
+        assert not {"edge.failed", "edge.store_failed"} & told.keys()

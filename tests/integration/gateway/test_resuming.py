@@ -86,7 +86,7 @@ async def test_wherever_a_stream_is_cut_the_rest_comes_from_another_edge_exactly
         before = await hear(one, asked(), key="k", most=cut)
         after = await hear(two, asked(), key="k", seen=before.last)
         assert before.events + after.events == uncut.events, cut
-        assert after.whole
+        assert after.whole or after.status == 204  # there is no more
     assert len(place.provider.asked) == 1
 
 
@@ -120,8 +120,8 @@ async def test_several_answers_in_one_stream_go_on_at_another_edge(place: Place)
 def _by_answer(*heard: Heard) -> dict[str, list[str]]:
     """The data of all events, by the answer they belong to: answers may come interleaved in many ways."""
     found: dict[str, list[str]] = {}
-    for event in (event for one in heard for event in one.events):
-        data = event.rpartition("data: ")[2]
+    for told in (told for one in heard for told in one.events):
+        data = told.rpartition("data: ")[2]
         place = next((index for index in "012" if f'"choices":[{{"index":{index},' in data), "end")
         found.setdefault(place, []).append(data)
     return found
@@ -152,7 +152,7 @@ async def _refused(one: RunningEdge) -> Any:
     return answer if answer.status_code == 503 else None
 
 
-@pytest.mark.parametrize("seen", ["1", "1:2:3:4", "one:two", "1:1,1:1", "9" * 30])
+@pytest.mark.parametrize("seen", ["1", "1:2:3:4", "one:two", "1:1,1:1,1:1", "9" * 30])
 async def test_what_is_no_id_of_a_stream_is_refused(place: Place, seen: str) -> None:
     refused = await hear(place.edges[0], asked(), key="k", seen=seen)
     assert (refused.status, "last-event-id" in refused.text) == (400, True)

@@ -34,6 +34,10 @@ LANGUAGES = {
 """What is checked, and the marks a block of that language may have; diagrams and output have no language, or text."""
 
 
+QUOTED = "example: "
+"""How the mark of a block begins that is quoted from a program in examples/clients, which tests run."""
+
+
 def marked(language: str, mark: str) -> list[Block]:
     return [block for block in BLOCKS if (block.language, block.mark) == (language, mark)]
 
@@ -46,7 +50,9 @@ def test_every_block_is_of_a_kind_that_is_checked() -> None:
     strange = [
         f"{block.place}: {block.language!r} marked {block.mark!r}"
         for block in BLOCKS
-        if block.language not in {"", "text"} and block.mark not in LANGUAGES.get(block.language, set())
+        if block.language not in {"", "text"}
+        and block.mark not in LANGUAGES.get(block.language, set())
+        and not block.mark.startswith(QUOTED)
     ]
     assert strange == []
 
@@ -135,6 +141,11 @@ def test_an_example_of_a_configuration_can_be_used(path: Path) -> None:
 # -- examples of code
 
 
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.mark.startswith(QUOTED)], ids=by_place)
+def test_what_is_quoted_from_a_program_stands_there(block: Block) -> None:
+    assert block.code in (ROOT / "examples" / "clients" / block.mark.removeprefix(QUOTED)).read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("block", marked("python", "run: gateway"), ids=by_place)
 def test_an_example_with_the_gateway_in_memory_runs(block: Block) -> None:
     run = python("-W", "error", "-c", block.code)
@@ -154,7 +165,7 @@ def test_an_example_for_the_whole_system_names_only_what_there_is(block: Block) 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
     """Every command line of every shell block, with its place."""
-    for block in [block for block in BLOCKS if block.language == "sh"]:
+    for block in [block for block in BLOCKS if block.language == "sh" and not block.mark.startswith(QUOTED)]:
         joined = re.sub(r"\\\n\s*", "", block.code)
         for number, line in enumerate(joined.splitlines()):
             words = shlex.split(line, comments=True)
@@ -187,7 +198,8 @@ def test_a_command_that_is_shown_exists(place: str, words: list[str]) -> None:
         case ["nats-server", *rest]:
             assert [word for word in rest if word.endswith(".conf") and not (ROOT / word).exists()] == []
         case ["penstock", command, *rest]:
-            told = usage("producer_sdk.cli", command, *(rest[:1] if command in {"jobs", "dead", "batch"} else ()))
+            grouped = rest[:1] if command in {"jobs", "dead", "batch", "keys"} else ()
+            told = usage("producer_sdk.cli", command, *grouped)
             assert [option for option in rest if option.startswith("--") and option not in told] == []
         case ["echo", *_]:
             assert words[-2] == ">"
