@@ -9,7 +9,7 @@ from gateway.app import Endpoint, answer
 from gateway.asking import job_options
 from gateway.batches.kinds import KINDS
 from gateway.batches.runner import head_of
-from gateway.bodies import about_openai, openai_batches, openai_files
+from gateway.bodies import openai_batches, openai_files
 from gateway.bodies.failures import ApiError, Failed, invalid
 from gateway.bodies.openai_batches import WINDOWS, Batch
 from gateway.bodies.openapi import JSON, About, Parameter, Told

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.app import Endpoint, answer
 from gateway.asking import Gone, job_options, leave, patience, permitted, submitted, while_connected
-from gateway.bodies import about_openai, extras, openai_embeddings
+from gateway.bodies import extras, openai_embeddings
 from gateway.bodies.failures import ApiError, Failed
 from gateway.bodies.openapi import JSON, About, Told
 from gateway.refusals import api_error

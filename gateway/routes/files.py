@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import StreamingResponse
 
-from gateway.app import Endpoint, answer
+from gateway.app import Broken, Endpoint, answer
 from gateway.bodies import openai_files
+from gateway.bodies.failures import Failed
 from gateway.bodies.openapi import JSON, About, Parameter, Told
 from gateway.files.uploads import upload
 from runtime.bus.port import BusError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateway.app import Endpoint, answer
-from gateway.bodies import about_keys, keys
+from gateway.bodies import keys
 from gateway.bodies.failures import invalid
 from gateway.bodies.openapi import JSON, About, Parameter, Told
 

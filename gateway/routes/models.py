@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.app import Endpoint, answer
-from gateway.bodies import about_openai, openai_models
+from gateway.bodies import openai_models
 from gateway.bodies.failures import ApiError, Failed
 from gateway.bodies.openapi import JSON, About, Parameter, Told
 

@@ -17,7 +17,7 @@ from gateway.asking import (
     submitted,
     while_connected,
 )
-from gateway.bodies import about_responses, extras, openai_responses
+from gateway.bodies import extras, openai_responses
 from gateway.bodies import openai_responses_answer as objects
 from gateway.bodies import openai_responses_schemas as schemas
 from gateway.bodies.asked import Asked
@@ -314,7 +314,7 @@ _EITHER = {**_WHOLE, EVENTS: EVENT}
 _CREATE = About(
     "A response",
     "responses",
-    {200: Told("The response, or its events.", _EITHER), 204: Told("The client has read all of it.")},
+    {200: Told("The response, or its events.", _EITHER)},
     body=schemas.request,
     submits=True,
     parameters=(_LAST,),
@@ -324,7 +324,7 @@ _CREATE = About(
 _RETRIEVE = About(
     "A response as it stands",
     "responses",
-    {200: Told("The response, or its events.", _EITHER), 204: Told("The client has read all of it.")},
+    {200: Told("The response, or its events.", _EITHER)},
     parameters=(_ID, _STREAM, _AFTER, _INCLUDE, _LAST),
     errors=(409, 410, 502, 504),
 )
