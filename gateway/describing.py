@@ -24,10 +24,10 @@ OPEN = (
         PATH,
         ("GET",),
         About("This document", "operation", {200: Told("OpenAPI 3.1.", {JSON: {"type": "object"}})}),
-        open=True,
+        who="anybody",
     ),
     Described(
-        "/livez", ("GET",), About("Whether the edge lives", "operation", {200: Told("Yes.", {JSON: {}})}), open=True
+        "/livez", ("GET",), About("Whether the edge lives", "operation", {200: Told("Yes.", {JSON: {}})}), who="anybody"
     ),
     Described(
         "/readyz",
@@ -37,10 +37,13 @@ OPEN = (
             "operation",
             {200: Told("Yes.", {JSON: {}}), 503: Told("No, and why.", {JSON: {}})},
         ),
-        open=True,
+        who="anybody",
     ),
     Described(
-        "/metrics", ("GET",), About("What the edge measures", "operation", {200: Told("Metrics.", _METRICS)}), open=True
+        "/metrics",
+        ("GET",),
+        About("What the edge measures", "operation", {200: Told("Metrics.", _METRICS)}),
+        who="anybody",
     ),
 )
 """The routes that need no key."""
@@ -52,7 +55,9 @@ def described(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     if silent:
         message = f"no word about {', '.join(silent)}: give each Endpoint its `about`"
         raise LookupError(message)
-    keyed = [Described(one.path, one.methods, one.about, one.shape) for one in endpoints if one.about is not None]
+    keyed = [
+        Described(one.path, one.methods, one.about, one.shape, one.who) for one in endpoints if one.about is not None
+    ]
     return document((*keyed, *OPEN), version("penstock"))
 
 

@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 
 from job_contracts.codec import Wire
 
+Flag = Annotated[bool, Field(strict=True)]
+"""True or false, and not a number or a word that may be taken for it."""
 CacheFor = Literal["5m", "1h"]
 """How long a provider should keep what stands up to a mark in its prompt cache, where it caches on request."""
 
@@ -133,7 +135,7 @@ class ToolTurn(Wire):
     tool_call_id: str
     content: UserContent
     name: str | None = None
-    is_error: bool = False
+    is_error: Flag = False
 
 
 Turn = Annotated[SystemTurn | UserTurn | AssistantTurn | ToolTurn, Field(discriminator="role")]
@@ -145,7 +147,7 @@ class Tool(Wire):
     name: str = Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")
     description: str | None = None
     parameters: dict[str, Any] | None = None
-    strict: bool | None = None
+    strict: Flag | None = None
     cache: CacheFor | None = None
 
 
@@ -162,7 +164,7 @@ class JsonSchemaFormat(Wire):
     name: str = "answer"
     description: str | None = None
     json_schema: dict[str, Any]
-    strict: bool | None = None
+    strict: Flag | None = None
 
 
 class JsonFormat(Wire):

@@ -33,9 +33,13 @@ def _tool(tool: object, path: str) -> Any:
         )
     if "function" in fields:
         no_others(fields, frozenset({"type", "function", "cache"}), path)
-        mark = {name: fields[name] for name in ("cache",) if name in fields}
+        mark = fields.get("cache")
         path = f"{path}.function"
-        fields = marked(as_fields(fields["function"], path, "a function"), path) | mark
+        fields = marked(as_fields(fields["function"], path, "a function"), path)
+        if mark is not None and fields.setdefault("cache", mark) != mark:
+            where = f"{path}.cache"
+            message = f"{where}: the tool's own says something else"
+            raise InvalidRequest(message, field=where, remedy="give one of the two")
     no_others(fields, _TOOL, path)
     return {name: value for name, value in fields.items() if name != "type"}
 

@@ -199,7 +199,7 @@ def _part(part: object, path: str, *, shown: bool, ours: bool) -> Any:
     allowed = {"text"} | (_SHOWN if shown else set())
     if ours:
         allowed |= _OUR_PARTS
-    if kind in allowed:
+    if isinstance(kind, str) and kind in allowed:
         return marked(fields, path)
     where = f"{path}.type"
     what = f"{kind!r} cannot stand here" if kind is not None else "missing"

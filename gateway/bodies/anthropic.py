@@ -15,6 +15,7 @@ from gateway.bodies.anthropic_fields import Block, block, blocks, cache, flag, o
 from gateway.bodies.anthropic_turns import Turns, marked
 from gateway.bodies.asked import Asked
 from gateway.bodies.failures import Failed, invalid
+from gateway.bodies.kinds import whole
 from job_contracts.chat import CacheFor, JsonSchemaFormat, NamedTool, TextPart, Tool, ToolTurn, Turn, UserTurn
 
 Thinking = Literal["shown", "omitted", "hidden"]
@@ -33,11 +34,11 @@ NOT_HERE = {
     "thread": "conversations are not kept at a provider",
 }
 """Fields of the API that would change the answer and cannot be carried."""
-_SAMPLING = ("temperature", "top_p", "top_k")
-_KNOWN = frozenset(
+SAMPLING = ("temperature", "top_p", "top_k")
+KNOWN = frozenset(
     {
         *("model", "messages", "system", "max_tokens", "stop_sequences", "stream", "tools", "tool_choice", "thinking"),
-        *("metadata", "output_config", "output_format", "cache_control", "context_management", *_SAMPLING),
+        *("metadata", "output_config", "output_format", "cache_control", "context_management", *SAMPLING),
     }
 )
 _TOOL = frozenset(
@@ -47,7 +48,7 @@ _TOOL = frozenset(
     }
 )
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
-_EFFORTS = ("low", "medium", "high", "xhigh", "max")
+EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _USUAL_EFFORT = "high"
 """The API's own, where thinking is left to the model."""
 
@@ -75,7 +76,7 @@ def read(body: Mapping[str, Any], *, counting: bool = False) -> Request:
     if mark := cache(given, ""):
         turns[-1] = _marked(turns[-1], mark)
     unused = reader.unused | (given.keys() & UNUSED)
-    settings = {name: given[name] for name in _SAMPLING if name in given}
+    settings = {name: given[name] for name in SAMPLING if name in given}
     if not counting or "max_tokens" in given:
         settings["max_tokens"] = _max_tokens(given)
     stop = _stop(given)
@@ -100,7 +101,7 @@ def _refuse(given: Block) -> None:
     for name, why in NOT_HERE.items():
         if given.get(name):
             raise unsupported(name, why)
-    only(given, _KNOWN | UNUSED | NOT_HERE.keys())
+    only(given, KNOWN | UNUSED | NOT_HERE.keys())
     if "context_management" not in given:
         return
     managed = block(given["context_management"], "context_management")
@@ -114,9 +115,10 @@ def _max_tokens(given: Block) -> int:
     most = given.get("max_tokens")
     if most is None:
         raise invalid("max_tokens: field required", param="max_tokens", remedy="say how long the answer may become")
-    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+    number = whole(most)
+    if number is None or number < 1:
         raise invalid(f"max_tokens: expected a whole number above 0, not {most!r}", param="max_tokens")
-    return most
+    return number
 
 
 def _stop(given: Block) -> tuple[str, ...]:
@@ -154,8 +156,8 @@ def _put_thinking(settings: dict[str, Any], given: Block) -> Thinking:
         settings["reasoning_effort"] = "none"
         return "hidden"
     if kind == "enabled":
-        budget = wanted.get("budget_tokens")
-        if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
+        budget = whole(wanted.get("budget_tokens"))
+        if budget is None or budget < 1:
             where = "thinking.budget_tokens"
             raise invalid(f"{where}: expected a whole number above 0", param=where, remedy="write one of at least 1024")
         settings["reasoning_budget"] = budget
@@ -177,9 +179,9 @@ def _put_output(settings: dict[str, Any], given: Block, unused: set[str]) -> Non
         raise unsupported("output_config.task_budget", "a budget over several requests is not kept")
     effort = config.get("effort")
     if effort is not None:
-        if effort not in _EFFORTS:
+        if effort not in EFFORTS:
             where = "output_config.effort"
-            raise invalid(f"{where}: {effort!r} is none", param=where, remedy=f"use one of: {', '.join(_EFFORTS)}")
+            raise invalid(f"{where}: {effort!r} is none", param=where, remedy=f"use one of: {', '.join(EFFORTS)}")
         if settings.get("reasoning_effort") == "none" or "reasoning_budget" in settings:
             unused.add("output_config.effort")
         else:
@@ -254,7 +256,7 @@ def _put_choice(settings: dict[str, Any], given: Block) -> None:
         if name not in {tool.get("name") for tool in given.get("tools", []) if isinstance(tool, dict)}:
             raise invalid(f"tool_choice.name: there is no tool {name!r}", param="tool_choice.name")
         settings["tool_choice"] = NamedTool(name=name)
-    elif kind in _CHOICES:
+    elif isinstance(kind, str) and kind in _CHOICES:
         if not given.get("tools") and kind != "none":
             raise invalid("tool_choice: there are no tools to choose from", param="tool_choice", remedy="give tools")
         settings["tool_choice"] = _CHOICES[kind]

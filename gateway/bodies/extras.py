@@ -16,6 +16,8 @@ from job_contracts.results import Result
 PREFIX = "x-penstock-"
 _DURATION = r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h|d|)"
 _ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:Z|[+-][0-9]{2}:[0-9]{2})"
+DURATION: Mapping[str, Any] = {"type": "string", "pattern": f"^{_DURATION}$", "examples": ["30s", "24h"]}
+"""JSON Schema of a time."""
 MOMENT: Mapping[str, Any] = {
     "type": "string",
     "pattern": f"^(?:{_DURATION}|{_ISO})$",
@@ -23,14 +25,19 @@ MOMENT: Mapping[str, Any] = {
 }
 """JSON Schema of a moment: from now on, or by the calendar."""
 _PRIORITY: Mapping[str, Any] = {"type": "integer", "minimum": 0, "maximum": 9}
-_AMOUNT = r"^[0-9]{1,9}(\.[0-9]{1,12})?$"
+AMOUNT = r"^[0-9]{1,9}(\.[0-9]{1,12})?$"
+"""Of US dollars."""
+_TAG = r"[^,=]*[^,=\s][^,=]*=[^,]*"
+_TAGS = rf"^{_TAG}(?:,{_TAG}){{0,{MAX_TAGS - 1}}}$"
+KEY: Mapping[str, Any] = {"type": "string", "minLength": 1, "maxLength": 256}
+"""JSON Schema of an idempotency key."""
 HEADERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "lane": ("rt: somebody waits; std; batch; bg: whenever there is room.", {"enum": [*LANES]}),
     "deadline": ("The job is answered by then, or expires: seconds from now (30, 15m, 2h) or a moment.", MOMENT),
-    "max-cost": ("US dollars the job may cost.", {"type": "string", "pattern": _AMOUNT}),
+    "max-cost": ("US dollars the job may cost.", {"type": "string", "pattern": AMOUNT}),
     "session": ("What belongs together, for the sake of prompt caches.", {"type": "string", "maxLength": 256}),
-    "tags": ("name=value,name=value: for reports.", {"type": "string"}),
-    "idempotency-key": ("The same key names the same job: sent twice, it runs once.", {"type": "string"}),
+    "tags": ("name=value,name=value: for reports.", {"type": "string", "pattern": _TAGS}),
+    "idempotency-key": ("The same key names the same job: sent twice, it runs once.", KEY),
     "priority": ("0 first … 9 last, among the project's jobs in the lane.", _PRIORITY),
     "not-before": ("Not sent to a provider before then.", MOMENT),
     "on-disconnect": ("What becomes of the job if its client goes away.", {"enum": ["cancel", "continue"]}),
@@ -121,7 +128,7 @@ def moment(value: str, name: str) -> float | datetime:
 
 
 def _amount(value: str) -> str:
-    if re.match(_AMOUNT, value) is None:
+    if re.match(AMOUNT, value) is None:
         where = f"{PREFIX}max-cost"
         raise invalid(f"{where}: {value!r:.50} is no amount", param=where, remedy="write US dollars, such as 0.05")
     return value

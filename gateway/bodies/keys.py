@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
-from contextlib import suppress
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
+from gateway.bodies.extras import AMOUNT, DURATION, MOMENT, moment
 from gateway.bodies.failures import ApiError, Failed, invalid
+from gateway.bodies.kinds import whole
+from gateway.bodies.schemas import FLAG, OBJECT, TEXT, Fields, each, many, one_of, optional, shown
 from job_contracts.jobs import Lane
-from job_contracts.keys import KeyRecord, Scope
+from job_contracts.keys import Ended, KeyRecord, Scope
 from job_contracts.problems import problem
 
-_DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d|)$")
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 LONGEST = 10 * 366 * 86_400.0
 """Seconds: the life of a key, and the overlap of a rotation, at most."""
+
+
+def _as_whole(value: Any) -> Any:
+    found = whole(value)
+    return value if found is None else found
+
+
+Number = Annotated[float, Field(strict=True)]
+Moment = Annotated[str, WithJsonSchema(dict(MOMENT))]
+Duration = Annotated[str, WithJsonSchema(dict(DURATION))]
+REPLACED = "replaced, still valid"
+ACTIVE = "active"
 
 
 class NewKey(BaseModel):
@@ -31,9 +42,10 @@ class NewKey(BaseModel):
     routes: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)] | None = None
     lanes: Annotated[tuple[Lane, ...], Field(min_length=1, max_length=4)] | None = None
     rpm: Annotated[float, Field(gt=0, le=1e9, strict=True)] | None = None
-    max_tokens: Annotated[int, Field(gt=0, strict=True)] | None = None
-    max_cost: Annotated[str, Field(max_length=30)] | StrictFloat | None = None
-    expires: str | StrictFloat | None = None
+    max_tokens: Annotated[int, Field(gt=0, strict=True), BeforeValidator(_as_whole)] | None = None
+    max_cost: Annotated[str, Field(pattern=AMOUNT)] | Annotated[float, Field(gt=0, strict=True)] | None = None
+    """US dollars."""
+    expires: Moment | Number | None = None
     """``90d`` from now, a moment with its zone, or UTC seconds."""
 
 
@@ -42,7 +54,7 @@ class Rotation(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    overlap: str | StrictFloat | None = None
+    overlap: Duration | Annotated[Number, Field(ge=0, le=LONGEST)] | None = None
     """``24h``, or seconds: how long the old key goes on working."""
 
 
@@ -83,7 +95,7 @@ def told(record: KeyRecord, now: float) -> dict[str, Any]:
         "id": record.id,
         "project": record.project,
         "name": record.name,
-        "state": record.ended(now) or ("replaced, still valid" if record.replaced_by is not None else "active"),
+        "state": record.ended(now) or (REPLACED if record.replaced_by is not None else ACTIVE),
         "scope": scope,
         "source": "configuration" if record.static else "api",
         "created_at": None if record.static else int(record.created),
@@ -108,24 +120,41 @@ def _read(kind: Any, value: dict[str, Any]) -> Any:
 
 
 def _seconds(value: str | float, field: str) -> float:
-    found = _DURATION.match(value.strip()) if isinstance(value, str) else None
-    seconds = float(found.group(1)) * _UNITS[found.group(2)] if found is not None else value
-    if isinstance(seconds, str) or not 0 <= seconds <= LONGEST:
+    seconds = moment(value.strip(), field) if isinstance(value, str) else value
+    if isinstance(seconds, datetime) or not 0 <= seconds <= LONGEST:
         remedy = "write seconds or a time such as 30m, 24h, 90d"
         raise invalid(f"{field}: {value!r} is no time up to ten years", param=field, remedy=remedy)
     return seconds
 
 
 def _moment(value: str | float, now: float) -> float:
-    moment: float | None = value if isinstance(value, int | float) else None
+    when = value
     if isinstance(value, str):
-        if _DURATION.match(value.strip()):
-            moment = now + _seconds(value, "expires")
-        else:
-            with suppress(ValueError):
-                parsed = datetime.fromisoformat(value.strip())
-                moment = parsed.timestamp() if parsed.tzinfo is not None else None
-    if moment is None or not now < moment <= now + LONGEST:
+        said = moment(value.strip(), "expires")
+        when = said.timestamp() if isinstance(said, datetime) else now + said
+    if isinstance(when, str) or not now < when <= now + LONGEST:
         remedy = "write 90d, a moment to come with its zone (2027-01-31T12:00:00Z), or UTC seconds"
         raise invalid(f"expires: {value!r} is no moment to come", param="expires", remedy=remedy)
-    return moment
+    return when
+
+
+# -- for the document
+
+_MOMENTS = each(("created_at", "expires_at", "ends_at", "revoked_at"), {"type": ["integer", "null"]})
+KEY: Fields = shown(
+    {
+        "object": {"const": "key"},
+        "id": TEXT,
+        "project": TEXT,
+        "name": TEXT,
+        "state": one_of((ACTIVE, REPLACED, *get_args(Ended))),
+        "scope": OBJECT,
+        "source": one_of(("configuration", "api")),
+        **_MOMENTS,
+        **each(("replaced_by", "replaces"), optional(TEXT)),
+    }
+)
+_ITSELF = {"key": {**TEXT, "description": "The key itself, told this once."}}
+MADE: Fields = shown({**KEY["properties"], **_ITSELF})
+ROTATED: Fields = shown({**KEY["properties"], **_ITSELF, "old": KEY})
+KEYS: Fields = shown({"object": {"const": "list"}, "data": many(KEY), "has_more": FLAG})

@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.bodies.failures import invalid
 from job_contracts.chat import Settings
+from job_contracts.jobs import MOST_TOKENS
 
 _WORDS = {float: "a number", int: "a whole number", bool: "true or false"}
 
@@ -46,19 +47,24 @@ def _is(value: Any, kind: type) -> bool:
     return isinstance(value, int) or (isinstance(value, float) and (kind is float or value.is_integer()))
 
 
+def whole(value: Any) -> int | None:
+    """The whole number that a JSON value is, ``1.0`` too; ``None`` for anything else."""
+    return int(value) if _is(value, int) else None
+
+
 def setting_schemas(names: Iterable[str]) -> dict[str, Any]:
-    """The JSON Schema of generation settings, as the contract bounds them; what has a form of its own is left open."""
+    """The JSON Schema of generation settings that are plain values, as the contract bounds them."""
     known = Settings.model_json_schema()["properties"]
     found: dict[str, Any] = {}
     for name in sorted(names):
-        said = _OPEN.get(name) or known[_SAME.get(name, name)]
+        said = _OPEN.get(name) or known[name]
         found[name] = {key: value for key, value in said.items() if key != "default"}
     return found
 
 
-_SAME = {"max_completion_tokens": "max_tokens"}
+_TOKENS: Mapping[str, Any] = {"type": ["integer", "null"], "minimum": 1, "maximum": MOST_TOKENS}
 _OPEN: Mapping[str, Any] = {
-    "response_format": {"type": ["object", "null"]},
-    "tool_choice": {"type": ["string", "object", "null"]},
+    "max_tokens": _TOKENS,
+    "max_completion_tokens": _TOKENS,
     "stop": {"anyOf": [{"type": ["string", "null"]}, {"type": "array", "items": {"type": "string"}, "maxItems": 16}]},
 }

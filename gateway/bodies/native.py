@@ -6,6 +6,7 @@ of jobs are the contracts' own words without what is the services' business (tok
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -18,6 +19,7 @@ from gateway.bodies.asked import Asked
 from gateway.bodies.extras import Extras
 from gateway.bodies.failures import ApiError, invalid, of_result
 from gateway.bodies.frames import Frame
+from gateway.bodies.kinds import whole
 from job_contracts.chat import Answer, FinishReason, Usage
 from job_contracts.codec import Wire
 from job_contracts.embeddings import Embeddings
@@ -64,9 +66,7 @@ def submission(body: Mapping[str, Any]) -> Submission:
     options = {name: given.pop(name) for name in OPTIONS & given.keys()}
     _check_options(options)
     if "inputs" in given:
-        dimensions = given.get("dimensions")
-        if dimensions is not None and (isinstance(dimensions, bool) or not isinstance(dimensions, int)):
-            raise invalid(f"dimensions: expected a whole number, not {dimensions!r:.50}", param="dimensions")
+        _make_whole(given, "dimensions")
         return Submission(Asked(model, ()), options, **given)
     stream = given.pop("stream", False)
     if not isinstance(stream, bool):
@@ -76,22 +76,31 @@ def submission(body: Mapping[str, Any]) -> Submission:
 
 
 def _check_options(options: dict[str, Any]) -> None:
-    lane, priority, tags = options.get("lane"), options.get("priority"), options.get("tags")
+    lane, tags = options.get("lane"), options.get("tags")
     if lane is not None and lane not in LANES:
         raise invalid(f"lane: {lane!r:.50} is none", param="lane", remedy=f"use one of: {', '.join(LANES)}")
-    if priority is not None and (isinstance(priority, bool) or not isinstance(priority, int)):
-        raise invalid(f"priority: expected a whole number, not {priority!r:.50}", param="priority", remedy="0 to 9")
+    _make_whole(options, "priority")
     for name in ("session", "idempotency_key"):
         if name in options and not isinstance(options[name], str):
             raise invalid(f"{name}: expected a text, not {options[name]!r:.50}", param=name)
     if tags is not None and not isinstance(tags, dict):
         raise invalid("tags: expected an object of texts", param="tags", remedy='write {"name": "value"}')
     cost = options.get("max_cost")
-    if cost is not None and (isinstance(cost, bool) or not isinstance(cost, int | float | str)):
+    of_text = isinstance(cost, str) and re.fullmatch(extras.AMOUNT, cost) is not None
+    if cost is not None and not of_text and (isinstance(cost, bool) or not isinstance(cost, int | float)):
         raise invalid(f"max_cost: {cost!r:.50} is no amount", param="max_cost", remedy='US dollars, such as "0.05"')
     for name in ("deadline", "not_before"):
         if name in options:
             options[name] = _moment(options[name], name)
+
+
+def _make_whole(given: dict[str, Any], name: str) -> None:
+    if name not in given:
+        return
+    found = whole(given[name])
+    if found is None:
+        raise invalid(f"{name}: expected a whole number, not {given[name]!r:.50}", param=name)
+    given[name] = found
 
 
 def _moment(value: Any, name: str) -> Any:

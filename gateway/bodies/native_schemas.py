@@ -2,55 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import get_args
 
-from gateway.bodies import openai_chat
-from gateway.bodies.extras import MOMENT
-from gateway.bodies.kinds import setting_schemas
-from gateway.bodies.openai_schemas import FLAG, MESSAGES, MODEL, TOOLS
+from gateway.bodies import openai_chat_schemas as chat
+from gateway.bodies.extras import AMOUNT, MOMENT
+from gateway.bodies.schemas import FLAG, MODEL, SOME_TEXT, TEXT, Fields, either, many, one_of, taken
 from job_contracts.embeddings import MOST_INPUTS, EmbeddingRequest, Purpose
 from job_contracts.jobs import LANES, MAX_TAGS
 
-_MOMENT: dict[str, Any] = {
-    "anyOf": [{"type": "null"}, {"type": "number", "minimum": 0}, MOMENT],
+LATEST = 1e9
+"""Seconds from now; what is larger is taken for a timestamp, and refused (``producer_sdk.request``)."""
+_MOMENT: Fields = {
+    **either({"type": "number", "minimum": 0, "exclusiveMaximum": LATEST}, MOMENT),
     "description": 'Seconds from now (30, "15m") or a moment with its zone.',
 }
 
 
-def submission() -> dict[str, Any]:
+def submission() -> Fields:
     """The body of a submission: of a conversation (``messages``) or of texts (``inputs``)."""
-    dimensions = EmbeddingRequest.model_json_schema()["properties"]["dimensions"]
-    return {
-        "type": "object",
-        "required": ["model"],
-        "additionalProperties": False,
-        "properties": {
-            "model": MODEL,
-            "messages": {"anyOf": [{"type": "null"}, {"type": "string"}, MESSAGES], "description": "For an answer."},
-            "tools": TOOLS,
+    return {"anyOf": [_conversation(), _texts()]}
+
+
+def _conversation() -> Fields:
+    return taken(
+        {"model": MODEL, "messages": either(TEXT, chat.MESSAGES)},
+        {
+            "tools": many(chat.tool()),
             "stream": {**FLAG, "description": "Whether tokens are wanted while they come, for /events."},
-            **setting_schemas(openai_chat.SETTINGS),
-            "inputs": {
-                "anyOf": [
-                    {"type": "null"},
-                    {"type": "string", "minLength": 1},
-                    {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MOST_INPUTS},
-                ],
-                "description": "For vectors: texts in place of messages.",
-            },
-            "dimensions": {key: value for key, value in dimensions.items() if key != "default"},
-            "purpose": {"enum": [*get_args(Purpose), None]},
-            "lane": {"enum": [*LANES, None]},
-            "priority": {"type": ["integer", "null"], "minimum": 0, "maximum": 9},
-            "deadline": _MOMENT,
-            "not_before": _MOMENT,
-            "idempotency_key": {"type": ["string", "null"], "minLength": 1, "maxLength": 256},
-            "session": {"type": ["string", "null"], "maxLength": 256},
-            "max_cost": {"type": ["number", "string", "null"], "minimum": 0, "description": "US dollars."},
-            "tags": {
-                "type": ["object", "null"],
-                "maxProperties": MAX_TAGS,
-                "additionalProperties": {"type": "string"},
-            },
+            **chat.settings(),
+            **_options(),
         },
+    )
+
+
+def _texts() -> Fields:
+    dimensions = EmbeddingRequest.model_json_schema()["properties"]["dimensions"]
+    return taken(
+        {"model": MODEL, "inputs": either(SOME_TEXT, many(SOME_TEXT, least=1, most=MOST_INPUTS))},
+        {
+            "dimensions": {key: value for key, value in dimensions.items() if key != "default"},
+            "purpose": one_of(get_args(Purpose)),
+            **_options(),
+        },
+    )
+
+
+def _options() -> Fields:
+    amount = either({"type": "number", "minimum": 0}, {"type": "string", "pattern": AMOUNT})
+    return {
+        "lane": one_of(LANES),
+        "priority": {"type": "integer", "minimum": 0, "maximum": 9},
+        "deadline": _MOMENT,
+        "not_before": _MOMENT,
+        "idempotency_key": {"type": "string", "minLength": 1, "maxLength": 256},
+        "session": {"type": "string", "maxLength": 256},
+        "max_cost": {**amount, "description": "US dollars."},
+        "tags": {"type": "object", "maxProperties": MAX_TAGS, "additionalProperties": TEXT},
     }

@@ -13,7 +13,22 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from gateway.bodies.failures import ApiError, Failed, invalid
-from gateway.bodies.openai_files import FileHead, Part, expires_after
+from gateway.bodies.openai_files import EXPIRES_AFTER, FileHead, Part, expires_after
+from gateway.bodies.schemas import (
+    COUNT,
+    MOMENT,
+    SOME_TEXT,
+    TEXT,
+    Fields,
+    each,
+    many,
+    one_of,
+    optional,
+    page,
+    pairs,
+    shown,
+    taken,
+)
 
 WINDOWS: Mapping[str, float | None] = {"1h": 3_600.0, "4h": 14_400.0, "24h": 86_400.0, "none": None}
 """Seconds a batch may take; ``none``: as long as files are kept."""
@@ -25,7 +40,7 @@ MARKS = 64
 """Places in a content that are remembered, so that reading can begin in the middle."""
 
 _BATCH = re.compile(r"batch_[0-9a-f]{24}")
-_KNOWN = frozenset({"input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after"})
+KNOWN = frozenset({"input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after"})
 
 Phase = Literal["validating", "running", "finalizing", "ended"]
 
@@ -167,7 +182,7 @@ class Batch(BaseModel):
 def wish(body: Mapping[str, Any], endpoints: Sequence[str]) -> Wish:
     """What a body asks for. Raises ``Failed`` with 400 naming the field."""
     for name in body:
-        if name not in _KNOWN:
+        if name not in KNOWN:
             raise invalid(f"{name[:60]}: there is no such field", param=name[:60], code="unknown_parameter")
     file = body.get("input_file_id")
     if not isinstance(file, str) or not file:
@@ -248,3 +263,43 @@ def rendered(batch: Batch) -> dict[str, Any]:
 
 def _whole(moment: float | None) -> int | None:
     return None if moment is None else int(moment)
+
+
+# -- for the document
+
+
+def request(endpoints: Sequence[str]) -> Fields:
+    """The body that begins a batch."""
+    return taken(
+        {
+            "input_file_id": {**SOME_TEXT, "description": "An uploaded file with purpose batch."},
+            "endpoint": one_of(endpoints),
+            "completion_window": one_of(WINDOWS),
+        },
+        {
+            "metadata": pairs(MOST_PAIRS, LONGEST_NAME, LONGEST_VALUE),
+            "output_expires_after": EXPIRES_AFTER,
+        },
+    )
+
+
+_MOMENT = {"type": ["integer", "null"]}
+_STATES = ("validating", "in_progress", "finalizing", "cancelling", "failed", "completed", "expired", "cancelled")
+BATCH: Fields = shown(
+    {
+        "id": TEXT,
+        "object": {"const": "batch"},
+        "endpoint": TEXT,
+        "errors": optional(shown({"object": {"const": "list"}, "data": many(shown({"code": TEXT, "message": TEXT}))})),
+        "input_file_id": TEXT,
+        "completion_window": one_of(WINDOWS),
+        "status": one_of(_STATES),
+        "output_file_id": optional(TEXT),
+        "error_file_id": optional(TEXT),
+        "created_at": MOMENT,
+        **each((f"{word}_at" for word in (*_STATES[1:], "expires")), _MOMENT),
+        "request_counts": shown({"total": COUNT, "completed": COUNT, "failed": COUNT}),
+        "metadata": optional({"type": "object", "additionalProperties": TEXT}),
+    }
+)
+BATCHES: Fields = page(BATCH)

@@ -14,6 +14,7 @@ from pydantic_core import to_json
 from gateway.bodies.asked import Asked
 from gateway.bodies.failures import ApiError, invalid
 from gateway.bodies.frames import Frame
+from gateway.bodies.kinds import whole
 from job_contracts.chat import Answer, FinishReason, TokenLogprob, Usage
 from job_contracts.results import Result
 from job_contracts.stream import Finished, Queued, ReasoningToken, Started, StreamEvent, Token, ToolCall
@@ -66,9 +67,10 @@ def asked(body: Mapping[str, Any]) -> Asked:
         raise invalid("messages: expected a list of at least one message", param="messages")
     tools = given.pop("tools", ())
     stream = _flag(given.pop("stream", False), "stream")
-    n = given.pop("n", 1)
-    if isinstance(n, bool) or not isinstance(n, int):
-        raise invalid(f"n: expected a whole number, not {n!r}", param="n")
+    wanted = given.pop("n", 1)
+    n = whole(wanted)
+    if n is None:
+        raise invalid(f"n: expected a whole number, not {wanted!r}", param="n")
     modalities = given.pop("modalities", ["text"])
     if modalities != ["text"]:
         raise invalid("modalities: only text is answered", param="modalities", code="unsupported_parameter")

@@ -12,10 +12,13 @@ from typing import Any, Literal, get_args
 
 from gateway.bodies.asked import Asked
 from gateway.bodies.failures import invalid
+from gateway.bodies.kinds import whole
+from gateway.bodies.schemas import COUNT, MODEL, SOME_TEXT, TEXT, Fields, each, either, many, one_of, shown, taken
+from gateway.bodies.schemas import UNUSED as NO_EFFECT
 from job_contracts.embeddings import MOST_INPUTS, Purpose, unpacked
 
 UNUSED = frozenset({"user"})
-_KNOWN = frozenset({"model", "input", "dimensions", "encoding_format", "purpose"})
+KNOWN = frozenset({"model", "input", "dimensions", "encoding_format", "purpose"})
 _PURPOSES = get_args(Purpose)
 _MOST_DIMENSIONS = 65_536
 
@@ -38,17 +41,18 @@ def read(body: Mapping[str, Any]) -> Request:
     given = {name: value for name, value in body.items() if value is not None}
     model, dimensions, purpose = given.get("model"), given.get("dimensions"), given.get("purpose")
     for name in given:
-        if name not in _KNOWN | UNUSED:
+        if name not in KNOWN | UNUSED:
             message = f"{name}: there is no such field"
             raise invalid(message, param=name, code="unknown_parameter", remedy="leave it out")
     if not isinstance(model, str) or not model:
         raise invalid("model: expected the name of a route", param="model", remedy="GET /v1/models lists them")
     inputs = _inputs(given.get("input"))
-    if dimensions is not None and (
-        isinstance(dimensions, bool) or not isinstance(dimensions, int) or not 1 <= dimensions <= _MOST_DIMENSIONS
-    ):
-        message = f"dimensions: {dimensions!r} is no length of a vector"
-        raise invalid(message, param="dimensions", remedy=f"write a number from 1 to {_MOST_DIMENSIONS}")
+    if dimensions is not None:
+        length = whole(dimensions)
+        if length is None or not 1 <= length <= _MOST_DIMENSIONS:
+            message = f"dimensions: {dimensions!r} is no length of a vector"
+            raise invalid(message, param="dimensions", remedy=f"write a number from 1 to {_MOST_DIMENSIONS}")
+        dimensions = length
     form = given.get("encoding_format", "float")
     if form not in get_args(Form):
         raise invalid(f"encoding_format: {form!r} is none", param="encoding_format", remedy="use float or base64")
@@ -90,3 +94,36 @@ def answer(request: Request, vectors: Sequence[str], model: str, tokens: int) ->
         "model": model,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }
+
+
+# -- for the document
+
+REQUEST: Fields = taken(
+    {"model": MODEL, "input": either(SOME_TEXT, many(SOME_TEXT, least=1, most=MOST_INPUTS))},
+    {
+        "dimensions": {"type": "integer", "minimum": 1, "maximum": _MOST_DIMENSIONS},
+        "encoding_format": one_of(get_args(Form)),
+        "purpose": {
+            **one_of(_PURPOSES),
+            "description": "What the vectors are for, where a model makes a difference of it.",
+        },
+        **each(UNUSED, NO_EFFECT),
+    },
+)
+VECTORS: Fields = shown(
+    {
+        "object": {"const": "list"},
+        "data": many(
+            shown(
+                {
+                    "object": {"const": "embedding"},
+                    "index": COUNT,
+                    "embedding": either({**TEXT, "description": "base64"}, many({"type": "number"})),
+                }
+            ),
+            least=1,
+        ),
+        "model": TEXT,
+        "usage": shown({"prompt_tokens": COUNT, "total_tokens": COUNT}),
+    }
+)

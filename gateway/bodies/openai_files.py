@@ -12,6 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.bodies.failures import ApiError, Failed, invalid
+from gateway.bodies.kinds import whole
+from gateway.bodies.schemas import COUNT, MOMENT, TEXT, Fields, one_of, shown, taken
+from gateway.bodies.schemas import page as pages
 
 PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 """What an upload may be for, as the API has it; only ``batch`` means something here."""
@@ -123,10 +126,12 @@ def expires_after(value: Any, where: str) -> int | None:
         raise invalid(f"{where}: expected an object", param=where)
     if value.get("anchor") != "created_at":
         raise invalid(f"{where}.anchor: expected created_at", param=f"{where}.anchor")
-    seconds = value.get("seconds")
-    if isinstance(seconds, bool) or not isinstance(seconds, int) or not SHORTEST <= seconds <= LONGEST:
+    seconds = whole(value.get("seconds"))
+    if seconds is None or not SHORTEST <= seconds <= LONGEST:
         remedy = f"give {SHORTEST} to {LONGEST} seconds"
-        raise invalid(f"{where}.seconds: {seconds!r} is not possible", param=f"{where}.seconds", remedy=remedy)
+        raise invalid(
+            f"{where}.seconds: {value.get('seconds')!r} is not possible", param=f"{where}.seconds", remedy=remedy
+        )
     return seconds
 
 
@@ -204,3 +209,47 @@ def span(header: str | None, size: int) -> tuple[int, int] | None:
         message = f"there are {size} bytes, and the range begins at {start}"
         raise Failed(ApiError(416, "range_not_satisfiable", message, headers=headers))
     return start, stop
+
+
+# -- for the document
+
+_EXPIRY: Fields = {"type": "integer", "minimum": SHORTEST, "maximum": LONGEST}
+UPLOAD: Fields = {
+    "type": "object",
+    "required": ["file", "purpose"],
+    "properties": {
+        "file": {"type": "string", "format": "binary"},
+        "purpose": one_of(PURPOSES),
+        "expires_after[anchor]": {"const": "created_at"},
+        "expires_after[seconds]": _EXPIRY,
+    },
+    "dependentRequired": {
+        "expires_after[anchor]": ["expires_after[seconds]"],
+        "expires_after[seconds]": ["expires_after[anchor]"],
+    },
+    "additionalProperties": False,
+}
+EXPIRES_AFTER: Fields = taken({"anchor": {"const": "created_at"}, "seconds": _EXPIRY}, {}, open=True)
+FILE: Fields = shown(
+    {
+        "id": TEXT,
+        "object": {"const": "file"},
+        "bytes": COUNT,
+        "created_at": MOMENT,
+        "expires_at": {"type": ["integer", "null"]},
+        "filename": TEXT,
+        "purpose": TEXT,
+        "status": {"const": "processed"},
+    }
+)
+FILES: Fields = pages(FILE)
+DELETED: Fields = shown({"id": TEXT, "object": {"const": "file"}, "deleted": {"const": True}})
+
+
+def paging(most: int = MOST) -> Mapping[str, tuple[str, Fields]]:
+    """Parameters of a list: what each says, and its JSON Schema."""
+    return {
+        "limit": (f"How many at most; {PAGE} if nothing is said.", {"type": "integer", "minimum": 1, "maximum": most}),
+        "after": ("Those behind this id.", TEXT),
+        "order": ("By the moment of making; desc if nothing is said.", one_of(("asc", "desc"))),
+    }

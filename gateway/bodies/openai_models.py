@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.bodies.failures import Shape, invalid
+from gateway.bodies.schemas import FLAG, TEXT, WHOLE, Fields, either, many, shown
 
 PAGE, LARGEST_PAGE = 20, 1000
 """Models on a page of Anthropic's list, unless the request says otherwise, and at most."""
@@ -83,3 +84,21 @@ ALL: dict[Shape, Callable[[Sequence[str], Mapping[str, str]], dict[str, Any]]] =
     "anthropic": anthropic_list,
 }
 """The list, of which the request's query may ask for a part."""
+
+
+# -- for the document
+
+PAGES: Mapping[str, tuple[str, Fields]] = {
+    "limit": ("Of Anthropic's list: how many on a page.", {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE}),
+    "after_id": ("Of Anthropic's list: those behind it.", TEXT),
+    "before_id": ("Of Anthropic's list: those before it.", TEXT),
+}
+"""Parameters of the list: what each says, and its JSON Schema."""
+_OPENAI = shown({"id": TEXT, "object": {"const": "model"}, "created": WHOLE, "owned_by": TEXT})
+_ANTHROPIC = shown({"type": {"const": "model"}, "id": TEXT, "display_name": TEXT, "created_at": TEXT})
+_NAME = {"type": ["string", "null"]}
+MODEL: Fields = either(_OPENAI, _ANTHROPIC)
+MODELS: Fields = either(
+    shown({"object": {"const": "list"}, "data": many(_OPENAI)}),
+    shown({"data": many(_ANTHROPIC), "has_more": FLAG, "first_id": _NAME, "last_id": _NAME}),
+)

@@ -205,6 +205,9 @@ def _put_text(settings: Fields, text: object) -> list[str]:
         known = frozenset({"type", "name", "schema", "strict", "description"})
         form = _object(fields["format"], "text.format", known)
         kind = form.pop("type", None)
+        if kind == "json_schema" and not isinstance(form.get("schema"), Mapping):
+            where = "text.format.schema"
+            raise invalid(f"{where}: expected a JSON Schema", param=where, remedy="put it there, beside its name")
         settings["response_format"] = {"type": kind, "json_schema": form} if kind == "json_schema" else {"type": kind}
     return ["text.verbosity"] if fields.get("verbosity") is not None else []
 
@@ -223,7 +226,7 @@ def _included(settings: Fields, include: object, top: object) -> tuple[bool, lis
     if not isinstance(include, list | tuple):
         raise invalid("include: expected a list", param="include")
     for name in include:
-        if name not in {LOGPROBS, SEALED} and name not in OF_TOOLS:
+        if name not in (LOGPROBS, SEALED, *OF_TOOLS):
             known = ", ".join(sorted({LOGPROBS, SEALED, *OF_TOOLS}))
             raise invalid(f"include: {name!r} is none", param="include", remedy=f"use one of: {known}")
     if top is not None:

@@ -24,9 +24,11 @@ _TYPES_BY_ENDING = {
     "xml": "application/xml",
 }
 """What a file by address is taken for; anything else is a PDF, for which the API's own models are made."""
-_ITEM = frozenset({"type", "id", "status"})
-_CALLED = _ITEM | {"namespace", "caller"}
-_MARK = frozenset({"type", "prompt_cache_breakpoint"})
+ITEM = frozenset({"type", "id", "status"})
+"""Fields that any item may have."""
+CALLED = ITEM | {"namespace", "caller"}
+MARK = frozenset({"type", "prompt_cache_breakpoint"})
+_TEXTS = ("input_text", "output_text", "text")
 _ELSEWHERE = {
     "item_reference": "send the item itself, or name its response in previous_response_id",
     "custom_tool_call": "describe the tool as a function",
@@ -63,12 +65,12 @@ class Turns:
 
     def message(self, fields: Fields, path: str) -> None:
         """What somebody says."""
-        _only(fields, _ITEM | {"role", "content", "phase"}, path)
+        _only(fields, ITEM | {"role", "content", "phase"}, path)
         role = fields.get("role")
         content = fields.get("content", "")
         if role == "assistant":
             self._said += _answer_parts(content, f"{path}.content")
-        elif role in {"user", "system", "developer"}:
+        elif role in ("user", "system", "developer"):
             self._close()
             read = _shown if role == "user" else _text
             self.turns.append({"role": role, "content": _content(content, f"{path}.content", read)})
@@ -78,27 +80,27 @@ class Turns:
 
     def call(self, fields: Fields, path: str) -> None:
         """A call the model asked for."""
-        _only(fields, _CALLED | {"call_id", "name", "arguments"}, path)
+        _only(fields, CALLED | {"call_id", "name", "arguments"}, path)
         names = {"id": "call_id", "name": "name", "arguments": "arguments"}
         self._said.append({"type": "tool_call", **{ours: _string(fields, name, path) for ours, name in names.items()}})
 
     def output(self, fields: Fields, path: str) -> None:
         """What a call came to."""
-        _only(fields, _CALLED | {"call_id", "output", "name"}, path)
+        _only(fields, CALLED | {"call_id", "output", "name"}, path)
         self._close()
         content = _content(fields.get("output"), f"{path}.output", _shown)
         self.turns.append({"role": "tool", "tool_call_id": _string(fields, "call_id", path), "content": content})
 
     def reasoning(self, fields: Fields, path: str) -> None:
         """What the model thought: ours, sealed, or of another endpoint, whose seal nobody else can open."""
-        _only(fields, _ITEM | {"summary", "content", "encrypted_content"}, path)
+        _only(fields, ITEM | {"summary", "content", "encrypted_content"}, path)
         texts: list[str] = []
         for name in ("summary", "content"):
             for at, part in enumerate(_list(fields.get(name, ()), f"{path}.{name}")):
                 where = f"{path}.{name}[{at}]"
                 texts.append(_string(_fields(part, where), "text", where))
         text = "\n\n".join(one for one in texts if one)
-        sealed = _string(fields, "encrypted_content", path) if fields.get("encrypted_content") else ""
+        sealed = _string(fields, "encrypted_content", path) if "encrypted_content" in fields else ""
         whole = opened(self._said, sealed) if sealed and not text else None
         if whole is not None:
             self._whole += whole
@@ -146,7 +148,7 @@ def _answer_parts(content: object, path: str) -> list[Fields]:
         fields = _fields(part, where)
         if fields.get("type") == "refusal":
             found.append({"type": "refusal", "text": _string(fields, "refusal", where)})
-        elif fields.get("type") in {"output_text", "input_text", "text"}:
+        elif fields.get("type") in _TEXTS:
             found.append({"type": "text", "text": _string(fields, "text", where)})
         else:
             raise _no_part(fields, where, ("output_text", "refusal"))
@@ -154,7 +156,7 @@ def _answer_parts(content: object, path: str) -> list[Fields]:
 
 
 def _text(fields: Fields, path: str) -> Fields:
-    if fields.get("type") not in {"input_text", "output_text", "text"}:
+    if fields.get("type") not in _TEXTS:
         raise _no_part(fields, path, ("input_text",))
     return {"type": "text", "text": _string(fields, "text", path)}
 
@@ -172,7 +174,7 @@ def _shown(fields: Fields, path: str) -> Fields:
 
 
 def _image(fields: Fields, path: str) -> Fields:
-    _only(fields, _MARK | {"image_url", "detail", "file_id"}, path)
+    _only(fields, MARK | {"image_url", "detail", "file_id"}, path)
     _not_there(fields, path, "send the image itself: image_url with data:image/png;base64,…, or an address")
     url = _string(fields, "image_url", path)
     detail = fields.get("detail")
@@ -184,7 +186,7 @@ def _image(fields: Fields, path: str) -> Fields:
 
 
 def _file(fields: Fields, path: str) -> Fields:
-    _only(fields, _MARK | {"file_data", "file_url", "file_id", "filename", "detail"}, path)
+    _only(fields, MARK | {"file_data", "file_url", "file_id", "filename", "detail"}, path)
     _not_there(fields, path, "send the file itself: file_data with data:application/pdf;base64,…")
     name = fields.get("filename")
     part: Fields = {"type": "file"} if name is None else {"type": "file", "name": name}

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from gateway.bodies.extras import HEADERS, PREFIX
+from gateway.bodies.extras import HEADERS, KEY, PREFIX
 from gateway.bodies.failures import Shape
 
 Schema = Mapping[str, Any] | type[BaseModel] | Callable[[], Mapping[str, Any]]
@@ -60,6 +60,9 @@ class About:
     body: Schema | None = None
     media: str = JSON
     """Type of the body."""
+    body_needed: bool = True
+    headers: tuple[str, ...] = ()
+    """Those of our headers that it takes, without their prefix, if it does not submit and so takes all."""
     parameters: tuple[Parameter, ...] = ()
     errors: tuple[int, ...] = ()
     submits: bool = False
@@ -76,8 +79,8 @@ class Described:
     about: About
     shape: Shape | None = "openai"
     """Of its errors; ``None``: OpenAI's or Anthropic's."""
-    open: bool = False
-    """Whether it needs no key."""
+    who: Literal["anybody", "project", "admin", "either"] = "project"
+    """Whose key it needs."""
 
 
 ANY_ROUTE = (401, 403, 429, 500, 503)
@@ -129,21 +132,27 @@ def _plain(path: str) -> str:
 def _operation(method: str, route: Described, schemas: _Schemas) -> dict[str, Any]:
     about = route.about
     parameters = [_written(one) for one in (*_in_path(route), *about.parameters)]
+    parameters += [{"$ref": f"#/components/parameters/{PREFIX}{name}"} for name in about.headers]
     if about.submits:
-        parameters += [{"$ref": f"#/components/parameters/{name}"} for name in _penstock_headers()]
+        own = {one.name for one in about.parameters}
+        parameters += [{"$ref": f"#/components/parameters/{name}"} for name in _penstock_headers() if name not in own]
     operation: dict[str, Any] = {
         "operationId": "_".join([method.lower(), *re.findall(r"\w+", _plain(route.path))]),
         "summary": about.summary,
         "tags": [about.tag],
         "responses": _responses(route, schemas),
     }
-    if about.description:
-        operation["description"] = about.description
+    words = [about.description, *(["Needs the admin key."] if route.who == "admin" else [])]
+    if any(words):
+        operation["description"] = " ".join(word for word in words if word)
     if parameters:
         operation["parameters"] = parameters
     if about.body is not None:
-        operation["requestBody"] = {"required": True, "content": {about.media: {"schema": schemas.ref(about.body)}}}
-    if route.open:
+        operation["requestBody"] = {
+            "required": about.body_needed,
+            "content": {about.media: {"schema": schemas.ref(about.body)}},
+        }
+    if route.who == "anybody":
         operation["security"] = []
     return operation
 
@@ -184,7 +193,7 @@ def _responses(route: Described, schemas: _Schemas) -> dict[str, Any]:
 
 def _errors(route: Described) -> set[int]:
     about = route.about
-    if route.open:
+    if route.who == "anybody":
         return {*about.errors}
     return {
         *ANY_ROUTE,
@@ -211,7 +220,7 @@ def _written(one: Parameter) -> dict[str, Any]:
 
 def _penstock_headers() -> dict[str, Parameter]:
     ours = {f"{PREFIX}{name}": Parameter(f"{PREFIX}{name}", "header", *told) for name, told in HEADERS.items()}
-    same = Parameter("idempotency-key", "header", "The same as x-penstock-idempotency-key.")
+    same = Parameter("idempotency-key", "header", "The same as x-penstock-idempotency-key.", KEY)
     return {**ours, same.name: same, LAST_EVENT_ID.name: LAST_EVENT_ID}
 
 
@@ -220,7 +229,7 @@ LAST_EVENT_ID = Parameter(
     "header",
     "The id of the last event that was read of a stream which broke off: the rest follows. A request that is sent "
     "again needs its Idempotency-Key for that.",
-    {"type": "string", "pattern": r"^[0-9]+:[0-9]+r?(:[0-9]+(\.[0-9]+)?)?(,[0-9]+:[0-9]+r?(:[0-9]+(\.[0-9]+)?)?)*$"},
+    {"type": "string", "pattern": r"^[0-9]+:[0-9]+r?(:[0-9]+(\.[0-9]+)?)?(,[0-9]+:[0-9]+r?(:[0-9]+(\.[0-9]+)?)?)*$|^$"},
 )
 
 ERROR: Schema = {
@@ -267,11 +276,13 @@ _WHY = {
     410: "The stream cannot be resumed any more.",
     413: "The body is too large.",
     415: "The body is of a type that is not read.",
+    416: "The range begins behind the end.",
     429: "Too fast, or the queue is full.",
     500: "A fault of the gateway.",
     502: "The providers failed.",
     503: "The gateway is about to end or overloaded, the queue is not reached, or every provider is.",
     504: "Not in time.",
+    507: "The store has no more room.",
 }
 
 

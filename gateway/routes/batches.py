@@ -9,9 +9,10 @@ from gateway.app import Endpoint, answer
 from gateway.asking import job_options
 from gateway.batches.kinds import KINDS
 from gateway.batches.runner import head_of
-from gateway.bodies import about_openai, openai_batches, openai_files
+from gateway.bodies import openai_batches, openai_files
 from gateway.bodies.failures import ApiError, Failed, invalid
 from gateway.bodies.openai_batches import WINDOWS, Batch
+from gateway.bodies.openapi import JSON, About, Parameter, Told
 from gateway.files.store import DAY
 from job_contracts.jobs import LANES
 from runtime.telemetry import INFO
@@ -136,9 +137,35 @@ def _batch(call: Call, wish: Wish, options: dict[str, Any], head: FileHead) -> B
     )
 
 
+_ID = Parameter("id", "path", "The batch's id: batch_….", required=True)
+_BATCH = Told("The batch.", {JSON: openai_batches.BATCH})
+_CREATE = About(
+    "Begin a batch",
+    "batches",
+    {200: _BATCH},
+    body=openai_batches.request(tuple(KINDS)),
+    headers=("lane", "max-cost", "session", "tags", "priority", "on-disconnect"),
+    errors=(409, 507),
+    description="Our headers are the options of every job of the batch.",
+)
+_LIST = About(
+    "The batches of the project",
+    "batches",
+    {200: Told("A page of them.", {JSON: openai_batches.BATCHES})},
+    parameters=tuple(Parameter(name, "query", *told) for name, told in openai_files.paging(MOST).items()),
+    errors=(400,),
+)
+_CANCEL = About(
+    "Call a batch off",
+    "batches",
+    {200: _BATCH},
+    parameters=(_ID,),
+    errors=(409,),
+    description="What is under way is stopped; answers that are there stay.",
+)
 ENDPOINTS = (
-    Endpoint("/v1/batches", ("POST",), create, about=about_openai.batch_create(tuple(KINDS))),
-    Endpoint("/v1/batches", ("GET",), listing, about=about_openai.BATCH_LIST),
-    Endpoint("/v1/batches/{id}", ("GET",), show, about=about_openai.BATCH),
-    Endpoint("/v1/batches/{id}/cancel", ("POST",), cancel, about=about_openai.BATCH_CANCEL),
+    Endpoint("/v1/batches", ("POST",), create, about=_CREATE),
+    Endpoint("/v1/batches", ("GET",), listing, about=_LIST),
+    Endpoint("/v1/batches/{id}", ("GET",), show, about=About("A batch", "batches", {200: _BATCH}, parameters=(_ID,))),
+    Endpoint("/v1/batches/{id}/cancel", ("POST",), cancel, about=_CANCEL),
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gateway.app import Endpoint, answer
 from gateway.asking import answers, events
 from gateway.bodies import extras, openai_chat
-from gateway.bodies.openai_schemas import COMPLETION, chat_request
+from gateway.bodies.openai_chat_schemas import COMPLETION, request
 from gateway.bodies.openapi import EVENT, EVENTS, JSON, About, Told
 from gateway.sse import EventStream
 
@@ -55,7 +55,7 @@ ABOUT = About(
     "A chat completion",
     "chat",
     {200: Told("The completion, or its chunks as server-sent events.", {JSON: COMPLETION, EVENTS: EVENT})},
-    body=chat_request,
+    body=request,
     submits=True,
     description="After the OpenAI API. Answered when its job has ended; with stream: true as the answer comes.",
 )

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.app import Endpoint, answer
 from gateway.asking import Gone, job_options, leave, patience, permitted, submitted, while_connected
-from gateway.bodies import about_openai, extras, openai_embeddings
+from gateway.bodies import extras, openai_embeddings
 from gateway.bodies.failures import ApiError, Failed
+from gateway.bodies.openapi import JSON, About, Told
 from gateway.refusals import api_error
 from gateway.routes.chat import unused
 from producer_sdk.batch import when_there_is_room
@@ -79,4 +80,12 @@ def _placed(error: PenstockError) -> ApiError:
     return replace(told, message=f"input{place}{told.message.removeprefix(f'inputs{place}')}")
 
 
-ENDPOINTS = (Endpoint("/v1/embeddings", ("POST",), embeddings, about=about_openai.EMBEDDINGS),)
+ABOUT = About(
+    "Vectors of texts",
+    "embeddings",
+    {200: Told("One vector for each text, in their order.", {JSON: openai_embeddings.VECTORS})},
+    body=openai_embeddings.REQUEST,
+    submits=True,
+    description="After the OpenAI API; as many jobs as the texts need.",
+)
+ENDPOINTS = (Endpoint("/v1/embeddings", ("POST",), embeddings, about=ABOUT),)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from starlette.responses import StreamingResponse
 
 from gateway.app import Broken, Endpoint, answer
-from gateway.bodies import about_openai, openai_files
+from gateway.bodies import openai_files
 from gateway.bodies.failures import Failed
+from gateway.bodies.openapi import JSON, About, Parameter, Told
 from gateway.files.uploads import upload
 from runtime.bus.port import BusError
 
@@ -81,10 +82,41 @@ def _named(call: Call) -> str:
     return openai_files.file_id(call.request.path_params["id"])
 
 
+_ID = Parameter("id", "path", "The file's id: file-….", required=True)
+_PURPOSE = Parameter("purpose", "query", "Those for this alone.")
+_RANGE = Parameter("range", "header", "bytes=0-1023: a part of the content.")
+_IF_RANGE = Parameter("if-range", "header", "The etag of what is known already: another one gets the whole.")
+_BYTES = {KIND: {"type": "string", "format": "binary"}}
+_FILE = Told("The file, without its content.", {JSON: openai_files.FILE})
+_UPLOAD = About(
+    "Upload a file",
+    "files",
+    {200: _FILE},
+    body=openai_files.UPLOAD,
+    media="multipart/form-data",
+    errors=(507,),
+    description="Stored while it arrives; there is no such file before all of it is.",
+)
+_LIST = About(
+    "The files of the project",
+    "files",
+    {200: Told("A page of them.", {JSON: openai_files.FILES})},
+    parameters=(*(Parameter(name, "query", *told) for name, told in openai_files.paging().items()), _PURPOSE),
+    errors=(400,),
+)
+_CONTENT = About(
+    "The content of a file",
+    "files",
+    {200: Told("All of it.", _BYTES), 206: Told("The range that was asked for.", _BYTES)},
+    parameters=(_ID, _RANGE, _IF_RANGE),
+    errors=(416,),
+    description="The results of a batch that goes on: the lines that are there.",
+)
+_DELETE = About("Delete a file", "files", {200: Told("It is gone.", {JSON: openai_files.DELETED})}, parameters=(_ID,))
 ENDPOINTS = (
-    Endpoint("/v1/files", ("POST",), create, about=about_openai.FILE_UPLOAD),
-    Endpoint("/v1/files", ("GET",), listing, about=about_openai.FILE_LIST),
-    Endpoint("/v1/files/{id}", ("GET",), show, about=about_openai.FILE),
-    Endpoint("/v1/files/{id}", ("DELETE",), delete, about=about_openai.FILE_DELETE),
-    Endpoint("/v1/files/{id}/content", ("GET",), content, about=about_openai.FILE_CONTENT),
+    Endpoint("/v1/files", ("POST",), create, about=_UPLOAD),
+    Endpoint("/v1/files", ("GET",), listing, about=_LIST),
+    Endpoint("/v1/files/{id}", ("GET",), show, about=About("A file", "files", {200: _FILE}, parameters=(_ID,))),
+    Endpoint("/v1/files/{id}", ("DELETE",), delete, about=_DELETE),
+    Endpoint("/v1/files/{id}/content", ("GET",), content, about=_CONTENT),
 )

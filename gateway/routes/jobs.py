@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from gateway.app import Endpoint, answer
@@ -11,7 +12,7 @@ from gateway.bodies.asked import Asked
 from gateway.bodies.extras import told
 from gateway.bodies.failures import ApiError, Failed, invalid, of_result
 from gateway.bodies.native_schemas import submission
-from gateway.bodies.openai_schemas import COMPLETION
+from gateway.bodies.openai_chat_schemas import COMPLETION
 from gateway.bodies.openapi import EVENT, EVENTS, JSON, LAST_EVENT_ID, About, Parameter, Told
 from gateway.routes.chat import policy_of
 from gateway.sse import EventStream
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from producer_sdk import JobHandle
 
 CHAT_ID = "chatcmpl-"
+MOST_SECONDS = 99_999_999
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{0,20})?(e[+-]?[0-9]{1,3})?", re.ASCII | re.IGNORECASE)
 REASON = "cancelled over HTTP"
 
 
@@ -154,7 +157,7 @@ def _job(call: Call, job: str | None = None) -> JobHandle:
 
 def _seconds(call: Call, name: str) -> float:
     value = call.request.query_params.get(name, "0")
-    if not value.isascii() or not value.replace(".", "", 1).isdecimal() or len(value) > 12:
+    if _SECONDS.fullmatch(value) is None or float(value) > MOST_SECONDS:
         raise invalid(f"{name}: {value!r:.50} is no number of seconds", param=name, remedy=f"write ?{name}=30")
     return float(value)
 
@@ -168,7 +171,7 @@ _WAIT = Parameter(
     "wait",
     "query",
     "Seconds to wait for the job's end, within the gateway's own bound.",
-    {"type": "number", "minimum": 0, "maximum": 99_999_999},
+    {"type": "number", "minimum": 0, "maximum": MOST_SECONDS},
 )
 _AS = Parameter(
     "as", "query", "events: the job's own; chat: chunks of an OpenAI chat completion.", {"enum": ["events", "chat"]}

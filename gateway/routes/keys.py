@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateway.app import Endpoint, answer
-from gateway.bodies import about_keys, keys
+from gateway.bodies import keys
 from gateway.bodies.failures import invalid
+from gateway.bodies.openapi import JSON, About, Parameter, Told
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -77,12 +78,44 @@ def _id(call: Call) -> str:
 
 _SECRET = {"cache-control": "no-store"}
 
+_ID = Parameter("id", "path", "The key's id, which is no secret.", required=True)
+_KEY = Told("The key, without itself.", {JSON: keys.KEY})
+_CREATE = About(
+    "Make a key",
+    "keys",
+    {201: Told("The key; it can be read nowhere else.", {JSON: keys.MADE})},
+    body=keys.NewKey,
+    errors=(404, 409),
+)
+_LIST = About(
+    "The keys",
+    "keys",
+    {200: Told("By the moment they were made.", {JSON: keys.KEYS})},
+    parameters=(
+        Parameter("project", "query", "Those of this project alone."),
+        Parameter("limit", "query", "How many at most.", {"type": "integer", "minimum": 1, "maximum": MOST}),
+        Parameter("after", "query", "Those behind this id."),
+    ),
+    errors=(400,),
+)
+_ROTATE = About(
+    "Make a key in place of another",
+    "keys",
+    {201: Told("The new key; it can be read nowhere else.", {JSON: keys.ROTATED})},
+    body=keys.Rotation,
+    body_needed=False,
+    parameters=(_ID,),
+    errors=(409,),
+    description="The old one goes on for overlap.",
+)
+_REVOKE = About("End a key for good", "keys", {200: _KEY}, parameters=(_ID,), errors=(409,))
+_SHOW = About("A key", "keys", {200: _KEY}, parameters=(_ID,))
 ENDPOINTS = (
-    Endpoint("/v1/keys", ("POST",), create, who="admin", about=about_keys.CREATE),
-    Endpoint("/v1/keys", ("GET",), list_, who="admin", about=about_keys.LIST),
-    Endpoint("/v1/keys/self", ("GET",), own, about=about_keys.SELF),
-    Endpoint("/v1/keys/{id}", ("GET",), show, who="admin", about=about_keys.SHOW),
-    Endpoint("/v1/keys/{id}/rotate", ("POST",), rotate, who="admin", about=about_keys.ROTATE),
-    Endpoint("/v1/keys/{id}/revoke", ("POST",), revoke, who="admin", about=about_keys.REVOKE),
-    Endpoint("/v1/keys/{id}", ("DELETE",), revoke, who="admin", about=about_keys.REVOKE),
+    Endpoint("/v1/keys", ("POST",), create, who="admin", about=_CREATE),
+    Endpoint("/v1/keys", ("GET",), list_, who="admin", about=_LIST),
+    Endpoint("/v1/keys/self", ("GET",), own, about=About("The key that asks", "keys", {200: _KEY}, errors=(404,))),
+    Endpoint("/v1/keys/{id}", ("GET",), show, who="admin", about=_SHOW),
+    Endpoint("/v1/keys/{id}/rotate", ("POST",), rotate, who="admin", about=_ROTATE),
+    Endpoint("/v1/keys/{id}/revoke", ("POST",), revoke, who="admin", about=_REVOKE),
+    Endpoint("/v1/keys/{id}", ("DELETE",), revoke, who="admin", about=_REVOKE),
 )

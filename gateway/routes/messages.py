@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from gateway.app import Endpoint, answer, named
 from gateway.asking import answers, events, permitted
-from gateway.bodies import about_anthropic, anthropic, anthropic_answer, extras
+from gateway.bodies import anthropic, anthropic_answer, anthropic_schemas, extras
 from gateway.bodies.anthropic_stream import PING, Rendering
+from gateway.bodies.openapi import EVENT, EVENTS, JSON, About, Told
 from gateway.routes.chat import policy_of, unused
 from gateway.routes.models import known
 from gateway.sse import EventStream
@@ -60,9 +61,22 @@ async def count_tokens(call: Call) -> ASGIApp:
     return answer({"input_tokens": job.ticket.input_estimate}, headers={**ESTIMATE, **unused(asked)})
 
 
+_MESSAGE = About(
+    "A message",
+    "messages",
+    {200: Told("The message, or its events.", {JSON: anthropic_schemas.MESSAGE, EVENTS: EVENT})},
+    body=anthropic_schemas.request,
+    submits=True,
+    description="After Anthropic's API. Answered when its job has ended; with stream: true as the answer comes.",
+)
+_COUNT = About(
+    "Tokens of a prompt",
+    "messages",
+    {200: Told("An estimate: no provider is asked.", {JSON: anthropic_schemas.COUNTED})},
+    body=anthropic_schemas.counted,
+    errors=(404,),
+)
 ENDPOINTS = (
-    Endpoint("/v1/messages", ("POST",), messages, shape="anthropic", about=about_anthropic.MESSAGES),
-    Endpoint(
-        "/v1/messages/count_tokens", ("POST",), count_tokens, shape="anthropic", about=about_anthropic.COUNT_TOKENS
-    ),
+    Endpoint("/v1/messages", ("POST",), messages, "anthropic", about=_MESSAGE),
+    Endpoint("/v1/messages/count_tokens", ("POST",), count_tokens, "anthropic", about=_COUNT),
 )

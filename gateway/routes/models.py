@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.app import Endpoint, answer
-from gateway.bodies import about_openai, openai_models
+from gateway.bodies import openai_models
 from gateway.bodies.failures import ApiError, Failed
+from gateway.bodies.openapi import JSON, About, Parameter, Told
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -41,7 +42,22 @@ async def model(call: Call) -> ASGIApp:
     return answer(openai_models.ONE[call.shape](name))
 
 
+_SPOKEN = Parameter("anthropic-version", "header", "Whoever sends it is answered in the words of Anthropic's API.")
+_PAGES = tuple(Parameter(name, "query", *told) for name, told in openai_models.PAGES.items())
+_LIST = About(
+    "The models of this key",
+    "models",
+    {200: Told("The routes it may use.", {JSON: openai_models.MODELS})},
+    parameters=(_SPOKEN, *_PAGES),
+    errors=(400,),
+)
+_ONE = About(
+    "A model",
+    "models",
+    {200: Told("There is such a route.", {JSON: openai_models.MODEL})},
+    parameters=(Parameter("name", "path", "The route's name, which may have slashes.", required=True), _SPOKEN),
+)
 ENDPOINTS = (
-    Endpoint("/v1/models", ("GET",), models, shape=None, about=about_openai.MODELS),
-    Endpoint("/v1/models/{name:path}", ("GET",), model, shape=None, about=about_openai.MODEL),
+    Endpoint("/v1/models", ("GET",), models, shape=None, about=_LIST),
+    Endpoint("/v1/models/{name:path}", ("GET",), model, shape=None, about=_ONE),
 )

@@ -17,12 +17,15 @@ from gateway.asking import (
     submitted,
     while_connected,
 )
-from gateway.bodies import about_responses, extras, openai_responses
+from gateway.bodies import extras, openai_responses
 from gateway.bodies import openai_responses_answer as objects
+from gateway.bodies import openai_responses_schemas as schemas
 from gateway.bodies.asked import Asked
 from gateway.bodies.failures import ApiError, Failed, invalid, of_result
 from gateway.bodies.openai_responses_kept import ID, Kept
 from gateway.bodies.openai_responses_stream import Rendering
+from gateway.bodies.openapi import EVENT, EVENTS, JSON, About, Parameter, Told
+from gateway.bodies.schemas import FLAG, TEXT, many, one_of
 from gateway.conversations import Conversations
 from gateway.refusals import api_error
 from gateway.routes.chat import policy_of, unused
@@ -45,6 +48,8 @@ ENDED_WITHIN = 5.0
 """Seconds for a job that is called off to end; what is not over by then is told as it stands."""
 RECORD_WITHIN = 30.0
 """Seconds for the record of a job that has ended."""
+MOST_EVENTS = 2**53
+"""No stream has so many."""
 MOST_ITEMS, SOME_ITEMS = 100, 20
 """Items in one page: at most, and unless the client says how many."""
 
@@ -172,7 +177,10 @@ async def retrieve(call: Call) -> ASGIApp:
     job, kept = await _found(call, call.request.path_params["id"])
     query = call.request.query_params
     after = _seen(call)
-    if query.get("stream", "false").lower() in {"true", "1"}:
+    streamed = query.get("stream", "false").lower()
+    if streamed not in {"true", "1", "false", "0"}:
+        raise invalid(f"stream: {streamed!r:.50} is none", param="stream", remedy="use one of: true, false")
+    if streamed in {"true", "1"}:
         following = call.edge.producers.of(call.caller.project).attach(job).stream(timeout=patience(call))
         made = _Submitted(job, Asked(kept.model, ()), kept)
         return _stream(call, made, of_streams([following]), {}, of_its_own=True, after=after)
@@ -274,10 +282,10 @@ def _stream(
 
 def _seen(call: Call) -> int:
     """The number of the last event that the client has seen: ``starting_after``, or the last event's id; -1: none."""
-    told = call.request.query_params.get("starting_after")
-    if told is None and call.extras.resume:
-        told = call.extras.resume
-    return -1 if told is None else _number(told, "starting_after", least=0, most=2**53)
+    told = {"last-event-id": call.extras.resume or None}
+    told["starting_after"] = call.request.query_params.get("starting_after")
+    seen = [_number(one, name, least=0, most=MOST_EVENTS) for name, one in told.items() if one is not None]
+    return seen[-1] if seen else -1
 
 
 def _number(told: str, name: str, *, least: int, most: int) -> int:
@@ -286,10 +294,67 @@ def _number(told: str, name: str, *, least: int, most: int) -> int:
     return int(told)
 
 
+_ID = Parameter("id", "path", "The response's id: resp_….", required=True)
+_INCLUDE = Parameter("include", "query", "What is to be shown besides.", many(TEXT))
+_AFTER = Parameter(
+    "starting_after",
+    "query",
+    "The number of the last event that was read; goes with stream=true.",
+    {"type": "integer", "minimum": 0, "maximum": MOST_EVENTS},
+)
+_LAST = Parameter(
+    "last-event-id",
+    "header",
+    "The same, as a browser says it. A request that is sent again needs its Idempotency-Key for that.",
+    {"type": "string", "pattern": "^[0-9]{0,15}$"},
+)
+_STREAM = Parameter("stream", "query", "Its events, from any place on.", FLAG)
+_WHOLE = {JSON: schemas.RESPONSE}
+_EITHER = {**_WHOLE, EVENTS: EVENT}
+_CREATE = About(
+    "A response",
+    "responses",
+    {200: Told("The response, or its events.", _EITHER)},
+    body=schemas.request,
+    submits=True,
+    parameters=(_LAST,),
+    errors=(507,),
+    description="After the OpenAI API. It is kept, and can be gone on from, unless it says store: false.",
+)
+_RETRIEVE = About(
+    "A response as it stands",
+    "responses",
+    {200: Told("The response, or its events.", _EITHER)},
+    parameters=(_ID, _STREAM, _AFTER, _INCLUDE, _LAST),
+    errors=(409, 410, 502, 504),
+)
+_CANCEL = About(
+    "Call a response off",
+    "responses",
+    {200: Told("The response as it stands.", _WHOLE)},
+    parameters=(_ID,),
+    errors=(409, 504),
+    description="Of one that was made with background: true.",
+)
+_DELETE = About(
+    "Forget a response", "responses", {200: Told("It is gone.", {JSON: schemas.DELETED})}, parameters=(_ID,)
+)
+_ITEMS = About(
+    "What led to a response",
+    "responses",
+    {200: Told("A page of its items.", {JSON: schemas.ITEMS})},
+    parameters=(
+        _ID,
+        Parameter("limit", "query", "How many at most.", {"type": "integer", "minimum": 1, "maximum": MOST_ITEMS}),
+        Parameter("order", "query", "desc if nothing is said.", one_of(("asc", "desc"))),
+        Parameter("after", "query", "Those behind this item."),
+        _INCLUDE,
+    ),
+)
 ENDPOINTS = (
-    Endpoint("/v1/responses", ("POST",), create, about=about_responses.CREATE),
-    Endpoint("/v1/responses/{id}", ("GET",), retrieve, about=about_responses.RETRIEVE),
-    Endpoint("/v1/responses/{id}", ("DELETE",), delete, about=about_responses.DELETE),
-    Endpoint("/v1/responses/{id}/cancel", ("POST",), cancel, about=about_responses.CANCEL),
-    Endpoint("/v1/responses/{id}/input_items", ("GET",), input_items, about=about_responses.INPUT),
+    Endpoint("/v1/responses", ("POST",), create, about=_CREATE),
+    Endpoint("/v1/responses/{id}", ("GET",), retrieve, about=_RETRIEVE),
+    Endpoint("/v1/responses/{id}", ("DELETE",), delete, about=_DELETE),
+    Endpoint("/v1/responses/{id}/cancel", ("POST",), cancel, about=_CANCEL),
+    Endpoint("/v1/responses/{id}/input_items", ("GET",), input_items, about=_ITEMS),
 )

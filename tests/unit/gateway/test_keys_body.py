@@ -37,6 +37,7 @@ def test_a_wish_becomes_a_scope() -> None:
         ({"lanes": ["fast"]}, "lanes[0]"),
         ({"rpm": 0}, "rpm"),
         ({"rpm": True}, "rpm"),
+        ({"max_tokens": "10"}, "max_tokens"),
         ({"max_tokens": -1}, "max_tokens"),
         ({"max_cost": "much"}, "max_cost"),
         ({"max_cost": "-1"}, "max_cost"),
