@@ -14,7 +14,7 @@ from job_contracts.chat import (
     Usage,
 )
 from job_contracts.failures import Failure, FailureKind
-from job_contracts.stream import ReasoningDelta, TextDelta, ToolCallDelta
+from job_contracts.stream import ReasoningDelta, TextDelta
 from tests.unit.dialects.samples import decoder, frame, target
 from tests.unit.dialects.test_bedrock import PLAIN, body
 from workers.dialects import DIALECTS
