@@ -14,7 +14,7 @@ from job_contracts.chat import (
     Usage,
 )
 from job_contracts.failures import Failure, FailureKind
-from job_contracts.stream import ReasoningDelta, TextDelta, ToolCallDelta
+from job_contracts.stream import ReasoningDelta, TextDelta
 from tests.unit.dialects.samples import decoder, frame, target
 from tests.unit.dialects.test_bedrock import PLAIN, body
 from workers.dialects import DIALECTS
@@ -69,9 +69,9 @@ def test_reasoning_text_and_parallel_calls_come_in_pieces() -> None:
     )
     assert found.finish_reason is FinishReason.TOOL_CALLS
     assert deltas[:3] == [
-        ReasoningDelta(text="Let me see."),
+        ReasoningDelta(text="Let me see.", signature="sig", origin="claude"),
+        ReasoningDelta(text="", redacted="EmwKAh==", origin="claude"),
         TextDelta(text="I look it up."),
-        ToolCallDelta(index=0, id="a", name="f", arguments='{"x": 1}'),
     ]
 
 

@@ -114,8 +114,8 @@ async def _believe_a_read(self: Any, bid: str) -> leadership.Verdict:
         return leadership.Verdict.NOT_STORED
 
 
-async def _no(*_: Any) -> bool:
-    return False
+async def _no_records(_: Any, dispatches: Any) -> dict[int, None]:
+    return {dispatch.seq: None for dispatch in dispatches}
 
 
 async def _none(*_: Any) -> None:
@@ -275,7 +275,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "no tombstone is looked up",
-        swap(dispatcher.Dispatcher, "_has_result", _no),
+        swap(dispatcher.Dispatcher, "_ended", _no_records),
         "services",
         TAKEOVERS,
         {"jobs": 100, "faults": 4},
@@ -297,7 +297,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "nothing is read behind a barrier, and no tombstone is looked up",
-        _both(swap(leading, "behind_barrier", _none), swap(dispatcher.Dispatcher, "_has_result", _no)),
+        _both(swap(leading, "behind_barrier", _none), swap(dispatcher.Dispatcher, "_ended", _no_records)),
         "services",
         TAKEOVERS,
         {"jobs": 100, "faults": 5},
