@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.bodies.failures import invalid
 from job_contracts.chat import Settings
-from job_contracts.jobs import MOST_TOKENS
+from job_contracts.jobs import MOST_TOKENS, Job
 
 _WORDS = {float: "a number", int: "a whole number", bool: "true or false"}
 
@@ -50,6 +50,20 @@ def _is(value: Any, kind: type) -> bool:
 def whole(value: Any) -> int | None:
     """The whole number that a JSON value is, ``1.0`` too; ``None`` for anything else."""
     return int(value) if _is(value, int) else None
+
+
+LONGEST_SESSION: int = Job.model_json_schema()["properties"]["session"]["anyOf"][0]["maxLength"]
+"""Characters of a job's session."""
+
+
+def session_of(value: Any, name: str) -> str | None:
+    """What a body says of what belongs together; what is no text says nothing. Raises ``Failed`` with 400."""
+    if not isinstance(value, str):
+        return None
+    if len(value) > LONGEST_SESSION:
+        message = f"{name}: it has more than {LONGEST_SESSION} characters"
+        raise invalid(message, param=name, remedy="send a shorter one")
+    return value
 
 
 def setting_schemas(names: Iterable[str]) -> dict[str, Any]:

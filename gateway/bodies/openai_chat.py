@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from gateway.bodies.asked import Asked
 from gateway.bodies.failures import ApiError, invalid
 from gateway.bodies.frames import Frame
-from gateway.bodies.kinds import whole
+from gateway.bodies.kinds import session_of, whole
 from job_contracts.chat import Answer, FinishReason, TokenLogprob, Usage
 from job_contracts.results import Result
 from job_contracts.stream import Finished, Queued, ReasoningToken, Started, StreamEvent, Token, ToolCall
@@ -75,7 +75,7 @@ def asked(body: Mapping[str, Any]) -> Asked:
     if modalities != ["text"]:
         raise invalid("modalities: only text is answered", param="modalities", code="unsupported_parameter")
     usage_wanted = _usage_wanted(given.pop("stream_options", None), stream=stream)
-    session = given.pop("prompt_cache_key", None)
+    session = session_of(given.pop("prompt_cache_key", None), "prompt_cache_key")
     unused = sorted(name for name in given if name in UNUSED)
     for name in unused:
         del given[name]
@@ -95,7 +95,7 @@ def asked(body: Mapping[str, Any]) -> Asked:
         n=n,
         usage_wanted=usage_wanted,
         unused=tuple(unused),
-        session=session if isinstance(session, str) else None,
+        session=session,
     )
 
 

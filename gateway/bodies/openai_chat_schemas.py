@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from gateway.bodies import openai_chat
-from gateway.bodies.kinds import setting_schemas
+from gateway.bodies.kinds import LONGEST_SESSION, setting_schemas
 from gateway.bodies.schemas import (
     ANYTHING,
     COUNT,
@@ -34,7 +34,6 @@ from gateway.bodies.schemas import (
     taken,
 )
 from job_contracts.chat import CacheFor, FinishReason, ImagePart, Tool
-from job_contracts.jobs import Job
 
 _CACHE = one_of(get_args(CacheFor))
 MARKS: Fields = {
@@ -150,8 +149,7 @@ CHOICE = optional(
 
 def session() -> Fields:
     """A body's own word for what belongs together."""
-    longest = Job.model_json_schema()["properties"]["session"]["anyOf"][0]["maxLength"]
-    return {"description": "What belongs together: the job's session.", "maxLength": longest}
+    return {"description": "What belongs together: the job's session.", "maxLength": LONGEST_SESSION}
 
 
 def request() -> Fields:

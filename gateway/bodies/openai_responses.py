@@ -13,6 +13,7 @@ from typing import Any
 
 from gateway.bodies.asked import Asked
 from gateway.bodies.failures import invalid
+from gateway.bodies.kinds import session_of
 from gateway.bodies.openai_responses_items import Turns
 from gateway.bodies.openai_responses_kept import Kept, with_id
 
@@ -155,7 +156,7 @@ def wanted(body: Mapping[str, Any]) -> Wanted:
         raise invalid("background: it goes with store: true", param="background", remedy=remedy)
     _check_stream_options(given.pop("stream_options", None), stream=stream)
     _check_metadata(given.pop("metadata", {}))
-    session = given.pop("prompt_cache_key", None)
+    session = session_of(given.pop("prompt_cache_key", None), "prompt_cache_key")
     read = Wanted(
         model=model,
         items=_items(given.pop("input", None)),
@@ -169,7 +170,7 @@ def wanted(body: Mapping[str, Any]) -> Wanted:
         sealed=sealed,
         echo=echo,
         unused=(*unused, *more),
-        session=session if isinstance(session, str) else None,
+        session=session,
     )
     _check_rest(given)
     return read

@@ -75,6 +75,8 @@ def test_a_field_in_the_document_is_known_to_its_reader(api: str) -> None:
         ("responses", {"input": [{"role": "assistant", "content": [{"type": []}]}]}, "input[0].content[0].type"),
         ("responses", {"input": [{"type": "reasoning", "encrypted_content": 0}]}, "input[0].encrypted_content"),
         ("responses", {"input": "x", "text": {"format": {"type": "json_schema"}}}, "text.format.schema"),
+        ("responses", {"input": "x", "prompt_cache_key": "k" * 257}, "prompt_cache_key"),
+        ("chat", {"messages": [{"role": "user", "content": "x"}], "prompt_cache_key": "k" * 257}, "prompt_cache_key"),
         ("counted", {"messages": [{"role": "user", "content": "x"}], "tool_choice": {"type": []}}, "tool_choice.type"),
     ],
 )
