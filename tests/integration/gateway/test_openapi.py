@@ -204,6 +204,8 @@ class Sender:
         headers = {"authorization": f"Bearer {ADMIN if admin else self.key}"}
         if not valid and case.path.startswith("/v1/models"):
             headers["anthropic-version"] = "2023-06-01"  # the other API has no parameters here
+        if not valid and any(isinstance(value, list) for value in case.query.values()):
+            return  # given several times: the last one counts, as of names in JSON
         if not valid and self._is_valid(_without_nothing(case.body), case):
             return
         response = case.call(base_url=self.url, headers=headers, timeout=20)
