@@ -53,9 +53,9 @@ async def test_the_card_names_everything_and_everything_works(tmp_path: Path) ->
             "pids",
         }
         workers = {"worker-openai", "worker-anthropic", "worker-gemini"}
-        assert set(card["pids"]) == {"broker", "simulator", "scheduler"} | workers
+        assert set(card["pids"]) == {"broker", "simulator", "scheduler", "gateway"} | workers
         assert {process.pid for process in appliance.family[1:]} == set(card["pids"].values())
-        assert set(card["metrics"]) == {"simulator", "scheduler"} | workers
+        assert set(card["metrics"]) == {"simulator", "scheduler", "gateway"} | workers
         assert all([await answers(url) for url in card["metrics"].values()])
         async with Producer(appliance.url, key=appliance.key) as producer:
             for route in ROUTES:
@@ -92,6 +92,8 @@ async def test_what_it_prints_for_people_works_when_pasted(tmp_path: Path) -> No
         text = said.decode()
         curl = next(line for line in text.splitlines() if line.startswith("curl "))
         assert '"ready"' in await pasted(curl)
+        asking = text[text.index("curl -s", text.index("over HTTP")) : text.index("\n\nSend a job")]
+        assert '"chat.completion"' in await pasted(asking)
         snippet = text[text.index(" - <<'END'") :]
         line_start = text.rindex("\n", 0, text.index(" - <<'END'")) + 1
         assert "tokens" in await pasted(text[line_start : text.index(snippet)] + snippet)
@@ -151,7 +153,7 @@ async def test_killing_the_appliance_leaves_no_process_behind(tmp_path: Path, bu
             await submitted(producer, 9)
             await eventually(partial(in_progress, appliance, 9), within=20)
         family = appliance.family
-        assert len(family) == 7
+        assert len(family) == 8
         appliance.process.kill()
         await gone(family)
 
@@ -194,6 +196,7 @@ async def test_each_killed_child_is_started_again_and_every_job_ends_once(tmp_pa
                 assert {record.state for record in records} == {"succeeded"}, victim
                 jobs += len(handles)
                 broken_off += sum(attempt.failure is not None for record in records for attempt in record.attempts)
+            await killed(appliance, "gateway")
             metered = await appliance.metered()
             # A job is only answered again when an attempt at it broke off under way.
             assert jobs <= metered["ok"] <= jobs + broken_off

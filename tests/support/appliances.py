@@ -91,7 +91,9 @@ async def up(data_dir: Path, *more: str, simulate: bool = True) -> AsyncIterator
 
 
 async def start(*words: str) -> asyncio.subprocess.Process:
-    """``python -m appliance WORDS`` with its outputs on pipes."""
+    """``python -m appliance WORDS`` with its outputs on pipes; its edge takes any port unless ``WORDS`` say which."""
+    if words[:1] == ("up",) and "--port" not in words:
+        words = (*words, "--port", "0")
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
