@@ -29,6 +29,13 @@ def told_to(tell: Told) -> Callable[[Msg], Awaitable[None]]:
 class DirectClient(Client):
     """Tells what comes to those of ``told_to`` in the order of the wire; anything else goes the library's way."""
 
+    async def _connect_to_server(self, server: Any) -> None:
+        """The library leaves a connection open whose greeting failed, as one does that is not let in at once."""
+        left = getattr(self, "_transport", None)
+        if left is not None:
+            left.close()
+        await super()._connect_to_server(server)
+
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         subscription: Any = self._subs.get(sid)
         tell: Told | None = getattr(getattr(subscription, "_cb", None), "tell", None)

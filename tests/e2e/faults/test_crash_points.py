@@ -19,8 +19,10 @@ from producer_sdk.handle import JobHandle
 from runtime.bus import NatsBus
 from runtime.bus.port import BusError
 from runtime.crash import POINTS
-from tests.e2e import test_edge_processes as edge_processes
 from tests.e2e.faults.test_batches import EDGES_DIE
+from tests.e2e.test_edge_processes import (
+    test_an_edge_that_is_killed_in_the_middle_of_a_stream_costs_its_client_nothing as killed_in_the_middle_of_a_stream,
+)
 from tests.support.eventually import eventually
 from tests.support.plant import BASE, MESSAGES, ROOT, Plant, Victim, plant, producer_process
 from tests.support.proxy import FaultProxy, lose_nothing, publish_acks
@@ -355,9 +357,7 @@ ROWS: dict[str, tuple[object, ...]] = {
     "leader, outcome read, nothing written": ("attempt.ended",),
     "leader, letter stored, result not": ("letter.stored",),
     "leader, terminal record stored, submission still there": ("ending.stored", "job.settled", "settling.removed"),
-    "edge, job submitted, client not answered": (
-        edge_processes.test_an_edge_that_is_killed_in_the_middle_of_a_stream_costs_its_client_nothing,
-    ),
+    "edge, job submitted, client not answered": (killed_in_the_middle_of_a_stream,),
     "edge, a file half uploaded": ("file.chunks_stored",),
     "edge, in the middle of a batch": tuple(point for point in EDGES_DIE if point.startswith("batch.")),
     "broker, single node, any moment": (
