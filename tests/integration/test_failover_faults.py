@@ -37,7 +37,8 @@ NEXT: Mapping[DialectName, DialectName] = {"openai": "anthropic", "anthropic": "
 PATHS = {"openai": "/v1", "anthropic": "/v1", "gemini": "/v1beta"}
 MESSAGES = [{"role": "user", "content": "Tell me of the sea, and of those who sail on it."}]
 WELL = f"{SECOND}/m+tokens=40"
-TIMES = {"connect": 1.0, "ttft": 1.5, "stall": 1.0, "total": 3.0}
+# No fault here is told by the time a connection takes (a refused one is so at once): that is the product's own.
+TIMES = {"connect": 5.0, "ttft": 1.5, "stall": 1.0, "total": 3.0}
 LONGEST = 8.0
 """Seconds a job may take: two attempts that use up all their time, and what lies between them."""
 AT_ONCE = 16
