@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from decimal import Decimal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -43,6 +44,12 @@ class Grant(Wire):
     """Seconds after ``granted`` in which the call must start; later the worker hands it back."""
     granted: float
     """UTC seconds on the scheduler's clock."""
+    cost: Decimal | None = None
+    """US dollars reserved for it, its worst case; ``None`` where no price is known."""
+    charged: float = 0.0
+    """UTC seconds that tell the windows of budgets it is charged to; 0 from a scheduler that keeps none."""
+    max_output: Annotated[int, Field(gt=0)] | None = None
+    """Output tokens the call may ask for at most, where its worst case was reserved for so many."""
 
 
 class Adaptation(Wire):
@@ -85,6 +92,8 @@ class Assignment(Wire):
     epoch: int
     """The leader's term that dispatched it."""
     blob: BlobRef | None = None
+    key: str | None = None
+    """Id of the virtual key behind the job."""
     job: Job | None = None
     """Exactly one of ``job`` and ``blob`` is there; the worker sees to it, so that it can name what is wrong."""
 

@@ -16,7 +16,7 @@ from job_contracts.problems import dotted, problem
 
 __all__ = ["VERSION", "ContractError", "Version", "Wire", "check", "decode", "dotted", "encode"]
 
-VERSION = "1.2"
+VERSION = "1.3"
 """The version this code writes."""
 
 _MAJOR = VERSION.partition(".")[0]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from job_contracts.codec import VERSION, Version, Wire
 from job_contracts.failures import Failure
-from job_contracts.jobs import JobStatus, Lane
+from job_contracts.jobs import MOST_TOKENS, JobStatus, Lane, Need
 from job_contracts.stream import Chunk
 
 Operation = Literal[
-    "hello", "status", "results", "chunks", "blob", "letters", "letter", "letter_body", "replay", "discard"
+    "hello", "status", "results", "chunks", "blob", "estimate", "letters", "letter", "letter_body", "replay", "discard"
 ]
 """The last five are about dead letters (``job_contracts.letters``)."""
 
@@ -84,6 +85,43 @@ class AskBlob(Wire):
     version: Version = VERSION
     job: str
     index: Annotated[int, Field(ge=0)]
+
+
+class Planned(Wire):
+    """A job that is not submitted, as far as its cost depends on it."""
+
+    route: Annotated[str, Field(max_length=200)]
+    input_estimate: Annotated[int, Field(ge=0, le=MOST_TOKENS)]
+    max_output: Annotated[int, Field(gt=0, le=MOST_TOKENS)] | None = None
+    needs: Annotated[tuple[Need, ...], Field(max_length=16)] = ()
+    size: Annotated[int, Field(ge=0)] = 0
+    """Bytes of its body; 0 if not known yet."""
+
+
+class AskEstimates(Wire):
+    """``estimate``: what such jobs would cost."""
+
+    version: Version = VERSION
+    jobs: Annotated[tuple[Planned, ...], Field(max_length=MAX_ASKED)]
+
+
+class Estimate(Wire):
+    """What one job would cost now, in US dollars, where it would go; ``None`` where no price is known."""
+
+    deployment: str | None = None
+    expected: Decimal | None = None
+    """By the lengths that the route's answers have had."""
+    worst: Decimal | None = None
+    """What is reserved for it."""
+    refused: Failure | None = None
+    """Why it would not be accepted."""
+
+
+class Estimates(Wire):
+    """Answer to ``estimate``, in the order of the question."""
+
+    version: Version = VERSION
+    estimates: tuple[Estimate, ...]
 
 
 class Refusal(Wire):

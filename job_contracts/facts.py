@@ -10,7 +10,7 @@ usage that the provider reported comes before an estimate; then the worker's wor
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -38,7 +38,18 @@ class AttemptFact(Wire):
     first_token: float | None = None
     usage: Usage
     cost: Decimal | None = None
-    """US dollars as the provider stated them."""
+    """US dollars: as the provider stated them, else by its price; ``None`` where neither is known. Whoever tells the
+    fact prices it, so ledger and budgets count the same."""
+    stated: bool = False
+    """Whether the provider said so itself."""
+    price: Annotated[str, Field(max_length=128)] | None = None
+    """Version of the price it was reckoned by (``catalogue.prices``)."""
+    reserved: Decimal | None = None
+    """US dollars that had been reserved for it."""
+    charged: float = 0.0
+    """UTC seconds that tell the windows it counts in, as its grant said; 0: those of ``started``."""
+    key: str | None = None
+    """Id of the virtual key behind the job."""
     reason: Reason
     failure: ReadKind | None = None
     won: bool
@@ -46,6 +57,11 @@ class AttemptFact(Wire):
     told_by: Literal["worker", "leader"] = "worker"
     """The leader tells what a lost worker could not; its usage is an estimate unless it is ``reported``."""
     tags: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def at(self) -> float:
+        """UTC seconds of the hour, day and month it belongs to."""
+        return self.charged or self.started
 
     def outweighs(self, other: AttemptFact) -> bool:
         """Whether this fact counts and ``other``, of the same attempt, does not; False for the same fact told twice."""

@@ -87,6 +87,8 @@ class FailureKind(StrEnum):
     """The idempotency key was used before, for another body."""
     QUEUE_FULL = "queue_full"
     """The project, or the queue, holds as many jobs as it may."""
+    BUDGET = "budget"
+    """A budget, or the job's own max_cost, does not allow what it may cost at most; or its price is not known."""
     NO_DEPLOYMENT = "no_deployment"
     """No deployment of the route can serve the job at all."""
     RETRIES_EXHAUSTED = "retries_exhausted"
@@ -191,6 +193,7 @@ _TABLE = {
     _K.FORBIDDEN: _REPORT,
     _K.IDEMPOTENCY_CONFLICT: _REPORT,
     _K.QUEUE_FULL: _REPORT,
+    _K.BUDGET: _REPORT,
     _K.NO_DEPLOYMENT: _REPORT,
     _K.RETRIES_EXHAUSTED: _SET_ASIDE,
     _K.INTERNAL: _SET_ASIDE,

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from job_contracts.chat import Conversation
 from job_contracts.codec import VERSION, Version, Wire
 from job_contracts.embeddings import EmbeddingRequest
+from job_contracts.money import Budget
 
 Lane = Literal["rt", "std", "batch", "bg"]
 LANES: tuple[Lane, ...] = ("rt", "std", "batch", "bg")
@@ -95,6 +96,21 @@ def body_hash(body: bytes) -> str:
 Need = Literal["tools", "images", "files", "json_schema", "reasoning", "logprobs", "embeddings"]
 
 
+class Bounds(Wire):
+    """What the scheduler holds the jobs of one key to; ``None``: not bounded. Put in by who knows the key."""
+
+    tpm: Annotated[float, Field(gt=0)] | None = None
+    """Input and output tokens a minute."""
+    concurrency: Annotated[int, Field(gt=0)] | None = None
+    """Attempts under way at once."""
+    max_queued: Annotated[int, Field(gt=0)] | None = None
+    """Unfinished jobs."""
+    max_queued_bytes: Annotated[int, Field(gt=0)] | None = None
+    """Bytes of the bodies of those."""
+    budget: Budget | None = None
+    """US dollars in each window."""
+
+
 class Ticket(Wire):
     """What the scheduler knows of a queued job without its body; travels as the header ``Penstock-Ticket``."""
 
@@ -119,6 +135,13 @@ class Ticket(Wire):
     blob: BlobRef | None = None
     replay_of: str | None = None
     """The job whose dead letter this one was made of."""
+    key: Annotated[str, Field(max_length=64)] | None = None
+    """Id of the virtual key behind it, for the ledger and for that key's own bounds. Said by the HTTP edge, which has
+    checked the key; a producer on the broker speaks for its whole project, and may name any key of it."""
+    bounds: Bounds | None = None
+    """What that key is held to; it can only narrow what the project may."""
+    tags: Annotated[dict[str, str], Field(max_length=MAX_TAGS)] = Field(default_factory=dict)
+    """The job's own, for budgets of tags."""
 
 
 class JobState(StrEnum):
@@ -164,7 +187,11 @@ class JobStatus(Wire):
     eta: float | None = None
     """Seconds until it is likely to be dispatched."""
     waiting_for: str | None = None
-    """In words: what it waits for (a limit, a pause, its not_before, its turn)."""
+    """In words: what it waits for (a limit, a budget, a pause, its not_before, its turn)."""
+    estimated_cost: Decimal | None = None
+    """US dollars its next attempt is likely to cost, as prices and averages stand; ``None`` where no price is known."""
+    worst_cost: Decimal | None = None
+    """US dollars that attempt may cost at most."""
     deadline: float | None = None
 
 

@@ -14,7 +14,8 @@ from zlib import crc32
 from pydantic import BaseModel, ConfigDict, Field
 
 from job_contracts.codec import VERSION, Version, Wire
-from job_contracts.jobs import Lane
+from job_contracts.jobs import Bounds, Lane
+from job_contracts.money import Budget
 
 PREFIX = "psk_"
 SECRET_DIGITS = 64
@@ -71,8 +72,29 @@ class Scope(BaseModel):
     """Output tokens one request may ask for; one that names none gets this."""
     max_cost: Annotated[Decimal, Field(gt=0)] | None = None
     """US dollars one job may cost."""
+    tpm: Annotated[float, Field(gt=0)] | None = None
+    """Input and output tokens a minute; what is beyond waits in the queue."""
+    concurrency: Annotated[int, Field(gt=0)] | None = None
+    """Attempts under way at once; further jobs wait in the queue."""
+    max_queued: Annotated[int, Field(gt=0)] | None = None
+    """Unfinished jobs it may have; further ones are refused."""
+    max_queued_bytes: Annotated[int, Field(gt=0)] | None = None
+    """Bytes of the bodies of those."""
+    budget: Budget | None = None
+    """US dollars it may spend in each window."""
     expires: float | None = None
     """UTC seconds from which on it is refused."""
+
+    def bounds(self) -> Bounds | None:
+        """The part of it that the scheduler holds to; ``None`` if there is none."""
+        told = Bounds(
+            tpm=self.tpm,
+            concurrency=self.concurrency,
+            max_queued=self.max_queued,
+            max_queued_bytes=self.max_queued_bytes,
+            budget=self.budget,
+        )
+        return None if told == Bounds() else told
 
 
 class KeyRecord(Wire):

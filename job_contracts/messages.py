@@ -8,7 +8,18 @@ from typing import Any
 
 from job_contracts.attempts import Abort, Assignment, Heartbeat, HeartbeatReply, Outcome
 from job_contracts.codec import Wire
-from job_contracts.desk import AskBlob, AskChunks, AskJobs, Chunks, Hello, Refusal, Results, Statuses
+from job_contracts.desk import (
+    AskBlob,
+    AskChunks,
+    AskEstimates,
+    AskJobs,
+    Chunks,
+    Estimates,
+    Hello,
+    Refusal,
+    Results,
+    Statuses,
+)
 from job_contracts.facts import Facts
 from job_contracts.jobs import Cancel, Job, JobStatus, Ticket
 from job_contracts.keys import EdgeBeat, KeyRecord
@@ -49,6 +60,8 @@ MESSAGES: Mapping[str, type[Wire]] = MappingProxyType(
         "ask_chunks": AskChunks,
         "chunks": Chunks,
         "ask_blob": AskBlob,
+        "ask_estimates": AskEstimates,
+        "estimates": Estimates,
         "refusal": Refusal,
         "ask_letters": AskLetters,
         "letter_page": LetterPage,

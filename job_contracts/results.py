@@ -42,6 +42,8 @@ class AttemptRecord(Wire):
     """Seconds from the request to the first token."""
     failure: Failure | None = None
     usage: Usage = Usage()
+    cost: Decimal | None = None
+    """US dollars: as the provider stated them, else by its price; ``None`` where neither is known."""
     losses: tuple[Loss, ...] = ()
 
 
@@ -89,7 +91,7 @@ class Result(Wire):
     """The provider's own word for it."""
     usage: Usage = Usage()
     cost: Decimal | None = None
-    """US dollars as the provider stated them; ``None`` where it does not and no price is known."""
+    """US dollars of all its attempts together; ``None`` if those of any are not known."""
     provider: str | None = None
     model: str | None = None
     """The model that answered, in the provider's words."""

@@ -20,7 +20,7 @@ WAYS_IN = ("submit", "cancel", "blob", "api")
 IMPORTED_REPLY = "_R_."
 """How the broker itself names the way back of a request that came from the producers' account."""
 
-SUBMIT, WORK, RES, OUT, TOK, CTL, LEDGER, DEAD, BLOB, KEYS, FILES, BATCHES, CONV = (
+SUBMIT, WORK, RES, OUT, TOK, CTL, LEDGER, DEAD, BLOB, KEYS, FILES, BATCHES, CONV, SPENT = (
     "SUBMIT",
     "WORK",
     "RES",
@@ -34,6 +34,7 @@ SUBMIT, WORK, RES, OUT, TOK, CTL, LEDGER, DEAD, BLOB, KEYS, FILES, BATCHES, CONV
     "FILES",
     "BATCHES",
     "CONV",
+    "SPENT",
 )
 """Stream names; WORK, OUT and SUBMIT are per shard, see ``stream_name``."""
 
@@ -184,6 +185,16 @@ def tokens(project: str, job_id: str) -> str:
 def usage(pool: str, worker: str) -> str:
     """Where a worker tells the ledger what its attempts cost (facts.Facts)."""
     return f"{PREFIX}.usage.{pool}.{worker}"
+
+
+def spent(shard: int) -> str:
+    """What had been spent in each window up to a place in LEDGER (spending.Spent), in the SPENT stream."""
+    return f"{PREFIX}.spent.{shard}"
+
+
+def ledger_desk(operation: str) -> str:
+    """Where services ask the ledger (core request)."""
+    return f"{PREFIX}.ledger.{operation}"
 
 
 def dead(project: str, job_id: str) -> str:

@@ -14,6 +14,7 @@ from job_contracts.attempts import Adaptation, Fit, Timeouts
 from job_contracts.embeddings import MOST_INPUTS
 from job_contracts.jobs import LANES, Lane
 from job_contracts.keys import Scope
+from job_contracts.money import Budget
 from runtime.gate import USER
 
 Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$")]
@@ -193,9 +194,47 @@ class Route(Section):
     """What a client of the HTTP edge gets whose answer broke off after some of it was sent: ``continue`` goes on with
     the next attempt's answer where it says the same so far, and else ends in an error; ``hold`` sends nothing before
     the answer is whole; ``error`` ends in an error at once. Never are two answers joined."""
+    budget: Budget | None = None
+    """US dollars that may be spent on it in each window, by all projects together."""
     fit: Fit = "refuse"
     """What becomes of a conversation that is too long for a model's context window: ``refuse`` it with the numbers, or
     ``trim`` its tool results and oldest turns until it fits."""
+
+
+class Alerting(Section):
+    """When the ledger tells somebody, beside log and metric."""
+
+    webhook: str | None = None
+    """Address that each alert is posted to as JSON."""
+    secret: SecretStr = SecretStr("")
+    """What the posts are signed with (HMAC-SHA256 over time and body, in the header ``Penstock-Signature``)."""
+    at: tuple[Annotated[float, Field(gt=0)], ...] = (0.5, 0.8, 1.0)
+    """Shares of a budget at which there is an alert."""
+    anomaly: Annotated[float, Field(gt=1)] = 4.0
+    """An hour's spend that is so many times the usual one of that hour is told."""
+    drift: Annotated[float, Field(gt=0)] = 0.02
+    """Share by which a provider's own figures may differ from ours before that is told."""
+    every: Annotated[float, Field(gt=0)] = 15.0
+    """Seconds between two looks."""
+
+
+class LedgerSettings(Section):
+    """The ledger (``python -m ledger``): where it is kept, and for how long."""
+
+    database: SecretStr = SecretStr("sqlite:///ledger.db")
+    """``sqlite:///FILE`` (relative: beside the configuration) or ``postgresql://user:password@host/name``."""
+    auto_migrate: bool | None = None
+    """Whether the ledger brings its tables up to date when it starts; by default for SQLite alone."""
+    wait: Annotated[float, Field(ge=0)] = 60.0
+    """Seconds to wait at the start for a database that does not answer yet."""
+    batch: Annotated[int, Field(ge=1, le=10_000)] = 2_000
+    """Facts in one transaction at most."""
+    linger: Annotated[float, Field(ge=0, le=10)] = 0.25
+    """Seconds to collect them."""
+    keep_days: Annotated[int, Field(gt=0)] = 400
+    """Days single attempts are kept; sums by the hour and by the day stay for ever."""
+    alerts: Alerting = Alerting()
+    """When it tells somebody."""
 
 
 class LaneShare(Section):
@@ -218,6 +257,14 @@ class Project(Section):
     """Unfinished jobs it may have; further ones are refused."""
     max_in_flight: Annotated[int, Field(gt=0)] | None = None
     """Attempts it may have under way; ``None`` means as many as the limits allow."""
+    max_queued_bytes: Annotated[int, Field(gt=0)] | None = None
+    """Bytes of the bodies of its unfinished jobs; ``None`` means as many as the queue has room for."""
+    limits: Limits = Limits()
+    """What it may use of all providers together, beside their own limits; what is beyond waits in the queue."""
+    budget: Budget | None = None
+    """US dollars it may spend in each window."""
+    tags: dict[Annotated[str, Field(pattern=r"^[^=]{1,64}=.{1,128}$")], Budget] = {}
+    """Budgets of its jobs with a tag, by ``name=value``."""
     retry_share: Annotated[float, Field(gt=0, le=1)] = 0.2
     """Further attempts may be at most this share of its dispatches (with a floor of 10) before retries are refused."""
 
@@ -455,6 +502,8 @@ class Config(Section):
     """How every worker process works."""
     gateway: Edge = Edge()
     """The HTTP edge."""
+    ledger: LedgerSettings = LedgerSettings()
+    """The ledger."""
 
     @model_validator(mode="after")
     def _names_exist(self) -> Config:

@@ -134,6 +134,7 @@ _STATUS: dict[FailureKind, int] = {
     _K.FORBIDDEN: 403,
     _K.IDEMPOTENCY_CONFLICT: 409,
     _K.QUEUE_FULL: 429,
+    _K.BUDGET: 402,
 }
 """What a job that ended without an answer is told with; anything that is not named is the providers' fault (502)."""
 

@@ -50,6 +50,8 @@ class StreamLimits(BaseModel):
     batch_bytes: Bytes = 8 * GIB
     file_days: Annotated[int, Field(gt=0)] = 31
     """Days after which nothing is left of a file or a batch."""
+    spent_bytes: Bytes = 64 * MIB
+    """Of the sums that budgets are held to."""
     conversation_bytes: Bytes = 4 * GIB
     """Of what the HTTP edge keeps of responses; when they are full, a further one is refused, none is dropped."""
     ack_wait: Annotated[int, Field(ge=5)] = 60
@@ -152,6 +154,14 @@ def _streams(limits: StreamLimits) -> Iterator[Asset]:
     )
     yield _stream(
         subjects.LEDGER, limits, subjects=[f"{prefix}.usage.>"], max_age=30 * DAY, max_bytes=limits.ledger_bytes
+    )
+    yield _stream(
+        subjects.SPENT,
+        limits,
+        subjects=[f"{prefix}.spent.*"],
+        discard="new",
+        max_msgs_per_subject=2,
+        max_bytes=limits.spent_bytes,
     )
     yield _stream(
         subjects.DEAD,

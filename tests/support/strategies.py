@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from job_contracts import attempts, chat, desk, embeddings, facts, failures, jobs, keys, letters, results, stream
 from job_contracts.codec import Wire, encode
+from job_contracts.money import Budget
 
 T = TypeVar("T")
 
@@ -486,6 +487,15 @@ handled = st.builds(
     became=maybe(job_ids),
     failure=maybe(all_failures),
 )
+budgets = st.builds(
+    Budget,
+    hour=maybe(money),
+    day=maybe(money),
+    week=maybe(money),
+    month=maybe(money),
+    total=maybe(money),
+    soft=st.booleans(),
+)
 key_scopes = st.builds(
     keys.Scope,
     routes=maybe(some(words)),
@@ -494,6 +504,11 @@ key_scopes = st.builds(
     max_tokens=maybe(st.integers(1, jobs.MOST_TOKENS)),
     max_cost=maybe(money.filter(bool)),
     expires=maybe(whens),
+    tpm=maybe(st.floats(0.001, 1e6)),
+    concurrency=maybe(st.integers(1, 10_000)),
+    max_queued=maybe(st.integers(1, 10_000)),
+    max_queued_bytes=maybe(st.integers(1, 10_000)),
+    budget=maybe(budgets),
 )
 key_records = st.builds(
     keys.KeyRecord,
@@ -545,6 +560,30 @@ EVERY_MESSAGE: dict[str, st.SearchStrategy[Wire]] = {
     "ask_chunks": st.builds(desk.AskChunks, job=job_ids, generation=small, sequence=small),
     "chunks": st.builds(desk.Chunks, chunks=some(chunks), more=st.booleans()),
     "ask_blob": st.builds(desk.AskBlob, job=job_ids, index=small),
+    "ask_estimates": st.builds(
+        desk.AskEstimates,
+        jobs=some(
+            st.builds(
+                desk.Planned,
+                route=words,
+                input_estimate=st.integers(0, jobs.MOST_TOKENS),
+                max_output=maybe(st.integers(1, jobs.MOST_TOKENS)),
+                size=counts,
+            )
+        ),
+    ),
+    "estimates": st.builds(
+        desk.Estimates,
+        estimates=some(
+            st.builds(
+                desk.Estimate,
+                deployment=maybe(words),
+                expected=maybe(money),
+                worst=maybe(money),
+                refused=maybe(all_failures),
+            )
+        ),
+    ),
     "refusal": st.builds(desk.Refusal, refused=all_failures),
     "ask_letters": st.builds(
         letters.AskLetters,
