@@ -19,11 +19,15 @@ from scheduler.policy.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from decimal import Decimal
 
+    from job_contracts.failures import Failure
+    from job_contracts.jobs import Need
     from job_contracts.results import AttemptRecord
     from scheduler.policy.decisions import Decision, Dispatch
     from scheduler.policy.explain import Explanation
     from scheduler.policy.facts import Fact
+    from scheduler.policy.purses import Spending
     from scheduler.policy.rules import Rules
     from scheduler.policy.tally import Counts
 
@@ -35,7 +39,8 @@ class Board:
     ``restore`` change anything; whatever else is asked, and how often, makes no difference to what is decided.
     """
 
-    def __init__(self, rules: Rules, *, now: float = 0.0) -> None:
+    def __init__(self, rules: Rules, *, now: float = 0.0, wall: float = 0.0) -> None:
+        """``wall`` is UTC seconds at ``now``."""
         self._rules = rules
         self._now = now
         self._world = World(rules)
@@ -181,6 +186,33 @@ class Board:
                 self._backlog.expire(job, "its turn")
             else:
                 self._backlog.enqueue(job)
+
+    # --------------------------------------------------------------------------------------------------------- money
+
+    def spending(self) -> Spending:
+        """What every payer has spent in its windows: what a successor starts from, with the LEDGER read so far."""
+        raise NotImplementedError
+
+    def restore_spending(self, spending: Spending) -> None:
+        """Start from these sums; what LEDGER holds beyond them is told as ``Charged``."""
+        raise NotImplementedError
+
+    def trust_spending(self, trusted: bool) -> None:  # noqa: FBT001 - the one thing it is told
+        """Whether all of LEDGER has been read; until then no job goes for which a hard budget pays."""
+        raise NotImplementedError
+
+    def estimate(
+        self,
+        project: str,
+        route: str,
+        input_estimate: int,
+        max_output: int | None,
+        needs: tuple[Need, ...],
+        size: int,
+        now: float,
+    ) -> tuple[str | None, Decimal | None, Decimal | None, Failure | None]:
+        """What such a job would cost: its deployment, US dollars expected and at worst, and why it would be refused."""
+        raise NotImplementedError
 
     # ------------------------------------------------------------------------------------------------------- telling
 

@@ -11,6 +11,8 @@ from scheduler.policy.jobs import ENDING, FLYING, PARKED
 from scheduler.policy.routes.candidates import rejection
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from job_contracts.jobs import Lane
     from scheduler.policy.jobs import Job
     from scheduler.policy.turns import Deployment, Flow, Group, Route
@@ -38,6 +40,10 @@ class Explanation:
     waiting_for: str | None = None
     candidates: tuple[tuple[str, str], ...] = ()
     """Each deployment of its route, and why it does not take the job now (empty: it would)."""
+    estimated_cost: Decimal | None = None
+    """US dollars its next attempt is likely to cost, where it would go first; ``None`` where no price is known."""
+    worst_cost: Decimal | None = None
+    """US dollars that attempt may cost at most."""
 
 
 def explain(world: World, job: Job, now: float) -> Explanation:

@@ -12,7 +12,9 @@ from job_contracts.jobs import LANES, Lane
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from catalogue.prices import Price
     from catalogue.rows import ProviderRow
+    from job_contracts.money import Budget
     from scheduler.policy.configured import Configured, LimitsLike, ProviderLike
 
 Unit = Literal["requests", "input_tokens", "output_tokens", "tokens"]
@@ -55,6 +57,10 @@ class DeploymentRule:
     """Tokens of its context window."""
     capabilities: frozenset[str] | None = None
     cached_input_counts: bool = True
+    prices: tuple[Price, ...] = ()
+    """What it costs (``catalogue.prices``); none where that is not known."""
+    max_output: int | None = None
+    """Tokens of one answer at most."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -68,6 +74,8 @@ class RouteRule:
     expected_output: int = 256
     fit: Fit = "refuse"
     """Whether a conversation that is too long for a window is refused or made shorter."""
+    budget: Budget | None = None
+    """What all projects together may spend on it."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -81,6 +89,14 @@ class ProjectRule:
     max_queued: int = 200_000
     max_in_flight: int | None = None
     retry_share: float = 0.2
+    max_queued_bytes: int | None = None
+    limits: tuple[Limit, ...] = ()
+    """What it may use of all providers together."""
+    concurrency: int | None = None
+    """Attempts at once, as its limits say."""
+    budget: Budget | None = None
+    tags: Mapping[str, Budget] = field(default_factory=dict)
+    """Budgets of its jobs with a tag, by ``name=value``."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from job_contracts.jobs import LANES
 
 if TYPE_CHECKING:
+    from job_contracts.money import Window
     from scheduler.policy.world import World
 
 
@@ -27,6 +28,10 @@ class Counts:
     """Deployments that are left alone, and why."""
     reserved: dict[str, tuple[int, int, int]]
     """By limit domain: attempts, input and output tokens reserved."""
+    held: dict[str, int] = field(default_factory=dict)
+    """By payer (``project:p``, ``route:r``, ``key:p/k``, ``tag:p/name=value``): about how many jobs wait for its room."""
+    budgets: dict[tuple[str, Window], tuple[int, int, int]] = field(default_factory=dict)
+    """By payer and window: picodollars allowed, spent and reserved. Of keys, some hundred at most."""
 
 
 def count(world: World, now: float) -> Counts:
