@@ -11,7 +11,7 @@ from job_contracts.jobs import Cancel
 from runtime.bus.port import NotFound
 from runtime.telemetry import WARNING
 from scheduler.mishaps import Mishaps
-from scheduler.policy.facts import AttemptEnded, CancelAsked, InFlight, LimitsRead
+from scheduler.policy.facts import AttemptEnded, CancelAsked, InFlight, LimitsRead, Uncharged
 from scheduler.readings import Gaps, Reading
 
 if TYPE_CHECKING:
@@ -162,6 +162,9 @@ class Outcomes:
             ),
             now,
         )
+        if not outcome.called:
+            # Also of a job that has ended meanwhile: no fact will come that gives back what was reserved.
+            self._board.apply(Uncharged(outcome.project, outcome.job_id, outcome.record.number), now)
         self._term.wake.set()
 
     def _remove(self, seq: int, outcome: Outcome) -> None:
