@@ -50,7 +50,7 @@ class Submitted:
     """The virtual key behind it, which pays beside its project."""
     bounds: Bounds | None = None
     """What that key is held to."""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict, hash=False)
     """The job's own; those that the project has budgets of pay, too."""
     size: int = 0
     """Bytes of its body; 0 where that is not known."""
@@ -77,7 +77,7 @@ class InFlight:
     """UTC seconds that tell the windows it is charged to."""
     route: str | None = None
     key: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(slots=True, frozen=True)
@@ -139,7 +139,7 @@ class PoolSeen:
 
 @dataclass(slots=True, frozen=True)
 class Charged:
-    """A fact of LEDGER: what one attempt cost. Its reservation goes; what it cost counts in every window of every payer.
+    """A fact of LEDGER: what one attempt cost. Its reservation goes; its cost counts in every window of every payer.
 
     Of several facts of an attempt one counts: a heavier one takes the place of the lighter. Told again, it changes
     nothing, as long as the attempt is remembered (about an hour of ``at``).
@@ -150,7 +150,7 @@ class Charged:
     project: str
     route: str
     key: str | None
-    tags: Mapping[str, str]
+    tags: Mapping[str, str] = field(hash=False)
     at: float
     """UTC seconds that tell the windows it counts in."""
     cost: int | None

@@ -165,7 +165,13 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
         deployments=deployments,
         routes={
             name: RouteRule(
-                name, route.deployments, route.strategy, route.max_attempts, route.expected_output, route.fit
+                name,
+                route.deployments,
+                route.strategy,
+                route.max_attempts,
+                route.expected_output,
+                route.fit,
+                route.budget,
             )
             for name, route in config.routes.items()
         },
@@ -178,6 +184,11 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
                 max_queued=project.max_queued,
                 max_in_flight=project.max_in_flight,
                 retry_share=project.retry_share,
+                max_queued_bytes=project.max_queued_bytes,
+                limits=_metered(project.limits),
+                concurrency=project.limits.concurrency,
+                budget=project.budget,
+                tags=dict(project.tags),
             )
             for name, project in config.projects.items()
         },
@@ -190,6 +201,10 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
 
 
 def _domain(name: str, provider: str, limits: LimitsLike) -> DomainRule:
+    return DomainRule(name, provider, _metered(limits), limits.concurrency, limits.burst, limits.skew)
+
+
+def _metered(limits: LimitsLike) -> tuple[Limit, ...]:
     metered: tuple[tuple[Unit, float | None], ...] = (
         ("requests", limits.rpm),
         ("input_tokens", limits.input_tpm),
@@ -197,12 +212,11 @@ def _domain(name: str, provider: str, limits: LimitsLike) -> DomainRule:
         ("tokens", limits.tpm),
     )
     # The settings say "per minute"; the window says over which stretch the provider enforces it.
-    known = tuple(
+    return tuple(
         Limit(unit, amount * limits.window / 60.0, limits.window, limits.burst, limits.skew)
         for unit, amount in metered
         if amount is not None
     )
-    return DomainRule(name, provider, known, limits.concurrency, limits.burst, limits.skew)
 
 
 def _deployment(name: str, provider: ProviderLike, row: ProviderRow | None) -> DeploymentRule:
@@ -220,4 +234,6 @@ def _deployment(name: str, provider: ProviderLike, row: ProviderRow | None) -> D
         window=facts.context_window,
         capabilities=frozenset(facts.capabilities) if known else None,
         cached_input_counts=row.cached_input_counts,
+        prices=row.prices(model),
+        max_output=facts.max_output,
     )
