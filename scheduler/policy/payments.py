@@ -201,6 +201,11 @@ class Payments:
         # Next when as many have left as wait now: a sweep costs what it spares.
         self._accounts.departed = -sum(payer.held for payer in payers)
 
+    @property
+    def stirred(self) -> bool:
+        """Whether there may be room that was not there in the last round."""
+        return bool(self._accounts.payers.stirred)
+
     def next_time(self) -> float:
         """When a limit has refilled or a window has ended that somebody waits for."""
         return self._timers[0][0] if self._timers else NEVER

@@ -27,13 +27,14 @@ LONG = 2.0
 class Rounds:
     """Asks the gates in turn, each round beginning with another one, so that room too is shared."""
 
-    __slots__ = ("_gates", "_payments", "_start", "_world", "more")
+    __slots__ = ("_full", "_gates", "_payments", "_start", "_world", "more")
 
     def __init__(self, world: World, payments: Payments) -> None:
         self._world = world
         self._payments = payments
         self._gates = list(world.gates.values())
         self._start = 0
+        self._full = False
         self.more = False
         """Whether the last round ended for lack of room alone."""
 
@@ -56,6 +57,7 @@ class Rounds:
         if len(dispatches) < room:
             self._ask(self._pass_by, [gate for gate in gates if self._reopens(gate, now)], room, dispatches)
         self.more = self.more or self._payments.spent
+        self._full = len(dispatches) >= room
         return dispatches
 
     def _ask(self, how: Serve, gates: Sequence[Gate], room: int, dispatches: list[Dispatch]) -> None:
@@ -155,6 +157,8 @@ class Rounds:
 
     def next_time(self, now: float) -> float:
         """When a bucket, a closed domain or a breaker could let something through; infinite if none could."""
+        if self._payments.stirred and not self._full:
+            return now
         soonest = self._payments.next_time()
         for gate in self._gates:
             if gate.short is not None:

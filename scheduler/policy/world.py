@@ -24,7 +24,7 @@ class World:
 
     __slots__ = ("accounts", "deployments", "estimates", "gates", "moment", "pools", "routes", "rules", "tenants")
 
-    def __init__(self, rules: Rules, now: float, wall: float) -> None:
+    def __init__(self, rules: Rules, now: float = 0.0, wall: float = 0.0) -> None:
         self.rules = rules
         self.moment = Moment()
         self.estimates = Estimates(rules.routes)
