@@ -6,6 +6,7 @@ within it without a gap. A higher generation starts the answer over.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -100,6 +101,10 @@ class Queued(Event):
     """UTC seconds on the clock of whoever submitted it; ``None`` if that is not known here."""
     position: int | None = None
     eta: float | None = None
+    estimated_cost: Decimal | None = None
+    """US dollars its next attempt is likely to cost, where the desk has told."""
+    worst_cost: Decimal | None = None
+    """US dollars that attempt may cost at most."""
 
 
 class Started(Event):

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from job_contracts.chat import FinishReason, ToolCallPart, Usage
+    from job_contracts.desk import Estimate
     from job_contracts.failures import Failure, FailureKind
     from job_contracts.jobs import JobState, JobStatus
     from job_contracts.letters import DeadLetter, LetterSummary
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from producer_sdk.batch import Item, Progress
     from producer_sdk.embedding import EmbeddingResult
     from producer_sdk.errors import (
+        BudgetExceeded,
         Closed,
         Forbidden,
         IdempotencyConflict,
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "job_contracts.chat": ("FinishReason", "ToolCallPart", "Usage"),
+    "job_contracts.desk": ("Estimate",),
     "job_contracts.failures": ("Failure", "FailureKind"),
     "job_contracts.jobs": ("JobState", "JobStatus"),
     "job_contracts.letters": ("DeadLetter", "LetterSummary"),
@@ -94,6 +97,7 @@ _HOMES = {
     "producer_sdk.batch": ("Item", "Progress"),
     "producer_sdk.embedding": ("EmbeddingResult",),
     "producer_sdk.errors": (
+        "BudgetExceeded",
         "Closed",
         "Forbidden",
         "IdempotencyConflict",
@@ -126,10 +130,12 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Answered",
     "AttemptRecord",
+    "BudgetExceeded",
     "Closed",
     "DeadLetter",
     "DeadLetters",
     "EmbeddingResult",
+    "Estimate",
     "Failure",
     "FailureKind",
     "FinishReason",

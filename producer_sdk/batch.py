@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from producer_sdk.answers import Answered
-from producer_sdk.errors import InvalidRequest, JobFailed, PenstockError, QueueFull, Refused
-from producer_sdk.request import Request, prepare
+from producer_sdk.errors import BudgetExceeded, InvalidRequest, JobFailed, PenstockError, QueueFull
+from producer_sdk.purse import Purse, cost_of
+from producer_sdk.request import Request, money, prepare
 
 if TYPE_CHECKING:
     from producer_sdk.checkpoint import Checkpoint
@@ -39,6 +40,8 @@ class Item:
     error: PenstockError | None = None
     resumed: bool = False
     """It was read from the checkpoint."""
+    left_out: bool = False
+    """It was not submitted, because the run may cost no more: ``error`` says so. A further run takes it up."""
 
     @property
     def ok(self) -> bool:
@@ -62,6 +65,8 @@ class Progress:
     failed: int = 0
     """Of the done ones, those with an error."""
     resumed: int = 0
+    left_out: int = 0
+    """Of the failed ones, those that were not submitted because of ``max_cost``."""
     cost: Decimal = field(default_factory=Decimal)
     """US dollars, as far as costs are known."""
 
@@ -81,9 +86,17 @@ def mapped(
     if concurrency < 1:
         raise InvalidRequest("concurrency: must be at least 1", field="concurrency", remedy="give a positive number")
     tell = progress if callable(progress) else _line_on_stderr if progress else None
-    limit = Decimal(str(max_cost)) if max_cost is not None else None
-    run = _Run(producer, aiter(_drawn(requests)), concurrency, limit, timeout)
+    purse = Purse(money(max_cost, "max_cost")) if max_cost is not None else None
+    run = _Run(producer, aiter(_drawn(requests)), concurrency, purse, timeout)
     return run.items(ordered=ordered, checkpoint=checkpoint, tell=tell)
+
+
+class _LeftOut(Exception):
+    """A request is not submitted because the run may cost no more."""
+
+    def __init__(self, why: BudgetExceeded) -> None:
+        super().__init__(str(why))
+        self.why = why
 
 
 class _Run:
@@ -92,13 +105,13 @@ class _Run:
         producer: Producer,
         requests: AsyncIterator[Mapping[str, Any]],
         concurrency: int,
-        limit: Decimal | None,
+        purse: Purse | None,
         timeout: float | None,
     ) -> None:
         self._producer = producer
         self._requests = requests
         self._concurrency = concurrency
-        self._limit = limit
+        self._purse = purse
         self._timeout = timeout
         self._progress = Progress()
         self._drawing = asyncio.Lock()
@@ -161,13 +174,12 @@ class _Run:
             self._done.put_nowait(None)
 
     async def _one(self, index: int, request: Mapping[str, Any]) -> Item:
-        if self._limit is not None and self._progress.cost >= self._limit:
-            message = f"max_cost: this run has cost {self._progress.cost} of {self._limit} US dollars"
-            return Item(index, request, error=Refused(message, field="max_cost", remedy="allow more, and run it again"))
         try:
             if self._checkpoint is None:
                 return Item(index, request, answer=await self._complete(request))
             return await self._remembered(index, request, self._checkpoint)
+        except _LeftOut as left_out:
+            return Item(index, request, error=left_out.why, left_out=True)
         except PenstockError as error:
             return Item(index, request, error=error)
         except TypeError as error:
@@ -183,7 +195,7 @@ class _Run:
         own = {"idempotency_key": checkpoint.idempotency_key(key, fingerprint)}
         try:
             answer = await self._complete({**request, **own})
-        except JobFailed:
+        except (JobFailed, BudgetExceeded):
             checkpoint.failed(key, fingerprint)
             raise
         checkpoint.succeeded(key, fingerprint, answer.result)
@@ -192,15 +204,40 @@ class _Run:
     async def _complete(self, request: Mapping[str, Any]) -> Answered:
         timeout = self._producer.timeout if self._timeout is None else self._timeout
         arguments: Any = {"timeout": timeout, **request}
-        return await when_there_is_room(lambda: self._producer.complete(**arguments), timeout)
+        if self._purse is None:
+            return await when_there_is_room(lambda: self._producer.complete(**arguments), timeout)
+        aside = await self._set_aside(request, self._purse)
+        cost: Decimal | None = None
+        try:
+            answer = await when_there_is_room(lambda: self._producer.complete(**arguments), timeout)
+            cost = answer.cost
+        except PenstockError as error:
+            cost = cost_of(error)
+            raise
+        else:
+            return answer
+        finally:
+            await self._purse.settle(aside, cost)
+
+    async def _set_aside(self, request: Mapping[str, Any], purse: Purse) -> Decimal:
+        """The worst case of a request, set aside. Raises _LeftOut, and what ``estimate`` raises."""
+        asked: Any = {name: value for name, value in request.items() if name != "timeout"}
+        try:
+            purse.check()  # once nothing more is to be submitted, nobody is asked either
+            return await purse.take(await self._producer.estimate(**asked))
+        except BudgetExceeded as error:
+            raise _LeftOut(error) from error
 
     def _count(self, item: Item) -> None:
         progress = self._progress
         progress.done += 1
         progress.failed += not item.ok
         progress.resumed += item.resumed
+        progress.left_out += item.left_out
         if item.answer is not None and not item.resumed:
             progress.cost += item.answer.cost or 0
+        elif item.error is not None:
+            progress.cost += cost_of(item.error) or 0
         if self._checkpoint is not None and progress.done % SAVE_EVERY == 0:
             self._checkpoint.save()
 

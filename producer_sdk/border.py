@@ -8,6 +8,7 @@ from job_contracts.jobs import JobState
 from job_contracts.results import Result
 from producer_sdk.answers import Answered
 from producer_sdk.errors import (
+    BudgetExceeded,
     Forbidden,
     IdempotencyConflict,
     InvalidRequest,
@@ -28,6 +29,7 @@ REFUSALS: dict[FailureKind, type[Refused]] = {
     _K.FORBIDDEN: Forbidden,
     _K.IDEMPOTENCY_CONFLICT: IdempotencyConflict,
     _K.QUEUE_FULL: QueueFull,
+    _K.BUDGET: BudgetExceeded,
 }
 """Failures by which the gateway declines a job without having worked on it."""
 
@@ -53,7 +55,10 @@ def ended(result: Result) -> PenstockError:
     failure = result.failure
     if failure is not None and result.state is JobState.FAILED:
         if failure.kind in REFUSALS:
-            return refused(failure, job=result.job)
+            error = refused(failure, job=result.job)
+            if isinstance(error, BudgetExceeded):
+                error.attempts = result.attempts
+            return error
         if failure.kind is _K.INVALID_JOB:
             return invalid(failure, job=result.job)
     kind = _ENDS.get(result.state, JobFailed)

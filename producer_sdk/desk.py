@@ -22,6 +22,7 @@ from job_contracts.desk import (
 from job_contracts.jobs import JobStatus
 from producer_sdk.border import refused
 from producer_sdk.errors import Forbidden, PenstockError, Unreachable
+from producer_sdk.estimating import Estimating
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +56,8 @@ class Desk:
         self._hello_asked: asyncio.Task[Hello | None] | None = None
         self._gathered: dict[str, list[asyncio.Future[JobStatus | str | None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.estimating = Estimating(self)
+        """What jobs would cost."""
 
     # -- what this project may do
 
@@ -188,6 +191,7 @@ class Desk:
 
     def close(self) -> None:
         """Stop asking."""
+        self.estimating.close()
         for task in [*self._tasks, *([self._hello_asked] if self._hello_asked else [])]:
             task.cancel()
         for futures in self._gathered.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 import secrets
 import time
@@ -11,14 +12,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
-from job_contracts import subjects
-from job_contracts.codec import ContractError
 from job_contracts.embeddings import Purpose
-from job_contracts.keys import PREFIX as KEY_PREFIX
-from job_contracts.keys import mistyped
 from producer_sdk.answers import Answered
 from producer_sdk.batch import Item, Progress, mapped, when_there_is_room
-from producer_sdk.border import answered, malformed, same_request
+from producer_sdk.border import answered, same_request
+from producer_sdk.connecting import over_nats
 from producer_sdk.embedding import BATCH, EmbeddingResult, embedded
 from producer_sdk.errors import Closed, InvalidRequest
 from producer_sdk.exchange import Exchange, Patience, checked_job
@@ -27,17 +25,19 @@ from producer_sdk.letters import DeadLetters
 from producer_sdk.options import Inputs, JobOptions, Messages, Options, Tools
 from producer_sdk.parsing import asked_for, read_as
 from producer_sdk.replies import Reader, Watch
-from producer_sdk.request import Request, prepare, prepare_embedding
+from producer_sdk.request import Behind, Request, prepare, prepare_embedding
 from producer_sdk.streams import JobStream
 from producer_sdk.transport import Transport
 
 if TYPE_CHECKING:
     import ssl
 
+    from job_contracts.desk import Estimate
+    from job_contracts.jobs import Bounds
+
 T = TypeVar("T")
 
 DEFAULT_URL = "nats://127.0.0.1:4222"
-DEFAULT_PROJECT = "default"
 DEFAULT_TIMEOUT = 600.0
 
 
@@ -83,11 +83,13 @@ class Producer:
             # The SDK is configured by arguments; these two variables are the only ones it reads, and only if asked to.
             url = url if url is not None else os.environ.get("PENSTOCK_URL", DEFAULT_URL)  # noqa: TID251
             key = key if key is not None else os.environ.get("PENSTOCK_KEY")  # noqa: TID251
-            transport = _over_nats(url, key, project, tls=tls, name=name, window=window)
+            transport = over_nats(url, key, project, tls=tls, name=name, window=window)
         self._transport = transport
         self._exchange: Exchange | None = None
         self._opening: asyncio.Future[Exchange] | None = None
         self._closed = False
+        self._behind: Behind | None = None
+        self._shared: Producer | None = None
 
     @property
     def project(self) -> str:
@@ -118,6 +120,9 @@ class Producer:
 
     async def _ready(self) -> Exchange:
         if self._exchange is not None:
+            return self._exchange
+        if self._shared is not None:
+            self._exchange = await self._shared._ready()  # noqa: SLF001 - its own twin
             return self._exchange
         if self._closed:
             raise Closed("the producer is closed", remedy="make a new one")
@@ -250,6 +255,31 @@ class Producer:
         """
         return await self._submitted(self._prepare_embedding(model, inputs, options, dimensions, purpose))
 
+    async def estimate(
+        self,
+        *,
+        model: str,
+        messages: Messages | None = None,
+        tools: Tools = (),
+        inputs: Inputs | None = None,
+        **options: Unpack[Options],
+    ) -> Estimate:
+        """What a job would cost now, in US dollars: ``expected``, and ``worst``, which would be reserved for it.
+
+        Give ``messages`` for an answer or ``inputs`` for vectors. Nothing is submitted. ``None`` where no price is
+        known; ``refused`` says why the job would not be accepted. Raises InvalidRequest, Refused, Unreachable.
+        """
+        if (messages is None) == (inputs is None):
+            remedy = "give one of the two"
+            raise InvalidRequest("messages: a job has either messages or inputs", field="messages", remedy=remedy)
+        if messages is not None:
+            request = self._prepare(model, messages, tools, options, stream=False)
+        else:
+            request = self._prepare_embedding(model, inputs or (), options, None, None)
+        exchange = await self._ready()
+        exchange.check_usable()
+        return await exchange.desk.estimating.of(request.planned)
+
     def attach(self, job: str) -> JobHandle:
         """Take up a job by its id, wherever it was submitted. Asks nothing yet: an unknown id shows at first use."""
         # What is known of it here is kept with the handle: with the token a cancel needs no answer of the desk.
@@ -296,8 +326,10 @@ class Producer:
 
         ``concurrency`` bounds the jobs under way; ``ordered`` keeps the order of the requests (else: as they end).
         ``checkpoint`` names a SQLite file: run again with the same file, what is finished is read from it and what was
-        under way is taken up, nothing runs twice. ``max_cost`` (US dollars) stops submitting once the known costs reach
-        it; the remaining items carry InvalidRequest. ``progress``: a line on standard error, or a function.
+        under way is taken up, nothing runs twice. ``max_cost`` bounds what this run costs, in US dollars: the
+        worst case of each request is asked for and set aside before it is submitted, and once the next one does not
+        fit any more nothing more is submitted. The remaining items are ``left_out`` and carry BudgetExceeded; with a
+        checkpoint a further run takes them up. ``progress``: a line on standard error, or a function.
         """
         return mapped(
             self,
@@ -336,7 +368,7 @@ class Producer:
         self, model: str, messages: Messages, tools: Tools, options: Mapping[str, Any], *, stream: bool
     ) -> Request:
         bits = secrets.token_hex(16)
-        return prepare(
+        request = prepare(
             model,
             messages,
             tools,
@@ -346,12 +378,13 @@ class Producer:
             token=bits[16:],
             now=self._clock(),
         )
+        return request if self._behind is None else request.of(self._behind)
 
     def _prepare_embedding(
         self, model: str, inputs: Inputs, options: Mapping[str, Any], dimensions: int | None, purpose: Purpose | None
     ) -> Request:
         bits = secrets.token_hex(16)
-        return prepare_embedding(
+        request = prepare_embedding(
             model,
             inputs,
             options,
@@ -361,6 +394,7 @@ class Producer:
             token=bits[16:],
             now=self._clock(),
         )
+        return request if self._behind is None else request.of(self._behind)
 
     def _abandon(self, exchange: Exchange, watch: Watch, request: Request) -> None:
         """Nobody waits any more; a key lets somebody come back, so a job that has one goes on."""
@@ -368,41 +402,18 @@ class Producer:
             exchange.abandon(watch, "its producer stopped waiting")
 
 
+def on_behalf(producer: Producer, key: str, bounds: Bounds | None) -> Producer:
+    """``producer`` over the same connection, its jobs submitted for a virtual key (its id) and held to its bounds.
+
+    For the HTTP edge, which has checked the key, and no part of what the package promises. To other programs it is no
+    way around anything: bounds only narrow what the project may. Closing is the original's alone.
+    """
+    twin = copy.copy(producer)
+    twin._behind, twin._shared = Behind(key, bounds), producer._shared or producer  # noqa: SLF001 - its other half
+    return twin
+
+
 def _heeded(opening: asyncio.Future[Exchange]) -> None:
     """Whoever waited for the connection may be gone when it fails: that is no error nobody looked at."""
     if not opening.cancelled():
         opening.exception()
-
-
-def _over_nats(
-    url: str | Sequence[str],
-    key: str | None,
-    project: str | None,
-    *,
-    tls: ssl.SSLContext | None,
-    name: str,
-    window: int,
-) -> Transport:
-    from producer_sdk.nats_transport import NatsTransport  # noqa: PLC0415 - a producer over another transport needs none
-
-    return NatsTransport(url, project_of(key, project), key or None, tls=tls, name=name, window=window)
-
-
-def project_of(key: str | None, project: str | None) -> str:
-    """The project a key belongs to, or the one that is named. Raises InvalidRequest if they disagree."""
-    if key:
-        named, _, secret = key.removeprefix(KEY_PREFIX).rpartition("_")
-        if not key.startswith(KEY_PREFIX) or not named or not secret:
-            message = f"key: it does not look like {KEY_PREFIX}<project>_<secret>"
-            raise InvalidRequest(message, field="key", remedy="use the key as it was handed out")
-        if mistyped(key):
-            message = "key: it was not copied whole: its last characters do not fit the rest"
-            raise InvalidRequest(message, field="key", remedy="copy it again as it was handed out")
-        if project is not None and project != named:
-            message = f"project: the key belongs to {named!r}, not to {project!r}"
-            raise InvalidRequest(message, field="project", remedy="leave project out, or use a key of that project")
-        project = named
-    try:
-        return subjects.check_token(project or DEFAULT_PROJECT, "project")
-    except ContractError as error:
-        raise malformed(error) from error

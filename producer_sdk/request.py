@@ -20,8 +20,9 @@ from typing import Any
 from job_contracts import subjects
 from job_contracts.chat import Conversation, FilePart, ImagePart, JsonSchemaFormat
 from job_contracts.codec import ContractError, check, encode
+from job_contracts.desk import Planned
 from job_contracts.embeddings import MOST_INPUTS
-from job_contracts.jobs import BlobRef, Job, Need, Ticket, body_hash
+from job_contracts.jobs import BlobRef, Bounds, Job, Need, Ticket, body_hash
 from producer_sdk.errors import InvalidRequest
 from producer_sdk.estimates import input_tokens, text_tokens
 from producer_sdk.generation import settings, tool_list
@@ -32,6 +33,17 @@ LOOKS_ABSOLUTE = 1e9
 """A number of seconds from now this large (31 years) is a Unix timestamp that somebody passed by mistake."""
 _NO_OUTPUT = 1
 """The smallest output that can be reserved: vectors are none."""
+LONGEST_TAG = 192
+"""Characters of a tag, name and value, up to which the ticket tells it: no budget of a tag has a longer name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """The virtual key that a job is submitted for. Only who has checked a key knows this: the HTTP edge."""
+
+    key: str
+    """Its id."""
+    bounds: Bounds | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,23 @@ class Request:
     def header(self) -> str:
         """The ticket as it travels in the header."""
         return encode(self.ticket).decode()
+
+    @property
+    def planned(self) -> Planned:
+        """What its cost depends on."""
+        ticket = self.ticket
+        return Planned(
+            route=ticket.route,
+            input_estimate=ticket.input_estimate,
+            max_output=ticket.max_output,
+            needs=ticket.needs,
+            size=len(self.body),
+        )
+
+    def of(self, behind: Behind) -> Request:
+        """The same job, submitted for a key."""
+        told = {"key": behind.key, "bounds": behind.bounds}
+        return Request(self.job, self.body, self.ticket.model_copy(update=told), self.keyed)
 
     def as_blob(self, ref: BlobRef) -> Request:
         """The same job with its body stored elsewhere."""
@@ -152,8 +181,14 @@ def _request(
         session=job.session,
         max_cost=job.max_cost,
         needs=("embeddings",) if job.embedding is not None else needs(job.chat),
+        tags=_short(job.tags) if job.tags else {},
     )
     return Request(job.id, body, ticket, keyed=job.idempotency_key is not None)
+
+
+def _short(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags that a budget can be of: the scheduler keeps those of every job, so the ticket tells no others."""
+    return {name: value for name, value in tags.items() if len(name) + len(value) <= LONGEST_TAG}
 
 
 def tokens_of(job: Job) -> int:

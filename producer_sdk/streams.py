@@ -249,7 +249,14 @@ class _Following:
             return None
         self._forecast = (found.position, found.eta)
         submitted = self._watch.submitted
-        return Queued(job=self._watch.job, submitted=submitted, position=found.position, eta=found.eta)
+        return Queued(
+            job=self._watch.job,
+            submitted=submitted,
+            position=found.position,
+            eta=found.eta,
+            estimated_cost=found.estimated_cost,
+            worst_cost=found.worst_cost,
+        )
 
 
 async def found(exchange: Exchange, watch: Watch) -> tuple[Exchange, Watch]:

@@ -23,6 +23,7 @@ from producer_sdk.sync_letters import SyncDeadLetters
 if TYPE_CHECKING:
     import ssl
 
+    from job_contracts.desk import Estimate
     from producer_sdk.transport import Transport
 
 T = TypeVar("T")
@@ -176,6 +177,20 @@ class SyncProducer:
             )
         )
         return SyncJobHandle(self._portal, handle)
+
+    def estimate(
+        self,
+        *,
+        model: str,
+        messages: Messages | None = None,
+        tools: Tools = (),
+        inputs: Inputs | None = None,
+        **options: Unpack[Options],
+    ) -> Estimate:
+        """See ``Producer.estimate``."""
+        return self._portal.call(
+            self._producer.estimate(model=model, messages=messages, tools=tools, inputs=inputs, **options)
+        )
 
     def attach(self, job: str) -> SyncJobHandle:
         """See ``Producer.attach``."""

@@ -38,12 +38,13 @@ from producer_sdk.cli.arguments import (
 from producer_sdk.cli.batch import batch
 from producer_sdk.cli.dead import dead
 from producer_sdk.cli.embed import embed
+from producer_sdk.cli.estimate import Forecast, estimated, show_forecast
 from producer_sdk.cli.keys import keys
 from producer_sdk.cli.lines import told, told_error
 from producer_sdk.cli.models import models
 from producer_sdk.cli.run import Summary, run_file
 from producer_sdk.cli.showing import bar, errors_told, finish, people, plain, put, show_event, table_of
-from producer_sdk.errors import PenstockError
+from producer_sdk.errors import InvalidRequest, PenstockError
 from producer_sdk.producer import Producer
 
 app = typer.Typer(
@@ -167,7 +168,9 @@ def stream(
 def run(
     file: Annotated[Path, typer.Argument(help="Requests, one JSON object a line (ours, or OpenAI's batch shape).")],
     *,
-    out: Annotated[Path, typer.Option(help="Answers, one line each. If it exists, its lines are not done again.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Answers, one line each. If it exists, its lines are not done again.")
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="For lines that name none.")] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Jobs under way at once.")] = 64,
     lane: Lane = "batch",
@@ -175,7 +178,9 @@ def run(
     deadline: Deadline = None,
     session: Session = None,
     max_cost: MaxCost = None,
+    max_spend: Annotated[str | None, typer.Option(help="US dollars this run may cost; other lines wait.")] = None,
     tag: Tag = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Only tell what it would cost.")] = False,
     as_json: AsJson = False,
     url: Url = None,
     api_key: ApiKey = None,
@@ -183,11 +188,24 @@ def run(
 ) -> None:
     """Answer a file of requests. Interrupted or killed, the same command goes on where it was; nothing runs twice.
 
-    --max-cost, --deadline and the other job options hold for each line that does not set them itself.
+    --max-cost, --deadline and the other job options hold for each line that does not set them itself. --max-spend
+    bounds the run: a line is submitted only if it fits at its worst, and what is left out is for the next run.
+    --estimate sends nothing: it tells what the lines that are not done yet would cost, and needs no --out.
     """
     summary = Summary()
     with errors_told(as_json=as_json):
         asked = options(lane=lane, priority=priority, deadline=deadline, session=session, max_cost=max_cost, tag=tag)
+
+        if estimate:
+
+            async def reckon() -> Forecast:
+                async with Producer(url, api_key, project=project) as producer:
+                    return await estimated(producer, file, out, model=model, options=asked)
+
+            show_forecast(finish(reckon()), as_json=as_json)
+            return
+        if out is None:
+            raise InvalidRequest("out: where are the answers to go?", field="out", remedy="add --out FILE")
 
         async def work() -> None:
             async with Producer(url, api_key, project=project, timeout=None) as producer:
@@ -204,6 +222,7 @@ def run(
                         model=model,
                         concurrency=concurrency,
                         options=asked,
+                        max_spend=max_spend,
                         summary=summary,
                         tell=tell,
                     )
@@ -219,9 +238,11 @@ def run(
                 people.print(table_of(summary))
             raise
         people.print(table_of(summary))
+        if summary.left_out:
+            people.print(f"{summary.left_out} lines left out: {summary.why_left_out}", markup=False, soft_wrap=True)
         if as_json:
             put(json.dumps(summary.as_json()))
-    if summary.failed or summary.failed_before:
+    if summary.failed or summary.failed_before or summary.left_out:
         raise typer.Exit(exits.FAILURE)
 
 

@@ -62,7 +62,7 @@ class Output:
         self._path = path
         self._mark = path.with_name(path.name + MARK)
         self._file: IO[bytes] | None = None
-        self.before = _read_before(path)
+        self.before = read_before(path)
         self.run = ""
         """Random name of the run; part of every idempotency key."""
 
@@ -106,7 +106,8 @@ class Output:
             return run
 
 
-def _read_before(path: Path) -> Before:
+def read_before(path: Path) -> Before:
+    """What an output file holds; nothing if there is none. Raises InvalidRequest for what is no output."""
     before = Before()
     try:
         with path.open("rb") as file:

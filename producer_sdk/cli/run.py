@@ -15,6 +15,7 @@ from producer_sdk.cli.files import Input, Output
 from producer_sdk.cli.lines import Line, answer_line, error_line, told_error
 from producer_sdk.errors import Closed, Forbidden, PenstockError, Timeout, Unreachable
 from producer_sdk.producer import Producer
+from producer_sdk.purse import cost_of
 
 STOPPING = (Unreachable, Closed, Forbidden, Timeout)
 """Errors that say nothing of a line's own: the run stops, and its remaining lines wait for the next one."""
@@ -30,6 +31,9 @@ class Summary:
     succeeded: int = 0
     failed: int = 0
     failed_before: int = 0
+    left_out: int = 0
+    """Not submitted, because the run may cost no more."""
+    why_left_out: str = ""
     failures: Counter[str] = field(default_factory=Counter)
     input_tokens: int = 0
     output_tokens: int = 0
@@ -51,6 +55,7 @@ class Summary:
             "succeeded": self.succeeded,
             "failed": self.failed,
             "failed_before": self.failed_before,
+            "left_out": self.left_out,
             "failures": dict(self.failures),
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
@@ -68,12 +73,14 @@ async def run_file(
     model: str | None,
     concurrency: int,
     options: dict[str, Any],
+    max_spend: str | None,
     summary: Summary,
     tell: Callable[[Summary], None],
 ) -> None:
     """Answer every line of ``source`` that ``out`` does not hold yet.
 
-    ``options`` are job options for every line that does not set them itself. ``summary`` is kept current, and ``tell``
+    ``options`` are job options for every line that does not set them itself; ``max_spend`` US dollars is what this run
+    may cost, lines that do not fit are left for a further one. ``summary`` is kept current, and ``tell``
     is called after every line. Raises InvalidRequest for files that cannot be used, and any of ``STOPPING``.
     """
     lines = Input(source, model=model)
@@ -84,7 +91,7 @@ async def run_file(
     started = time.monotonic()
     with output:
         todo = _Todo(lines, output, options, summary, tell)
-        async for item in producer.map(todo.requests(), concurrency=concurrency):
+        async for item in producer.map(todo.requests(), concurrency=concurrency, max_cost=max_spend):
             todo.write(item)
             summary.seconds = time.monotonic() - started
             tell(summary)
@@ -129,6 +136,11 @@ class _Todo:
             error = item.error or PenstockError("there is neither an answer nor an error")
             if isinstance(error, STOPPING):
                 raise error
+            if item.left_out:
+                summary.left_out += 1
+                summary.why_left_out = summary.why_left_out or str(error)
+                return
+            summary.cost += cost_of(error) or 0
             self._failed(line, error)
             return
         self._output.write(answer_line(line, answer))

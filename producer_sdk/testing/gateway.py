@@ -9,12 +9,13 @@ from typing import Any, Literal, Self
 
 from job_contracts import subjects
 from job_contracts.codec import decode
+from job_contracts.desk import Estimate
 from job_contracts.jobs import LANES, Cancel, Lane
 from producer_sdk.errors import Closed, TooLarge, Unreachable
 from producer_sdk.producer import Producer
 from producer_sdk.sync import SyncProducer
 from producer_sdk.testing.script import Reply
-from producer_sdk.testing.stage import MAX_BODY, MAX_MESSAGE, Received, Script, Stage
+from producer_sdk.testing.stage import MAX_BODY, MAX_MESSAGE, Price, Received, Script, Stage
 from producer_sdk.transport import Listener
 
 MAX_PAYLOAD = 1024 * 1024
@@ -98,6 +99,10 @@ class FakeGateway:
     def always(self, reply: Reply | Script) -> None:
         """What jobs are answered for which there is nothing in the script; a function gets the ``Job``."""
         self.stage().otherwise = (lambda _: reply) if isinstance(reply, Reply) else reply
+
+    def prices(self, price: Estimate | Price) -> None:
+        """What the desk says that jobs would cost; a function gets the ``Planned`` job. Nothing, if nothing is said."""
+        self.stage().price = (lambda _: price) if isinstance(price, Estimate) else price
 
     def hold(self) -> None:
         """Keep jobs that arrive from now on in the queue."""

@@ -7,11 +7,25 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from hashlib import sha256
 from typing import Literal, Protocol
 
 from job_contracts.codec import ContractError, Wire, decode, encode
-from job_contracts.desk import AskBlob, AskChunks, AskJobs, Chunks, Hello, Refusal, Results, Statuses
+from job_contracts.desk import (
+    AskBlob,
+    AskChunks,
+    AskEstimates,
+    AskJobs,
+    Chunks,
+    Estimate,
+    Estimates,
+    Hello,
+    Planned,
+    Refusal,
+    Results,
+    Statuses,
+)
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import LANES, BlobRef, Cancel, Job, JobState, JobStatus, Lane, Ticket
 from job_contracts.results import AttemptRecord, Result, Times
@@ -26,6 +40,7 @@ MOST_CHUNKS = 500
 MOST_RECORDS = 700 * 1024
 
 Script = Callable[[Job], Reply]
+Price = Callable[[Planned], Estimate]
 
 
 class Publish(Protocol):
@@ -69,6 +84,8 @@ class Stage:
         self.script: deque[Reply] = deque()
         self.otherwise: Script = echo
         self.received: list[Received] = []
+        self.price: Price = lambda _: Estimate(deployment="fake/fake-1", expected=Decimal(), worst=Decimal())
+        """What the desk says that jobs would cost."""
         self.held = False
         """Jobs stay queued while this is set; see ``release``."""
         self.questions: list[str] = []
@@ -175,6 +192,8 @@ class Stage:
                 case "blob":
                     asked = decode(AskBlob, question)
                     return self._large[asked.job][asked.index * PIECE :][:PIECE]
+                case "estimate":
+                    return encode(self._estimates(decode(AskEstimates, question)))
                 case _ if operation in OPERATIONS:
                     answer = self.letters.asked(operation, question)
                     return answer if isinstance(answer, bytes) else encode(answer)
@@ -207,6 +226,7 @@ class Stage:
         for job in asked.jobs:
             if (received := self._open.get(job)) is not None:
                 ticket = received.ticket
+                price = self.price(_planned(ticket))
                 queued = received.state in (JobState.QUEUED, JobState.HELD)
                 found.append(
                     JobStatus(
@@ -220,10 +240,23 @@ class Stage:
                         attempts=len(received.attempts),
                         position=waiting.index(received) if queued else None,
                         waiting_for="the script" if queued else None,
+                        estimated_cost=price.expected,
+                        worst_cost=price.worst,
                         deadline=ticket.deadline,
                     )
                 )
         return Statuses(statuses=tuple(found), finished=tuple(job for job in asked.jobs if job in self._records))
+
+    def _estimates(self, asked: AskEstimates) -> Estimates:
+        known = self.routes
+        return Estimates(
+            estimates=tuple(
+                self.price(job)
+                if known is None or job.route in known
+                else Estimate(refused=_failure(FailureKind.UNKNOWN_ROUTE, f"there is no route {job.route!r}"))
+                for job in asked.jobs
+            )
+        )
 
     def _results(self, asked: AskJobs) -> Results:
         records: list[str] = []
@@ -368,6 +401,15 @@ class Stage:
 
 
 _USED = AttemptRecord.model_fields["usage"].default
+
+
+def _planned(ticket: Ticket) -> Planned:
+    return Planned(
+        route=ticket.route,
+        input_estimate=ticket.input_estimate,
+        max_output=ticket.max_output,
+        needs=ticket.needs,
+    )
 
 
 def _failure(kind: FailureKind, message: str) -> Failure:

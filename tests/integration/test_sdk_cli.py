@@ -10,11 +10,13 @@ import os
 import signal
 import sys
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from job_contracts.desk import Estimate, Planned
 from job_contracts.embeddings import unpacked
 from job_contracts.jobs import JobState
 from producer_sdk.testing import fails, says
@@ -350,3 +352,58 @@ async def test_without_its_extra_the_command_says_how_to_install_it() -> None:
     _, err = await process.communicate()
     assert process.returncode == 2
     assert err.decode() == "penstock: the command needs typer and rich: pip install 'penstock[cli]'\n"
+
+
+# -- what a run costs
+
+
+def priced(planned: Planned) -> Estimate:
+    worst = Decimal("0.002") * (planned.max_output or 0)
+    return Estimate(deployment="fake/fake-1", expected=worst / 4, worst=worst) if worst else Estimate()
+
+
+async def test_run_estimate_tells_what_the_lines_that_are_left_would_cost_and_sends_nothing(
+    over_nats: NatsHouse, tmp_path: Path
+) -> None:
+    over_nats.stage.price = priced
+    requests = [
+        *({"model": "fast", "messages": f"{number}", "max_tokens": 5} for number in range(501)),
+        {"model": "fast", "messages": "of no price"},
+        {"model": "nowhere", "messages": "x"},
+        {"model": "fast", "messages": "x", "max_tokens": -1},
+    ]
+    file, out = write(tmp_path / "in.jsonl", *requests), tmp_path / "out.jsonl"
+    write(out, {"custom_id": "line-1", "error": None})
+    done = await penstock(over_nats, "run", str(file), "--estimate", "--out", str(out), "--json")
+    assert done.code == 0, done.err
+    told = done.json
+    assert (told["lines"], told["unpriced"], told["before"]) == (501, 1, 1)
+    assert (Decimal(told["worst"]), Decimal(told["expected"])) == (Decimal(5), Decimal("1.25"))
+    assert told["refused"] == {"unknown_route": 1, "invalid_request": 1}
+    assert told["models"]["fast"]["lines"] == 501
+    shown = await penstock(over_nats, "run", str(file), "--estimate")
+    assert (shown.code, shown.out) == (0, "")
+    assert "5.010000" in shown.err
+    assert "1 lines would be refused: unknown_route" in shown.err
+    assert over_nats.stage.received == []
+    assert len(lines(out)) == 1
+
+
+async def test_run_with_max_spend_leaves_lines_for_the_next_run(over_nats: NatsHouse, tmp_path: Path) -> None:
+    over_nats.stage.price = priced
+    over_nats.stage.otherwise = lambda _: says("x", cost=Decimal("0.01"))
+    requests = [{"model": "fast", "messages": f"{number}", "max_tokens": 5} for number in range(4)]
+    file, out = write(tmp_path / "in.jsonl", *requests), tmp_path / "out.jsonl"
+    words = ("run", str(file), "--out", str(out), "--json", "--max-spend", "0.02")
+    first = await penstock(over_nats, *words)
+    assert (first.code, first.json["succeeded"], first.json["left_out"]) == (1, 2, 2)
+    assert "2 lines left out: max_cost" in first.err
+    second = await penstock(over_nats, *words)
+    assert (second.code, second.json["before"], second.json["succeeded"]) == (0, 2, 2), second.err
+    assert len(lines(out)) == len(over_nats.stage.received) == 4
+
+
+async def test_run_says_where_the_answers_are_to_go(over_nats: NatsHouse, tmp_path: Path) -> None:
+    file = write(tmp_path / "in.jsonl", {"model": "fast", "messages": "x"})
+    done = await penstock(over_nats, "run", str(file), "--json")
+    assert (done.code, done.json["error"]["field"]) == (2, "out")

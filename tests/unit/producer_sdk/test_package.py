@@ -13,7 +13,7 @@ import pytest
 import producer_sdk
 from job_contracts import stream
 from producer_sdk import JobHandle, JobStream, Producer, SyncJobHandle, SyncJobStream, SyncProducer
-from producer_sdk.producer import project_of
+from producer_sdk.connecting import project_of
 
 ROOT = Path(__file__).parents[3]
 
