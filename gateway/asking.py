@@ -155,7 +155,7 @@ async def submitted(call: Call, work: Coroutine[Any, Any, JobHandle], jobs: list
 
 async def _submitted(call: Call, asked: Asked, settings: dict[str, Any], options: dict[str, Any]) -> list[JobHandle]:
     """All jobs of a request, durable. If one is refused the others are left, and it is raised as ``Failed``."""
-    producer = call.edge.producers.of(call.caller.project)
+    producer = call.producer
     jobs: list[str] = []
 
     def one(index: int) -> Awaitable[JobHandle | PenstockError]:
@@ -188,7 +188,7 @@ async def events(call: Call, asked: Asked, jobs: list[str]) -> AsyncGenerator[tu
     settings, options = permitted(call, asked), job_options(call, asked)
     if call.extras.resume:
         await _check_resumable(call, options)
-    producer = call.edge.producers.of(call.caller.project)
+    producer = call.producer
     streams = [
         producer.stream(
             model=asked.model,

@@ -143,6 +143,7 @@ _CODES: dict[FailureKind, str] = {
     _K.CONTENT_POLICY: "content_policy_violation",
     _K.UNKNOWN_ROUTE: "model_not_found",
     _K.UNSUPPORTED_PARAM: "unsupported_parameter",
+    _K.BUDGET: "insufficient_quota",
 }
 """Where the OpenAI API has a word that clients look for; else the kind itself."""
 
@@ -155,9 +156,13 @@ def of_failure(failure: Failure, *, job: str | None = None) -> ApiError:
         message=failure.message,
         param=failure.field,
         remedy=failure.remedy,
-        retry_after=failure.retry_after,
+        retry_after=_AGAIN.get(failure.kind) if failure.retry_after is None else failure.retry_after,
         job=job,
     )
+
+
+_AGAIN = {_K.QUEUE_FULL: 1.0}
+"""Seconds after which it is worth another try, where nobody has said so."""
 
 
 def of_result(result: Result) -> ApiError:

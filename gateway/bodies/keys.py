@@ -16,6 +16,8 @@ from job_contracts.jobs import Lane
 from job_contracts.keys import Ended, KeyRecord, Scope
 from job_contracts.problems import problem
 
+MOST_DOLLARS = 9_000_000
+"""No amount of a budget is as large (``job_contracts.money``)."""
 LONGEST = 10 * 366 * 86_400.0
 """Seconds: the life of a key, and the overlap of a rotation, at most."""
 
@@ -28,8 +30,24 @@ def _as_whole(value: Any) -> Any:
 Number = Annotated[float, Field(strict=True)]
 Moment = Annotated[str, WithJsonSchema(dict(MOMENT))]
 Duration = Annotated[str, WithJsonSchema(dict(DURATION))]
+Count = Annotated[int, Field(gt=0, strict=True), BeforeValidator(_as_whole)] | None
+Dollars = Annotated[str, Field(pattern=AMOUNT)] | Annotated[float, Field(ge=0, lt=MOST_DOLLARS, strict=True)] | None
 REPLACED = "replaced, still valid"
 ACTIVE = "active"
+
+
+class NewBudget(BaseModel):
+    """What a key may spend in each calendar window (UTC), in US dollars."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    hour: Dollars = None
+    day: Dollars = None
+    week: Dollars = None
+    month: Dollars = None
+    total: Dollars = None
+    soft: Annotated[bool, Field(strict=True)] = False
+    """Only warn."""
 
 
 class NewKey(BaseModel):
@@ -44,7 +62,17 @@ class NewKey(BaseModel):
     rpm: Annotated[float, Field(gt=0, le=1e9, strict=True)] | None = None
     max_tokens: Annotated[int, Field(gt=0, strict=True), BeforeValidator(_as_whole)] | None = None
     max_cost: Annotated[str, Field(pattern=AMOUNT)] | Annotated[float, Field(gt=0, strict=True)] | None = None
-    """US dollars."""
+    """US dollars one job may cost."""
+    tpm: Annotated[float, Field(gt=0, le=1e12, strict=True)] | None = None
+    """Input and output tokens a minute; what is beyond waits."""
+    concurrency: Count = None
+    """Attempts under way at once; further jobs wait."""
+    max_queued: Count = None
+    """Unfinished jobs; further ones are refused."""
+    max_queued_bytes: Count = None
+    """Bytes of the bodies of those."""
+    budget: NewBudget | None = None
+    """US dollars it may spend in each window."""
     expires: Moment | Number | None = None
     """``90d`` from now, a moment with its zone, or UTC seconds."""
 
@@ -75,9 +103,12 @@ def new_key(value: dict[str, Any], *, projects: Collection[str], routes: Collect
 def scope_of(asked: NewKey, now: float) -> Scope:
     """What the key may do; ``now`` in UTC seconds. Raises ``Failed`` with 400."""
     expires = None if asked.expires is None else _moment(asked.expires, now)
-    bounds = asked.model_dump(include={"routes", "lanes", "rpm", "max_tokens"})
+    bounds = asked.model_dump(exclude={"project", "name", "max_cost", "budget", "expires"})
     cost = None if asked.max_cost is None else str(asked.max_cost)
-    scope: Scope = _read(Scope, {**bounds, "max_cost": cost, "expires": expires})
+    budget = None
+    if asked.budget is not None:
+        budget = {name: told if name == "soft" else str(told) for name, told in asked.budget if told is not None}
+    scope: Scope = _read(Scope, {**bounds, "max_cost": cost, "budget": budget, "expires": expires})
     return scope
 
 

@@ -22,6 +22,7 @@ from gateway.bodies.frames import Frame
 from gateway.bodies.kinds import whole
 from job_contracts.chat import Answer, FinishReason, Usage
 from job_contracts.codec import Wire
+from job_contracts.desk import Estimate
 from job_contracts.embeddings import Embeddings
 from job_contracts.failures import Failure
 from job_contracts.jobs import LANES, JobState, JobStatus, Lane
@@ -152,14 +153,20 @@ class JobView(Wire):
     """Seconds until it is likely to be sent to a provider."""
     waiting_for: str | None = None
     """In words."""
+    estimated_cost: Decimal | None = None
+    """US dollars its next attempt is likely to cost; null where no price is known."""
+    worst_cost: Decimal | None = None
+    """US dollars that attempt may cost at most."""
     links: Links
 
 
 def view(status: JobStatus) -> JobView:
     """A job as the desk knows it."""
-    shared = ("state", "route", "lane", "submitted", "deadline", "attempts", "deployment", "position", "eta")
-    told = {name: getattr(status, name) for name in shared}
-    return JobView(id=status.job, links=links(status.job), waiting_for=status.waiting_for, **told)
+    told = {name: getattr(status, name) for name in _SEEN}
+    return JobView(id=status.job, links=links(status.job), **told)
+
+
+_SEEN = tuple(name for name in JobView.model_fields if name not in {"id", "object", "links"})
 
 
 def unseen(job: str, route: str) -> JobView:
@@ -172,6 +179,35 @@ def links(job: str) -> Links:
     here = f"/v1/jobs/{job}"
     return Links(
         self=here, result=f"{here}/result", events=f"{here}/events", explain=f"{here}/explain", cancel=f"{here}/cancel"
+    )
+
+
+# -- what it would cost
+
+
+class JobEstimate(Wire):
+    """What a job would cost if it were submitted now, in US dollars; null where no price is known."""
+
+    object: Literal["job.estimate"] = "job.estimate"
+    route: str
+    deployment: str | None = None
+    """Where it would go."""
+    estimated_cost: Decimal | None = None
+    """By the lengths that the route's answers have had."""
+    worst_cost: Decimal | None = None
+    """What would be reserved for it."""
+    refused: Failure | None = None
+    """Why it would not be accepted."""
+
+
+def estimated(route: str, estimate: Estimate) -> JobEstimate:
+    """An estimate as it is told."""
+    return JobEstimate(
+        route=route,
+        deployment=estimate.deployment,
+        estimated_cost=estimate.expected,
+        worst_cost=estimate.worst,
+        refused=estimate.refused,
     )
 
 
@@ -229,6 +265,10 @@ class Explanation(Wire):
     """Seconds until it is likely to be sent to a provider."""
     waiting_for: str | None = None
     deadline: float | None = None
+    estimated_cost: Decimal | None = None
+    """US dollars its next attempt is likely to cost; null where no price is known."""
+    worst_cost: Decimal | None = None
+    """US dollars that attempt may cost at most."""
     dispatches: int = 0
     """Times it was sent to a provider."""
     deployment: str | None = None
@@ -246,6 +286,8 @@ def explained(status: JobStatus, result: Result | None, now: float) -> Explanati
         eta=status.eta,
         waiting_for=status.waiting_for,
         deadline=status.deadline,
+        estimated_cost=status.estimated_cost,
+        worst_cost=status.worst_cost,
         dispatches=status.attempts,
         deployment=status.deployment,
         attempts=result.attempts if result is not None else (),

@@ -90,6 +90,8 @@ OF_JOBS = (400, 402, 404, 409, 410, 502, 504)
 _HEADERS = {
     "x-request-id": "The request's id, also in the logs.",
     "x-penstock-job": "Ids of the request's jobs, with commas between.",
+    "x-penstock-cost": "US dollars its jobs have cost, all attempts together; not there where a price is not known.",
+    "x-penstock-estimated-cost": "US dollars a job is likely to cost, where its price is known.",
     "retry-after": "Whole seconds after which it is worth another try.",
 }
 
@@ -169,7 +171,7 @@ def _responses(route: Described, schemas: _Schemas) -> dict[str, Any]:
     responses = {
         str(status): {
             "description": told.description,
-            "headers": _headers("x-request-id", *(["x-penstock-job"] if about.submits else [])),
+            "headers": _headers("x-request-id", *(_OF_JOBS if about.submits else ())),
             **(
                 {"content": {media: {"schema": schemas.ref(schema)} for media, schema in told.content.items()}}
                 if told.content
@@ -202,6 +204,9 @@ def _errors(route: Described) -> set[int]:
         *(OF_JOBS if about.submits else ()),
         *((400, 404) if "{" in route.path else ()),
     }
+
+
+_OF_JOBS = ("x-penstock-job", "x-penstock-cost", "x-penstock-estimated-cost")
 
 
 def _headers(*names: str) -> dict[str, Any]:

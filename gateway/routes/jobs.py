@@ -20,6 +20,8 @@ from job_contracts.jobs import JobState
 from producer_sdk.errors import IdempotencyConflict, NotFound, PenstockError, Refused, Timeout, Unreachable
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from starlette.types import ASGIApp
 
     from gateway.call import Call
@@ -37,7 +39,7 @@ async def submit(call: Call) -> ASGIApp:
     asked = native.submission(await call.json())
     call.amend(native.with_options(call.extras, asked.options))
     settings, options = permitted(call, asked.asked), job_options(call, None, waits=False)
-    producer = call.edge.producers.of(call.caller.project)
+    producer = call.producer
     if asked.inputs is not None:
         handle = await producer.submit_embedding(
             model=asked.asked.model,
@@ -63,7 +65,27 @@ async def submit(call: Call) -> ASGIApp:
         raise
     except (NotFound, Refused, Unreachable):
         pass  # it is durable, whatever the desk can say of it now
-    return _told(seen, 202, {"location": seen.links.self, "x-penstock-job": seen.id})
+    return _told(seen, 202, {"location": seen.links.self, "x-penstock-job": seen.id, **_estimated(seen.estimated_cost)})
+
+
+async def estimate(call: Call) -> ASGIApp:
+    """What a job would cost now; nothing is submitted."""
+    asked = native.submission(await call.json())
+    call.amend(native.with_options(call.extras, asked.options))
+    settings, options = permitted(call, asked.asked), job_options(call, None, waits=False)
+    found = await call.producer.estimate(
+        model=asked.asked.model,
+        messages=None if asked.inputs is not None else asked.asked.messages,
+        tools=asked.asked.tools,
+        inputs=asked.inputs,
+        **({} if asked.inputs is not None else settings),
+        **options,
+    )
+    return _told(native.estimated(asked.asked.model, found), headers=_estimated(found.expected))
+
+
+def _estimated(cost: Decimal | None) -> dict[str, str]:
+    return {} if cost is None else {"x-penstock-estimated-cost": format(cost, "f")}
 
 
 async def status(call: Call) -> ASGIApp:
@@ -192,6 +214,20 @@ ENDPOINTS = (
             body=submission,
             submits=True,
             description="A conversation (messages) or texts to be turned into vectors (inputs).",
+        ),
+    ),
+    Endpoint(
+        "/v1/jobs/estimate",
+        ("POST",),
+        estimate,
+        "native",
+        about=About(
+            "What a job would cost",
+            "jobs",
+            {200: Told("An estimate; nothing is submitted.", {JSON: native.JobEstimate})},
+            body=submission,
+            submits=True,
+            description="The body is that of a job. A job that would be refused has its reason in refused.",
         ),
     ),
     Endpoint(

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 import typer
 
+from job_contracts.money import WINDOWS
 from producer_sdk.cli.arguments import AsJson
 from producer_sdk.cli.edge import ask
 from producer_sdk.cli.showing import errors_told, may_go_on, people, put
@@ -36,6 +37,12 @@ def create(
     rpm: Annotated[float | None, typer.Option(help="Requests a minute.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Most tokens of one answer.")] = None,
     max_cost: Annotated[str | None, typer.Option(help="Most US dollars of one job.")] = None,
+    tpm: Annotated[float | None, typer.Option(help="Input and output tokens a minute; more waits.")] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Attempts under way at once; more waits.")] = None,
+    max_queued: Annotated[int | None, typer.Option(help="Unfinished jobs; more is refused.")] = None,
+    max_queued_bytes: Annotated[int | None, typer.Option(help="Bytes of the bodies of those.")] = None,
+    budget: Annotated[str | None, typer.Option(help="US dollars by window: day=5,month=100.")] = None,
+    soft: Annotated[bool, typer.Option("--soft", help="The budget only warns.")] = False,
     expires: Annotated[str | None, typer.Option(help="From now (90d, 12h), or a moment with its zone.")] = None,
     as_json: AsJson = False,
     url: Edge = GATEWAY,
@@ -45,7 +52,7 @@ def create(
 
     One with limits of its own (all but --expires) works over HTTP alone.
     """
-    wish = {
+    wish: dict[str, Any] = {
         "project": project,
         "name": name or None,
         "routes": route,
@@ -53,9 +60,14 @@ def create(
         "rpm": rpm,
         "max_tokens": max_tokens,
         "max_cost": max_cost,
+        "tpm": tpm,
+        "concurrency": concurrency,
+        "max_queued": max_queued,
+        "max_queued_bytes": max_queued_bytes,
         "expires": expires,
     }
     with errors_told(as_json=as_json):
+        wish["budget"] = _budget(budget, soft=soft)
         wish = {field: value for field, value in wish.items() if value is not None}
         _show_secret(ask(url, "POST", "/v1/keys", _admin(admin_key), wish), as_json=as_json)
 
@@ -77,6 +89,14 @@ def list_(
                 put(json.dumps(one, ensure_ascii=False) if as_json else _line(one))
                 number += 1
         people.print(f"{number} key{'' if number == 1 else 's'}", style="dim", markup=False)
+
+
+@keys.command("show")
+def show(id: Id, *, as_json: AsJson = False, url: Edge = GATEWAY, admin_key: AdminKey = None) -> None:
+    """One key, as a line of list."""
+    with errors_told(as_json=as_json):
+        one = ask(url, "GET", f"/v1/keys/{quote(id, safe='')}", _admin(admin_key))
+        put(json.dumps(one, ensure_ascii=False) if as_json else _line(one))
 
 
 @keys.command("rotate")
@@ -118,6 +138,22 @@ def revoke(
         put(json.dumps(ended, ensure_ascii=False) if as_json else f"{id}\t{ended['state']}")
 
 
+def _budget(told: str | None, *, soft: bool) -> dict[str, Any] | None:
+    """``day=5,month=100`` as the API has it. Raises InvalidRequest."""
+    if told is None:
+        if soft:
+            raise InvalidRequest("soft: of which budget?", field="soft", remedy="add --budget day=5")
+        return None
+    windows: dict[str, Any] = {}
+    for part in told.split(","):
+        window, equals, amount = (one.strip() for one in part.partition("="))
+        if not equals or window not in WINDOWS or window in windows:
+            remedy = f"write day=5,month=100, each of {', '.join(WINDOWS)} at most once"
+            raise InvalidRequest(f"budget: {part.strip()!r} is no amount of a window", field="budget", remedy=remedy)
+        windows[window] = amount
+    return {**windows, **({"soft": True} if soft else {})}
+
+
 def _admin(key: str | None) -> str:
     if not key:
         remedy = "set PENSTOCK_ADMIN_KEY to the key that the first start printed"
@@ -147,6 +183,8 @@ def _line(one: dict[str, Any]) -> str:
 
 
 def _bound(value: Any) -> str:
+    if isinstance(value, dict):
+        return ",".join(name if said is True else f"{name}={said}" for name, said in value.items() if said is not False)
     return ",".join(value) if isinstance(value, list) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
