@@ -15,6 +15,7 @@ from gateway.refusals import api_error
 from job_contracts.jobs import LANES, JobState, Lane
 from job_contracts.subjects import keyed_job_id
 from producer_sdk.errors import NotFound, PenstockError, Unreachable
+from producer_sdk.options import Behalf
 
 if TYPE_CHECKING:
     from gateway.bodies.asked import Asked
@@ -43,7 +44,7 @@ def job_options(call: Call, asked: Asked | None, *, waits: bool = True, lane: La
     Raises ``Failed``: 400 for a header, 403 for what the key may not.
     """
     extras, scope = call.extras, call.caller.scope
-    options: dict[str, Any] = dict(extras.others)
+    options: dict[str, Any] = {**extras.others, "behalf": Behalf(call.caller.key, scope.bounds())}
     if asked is not None and asked.session is not None:
         options.setdefault("session", asked.session)
     if extras.lane is not None:

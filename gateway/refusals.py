@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.bodies.failures import ApiError, of_failure, of_result
 from producer_sdk.errors import (
+    BudgetExceeded,
     Closed,
     Forbidden,
     IdempotencyConflict,
@@ -49,6 +50,8 @@ def api_error(error: PenstockError) -> ApiError:
             status, code = 403, "forbidden"
         case IdempotencyConflict():
             status, code = 409, "idempotency_conflict"
+        case BudgetExceeded():
+            status, code = 402, "budget"
         case QueueFull():
             status, code = 429, "queue_full"
         case TooLarge():

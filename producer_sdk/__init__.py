@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from producer_sdk.batch import Item, Progress
     from producer_sdk.embedding import EmbeddingResult
     from producer_sdk.errors import (
+        BudgetExceeded,
         Closed,
         Forbidden,
         IdempotencyConflict,
@@ -94,6 +95,7 @@ _HOMES = {
     "producer_sdk.batch": ("Item", "Progress"),
     "producer_sdk.embedding": ("EmbeddingResult",),
     "producer_sdk.errors": (
+        "BudgetExceeded",
         "Closed",
         "Forbidden",
         "IdempotencyConflict",
@@ -126,6 +128,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Answered",
     "AttemptRecord",
+    "BudgetExceeded",
     "Closed",
     "DeadLetter",
     "DeadLetters",

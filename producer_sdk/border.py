@@ -8,6 +8,7 @@ from job_contracts.jobs import JobState
 from job_contracts.results import Result
 from producer_sdk.answers import Answered
 from producer_sdk.errors import (
+    BudgetExceeded,
     Forbidden,
     IdempotencyConflict,
     InvalidRequest,
@@ -28,6 +29,7 @@ REFUSALS: dict[FailureKind, type[Refused]] = {
     _K.FORBIDDEN: Forbidden,
     _K.IDEMPOTENCY_CONFLICT: IdempotencyConflict,
     _K.QUEUE_FULL: QueueFull,
+    _K.BUDGET: BudgetExceeded,
 }
 """Failures by which the gateway declines a job without having worked on it."""
 
@@ -52,7 +54,7 @@ def ended(result: Result) -> PenstockError:
     """The error for a terminal record that is not a success."""
     failure = result.failure
     if failure is not None and result.state is JobState.FAILED:
-        if failure.kind in REFUSALS:
+        if failure.kind in REFUSALS and not result.attempts:
             return refused(failure, job=result.job)
         if failure.kind is _K.INVALID_JOB:
             return invalid(failure, job=result.job)

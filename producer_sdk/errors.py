@@ -9,6 +9,7 @@
     │   ├── UnknownRoute         there is no such model name (or this project may not see it)
     │   ├── Forbidden            the key, the project or its permissions do not allow it
     │   ├── IdempotencyConflict  the idempotency key belongs to another request
+    │   ├── BudgetExceeded       a budget, or its own ``max_cost``, does not allow what it may cost
     │   └── QueueFull            no room now; ``retry_after`` is in seconds
     ├── JobFailed                the job ended without an answer: ``kind``, ``failure``, ``attempts``, ``result``
     │   ├── JobCancelled         somebody cancelled it
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from producer_sdk.answers import Answered
 
 __all__ = [
+    "BudgetExceeded",
     "Closed",
     "Forbidden",
     "IdempotencyConflict",
@@ -120,6 +122,10 @@ class Forbidden(Refused):
 
 class IdempotencyConflict(Refused):
     """The idempotency key was used for another request before; that one is untouched."""
+
+
+class BudgetExceeded(Refused):
+    """What the job may cost at most is more than a budget, or its own ``max_cost``, has left; or no price is known."""
 
 
 class QueueFull(Refused):

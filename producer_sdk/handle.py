@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from job_contracts.jobs import JobState, JobStatus, Lane
@@ -33,6 +34,10 @@ class Receipt:
     eta: float | None
     waiting_for: str | None
     deadline: float | None
+    estimated_cost: Decimal | None = None
+    """US dollars its next attempt is likely to cost; ``None`` where no price is known."""
+    worst_cost: Decimal | None = None
+    """US dollars that attempt may cost at most."""
 
 
 class JobHandle:
@@ -79,6 +84,8 @@ class JobHandle:
             eta=status.eta,
             waiting_for=status.waiting_for,
             deadline=status.deadline,
+            estimated_cost=status.estimated_cost,
+            worst_cost=status.worst_cost,
         )
 
     async def result(self, timeout: float | None = None) -> Answered:

@@ -26,7 +26,7 @@ from producer_sdk.errors import InvalidRequest
 from producer_sdk.estimates import input_tokens, text_tokens
 from producer_sdk.generation import settings, tool_list
 from producer_sdk.messages import turns
-from producer_sdk.options import JOB_OPTIONS, SETTINGS
+from producer_sdk.options import JOB_OPTIONS, SETTINGS, Behalf
 
 LOOKS_ABSOLUTE = 1e9
 """A number of seconds from now this large (31 years) is a Unix timestamp that somebody passed by mistake."""
@@ -131,6 +131,7 @@ def _request(
     token: str,
     now: float,
 ) -> Request:
+    behalf: Behalf | None = of_job.pop("behalf", None)
     deadline = moment(of_job.pop("deadline", None), now, "deadline")
     not_before = moment(of_job.pop("not_before", None), now, "not_before")
     _check_times(deadline, not_before, now)
@@ -152,6 +153,9 @@ def _request(
         session=job.session,
         max_cost=job.max_cost,
         needs=("embeddings",) if job.embedding is not None else needs(job.chat),
+        key=None if behalf is None else behalf.key,
+        bounds=None if behalf is None else behalf.bounds,
+        tags=job.tags,
     )
     return Request(job.id, body, ticket, keyed=job.idempotency_key is not None)
 

@@ -32,6 +32,23 @@ REPLACED = "replaced, still valid"
 ACTIVE = "active"
 
 
+Money = Annotated[str, Field(pattern=AMOUNT)] | Annotated[float, Field(ge=0, lt=9e6, strict=True)]
+
+
+class NewBudget(BaseModel):
+    """US dollars that a key may spend in each calendar window (UTC)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    hour: Money | None = None
+    day: Money | None = None
+    week: Money | None = None
+    month: Money | None = None
+    total: Money | None = None
+    soft: Annotated[bool, Field(strict=True)] = False
+    """Only warn."""
+
+
 class NewKey(BaseModel):
     """The body that makes a key."""
 
@@ -45,6 +62,11 @@ class NewKey(BaseModel):
     max_tokens: Annotated[int, Field(gt=0, strict=True), BeforeValidator(_as_whole)] | None = None
     max_cost: Annotated[str, Field(pattern=AMOUNT)] | Annotated[float, Field(gt=0, strict=True)] | None = None
     """US dollars."""
+    tpm: Annotated[float, Field(gt=0, le=1e12, strict=True)] | None = None
+    concurrency: Annotated[int, Field(gt=0, strict=True), BeforeValidator(_as_whole)] | None = None
+    max_queued: Annotated[int, Field(gt=0, strict=True), BeforeValidator(_as_whole)] | None = None
+    max_queued_bytes: Annotated[int, Field(gt=0, strict=True), BeforeValidator(_as_whole)] | None = None
+    budget: NewBudget | None = None
     expires: Moment | Number | None = None
     """``90d`` from now, a moment with its zone, or UTC seconds."""
 
@@ -75,9 +97,15 @@ def new_key(value: dict[str, Any], *, projects: Collection[str], routes: Collect
 def scope_of(asked: NewKey, now: float) -> Scope:
     """What the key may do; ``now`` in UTC seconds. Raises ``Failed`` with 400."""
     expires = None if asked.expires is None else _moment(asked.expires, now)
-    bounds = asked.model_dump(include={"routes", "lanes", "rpm", "max_tokens"})
+    bounds = asked.model_dump(exclude={"project", "name", "max_cost", "budget", "expires"})
     cost = None if asked.max_cost is None else str(asked.max_cost)
-    scope: Scope = _read(Scope, {**bounds, "max_cost": cost, "expires": expires})
+    budget = None if asked.budget is None else asked.budget.model_dump(exclude_none=True)
+    if budget is not None:
+        budget = {name: value if isinstance(value, bool) else str(value) for name, value in budget.items()}
+        if budget.keys() <= {"soft"}:
+            remedy = "name at least one of hour, day, week, month, total"
+            raise invalid("budget: it bounds nothing", param="budget", remedy=remedy)
+    scope: Scope = _read(Scope, {**bounds, "max_cost": cost, "budget": budget, "expires": expires})
     return scope
 
 

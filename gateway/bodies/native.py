@@ -152,14 +152,18 @@ class JobView(Wire):
     """Seconds until it is likely to be sent to a provider."""
     waiting_for: str | None = None
     """In words."""
+    estimated_cost: Decimal | None = None
+    """US dollars its next attempt is likely to cost; ``null`` where no price is known."""
+    worst_cost: Decimal | None = None
+    """US dollars that attempt may cost at most; so much is reserved for it."""
     links: Links
 
 
 def view(status: JobStatus) -> JobView:
     """A job as the desk knows it."""
-    shared = ("state", "route", "lane", "submitted", "deadline", "attempts", "deployment", "position", "eta")
+    shared = set(JobStatus.model_fields) & set(JobView.model_fields)
     told = {name: getattr(status, name) for name in shared}
-    return JobView(id=status.job, links=links(status.job), waiting_for=status.waiting_for, **told)
+    return JobView(id=status.job, links=links(status.job), **told)
 
 
 def unseen(job: str, route: str) -> JobView:

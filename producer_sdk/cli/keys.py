@@ -36,6 +36,14 @@ def create(
     rpm: Annotated[float | None, typer.Option(help="Requests a minute.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Most tokens of one answer.")] = None,
     max_cost: Annotated[str | None, typer.Option(help="Most US dollars of one job.")] = None,
+    tpm: Annotated[float | None, typer.Option(help="Tokens a minute; what is beyond waits.")] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Calls at once; further jobs wait.")] = None,
+    max_queued: Annotated[int | None, typer.Option(help="Unfinished jobs.")] = None,
+    max_queued_bytes: Annotated[int | None, typer.Option(help="Bytes of their bodies.")] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="US dollars by window: day=5,month=100 (hour, week, total; soft: only warn)."),
+    ] = None,
     expires: Annotated[str | None, typer.Option(help="From now (90d, 12h), or a moment with its zone.")] = None,
     as_json: AsJson = False,
     url: Edge = GATEWAY,
@@ -45,7 +53,7 @@ def create(
 
     One with limits of its own (all but --expires) works over HTTP alone.
     """
-    wish = {
+    wish: dict[str, Any] = {
         "project": project,
         "name": name or None,
         "routes": route,
@@ -53,9 +61,14 @@ def create(
         "rpm": rpm,
         "max_tokens": max_tokens,
         "max_cost": max_cost,
+        "tpm": tpm,
+        "concurrency": concurrency,
+        "max_queued": max_queued,
+        "max_queued_bytes": max_queued_bytes,
         "expires": expires,
     }
     with errors_told(as_json=as_json):
+        wish["budget"] = None if budget is None else _budget(budget)
         wish = {field: value for field, value in wish.items() if value is not None}
         _show_secret(ask(url, "POST", "/v1/keys", _admin(admin_key), wish), as_json=as_json)
 
@@ -118,6 +131,19 @@ def revoke(
         put(json.dumps(ended, ensure_ascii=False) if as_json else f"{id}\t{ended['state']}")
 
 
+def _budget(text: str) -> dict[str, Any]:
+    """``day=5,month=100,soft`` as the API takes it, which checks the words."""
+    told: dict[str, Any] = {}
+    for part in text.split(","):
+        window, given, amount = part.strip().partition("=")
+        if window != "soft" and not (given and amount):
+            raise InvalidRequest(
+                f"--budget: {part.strip()!r} is no amount", field="budget", remedy="write day=5,month=100"
+            )
+        told[window] = True if window == "soft" else amount.strip()
+    return told
+
+
 def _admin(key: str | None) -> str:
     if not key:
         remedy = "set PENSTOCK_ADMIN_KEY to the key that the first start printed"
@@ -147,6 +173,10 @@ def _line(one: dict[str, Any]) -> str:
 
 
 def _bound(value: Any) -> str:
+    if isinstance(value, dict):
+        return ",".join(
+            "soft" if each is True else f"{name}={each}" for name, each in value.items() if each is not False
+        )
     return ",".join(value) if isinstance(value, list) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
