@@ -107,7 +107,7 @@ class Payments:
             return
         heappush(payer.waiting, entry)
         if payer.quota is not None and payer.waiting[0] is entry:
-            self._look(payer, now + payer.quota.wait(tokens_of(self._world, job, deployment), 1, now), now)
+            self._refilled(payer, tokens_of(self._world, job, deployment), 1, now)
 
     def _look(self, payer: Payer, at: float, now: float) -> None:
         """Look at it again then."""
@@ -180,6 +180,7 @@ class Payments:
         return moved
 
     def _refilled(self, payer: Payer, tokens: Tokens, count: int, now: float) -> bool:
+        """Whether its limits have so much; if the first that waits needs more, it is looked at again in time."""
         if payer.quota is None:
             return True
         pause = payer.quota.wait(tokens, count, now)
