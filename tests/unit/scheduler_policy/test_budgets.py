@@ -388,3 +388,22 @@ def test_a_run_under_budgets_and_limits_can_be_replayed_with_everything_asked_me
     assert len(trial.commits) > 20
     for ask in (False, True):
         assert list(replay(trial.log, trusted(made), ask=ask)) == trial.decisions
+
+
+def test_thousands_of_jobs_that_lose_their_room_change_places_a_thousand_a_round_and_are_then_left_alone() -> None:
+    of = trusted(priced(budget=Budget(hour=Decimal("0.01"))))
+    submit(of, *(job(n, deadline=7_000.0 if n % 2 else 60.0, **COSTS_A_CENT) for n in range(1, 3_501)))
+    (first,) = dispatched(of)
+    rounds = 0
+    while of.next_wake(0.0) == 0.0:
+        assert not of.decide(0.0, 10)
+        rounds += 1
+    assert rounds == 3
+    of.apply(charged(first, CENT), 1.0)
+    ends, rounds = 0, 0
+    while of.next_wake(1.0) == 1.0:
+        ends += len(finishes(of.decide(1.0, 10)))
+        rounds += 1
+    assert ends >= 1_749, "those whose deadline comes before the window ends are told at once"
+    assert rounds < 10
+    assert (of.next_wake(1.0) or 0.0) > 1.0
