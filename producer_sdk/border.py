@@ -54,7 +54,7 @@ def ended(result: Result) -> PenstockError:
     """The error for a terminal record that is not a success."""
     failure = result.failure
     if failure is not None and result.state is JobState.FAILED:
-        if failure.kind in REFUSALS and not result.attempts:
+        if failure.kind in REFUSALS and not (failure.kind is _K.BUDGET and result.attempts):
             return refused(failure, job=result.job)
         if failure.kind is _K.INVALID_JOB:
             return invalid(failure, job=result.job)

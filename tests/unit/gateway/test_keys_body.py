@@ -10,8 +10,8 @@ import pytest
 from gateway.bodies.failures import Failed
 from gateway.bodies.keys import new_key, overlap_of, scope_of, told
 from job_contracts.jobs import Bounds
-from job_contracts.money import Budget
 from job_contracts.keys import KeyRecord, Scope
+from job_contracts.money import Budget
 
 NOW = 1_000_000.0
 
@@ -69,7 +69,9 @@ def test_a_wish_that_makes_no_sense_names_its_field(wish: dict[str, Any], field:
 
 def test_what_the_scheduler_holds_a_key_to_travels_with_its_jobs() -> None:
     assert scope(rpm=60, max_tokens=10).bounds() is None
-    found = scope(tpm=100.0, concurrency=2, max_queued=3, max_queued_bytes=4, budget={"day": "0.5", "month": 9.0}).bounds()
+    found = scope(
+        tpm=100.0, concurrency=2, max_queued=3, max_queued_bytes=4, budget={"day": "0.5", "month": 9.0}
+    ).bounds()
     budget = Budget(day=Decimal("0.5"), month=Decimal(9))
     assert found == Bounds(tpm=100.0, concurrency=2, max_queued=3, max_queued_bytes=4, budget=budget)
 

@@ -8,18 +8,16 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-
-from job_contracts.jobs import Bounds
-from job_contracts.money import Budget
 from hypothesis import given
 from hypothesis import strategies as st
 
 from job_contracts.codec import decode
-from job_contracts.jobs import Job, Ticket, body_hash
+from job_contracts.jobs import Bounds, Job, Ticket, body_hash
+from job_contracts.money import Budget
 from job_contracts.subjects import keyed_job_id
-from producer_sdk.options import Behalf
 from producer_sdk.errors import InvalidRequest
 from producer_sdk.estimates import input_tokens, text_tokens
+from producer_sdk.options import Behalf
 from producer_sdk.request import Request, prepare
 
 NOW = 1_750_000_000.0
