@@ -15,6 +15,7 @@ from gateway.refusals import api_error
 from job_contracts.jobs import LANES, JobState, Lane
 from job_contracts.subjects import keyed_job_id
 from producer_sdk.errors import NotFound, PenstockError, Unreachable
+from producer_sdk.options import Behalf
 
 if TYPE_CHECKING:
     from gateway.bodies.asked import Asked
@@ -43,7 +44,7 @@ def job_options(call: Call, asked: Asked | None, *, waits: bool = True, lane: La
     Raises ``Failed``: 400 for a header, 403 for what the key may not.
     """
     extras, scope = call.extras, call.caller.scope
-    options: dict[str, Any] = dict(extras.others)
+    options: dict[str, Any] = {**extras.others, "behalf": Behalf(call.caller.key, scope.bounds())}
     if asked is not None and asked.session is not None:
         options.setdefault("session", asked.session)
     if extras.lane is not None:
@@ -155,7 +156,7 @@ async def submitted(call: Call, work: Coroutine[Any, Any, JobHandle], jobs: list
 
 async def _submitted(call: Call, asked: Asked, settings: dict[str, Any], options: dict[str, Any]) -> list[JobHandle]:
     """All jobs of a request, durable. If one is refused the others are left, and it is raised as ``Failed``."""
-    producer = call.producer
+    producer = call.edge.producers.of(call.caller.project)
     jobs: list[str] = []
 
     def one(index: int) -> Awaitable[JobHandle | PenstockError]:
@@ -188,7 +189,7 @@ async def events(call: Call, asked: Asked, jobs: list[str]) -> AsyncGenerator[tu
     settings, options = permitted(call, asked), job_options(call, asked)
     if call.extras.resume:
         await _check_resumable(call, options)
-    producer = call.producer
+    producer = call.edge.producers.of(call.caller.project)
     streams = [
         producer.stream(
             model=asked.model,

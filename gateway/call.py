@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from gateway.bodies.extras import Extras
     from gateway.caller import Caller
     from gateway.edge import Edge
-    from producer_sdk import Producer
 
 
 @dataclass(slots=True)
@@ -41,11 +40,6 @@ class Call:
     def amend(self, extras: Extras) -> None:
         """What the body says of the job counts as well."""
         self._extras = extras
-
-    @property
-    def producer(self) -> Producer:
-        """The producer of the caller's project; its jobs are submitted for the caller's key, within its bounds."""
-        return self.edge.producers.behind(self.caller.project, self.caller.key, self.caller.scope)
 
     async def body(self, *, limit: int | None = None) -> bytes:
         """The whole body. Raises ``Failed``: 413 over ``limit`` (the edge's own if ``None``), 415, 408."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 
-from job_contracts.keys import Scope
 from producer_sdk import Producer
 from producer_sdk.nats_transport import NatsTransport
-from producer_sdk.producer import on_behalf
 from runtime.settings import Nats
 
 
@@ -30,10 +28,6 @@ class Producers:
                 timeout=self._timeout, cancel_abandoned=False, transport=self._transport(project)
             )
         return found
-
-    def behind(self, project: str, key: str, scope: Scope) -> Producer:
-        """The same, for jobs that one of its keys (an id) asks for: their tickets say which, and what it is held to."""
-        return on_behalf(self.of(project), key, scope.bounds())
 
     def awaits(self, project: str, job: str) -> bool:
         """Whether a client here waits for a job, or reads its stream."""

@@ -54,11 +54,8 @@ def ended(result: Result) -> PenstockError:
     """The error for a terminal record that is not a success."""
     failure = result.failure
     if failure is not None and result.state is JobState.FAILED:
-        if failure.kind in REFUSALS:
-            error = refused(failure, job=result.job)
-            if isinstance(error, BudgetExceeded):
-                error.attempts = result.attempts
-            return error
+        if failure.kind in REFUSALS and not (failure.kind is _K.BUDGET and result.attempts):
+            return refused(failure, job=result.job)
         if failure.kind is _K.INVALID_JOB:
             return invalid(failure, job=result.job)
     kind = _ENDS.get(result.state, JobFailed)

@@ -5,12 +5,12 @@
     PenstockError
     ├── InvalidRequest           the request is wrong: ``field`` and ``remedy`` say where and how; nothing was sent
     │   └── TooLarge             the body is over what the gateway takes
-    ├── Refused                  the gateway decided against the job; no provider was called for it
+    ├── Refused                  the gateway decided against the job; no provider was called
     │   ├── UnknownRoute         there is no such model name (or this project may not see it)
     │   ├── Forbidden            the key, the project or its permissions do not allow it
     │   ├── IdempotencyConflict  the idempotency key belongs to another request
-    │   ├── QueueFull            no room now; ``retry_after`` is in seconds
-    │   └── BudgetExceeded       a budget, the job's ``max_cost`` or the run's does not allow what it may cost
+    │   ├── BudgetExceeded       a budget, or its own ``max_cost``, does not allow what it may cost
+    │   └── QueueFull            no room now; ``retry_after`` is in seconds
     ├── JobFailed                the job ended without an answer: ``kind``, ``failure``, ``attempts``, ``result``
     │   ├── JobCancelled         somebody cancelled it
     │   ├── JobExpired           its deadline passed
@@ -124,18 +124,12 @@ class IdempotencyConflict(Refused):
     """The idempotency key was used for another request before; that one is untouched."""
 
 
+class BudgetExceeded(Refused):
+    """What the job may cost at most is more than a budget, or its own ``max_cost``, has left; or no price is known."""
+
+
 class QueueFull(Refused):
     """The queue has no room; try again after ``retry_after`` seconds."""
-
-
-class BudgetExceeded(Refused):
-    """What the job may cost at most is not allowed: by a budget of its project, route, key or tags, or by ``max_cost``.
-
-    Where nobody knows a price, nothing is allowed that has to stay within an amount.
-    """
-
-    attempts: tuple[AttemptRecord, ...] = ()
-    """Calls that were made before, and cost: after them ``max_cost`` left too little for another."""
 
 
 class JobFailed(PenstockError):

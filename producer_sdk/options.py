@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal, TypedDict
@@ -19,7 +20,7 @@ from job_contracts.chat import (
     ToolTurn,
     UserTurn,
 )
-from job_contracts.jobs import Lane
+from job_contracts.jobs import Bounds, Lane
 
 Message = SystemTurn | UserTurn | AssistantTurn | ToolTurn | Mapping[str, Any]
 """One turn: ours, or a dict as the OpenAI chat API has it."""
@@ -33,6 +34,14 @@ When = datetime | timedelta | float
 Format = JsonSchemaFormat | JsonFormat | TextFormat | Mapping[str, Any] | type[Any]
 """How the answer must look: ours, OpenAI's dict, or a pydantic model class."""
 Choice = Literal["auto", "none", "required"] | NamedTool | Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Behalf:
+    """For whom a service submits that has checked a key itself: the key's id, and what the scheduler holds it to."""
+
+    key: str
+    bounds: Bounds | None = None
 
 
 class JobOptions(TypedDict, total=False):
@@ -51,6 +60,8 @@ class JobOptions(TypedDict, total=False):
     max_cost: Decimal | float | str | None
     """US dollars."""
     tags: Mapping[str, str] | None
+    behalf: Behalf | None
+    """Of services that submit for others, such as the HTTP edge; no producer needs it."""
 
 
 class Options(JobOptions, total=False):

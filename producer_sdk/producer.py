@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import os
 import secrets
 import time
@@ -25,7 +24,7 @@ from producer_sdk.letters import DeadLetters
 from producer_sdk.options import Inputs, JobOptions, Messages, Options, Tools
 from producer_sdk.parsing import asked_for, read_as
 from producer_sdk.replies import Reader, Watch
-from producer_sdk.request import Behind, Request, prepare, prepare_embedding
+from producer_sdk.request import Request, prepare, prepare_embedding
 from producer_sdk.streams import JobStream
 from producer_sdk.transport import Transport
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     import ssl
 
     from job_contracts.desk import Estimate
-    from job_contracts.jobs import Bounds
 
 T = TypeVar("T")
 
@@ -88,8 +86,6 @@ class Producer:
         self._exchange: Exchange | None = None
         self._opening: asyncio.Future[Exchange] | None = None
         self._closed = False
-        self._behind: Behind | None = None
-        self._shared: Producer | None = None
 
     @property
     def project(self) -> str:
@@ -120,9 +116,6 @@ class Producer:
 
     async def _ready(self) -> Exchange:
         if self._exchange is not None:
-            return self._exchange
-        if self._shared is not None:
-            self._exchange = await self._shared._ready()  # noqa: SLF001 - its own twin
             return self._exchange
         if self._closed:
             raise Closed("the producer is closed", remedy="make a new one")
@@ -368,7 +361,7 @@ class Producer:
         self, model: str, messages: Messages, tools: Tools, options: Mapping[str, Any], *, stream: bool
     ) -> Request:
         bits = secrets.token_hex(16)
-        request = prepare(
+        return prepare(
             model,
             messages,
             tools,
@@ -378,13 +371,12 @@ class Producer:
             token=bits[16:],
             now=self._clock(),
         )
-        return request if self._behind is None else request.of(self._behind)
 
     def _prepare_embedding(
         self, model: str, inputs: Inputs, options: Mapping[str, Any], dimensions: int | None, purpose: Purpose | None
     ) -> Request:
         bits = secrets.token_hex(16)
-        request = prepare_embedding(
+        return prepare_embedding(
             model,
             inputs,
             options,
@@ -394,23 +386,11 @@ class Producer:
             token=bits[16:],
             now=self._clock(),
         )
-        return request if self._behind is None else request.of(self._behind)
 
     def _abandon(self, exchange: Exchange, watch: Watch, request: Request) -> None:
         """Nobody waits any more; a key lets somebody come back, so a job that has one goes on."""
         if self._cancel_abandoned and not request.keyed:
             exchange.abandon(watch, "its producer stopped waiting")
-
-
-def on_behalf(producer: Producer, key: str, bounds: Bounds | None) -> Producer:
-    """``producer`` over the same connection, its jobs submitted for a virtual key (its id) and held to its bounds.
-
-    For the HTTP edge, which has checked the key, and no part of what the package promises. To other programs it is no
-    way around anything: bounds only narrow what the project may. Closing is the original's alone.
-    """
-    twin = copy.copy(producer)
-    twin._behind, twin._shared = Behind(key, bounds), producer._shared or producer  # noqa: SLF001 - its other half
-    return twin
 
 
 def _heeded(opening: asyncio.Future[Exchange]) -> None:

@@ -68,9 +68,6 @@ def cost_of(error: PenstockError) -> Decimal | None:
     """US dollars that a job without an answer has cost, ``None`` if they are not known."""
     if isinstance(error, JobFailed):
         return error.result.cost if error.result.attempts else Decimal()
-    if isinstance(error, BudgetExceeded) and error.attempts:
-        known = [attempt.cost for attempt in error.attempts if attempt.cost is not None]
-        return sum(known, Decimal()) if len(known) == len(error.attempts) else None
     return Decimal() if isinstance(error, Refused | InvalidRequest) else None
 
 

@@ -22,12 +22,12 @@ from job_contracts.chat import Conversation, FilePart, ImagePart, JsonSchemaForm
 from job_contracts.codec import ContractError, check, encode
 from job_contracts.desk import Planned
 from job_contracts.embeddings import MOST_INPUTS
-from job_contracts.jobs import BlobRef, Bounds, Job, Need, Ticket, body_hash
+from job_contracts.jobs import BlobRef, Job, Need, Ticket, body_hash
 from producer_sdk.errors import InvalidRequest
 from producer_sdk.estimates import input_tokens, text_tokens
 from producer_sdk.generation import settings, tool_list
 from producer_sdk.messages import turns
-from producer_sdk.options import JOB_OPTIONS, SETTINGS
+from producer_sdk.options import JOB_OPTIONS, SETTINGS, Behalf
 
 LOOKS_ABSOLUTE = 1e9
 """A number of seconds from now this large (31 years) is a Unix timestamp that somebody passed by mistake."""
@@ -35,15 +35,6 @@ _NO_OUTPUT = 1
 """The smallest output that can be reserved: vectors are none."""
 LONGEST_TAG = 192
 """Characters of a tag, name and value, up to which the ticket tells it: no budget of a tag has a longer name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Behind:
-    """The virtual key that a job is submitted for. Only who has checked a key knows this: the HTTP edge."""
-
-    key: str
-    """Its id."""
-    bounds: Bounds | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +62,6 @@ class Request:
             needs=ticket.needs,
             size=len(self.body),
         )
-
-    def of(self, behind: Behind) -> Request:
-        """The same job, submitted for a key."""
-        told = {"key": behind.key, "bounds": behind.bounds}
-        return Request(self.job, self.body, self.ticket.model_copy(update=told), self.keyed)
 
     def as_blob(self, ref: BlobRef) -> Request:
         """The same job with its body stored elsewhere."""
@@ -160,6 +146,10 @@ def _request(
     token: str,
     now: float,
 ) -> Request:
+    behalf = of_job.pop("behalf", None)
+    if behalf is not None and not isinstance(behalf, Behalf):
+        remedy = "leave it out: only services that check keys themselves need it"
+        raise InvalidRequest("behalf: it does not say for whom", field="behalf", remedy=remedy)
     deadline = moment(of_job.pop("deadline", None), now, "deadline")
     not_before = moment(of_job.pop("not_before", None), now, "not_before")
     _check_times(deadline, not_before, now)
@@ -181,6 +171,8 @@ def _request(
         session=job.session,
         max_cost=job.max_cost,
         needs=("embeddings",) if job.embedding is not None else needs(job.chat),
+        key=None if behalf is None else behalf.key,
+        bounds=None if behalf is None else behalf.bounds,
         tags=_short(job.tags) if job.tags else {},
     )
     return Request(job.id, body, ticket, keyed=job.idempotency_key is not None)

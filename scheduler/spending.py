@@ -121,6 +121,8 @@ class Spending:
         self._until = 0
         """LEDGER sequence up to which the sums that we began with count."""
         self._read = 0
+        self._whole = True
+        """Whether nothing is missing before the place we began at, also if there is a checkpoint we were not shown."""
         self._marks: deque[tuple[float, int]] = deque()
         self.trusted = False
         """Whether all of LEDGER that there was has been read."""
@@ -139,6 +141,7 @@ class Spending:
         self._board.restore_spending(_sums(spent))
         again = spent.reread_from(self._clock.wall())
         state = await self._bus.stream_state(subjects.LEDGER)
+        self._whole = bool(self._stored) or state.first_seq <= 1
         if spent.read + 1 < state.first_seq and state.messages:
             # What was told meanwhile fell out of LEDGER before anybody who keeps sums had read it.
             self._term.telemetry.emit("spending.facts_missed", ERROR, read=spent.read, first=state.first_seq)
@@ -211,11 +214,11 @@ class Spending:
             self.unread = max(0, last - self._tail.position)
             read = await self._tail.caught_up(last, timeout=BEHIND)
         else:
+            # The mark stays where it is: that LEDGER begins with its first message says that none fell out of it.
             last = await mark(self._term, subjects.barrier(subjects.LEDGER, self._term.shard))
             if last <= self._until:
                 await self._replaced(last)
             read = await self._tail.caught_up(last, timeout=CATCH_UP)
-            await self._bus.delete(subjects.LEDGER, last)
         if not read:
             message = f"{subjects.LEDGER} could not be read up to sequence {last}"
             raise BusError(message)
@@ -265,9 +268,10 @@ class Spending:
             return found.seq, Spent()
 
     async def _confirm(self) -> None:
-        """Our first checkpoint. That there had been none is believed only now: the broker knows of no other."""
-        before = self._stored
-        if not await self._keep() and not before:
+        """Our first checkpoint. Where LEDGER does not go back to its first message, it also shows that there was none
+        when we began: the broker knows of no other.
+        """
+        if not await self._keep() and not self._whole:
             raise WrongStart("there is a checkpoint of what was spent that a stale node did not show")
 
     async def _replaced(self, last: int) -> None:
@@ -288,7 +292,7 @@ class Spending:
             except WrongSequence:
                 before = self._stored
                 self._stored, other = await self._last()
-                if other.read > spent.read or not before:
+                if other.read > spent.read or not self._whole:
                     return False
                 if self._stored <= before:
                     raise  # a stale answer: the next look tries again
@@ -297,7 +301,7 @@ class Spending:
                 break
             else:
                 break
-        self._kept = self._clock.monotonic()
+        self._kept, self._whole = self._clock.monotonic(), True
         self._term.telemetry.emit("spending.stored", read=spent.read, bytes=len(data))
         return True
 

@@ -29,6 +29,7 @@ from producer_sdk.errors import (
     Timeout,
     Unreachable,
 )
+from producer_sdk.options import Behalf
 from runtime.service import place_of
 from runtime.telemetry import ERROR
 
@@ -149,6 +150,7 @@ class Answering:
                 raise NotAsked(said) from None
         deadline = datetime.fromtimestamp(self._batch.expires_at, UTC)
         options: dict[str, Any] = {**self._batch.options, "deadline": deadline, "idempotency_key": key}
+        options["behalf"] = Behalf(self._batch.key, self._scope.bounds()) if self._batch.key else None
         if wanted.session is not None:
             options.setdefault("session", wanted.session)
         try:

@@ -146,15 +146,11 @@ class Runner:
     async def _feed(self, account: Account) -> None:
         """Ask every request that has no output line yet."""
         batch, edge, settings = self.batch, self._edge, self._edge.settings.batches
-        # For the key that made it and within what bounds that one, both as they stand in the record: so it goes on
-        # alike at another edge, and when the key has ended meanwhile.
-        scope = Scope.model_validate(batch.scope)
-        producer = edge.producers.behind(batch.project, batch.key, scope)
         answering = Answering(
             batch,
             KINDS[batch.wish.endpoint],
-            producer=producer if batch.key else edge.producers.of(batch.project),
-            scope=scope,
+            producer=edge.producers.of(batch.project),
+            scope=Scope.model_validate(batch.scope),
             clock=edge.clock,
             telemetry=edge.telemetry,
             called_off=self._claim.called_off,

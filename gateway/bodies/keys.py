@@ -14,10 +14,9 @@ from gateway.bodies.kinds import whole
 from gateway.bodies.schemas import FLAG, OBJECT, TEXT, Fields, each, many, one_of, optional, shown
 from job_contracts.jobs import Lane
 from job_contracts.keys import Ended, KeyRecord, Scope
+from job_contracts.money import WINDOWS
 from job_contracts.problems import problem
 
-MOST_DOLLARS = 9_000_000
-"""No amount of a budget is as large (``job_contracts.money``)."""
 LONGEST = 10 * 366 * 86_400.0
 """Seconds: the life of a key, and the overlap of a rotation, at most."""
 
@@ -30,22 +29,31 @@ def _as_whole(value: Any) -> Any:
 Number = Annotated[float, Field(strict=True)]
 Moment = Annotated[str, WithJsonSchema(dict(MOMENT))]
 Duration = Annotated[str, WithJsonSchema(dict(DURATION))]
-Count = Annotated[int, Field(gt=0, strict=True), BeforeValidator(_as_whole)] | None
-Dollars = Annotated[str, Field(pattern=AMOUNT)] | Annotated[float, Field(ge=0, lt=MOST_DOLLARS, strict=True)] | None
 REPLACED = "replaced, still valid"
 ACTIVE = "active"
 
 
+Count = Annotated[int, Field(gt=0, strict=True), BeforeValidator(_as_whole)] | None
+Money = Annotated[str, Field(pattern=AMOUNT)] | Annotated[float, Field(ge=0, lt=9e6, strict=True)]
+
+
 class NewBudget(BaseModel):
-    """What a key may spend in each calendar window (UTC), in US dollars."""
+    """US dollars that a key may spend in each calendar window (UTC)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        json_schema_extra={
+            "anyOf": [{"required": [name], "properties": {name: {"type": ["string", "number"]}}} for name in WINDOWS]
+        },
+    )
 
-    hour: Dollars = None
-    day: Dollars = None
-    week: Dollars = None
-    month: Dollars = None
-    total: Dollars = None
+    hour: Money | None = None
+    day: Money | None = None
+    week: Money | None = None
+    month: Money | None = None
+    total: Money | None = None
     soft: Annotated[bool, Field(strict=True)] = False
     """Only warn."""
 
@@ -72,7 +80,6 @@ class NewKey(BaseModel):
     max_queued_bytes: Count = None
     """Bytes of the bodies of those."""
     budget: NewBudget | None = None
-    """US dollars it may spend in each window."""
     expires: Moment | Number | None = None
     """``90d`` from now, a moment with its zone, or UTC seconds."""
 
@@ -105,9 +112,12 @@ def scope_of(asked: NewKey, now: float) -> Scope:
     expires = None if asked.expires is None else _moment(asked.expires, now)
     bounds = asked.model_dump(exclude={"project", "name", "max_cost", "budget", "expires"})
     cost = None if asked.max_cost is None else str(asked.max_cost)
-    budget = None
-    if asked.budget is not None:
-        budget = {name: told if name == "soft" else str(told) for name, told in asked.budget if told is not None}
+    budget = None if asked.budget is None else asked.budget.model_dump(exclude_none=True)
+    if budget is not None:
+        budget = {name: value if isinstance(value, bool) else str(value) for name, value in budget.items()}
+        if budget.keys() <= {"soft"}:
+            remedy = "name at least one of hour, day, week, month, total"
+            raise invalid("budget: it bounds nothing", param="budget", remedy=remedy)
     scope: Scope = _read(Scope, {**bounds, "max_cost": cost, "budget": budget, "expires": expires})
     return scope
 

@@ -154,19 +154,17 @@ class JobView(Wire):
     waiting_for: str | None = None
     """In words."""
     estimated_cost: Decimal | None = None
-    """US dollars its next attempt is likely to cost; null where no price is known."""
+    """US dollars its next attempt is likely to cost; ``null`` where no price is known."""
     worst_cost: Decimal | None = None
-    """US dollars that attempt may cost at most."""
+    """US dollars that attempt may cost at most; so much is reserved for it."""
     links: Links
 
 
 def view(status: JobStatus) -> JobView:
     """A job as the desk knows it."""
-    told = {name: getattr(status, name) for name in _SEEN}
+    shared = set(JobStatus.model_fields) & set(JobView.model_fields)
+    told = {name: getattr(status, name) for name in shared}
     return JobView(id=status.job, links=links(status.job), **told)
-
-
-_SEEN = tuple(name for name in JobView.model_fields if name not in {"id", "object", "links"})
 
 
 def unseen(job: str, route: str) -> JobView:

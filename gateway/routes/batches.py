@@ -108,6 +108,7 @@ def _options(call: Call) -> dict[str, Any]:
         message = "deadline, not-before and idempotency key are not for batches"
         raise invalid(message, remedy="use completion_window; a batch's jobs have keys of their own")
     options = job_options(call, None, waits=False, lane=edge.settings.batches.lane)
+    options.pop("behalf")  # the record has the key and its scope, whoever works on the batch
     project = edge.config.projects.get(call.caller.project)
     allowed = LANES if project is None else project.lanes
     if options["lane"] not in allowed:

@@ -38,7 +38,7 @@ async def embeddings(call: Call) -> ASGIApp:
 async def _vectors(call: Call, request: Request) -> EmbeddingResult:
     """Submit and wait. Raises ``Failed`` with the first failure (the other jobs are called off), Gone."""
     options = job_options(call, None)
-    producer = call.producer
+    producer = call.edge.producers.of(call.caller.project)
     jobs: list[str] = []
 
     async def ended(texts: Sequence[str], asked: Mapping[str, Any], left: float | None) -> Answered:

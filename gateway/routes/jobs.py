@@ -39,7 +39,7 @@ async def submit(call: Call) -> ASGIApp:
     asked = native.submission(await call.json())
     call.amend(native.with_options(call.extras, asked.options))
     settings, options = permitted(call, asked.asked), job_options(call, None, waits=False)
-    producer = call.producer
+    producer = call.edge.producers.of(call.caller.project)
     if asked.inputs is not None:
         handle = await producer.submit_embedding(
             model=asked.asked.model,
@@ -73,7 +73,7 @@ async def estimate(call: Call) -> ASGIApp:
     asked = native.submission(await call.json())
     call.amend(native.with_options(call.extras, asked.options))
     settings, options = permitted(call, asked.asked), job_options(call, None, waits=False)
-    found = await call.producer.estimate(
+    found = await call.edge.producers.of(call.caller.project).estimate(
         model=asked.asked.model,
         messages=None if asked.inputs is not None else asked.asked.messages,
         tools=asked.asked.tools,

@@ -106,7 +106,7 @@ async def _submitted(call: Call, wanted: Wanted, jobs: list[str]) -> _Submitted:
     before = await _before(call, wanted.previous) if wanted.previous is not None else []
     asked = wanted.asked(before)
     settings, options = permitted(call, asked), job_options(call, asked, waits=not wanted.background)
-    producer = call.producer
+    producer = call.edge.producers.of(call.caller.project)
     job = {"model": asked.model, "messages": asked.messages, "tools": asked.tools, **settings, **options}
     events, handle = None, None
     if asked.stream:

@@ -10,7 +10,6 @@ from urllib.parse import quote, urlencode
 
 import typer
 
-from job_contracts.money import WINDOWS
 from producer_sdk.cli.arguments import AsJson
 from producer_sdk.cli.edge import ask
 from producer_sdk.cli.showing import errors_told, may_go_on, people, put
@@ -37,12 +36,14 @@ def create(
     rpm: Annotated[float | None, typer.Option(help="Requests a minute.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Most tokens of one answer.")] = None,
     max_cost: Annotated[str | None, typer.Option(help="Most US dollars of one job.")] = None,
-    tpm: Annotated[float | None, typer.Option(help="Input and output tokens a minute; more waits.")] = None,
-    concurrency: Annotated[int | None, typer.Option(help="Attempts under way at once; more waits.")] = None,
-    max_queued: Annotated[int | None, typer.Option(help="Unfinished jobs; more is refused.")] = None,
-    max_queued_bytes: Annotated[int | None, typer.Option(help="Bytes of the bodies of those.")] = None,
-    budget: Annotated[str | None, typer.Option(help="US dollars by window: day=5,month=100.")] = None,
-    soft: Annotated[bool, typer.Option("--soft", help="The budget only warns.")] = False,
+    tpm: Annotated[float | None, typer.Option(help="Tokens a minute; what is beyond waits.")] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Calls at once; further jobs wait.")] = None,
+    max_queued: Annotated[int | None, typer.Option(help="Unfinished jobs.")] = None,
+    max_queued_bytes: Annotated[int | None, typer.Option(help="Bytes of their bodies.")] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="US dollars by window: day=5,month=100 (hour, week, total; soft: only warn)."),
+    ] = None,
     expires: Annotated[str | None, typer.Option(help="From now (90d, 12h), or a moment with its zone.")] = None,
     as_json: AsJson = False,
     url: Edge = GATEWAY,
@@ -67,7 +68,7 @@ def create(
         "expires": expires,
     }
     with errors_told(as_json=as_json):
-        wish["budget"] = _budget(budget, soft=soft)
+        wish["budget"] = None if budget is None else _budget(budget)
         wish = {field: value for field, value in wish.items() if value is not None}
         _show_secret(ask(url, "POST", "/v1/keys", _admin(admin_key), wish), as_json=as_json)
 
@@ -138,20 +139,17 @@ def revoke(
         put(json.dumps(ended, ensure_ascii=False) if as_json else f"{id}\t{ended['state']}")
 
 
-def _budget(told: str | None, *, soft: bool) -> dict[str, Any] | None:
-    """``day=5,month=100`` as the API has it. Raises InvalidRequest."""
-    if told is None:
-        if soft:
-            raise InvalidRequest("soft: of which budget?", field="soft", remedy="add --budget day=5")
-        return None
-    windows: dict[str, Any] = {}
-    for part in told.split(","):
-        window, equals, amount = (one.strip() for one in part.partition("="))
-        if not equals or window not in WINDOWS or window in windows:
-            remedy = f"write day=5,month=100, each of {', '.join(WINDOWS)} at most once"
-            raise InvalidRequest(f"budget: {part.strip()!r} is no amount of a window", field="budget", remedy=remedy)
-        windows[window] = amount
-    return {**windows, **({"soft": True} if soft else {})}
+def _budget(text: str) -> dict[str, Any]:
+    """``day=5,month=100,soft`` as the API takes it, which checks the words."""
+    told: dict[str, Any] = {}
+    for part in text.split(","):
+        window, given, amount = part.strip().partition("=")
+        if window != "soft" and not (given and amount):
+            raise InvalidRequest(
+                f"--budget: {part.strip()!r} is no amount", field="budget", remedy="write day=5,month=100"
+            )
+        told[window] = True if window == "soft" else amount.strip()
+    return told
 
 
 def _admin(key: str | None) -> str:
@@ -184,7 +182,9 @@ def _line(one: dict[str, Any]) -> str:
 
 def _bound(value: Any) -> str:
     if isinstance(value, dict):
-        return ",".join(name if said is True else f"{name}={said}" for name, said in value.items() if said is not False)
+        return ",".join(
+            "soft" if each is True else f"{name}={each}" for name, each in value.items() if each is not False
+        )
     return ",".join(value) if isinstance(value, list) else f"{value:g}" if isinstance(value, float) else str(value)
 
 

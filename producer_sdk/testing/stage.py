@@ -157,6 +157,10 @@ class Stage:
             received.cancelled = cancel
             self._finish(received, JobState.CANCELLED, _failure(FailureKind.CANCELLED, cancel.reason), None)
 
+    def refuse(self, received: Received, kind: FailureKind, message: str) -> None:
+        """End a job that no provider has been called for."""
+        self._finish(received, JobState.FAILED, _failure(kind, message), None)
+
     def release(self) -> None:
         """Let held jobs go on."""
         self.held = False

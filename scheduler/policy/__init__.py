@@ -6,5 +6,7 @@ what is refused at once · ``backlog`` jobs between their states (``queues`` the
 ``turns`` who is next at a limit domain (``fairness`` shares of lanes and projects), ``grants`` reservations taken and
 released, ``domains`` what a provider meters (``buckets``, ``pools``), ``estimates`` what a job will cost · ``routes``
 which deployment first, one strategy a file · ``aftermath`` of an attempt: ``failover`` what a failure leads to
-(``retry_budget``), ``breakers`` who is left alone · ``explain`` why a job waits · ``tally`` numbers for operators.
+(``retry_budget``), ``breakers`` who is left alone · money: ``payments`` who may go and who waits (``payers``,
+``quotas``), ``accounts`` what is reserved and spent (``purses``), ``costs`` at worst, ``shortfalls`` why not,
+``planned`` of jobs that are not submitted · ``explain`` why a job waits · ``tally`` numbers for operators.
 """

@@ -132,7 +132,7 @@ class Wallet:
 class Payers:
     """All that have been seen, by name, and all wallets."""
 
-    __slots__ = ("_facts", "_keys", "_levels", "_rules", "_wallets", "named", "stirred")
+    __slots__ = ("_facts", "_keys", "_levels", "_rules", "_wallets", "named", "paying", "stirred")
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -143,6 +143,13 @@ class Payers:
         self._wallets: dict[object, Wallet | None] = {}
         self._facts: dict[object, tuple[Payer, ...]] = {}
         self._levels: tuple[Mapping[str, Mapping[str, float]], float, float] | None = None
+        everybody = any(route.budget is not None for route in rules.routes.values())
+        self.paying = frozenset(
+            name
+            for name, rule in rules.projects.items()
+            if everybody or rule.budget or rule.limits or rule.concurrency is not None or rule.tags
+        )
+        """Projects whose jobs somebody has to be asked for, whether or not they have a key."""
         for route in rules.routes.values():
             if route.budget is not None:
                 self._named(f"route:{route.name}", f"route {route.name!r}").told = route.budget

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from scheduler.policy.turns import Deployment, Turn
     from scheduler.policy.world import World
 
-MOVES = 2_000
+MOVES = 1_000
 """Jobs held or woken in one round at most."""
 SWEEP = 4_096
 """Jobs that left while they waited, before they are searched for."""
@@ -107,7 +107,7 @@ class Payments:
             return
         heappush(payer.waiting, entry)
         if payer.quota is not None and payer.waiting[0] is entry:
-            self._look(payer, now + payer.quota.wait(tokens_of(self._world, job, deployment), 1, now), now)
+            self._refilled(payer, tokens_of(self._world, job, deployment), 1, now)
 
     def _look(self, payer: Payer, at: float, now: float) -> None:
         """Look at it again then."""
@@ -177,9 +177,10 @@ class Payments:
             heappop(payer.waiting)
             money, count, moved = money + cost, count + 1, True
             self._requeue(job)
-        return moved
+        return moved or self._moves <= 0
 
     def _refilled(self, payer: Payer, tokens: Tokens, count: int, now: float) -> bool:
+        """Whether its limits have so much; if the first that waits needs more, it is looked at again in time."""
         if payer.quota is None:
             return True
         pause = payer.quota.wait(tokens, count, now)

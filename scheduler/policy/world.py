@@ -53,6 +53,8 @@ class World:
 
     def wallet(self, tenant: Tenant, fact: Submitted, now: float) -> Wallet | None:
         """Who pays for a job, ``None`` if nobody has to be asked."""
+        if fact.key is None and tenant.name not in self.accounts.payers.paying:
+            return None
         if tenant.rule is None or fact.route not in self.routes:
             return None
         return self.accounts.payers.wallet(tenant.rule, fact.route, fact.key, fact.bounds, fact.tags, now)

@@ -210,6 +210,7 @@ async def test_the_cost_of_a_worker_killed_between_its_result_and_its_fact_is_to
         worker(site, "w1") as killed,
     ):
         await leads(scheduler)
+        await killed.ready()  # it sees to the streams when it starts
         ledger = next(one for one in declared(_config(site)) if one["config"]["name"] == subjects.LEDGER)
         await site.bus.call(f"STREAM.DELETE.{subjects.LEDGER}", {})  # type: ignore[attr-defined]  # this one is a NatsBus
         await site.submit("a-1")

@@ -166,7 +166,11 @@ async def test_a_key_may_do_what_its_projects_login_did_and_no_more(site: Site) 
 
 
 async def test_a_key_with_bounds_that_the_broker_cannot_hold_works_over_http_alone(site: Site) -> None:
-    for bounds in ({"routes": ["chat"]}, {"lanes": ["rt"]}, {"rpm": 60}, {"max_tokens": 5}, {"max_cost": "1"}):
+    for bounds in (
+        *({"routes": ["chat"]}, {"lanes": ["rt"]}, {"rpm": 60}, {"max_tokens": 5}, {"max_cost": "1"}),
+        *({"tpm": 1000}, {"concurrency": 1}, {"max_queued": 5}, {"max_queued_bytes": 10_000}),
+        {"budget": {"day": "5"}},
+    ):
         made = await site.made(**bounds)
         assert await site.refused(made["key"])
         told = [

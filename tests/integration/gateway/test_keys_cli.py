@@ -85,10 +85,38 @@ async def test_the_life_of_a_key(running: RunningEdge) -> None:
     assert {"test", told["id"], new["id"]} <= {json.loads(line)["id"] for line in out.splitlines()}
 
 
+async def test_what_the_scheduler_holds_a_key_to_is_shown(running: RunningEdge) -> None:
+    code, out, err = await penstock(
+        running.url,
+        *("create", PROJECT, "--tpm", "100000", "--concurrency", "4", "--max-queued", "50"),
+        *("--max-queued-bytes", "1000000", "--budget", "day=5,month=100,soft", "--json"),
+    )
+    assert code == 0, err
+    made = json.loads(out)
+    assert made["scope"] == {
+        "tpm": 100_000.0,
+        "concurrency": 4,
+        "max_queued": 50,
+        "max_queued_bytes": 1_000_000,
+        "budget": {"day": "5", "month": "100", "soft": True},
+    }
+    words = "tpm=100000 concurrency=4 max_queued=50 max_queued_bytes=1000000 budget=day=5,month=100,soft"
+    code, out, _ = await penstock(running.url, "show", made["id"])
+    assert (code, out) == (0, f"{made['id']}\t{PROJECT}\tactive\t-\t{words}\n")
+    _, listed, _ = await penstock(running.url, "list", "--project", PROJECT)
+    assert words in listed
+    _, out, _ = await penstock(running.url, "show", made["id"], "--json")
+    assert json.loads(out)["scope"] == made["scope"]
+
+
 async def test_what_goes_wrong_is_said_and_has_its_exit_code(running: RunningEdge) -> None:
     for words, admin, status, said in (
         (("create", "nobody"), ADMIN, 3, f"use one of: {PROJECT}"),
         (("create", PROJECT, "--rpm", "-1"), ADMIN, 2, "rpm"),
+        (("create", PROJECT, "--budget", "year=5"), ADMIN, 2, "budget.year"),
+        (("create", PROJECT, "--budget", "much"), ADMIN, 2, "budget"),
+        (("create", PROJECT, "--budget", "soft"), ADMIN, 2, "bounds nothing"),
+        (("show", "nobody"), ADMIN, 3, "penstock keys list"),
         (("revoke", "nobody", "--yes"), ADMIN, 3, "penstock keys list"),
         (("revoke", "test"), ADMIN, 2, "say --yes"),
         (("list",), key(), 4, "this needs the admin key"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from gateway.bodies.failures import Failed
 from gateway.bodies.keys import new_key, overlap_of, scope_of, told
+from job_contracts.jobs import Bounds
 from job_contracts.keys import KeyRecord, Scope
+from job_contracts.money import Budget
 
 NOW = 1_000_000.0
 
@@ -47,6 +50,13 @@ def test_a_wish_becomes_a_scope() -> None:
         ({"expires": "4000d"}, "expires"),
         ({"expires": float("nan")}, "expires"),
         ({"name": "n" * 101}, "name"),
+        ({"tpm": 0}, "tpm"),
+        ({"concurrency": True}, "concurrency"),
+        ({"max_queued": "10"}, "max_queued"),
+        ({"budget": {}}, "budget"),
+        ({"budget": {"soft": True}}, "budget"),
+        ({"budget": {"year": 5}}, "budget.year"),
+        ({"budget": 5}, "budget"),
         ({"colour": "red"}, "colour"),
     ],
 )
@@ -55,6 +65,15 @@ def test_a_wish_that_makes_no_sense_names_its_field(wish: dict[str, Any], field:
         scope(**wish)
     assert failed.value.error.param == field
     assert failed.value.error.status in {400, 404}
+
+
+def test_what_the_scheduler_holds_a_key_to_travels_with_its_jobs() -> None:
+    assert scope(rpm=60, max_tokens=10).bounds() is None
+    found = scope(
+        tpm=100.0, concurrency=2, max_queued=3, max_queued_bytes=4, budget={"day": "0.5", "month": 9.0}
+    ).bounds()
+    budget = Budget(day=Decimal("0.5"), month=Decimal(9))
+    assert found == Bounds(tpm=100.0, concurrency=2, max_queued=3, max_queued_bytes=4, budget=budget)
 
 
 def test_an_overlap_is_a_time() -> None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from job_contracts.codec import ContractError, decode, encode
 from job_contracts.keys import KeyRecord, Scope, key_id, mistyped, written
-from producer_sdk.errors import InvalidRequest
 from producer_sdk.connecting import project_of
+from producer_sdk.errors import InvalidRequest
 
 SECRET = "0123456789abcdef" * 4
 projects = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,20}", fullmatch=True)

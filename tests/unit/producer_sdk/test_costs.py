@@ -16,7 +16,7 @@ from job_contracts.jobs import Bounds
 from job_contracts.money import Budget
 from producer_sdk import BudgetExceeded, InvalidRequest, JobFailed, Producer, Progress
 from producer_sdk.batch import Item
-from producer_sdk.producer import on_behalf
+from producer_sdk.options import Behalf
 from producer_sdk.testing import FakeGateway, fails, says
 from tests.support.eventually import eventually
 
@@ -130,12 +130,13 @@ async def test_a_stream_that_waits_is_told_what_it_may_cost(gateway: FakeGateway
 # -- budgets
 
 
-async def test_a_job_that_a_budget_refuses_is_told_so(gateway: FakeGateway, producer: Producer) -> None:
-    gateway.script(fails("budget"))
-    with pytest.raises(BudgetExceeded) as caught:
+async def test_a_job_that_could_not_be_paid_for_any_further_tells_what_it_has_cost(
+    gateway: FakeGateway, producer: Producer
+) -> None:
+    gateway.script(fails("budget", cost=CENT))
+    with pytest.raises(JobFailed) as caught:
         await producer.complete(model="fast", messages="x")
-    assert caught.value.failure is not None
-    assert [one.failure.kind for one in caught.value.attempts if one.failure] == [FailureKind.BUDGET]
+    assert (caught.value.kind, caught.value.result.cost) == (FailureKind.BUDGET, CENT)
 
 
 # -- what the ticket tells
@@ -150,24 +151,23 @@ async def test_a_ticket_tells_the_tags_that_a_budget_can_be_of(gateway: FakeGate
     assert gateway.jobs[0].job.tags["essay"] == "x" * 5_000
 
 
-async def test_a_job_for_a_key_says_which_and_what_bounds_it(gateway: FakeGateway, producer: Producer) -> None:
-    keyed = on_behalf(producer, "0123456789ab", BOUNDS)
-    assert (await keyed.complete(model="fast", messages="a")).text == "a"
-    assert (await keyed.stream(model="fast", messages="b").text()) == "b"
-    await (await keyed.submit(model="fast", messages="c")).result()
-    await keyed.embed(model="fast", inputs=["d"])
-    assert [(one.ticket.key, one.ticket.bounds) for one in gateway.jobs] == [("0123456789ab", BOUNDS)] * 4
-    await producer.complete(model="fast", messages="e")
-    assert (gateway.jobs[-1].ticket.key, gateway.jobs[-1].ticket.bounds) == (None, None)
+async def test_whatever_is_asked_for_a_key_says_which_and_what_bounds_it(
+    gateway: FakeGateway, producer: Producer
+) -> None:
+    behalf = Behalf("0123456789ab", BOUNDS)
+    assert (await producer.complete(model="fast", messages="a", behalf=behalf)).text == "a"
+    assert (await producer.stream(model="fast", messages="b", behalf=behalf).text()) == "b"
+    await (await producer.submit(model="fast", messages="c", behalf=behalf)).result()
+    await producer.embed(model="fast", inputs=["d", "e"], batch_size=1, behalf=behalf)
+    assert [(one.ticket.key, one.ticket.bounds) for one in gateway.jobs] == [("0123456789ab", BOUNDS)] * 5
 
 
 async def test_a_key_changes_nothing_of_which_job_an_idempotency_key_names(
     gateway: FakeGateway, producer: Producer
 ) -> None:
     first = await producer.complete(model="fast", messages="a", idempotency_key="once")
-    again = await on_behalf(producer, "0123456789ab", BOUNDS).complete(
-        model="fast", messages="a", idempotency_key="once"
-    )
+    behalf = Behalf("0123456789ab", BOUNDS)
+    again = await producer.complete(model="fast", messages="a", idempotency_key="once", behalf=behalf)
     assert first.job == again.job
     assert len(gateway.jobs) == 1
 
@@ -238,12 +238,16 @@ async def test_what_was_left_out_is_taken_up_by_the_next_run(
     assert len(gateway.jobs) == 4
 
 
-async def test_a_job_that_a_budget_refused_is_another_one_in_the_next_run(
+async def test_a_job_without_an_attempt_that_a_budget_refused_is_another_one_in_the_next_run(
     gateway: FakeGateway, producer: Producer, tmp_path: Path
 ) -> None:
     file = tmp_path / "run.sqlite"
-    gateway.script(fails("budget"))
-    first = await all_of(producer.map(asking("a"), checkpoint=file))
-    assert isinstance(first[0].error, BudgetExceeded)
-    assert not first[0].left_out
+    gateway.hold()
+    run = asyncio.ensure_future(all_of(producer.map(asking("a"), checkpoint=file)))
+    await eventually(lambda: len(gateway.jobs) == 1)
+    gateway.stage().refuse(gateway.jobs[0], FailureKind.BUDGET, "there are 0 US dollars left")
+    (first,) = await run
+    assert isinstance(first.error, BudgetExceeded)
+    assert not first.left_out
+    gateway.release()
     assert (await all_of(producer.map(asking("a"), checkpoint=file)))[0].ok

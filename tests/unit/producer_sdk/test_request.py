@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from job_contracts.codec import decode
-from job_contracts.jobs import Job, Ticket, body_hash
+from job_contracts.jobs import Bounds, Job, Ticket, body_hash
+from job_contracts.money import Budget
 from job_contracts.subjects import keyed_job_id
 from producer_sdk.errors import InvalidRequest
 from producer_sdk.estimates import input_tokens, text_tokens
+from producer_sdk.options import Behalf
 from producer_sdk.request import Request, prepare
 
 NOW = 1_750_000_000.0
@@ -41,7 +43,16 @@ def test_body_and_ticket_are_what_the_contracts_read() -> None:
     assert (ticket.route, ticket.lane, ticket.priority, ticket.max_output) == ("fast", "rt", 1, 50)
     assert (ticket.deadline, ticket.submitted, ticket.token) == (NOW + 60, NOW, "token")
     assert ticket.body_hash == body_hash(made.body)
+    assert (ticket.tags, ticket.key, ticket.bounds) == ({"a": "1", "b": "2"}, None, None)
     assert not made.keyed
+
+
+def test_for_whom_a_service_submits_is_in_the_ticket_alone() -> None:
+    bounds = Bounds(tpm=100.0, budget=Budget(day=Decimal(5)))
+    made, plain = request(behalf=Behalf("0123456789ab", bounds)), request()
+    ticket = decode(Ticket, made.header)
+    assert (ticket.key, ticket.bounds) == ("0123456789ab", bounds)
+    assert made.body == plain.body, "the same request by another key is the same job"
 
 
 def test_top_k_and_a_budget_for_reasoning_are_settings_and_a_budget_is_a_need() -> None:

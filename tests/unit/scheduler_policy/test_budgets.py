@@ -15,7 +15,7 @@ from job_contracts.jobs import Bounds, JobState
 from job_contracts.money import PICO, Budget
 from scheduler.policy.board import Board
 from scheduler.policy.decisions import Dispatch
-from scheduler.policy.facts import Charged, InFlight, PoolSeen, Uncharged
+from scheduler.policy.facts import Charged, Fact, InFlight, PoolSeen, Settled, Uncharged
 from scheduler.policy.purses import Spending
 from scheduler.policy.rules import Limit, ProjectRule, RouteRule, Rules
 from tests.unit.scheduler_policy.made import (
@@ -30,6 +30,7 @@ from tests.unit.scheduler_policy.made import (
     submit,
     succeeded,
 )
+from tests.unit.scheduler_policy.trial import Trial, replay
 
 CENT = PICO // 100
 NOON = 1_700_000_000.0 - 1_700_000_000.0 % 86_400 + 43_200
@@ -358,3 +359,51 @@ def test_a_cancelled_job_that_waited_lets_the_next_one_have_its_turn() -> None:
     assert [each.job for each in dispatched(of)] == ["j-1"], "the third does not take what the second waits for"
     of.apply(cancel(job(2)), 1.0)
     assert [each.job for each in dispatched(of, 1.0)] == ["j-3"]
+
+
+def test_a_run_under_budgets_and_limits_can_be_replayed_with_everything_asked_meanwhile() -> None:
+    made = priced(
+        "a/m", "b/m", budget=Budget(hour=Decimal("0.05"), day=Decimal("0.2")), limits=(Limit("requests", 600.0),)
+    )
+    bounds = Bounds(concurrency=3, budget=Budget(total=Decimal("0.08")))
+
+    class Charging(Trial):
+        """Tells the fact of each attempt when its end is told."""
+
+        def tell(self, fact: Fact) -> None:
+            super().tell(fact)
+            if isinstance(fact, Settled) and fact.deployment is not None:
+                commit = next(each for each in self.commits if each.dispatch.job == fact.job)
+                super().tell(charged(commit.dispatch, (commit.dispatch.cost or 0) // 3))
+
+    trial = Charging(trusted(made), seed=3, refuse=0.2)
+    trial.submit(
+        *(
+            job(n, submitted=n * 0.1, deadline=n * 40.0, key="k" if n % 3 else None, bounds=bounds if n % 3 else None)
+            for n in range(1, 80)
+        )
+    )
+    trial.submit(*(job(n, submitted=n * 0.1, **COSTS_A_CENT) for n in range(80, 120)))
+    trial.run(until=20_000.0)
+    assert len(trial.commits) > 20
+    for ask in (False, True):
+        assert list(replay(trial.log, trusted(made), ask=ask)) == trial.decisions
+
+
+def test_thousands_of_jobs_that_lose_their_room_change_places_a_thousand_a_round_and_are_then_left_alone() -> None:
+    of = trusted(priced(budget=Budget(hour=Decimal("0.01"))))
+    submit(of, *(job(n, deadline=7_000.0 if n % 2 else 60.0, **COSTS_A_CENT) for n in range(1, 3_501)))
+    (first,) = dispatched(of)
+    rounds = 0
+    while of.next_wake(0.0) == 0.0:
+        assert not of.decide(0.0, 10)
+        rounds += 1
+    assert rounds == 3
+    of.apply(charged(first, CENT), 1.0)
+    ends, rounds = 0, 0
+    while of.next_wake(1.0) == 1.0:
+        ends += len(finishes(of.decide(1.0, 10)))
+        rounds += 1
+    assert ends >= 1_749, "those whose deadline comes before the window ends are told at once"
+    assert rounds < 10
+    assert (of.next_wake(1.0) or 0.0) > 1.0
