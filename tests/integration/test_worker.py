@@ -28,7 +28,7 @@ __all__ = ["open_bus", "own_broker"]
 POOLS = ("openai", "anthropic", "gemini")
 PATHS = {"openai": "/v1", "anthropic": "/v1", "gemini": "/v1beta"}
 KEYS = {"OPENAI_KEY": "sk-openai-key", "ANTHROPIC_KEY": "sk-anthropic-key", "GEMINI_KEY": "sk-gemini-key"}
-QUICK = Timeouts(connect=1.0, first_token=0.5, stall=0.5, total=5.0)
+QUICK = Timeouts(connect=5.0, first_token=2.0, stall=2.0, total=12.0)
 
 
 @pytest.fixture
