@@ -201,6 +201,42 @@ class Route(Section):
     ``trim`` its tool results and oldest turns until it fits."""
 
 
+class Alerting(Section):
+    """When the ledger tells somebody, beside log and metric."""
+
+    webhook: str | None = None
+    """Address that each alert is posted to as JSON."""
+    secret: SecretStr = SecretStr("")
+    """What the posts are signed with (HMAC-SHA256 over time and body, in the header ``Penstock-Signature``)."""
+    at: tuple[Annotated[float, Field(gt=0)], ...] = (0.5, 0.8, 1.0)
+    """Shares of a budget at which there is an alert."""
+    anomaly: Annotated[float, Field(gt=1)] = 4.0
+    """An hour's spend that is so many times the usual one of that hour is told."""
+    drift: Annotated[float, Field(gt=0)] = 0.02
+    """Share by which a provider's own figures may differ from ours before that is told."""
+    every: Annotated[float, Field(gt=0)] = 15.0
+    """Seconds between two looks."""
+
+
+class LedgerSettings(Section):
+    """The ledger (``python -m ledger``): where it is kept, and for how long."""
+
+    database: SecretStr = SecretStr("sqlite:///ledger.db")
+    """``sqlite:///FILE`` (relative: beside the configuration) or ``postgresql://user:password@host/name``."""
+    auto_migrate: bool | None = None
+    """Whether the ledger brings its tables up to date when it starts; by default for SQLite alone."""
+    wait: Annotated[float, Field(ge=0)] = 60.0
+    """Seconds to wait at the start for a database that does not answer yet."""
+    batch: Annotated[int, Field(ge=1, le=10_000)] = 2_000
+    """Facts in one transaction at most."""
+    linger: Annotated[float, Field(ge=0, le=10)] = 0.25
+    """Seconds to collect them."""
+    keep_days: Annotated[int, Field(gt=0)] = 400
+    """Days single attempts are kept; sums by the hour and by the day stay for ever."""
+    alerts: Alerting = Alerting()
+    """When it tells somebody."""
+
+
 class LaneShare(Section):
     """A lane's weight against the other lanes."""
 
@@ -466,6 +502,8 @@ class Config(Section):
     """How every worker process works."""
     gateway: Edge = Edge()
     """The HTTP edge."""
+    ledger: LedgerSettings = LedgerSettings()
+    """The ledger."""
 
     @model_validator(mode="after")
     def _names_exist(self) -> Config:
