@@ -3,9 +3,9 @@
 The worker that made an attempt tells its fact. Where it no longer can (it was lost, or was killed between its report
 and its fact), the leader does: from the attempt's record where there is one, else with the attempt's reservation as
 the estimate. So an attempt may have several facts, in any order, and each may come twice. One counts: the one that
-``outweighs`` the others. A fact of the attempt whose result is the visible one comes before one that says it lost; then
-usage that the provider reported comes before an estimate; then what the provider's statement says of it, call by call;
-then the worker's word before the leader's.
+``outweighs`` the others. What the provider's statement says, call by call, is the last word. Else a fact of the attempt
+whose result is the visible one comes before one that says it lost; then usage that the provider reported comes before
+an estimate; then the worker's word before the leader's.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class AttemptFact(Wire):
         return self._weight() > other._weight()
 
     def _weight(self) -> tuple[bool, bool, bool, bool]:
-        return self.won, self.usage.reported, self.told_by == "statement", self.told_by == "worker"
+        return self.told_by == "statement", self.won, self.usage.reported, self.told_by == "worker"
 
 
 class Facts(Wire):

@@ -314,7 +314,7 @@ def _charge(fact: _Told, *, counted: bool) -> Charged:
         at=fact.charged or fact.started,
         cost=_pico(fact.cost),
         reserved=_pico(fact.reserved),
-        weight=(fact.won, fact.usage.reported, fact.told_by == "statement", fact.told_by == "worker"),
+        weight=(fact.told_by == "statement", fact.won, fact.usage.reported, fact.told_by == "worker"),
         instead=_pico(fact.instead) or 0,
         counted=counted,
     )

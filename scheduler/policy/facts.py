@@ -157,7 +157,7 @@ class Charged:
     """Picodollars; where that is not known, what was reserved."""
     reserved: int | None
     weight: tuple[bool, bool, bool, bool]
-    """By which facts of one attempt outweigh each other: won, reported, told by a statement, told by the worker."""
+    """By which facts of one attempt outweigh each other: told by a statement, won, reported, told by the worker."""
     counted: bool = True
     """False for one that the restored sums already hold: it is only remembered."""
     instead: int = 0

@@ -32,10 +32,9 @@ IN_ORDER = (
     fact(told_by="leader", usage=GUESSED),  # lost with its worker
     fact(usage=GUESSED),  # the worker wakes up, and its provider told nothing
     fact(),  # the worker wakes up
-    fact(told_by="statement", stated=True),  # the provider's own account, a day later
     fact(won=True, told_by="leader"),  # its result stood in RES, and it died before it told
     fact(won=True),
-    fact(won=True, told_by="statement", stated=True),
+    fact(told_by="statement", stated=True),  # the provider's own account, a day later
 )
 
 

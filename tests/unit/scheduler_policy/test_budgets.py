@@ -67,7 +67,7 @@ def charged(of: Dispatch, cost: int | None, **over: Any) -> Charged:
         "at": of.charged,
         "cost": cost,
         "reserved": of.cost,
-        "weight": (True, True, False, True),
+        "weight": (False, True, True, True),
     }
     return Charged(**(values | over))
 
@@ -224,7 +224,7 @@ def test_a_fact_told_twice_counts_once_and_a_heavier_one_takes_its_place() -> No
     assert sums(of, window="total") == (PICO, CENT, 0)
     of.apply(charged(first, 7), 2.0)
     of.apply(light, 3.0)
-    of.apply(charged(first, 9, weight=(True, False, False, True)), 3.0)
+    of.apply(charged(first, 9, weight=(False, True, False, True)), 3.0)
     assert sums(of, window="total") == (PICO, 7, 0)
 
 
