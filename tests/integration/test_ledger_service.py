@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -70,10 +71,10 @@ async def test_a_ledger_killed_again_and_again_counts_each_attempt_once(
         seq = await tell(bus, batch)
     seq = (await bus.append(subjects.barrier(subjects.LEDGER, 0), b"")).seq
     database = Database(database_url, pooled=False)
-    for _ in range(2):
+    for part in (die.randrange(2, 40), die.randrange(50, 100)):
         async with ledger_process(config) as process:
-            await eventually(lambda: process.said("ledger.reading"), within=20, says=lambda: str(process.other))
-            await asyncio.sleep(die.uniform(0, 0.2))  # somewhere in the middle, wherever that is
+            await process.ready()
+            await eventually(partial(reached, database, part), within=20)  # it is killed then, in the middle
     async with ledger_process(config) as process:
         await process.ready()
         await eventually(lambda: reached(database, seq), within=30, says=lambda: str(process.lines[-3:]))
