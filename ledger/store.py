@@ -19,6 +19,7 @@ from ledger import bookings
 from ledger.bookings import Booking, Source, counting
 from ledger.deltas import MEASURES, deltas
 from ledger.entries import booked, corrected
+from ledger.retention import unforgotten
 from ledger.tables import attempts, entries, positions, sources, spend, spend_tags, tags
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Store:
         self._database = database
         self._sources: dict[Source, int] = {}
         self._tags: dict[tuple[str, str, str], int] = {}
+        self._forgettings = 0
 
     async def position(self) -> int:
         """LEDGER sequence up to which everything is stored; 0 if nothing is."""
@@ -81,9 +83,13 @@ class Store:
         of_source, of_tag = dict(self._sources), dict(self._tags)
         async with self._database.writing() as connection:
             await self._move(connection, before, through, at)
+            told, forgettings = await unforgotten(connection, told)
+            if forgettings != self._forgettings:  # rows have gone whose ids we may have known
+                of_source, of_tag = {}, {}
             stored = await _Batch(connection, self._database.kind, of_source, of_tag).store(told)
         self._sources = of_source if len(of_source) <= REMEMBERED else {}
         self._tags = of_tag if len(of_tag) <= REMEMBERED else {}
+        self._forgettings = forgettings
         return stored
 
     async def _move(self, connection: AsyncConnection, before: int, through: int, at: float) -> None:
