@@ -11,9 +11,14 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from ledger import commands
+from ledger.alerts import Alerts
 from ledger.database import BadAddress, Database, NoDatabase
 from ledger.instruments import INSTRUMENTS, gauges
+from ledger.retention import Retention
 from ledger.service import Ledger
+from ledger.watching import Watch
+from ledger.webhook import BadWebhook, Webhook, check
 from runtime import command
 from runtime.bus import connect
 from runtime.clock import SystemClock
@@ -35,6 +40,10 @@ async def serve(config: Config, arguments: Namespace) -> int:
     write_logs(telemetry, "ledger", sys.stdout.write)
     metrics.listen(telemetry, INSTRUMENTS)
     settings = config.ledger
+    try:
+        check(settings.alerts)
+    except BadWebhook as error:
+        raise command.Unusable(str(error)) from error
     database = _database(config, arguments)
     try:
         await database.wait(settings.wait)
@@ -50,7 +59,14 @@ async def serve(config: Config, arguments: Namespace) -> int:
             health.check("ledger", lambda: ledger.ready)
             gauges(metrics, ledger)
             service = Service("ledger", telemetry)
-            service.add(health, ledger)
+            watch = Watch(database, config)
+            service.add(
+                health,
+                ledger,
+                Alerts(database, watch, clock, telemetry, settings.alerts),
+                Webhook(database, clock, telemetry, settings.alerts),
+                Retention(database, clock, telemetry, keep_days=settings.keep_days),
+            )
             return await service.run()
         finally:
             await bus.close()
@@ -95,6 +111,8 @@ def _unanswered(error: NoDatabase) -> int:
 
 def main(given: list[str]) -> int:
     """Read the command line and do what it says."""
+    if given[:1] and given[0] in commands.COMMANDS:
+        return commands.main(given)
     if given[:1] != ["migrate"]:
         parser = command.parser("ledger", "Keeps what every attempt cost, and answers what was spent.")
         return command.main(parser.parse_args(given), serve)

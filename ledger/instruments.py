@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.telemetry import count, measure
+from runtime.telemetry import count, level, measure
 
 if TYPE_CHECKING:
     from ledger.service import Ledger
@@ -19,6 +19,12 @@ INSTRUMENTS = (
     measure("ledger_batch_seconds", "ledger.stored", "Time to store one batch", value="seconds", buckets=BATCH),
     count("ledger_unreadable", "ledger.unreadable", "Messages and facts of LEDGER that could not be counted"),
     count("ledger_facts_missed", "ledger.facts_missed", "Times that LEDGER had let go what was not stored"),
+    count("alerts", "alert.told", "Things that somebody should know, told once each", "kind"),
+    level("alert_active", "alerts.active", "How many of them are so now", "kind", value="value"),
+    count("alerts_posted", "webhook.posted", "Alerts that the webhook took"),
+    count("alerts_post_failures", "webhook.retried", "Posts that failed and are tried again"),
+    count("alerts_given_up", "webhook.given_up", "Alerts that the webhook never took"),
+    count("ledger_attempts_removed", "retention.removed", "Attempts removed after their time", value="attempts"),
     count("ledger_failures", "ledger.failed", "Times that the database or the broker did not answer", "error"),
 )
 
