@@ -3,8 +3,9 @@
 The worker that made an attempt tells its fact. Where it no longer can (it was lost, or was killed between its report
 and its fact), the leader does: from the attempt's record where there is one, else with the attempt's reservation as
 the estimate. So an attempt may have several facts, in any order, and each may come twice. One counts: the one that
-``outweighs`` the others. A fact of the attempt whose result is the visible one comes before one that says it lost; then
-usage that the provider reported comes before an estimate; then the worker's word before the leader's.
+``outweighs`` the others. What the provider's statement says, call by call, is the last word. Else a fact of the attempt
+whose result is the visible one comes before one that says it lost; then usage that the provider reported comes before
+an estimate; then the worker's word before the leader's.
 """
 
 from __future__ import annotations
@@ -54,8 +55,12 @@ class AttemptFact(Wire):
     failure: ReadKind | None = None
     won: bool
     """Whether its result became the job's visible one; an attempt that cost and did not win is waste."""
-    told_by: Literal["worker", "leader"] = "worker"
-    """The leader tells what a lost worker could not; its usage is an estimate unless it is ``reported``."""
+    told_by: Literal["worker", "leader", "statement"] = "worker"
+    """The leader tells what a lost worker could not; its usage is an estimate unless it is ``reported``. A statement is
+    the provider's own account, imported later."""
+    instead: Decimal | None = None
+    """Of a statement: US dollars that had counted for the attempt until then. Whoever has forgotten the attempt since
+    counts the difference."""
     tags: dict[str, str] = Field(default_factory=dict)
 
     @property
@@ -67,8 +72,8 @@ class AttemptFact(Wire):
         """Whether this fact counts and ``other``, of the same attempt, does not; False for the same fact told twice."""
         return self._weight() > other._weight()
 
-    def _weight(self) -> tuple[bool, bool, bool]:
-        return self.won, self.usage.reported, self.told_by == "worker"
+    def _weight(self) -> tuple[bool, bool, bool, bool]:
+        return self.told_by == "statement", self.won, self.usage.reported, self.told_by == "worker"
 
 
 class Facts(Wire):

@@ -2,6 +2,8 @@
 
 ``service`` reads LEDGER and stores what it says, exactly once · ``entries`` an attempt as
 double entries (pure) · ``tables`` the schema, ``store`` writes and reads it, ``database`` engine and migrations ·
-``reports`` spend, comparison, forecast · ``desk`` answers services · ``reconcile`` a provider's own figures against
-ours · ``retention`` what goes when · ``alerts`` what somebody should know, ``webhook`` tells them.
+``reports`` spend, comparison, forecast · ``desk`` answers services · ``statements`` reads a provider's own figures
+(``statement_csv``, ``statement_json``, ``statement_lines``: pure), ``drift`` finds where ours part from them and why
+(pure), ``reconcile`` keeps and corrects · ``retention`` what goes when, and who is forgotten · ``alerts`` what somebody
+should know, from figures that ``watching`` reads; ``webhook`` tells them · ``commands`` reconcile and forget.
 """

@@ -140,3 +140,55 @@ spend_tags = Table(
     Column("source", ForeignKey("sources.id"), primary_key=True),
     *_sums(),
 )
+
+statements = Table(
+    "statements",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("provider", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),  # SHA-256 of what was imported
+    Column("at", Float, nullable=False),
+    Column("first_day", BigInteger, nullable=False),
+    Column("last_day", BigInteger, nullable=False),
+    Column("drift", Float, nullable=False),  # the largest share of a day and model
+    Column("over", Boolean, nullable=False),
+    UniqueConstraint("provider", "digest"),
+)
+
+statement_lines = Table(
+    "statement_lines",
+    metadata,
+    Column("statement", ForeignKey("statements.id"), primary_key=True),
+    Column("day", BigInteger, primary_key=True),
+    Column("model", String(300), primary_key=True),
+    *(
+        Column(name, BigInteger)  # NULL: the statement does not tell
+        for name in ("requests", "input", "cache_read", "cache_write", "output", "cost")
+    ),
+    Column("cause", String(16), nullable=False),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("key", String(400), nullable=False, unique=True),  # what it is about: told once
+    Column("kind", String(16), nullable=False),
+    Column("project", String(64)),
+    Column("at", Float, nullable=False),
+    Column("body", Text, nullable=False),  # JSON, as it is posted
+    Column("due", Float, index=True),  # when it is posted next; NULL: it was, or it is not to be
+    Column("tries", Integer, nullable=False, default=0),
+)
+
+forgotten = Table(
+    "forgotten",
+    metadata,
+    Column("id", Big, primary_key=True),  # append-only: who was forgotten, when it was asked, and what went
+    Column("project", String(64), nullable=False, index=True),
+    Column("at", Float, nullable=False),  # facts of the project up to here do not come back
+    Column("what", String(8), nullable=False),  # begun, done
+    Column("attempts", BigInteger, nullable=False, default=0),
+    Column("entries", BigInteger, nullable=False, default=0),
+    Column("sums", BigInteger, nullable=False, default=0),
+)

@@ -232,7 +232,8 @@ class LedgerSettings(Section):
     linger: Annotated[float, Field(ge=0, le=10)] = 0.25
     """Seconds to collect them."""
     keep_days: Annotated[int, Field(gt=0)] = 400
-    """Days single attempts are kept; sums by the hour and by the day stay for ever."""
+    """Days single attempts are kept, never fewer than 31: so long LEDGER can tell of one again. Sums by the hour and by
+    the day stay for ever."""
     alerts: Alerting = Alerting()
     """When it tells somebody."""
 

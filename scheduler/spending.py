@@ -87,6 +87,7 @@ class _Told(Wire):
     charged: float = 0.0
     key: str | None = None
     told_by: str = "worker"
+    instead: Amount | None = None
     tags: dict[str, str] = Field(default_factory=dict)
 
 
@@ -317,7 +318,8 @@ def _charge(fact: _Told, *, counted: bool) -> Charged:
         at=fact.charged or fact.started,
         cost=_pico(fact.cost),
         reserved=_pico(fact.reserved),
-        weight=(fact.won, fact.usage.reported, fact.told_by == "worker"),
+        weight=(fact.told_by == "statement", fact.won, fact.usage.reported, fact.told_by == "worker"),
+        instead=_pico(fact.instead) or 0,
         counted=counted,
     )
 

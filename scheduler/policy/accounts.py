@@ -74,7 +74,7 @@ class Accounts:
         """What an attempt cost takes the place of what was reserved for it."""
         self.release(fact.attempt)
         cost = fact.cost if fact.cost is not None else fact.reserved or 0
-        attempt, weight = _fingerprint(fact.attempt), sum(bit << 2 - place for place, bit in enumerate(fact.weight))
+        attempt, weight = _fingerprint(fact.attempt), sum(bit << 3 - place for place, bit in enumerate(fact.weight))
         before = self._counted.get(attempt)
         if before is not None and before[0] >= weight:
             return
@@ -85,7 +85,7 @@ class Accounts:
         for payer in self.payers.payers_of(fact.project, fact.route, fact.key, fact.tags):
             if before is not None:
                 payer.purse.spend(-before[2], before[1], wall)
-            payer.purse.spend(cost, fact.at, wall)
+            payer.purse.spend(cost if before is not None else cost - fact.instead, fact.at, wall)
             payer.stir()
 
     def recover(self, fact: InFlight, job: Job | None, worst: int | None) -> None:

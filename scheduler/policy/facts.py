@@ -156,10 +156,12 @@ class Charged:
     cost: int | None
     """Picodollars; where that is not known, what was reserved."""
     reserved: int | None
-    weight: tuple[bool, bool, bool]
-    """By which facts of one attempt outweigh each other: won, reported, told by the worker."""
+    weight: tuple[bool, bool, bool, bool]
+    """By which facts of one attempt outweigh each other: told by a statement, won, reported, told by the worker."""
     counted: bool = True
     """False for one that the restored sums already hold: it is only remembered."""
+    instead: int = 0
+    """Picodollars that were counted for it before, if that is not remembered: a statement comes days later."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -133,7 +133,7 @@ REMEMBERED_FOR = 3600
 REMEMBERED = 1_000_000
 """Attempts remembered at most; the oldest are forgotten first."""
 SWEEP = 4096
-_WEIGHT_BITS = 3
+_WEIGHT_BITS = 4
 _TIME_BITS = 40
 
 

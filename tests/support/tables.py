@@ -14,6 +14,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 import gateway.instruments
+import ledger.instruments
 import scheduler.instruments
 import workers.instruments
 from job_contracts.attempts import Timeouts
@@ -82,6 +83,7 @@ def metrics() -> str:
         ("scheduler", scheduler.instruments.INSTRUMENTS, _gauges_of_the_scheduler()),
         ("workers", workers.instruments.INSTRUMENTS, _gauges_of_the_workers()),
         ("gateway", gateway.instruments.INSTRUMENTS, _gauges_of_the_edge()),
+        ("ledger", ledger.instruments.INSTRUMENTS, _gauges_of_the_ledger()),
     ]
     return "\n\n".join(
         f"### {process}\n\n" + _table(("metric", "type", "labels", "what"), [*_instruments(instruments), *gauges])
@@ -228,6 +230,12 @@ def _gauges_of_the_workers() -> list[tuple[str, str, str, str]]:
 def _gauges_of_the_edge() -> list[tuple[str, str, str, str]]:
     recorder, nothing = _Recorder(), cast("Any", None)
     gateway.instruments.gauges(cast("Metrics", recorder), nothing, nothing)
+    return recorder.rows
+
+
+def _gauges_of_the_ledger() -> list[tuple[str, str, str, str]]:
+    recorder = _Recorder()
+    ledger.instruments.gauges(cast("Metrics", recorder), cast("Any", None))
     return recorder.rows
 
 

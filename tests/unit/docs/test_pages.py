@@ -26,7 +26,7 @@ from tests.support.pages import ROOT, Block, anchors, blocks, links, pages, path
 
 BLOCKS = blocks()
 LANGUAGES = {
-    "python": {"run: gateway", "run: appliance"},
+    "python": {"run: gateway", "run: appliance", "signature"},
     "yaml": {"config", "config: refused"},
     "sh": {"", "run: appliance"},
     "toml": {"catalogue: acme", "catalogue: azure", "catalogue: openai"},

@@ -34,6 +34,7 @@ IN_ORDER = (
     fact(),  # the worker wakes up
     fact(won=True, told_by="leader"),  # its result stood in RES, and it died before it told
     fact(won=True),
+    fact(told_by="statement", stated=True),  # the provider's own account, a day later
 )
 
 

@@ -68,7 +68,7 @@ def charged(of: Dispatch, cost: int | None, **over: Any) -> Charged:
         "at": of.charged,
         "cost": cost,
         "reserved": of.cost,
-        "weight": (True, True, True),
+        "weight": (False, True, True, True),
     }
     return Charged(**(values | over))
 
@@ -219,14 +219,29 @@ def test_a_fact_told_twice_counts_once_and_a_heavier_one_takes_its_place() -> No
     of = trusted(priced(budget=Budget(total=Decimal(1))))
     submit(of, job(1, **COSTS_A_CENT))
     (first,) = dispatched(of)
-    light = charged(first, None, weight=(False, False, False))
+    light = charged(first, None, weight=(False, False, False, False))
     of.apply(light, 1.0)
     of.apply(light, 1.0)
     assert sums(of, window="total") == (PICO, CENT, 0)
     of.apply(charged(first, 7), 2.0)
     of.apply(light, 3.0)
-    of.apply(charged(first, 9, weight=(True, False, True)), 3.0)
+    of.apply(charged(first, 9, weight=(False, True, False, True)), 3.0)
     assert sums(of, window="total") == (PICO, 7, 0)
+
+
+def test_a_statement_takes_the_place_of_what_is_remembered_and_counts_the_difference_of_what_is_not() -> None:
+    of = trusted(priced(budget=Budget(total=Decimal(1))))
+    submit(of, job(1, **COSTS_A_CENT))
+    (first,) = dispatched(of)
+    stated = (True, True, True, False)
+    of.apply(charged(first, 50), 1.0)
+    of.apply(charged(first, 20, weight=stated, instead=50), 2.0)
+    of.apply(charged(first, 20, weight=stated, instead=50), 2.0)
+    assert sums(of, window="total") == (PICO, 20, 0)
+    forgotten = charged(first, 5, weight=stated, instead=12, attempt=("p", "long-ago", 1))
+    of.apply(forgotten, 3.0)
+    of.apply(forgotten, 3.0)
+    assert sums(of, window="total") == (PICO, 13, 0)
 
 
 def test_a_reservation_goes_when_no_fact_will_come_and_when_the_batch_was_refused() -> None:

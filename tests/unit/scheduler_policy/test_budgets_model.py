@@ -129,12 +129,10 @@ class Budgets(RuleBasedStateMachine):
             self.board.apply(made.succeeded(each), self.now)
         assert each.cost is not None
         tags = self.tags[attempt[1]]
-        light = Charged(
-            attempt, each.project, each.route, each.key, tags, each.charged, None, each.cost, (False, False, False)
-        )
+        light = Charged(attempt, each.project, each.route, each.key, tags, each.charged, None, each.cost, (False,) * 4)
         cost = int(each.cost * share)
         heavy = Charged(
-            attempt, each.project, each.route, each.key, tags, each.charged, cost, each.cost, (False, True, True)
+            attempt, each.project, each.route, each.key, tags, each.charged, cost, each.cost, (False, False, True, True)
         )
         self.ledger.extend([light, heavy] if how == "failed" else [heavy])
         if how == "failed":
@@ -268,7 +266,7 @@ class Budgets(RuleBasedStateMachine):
         for _ in range(400):
             self.decide(50, stored=True)
             for attempt, each in list(self.work.items()):
-                tags, cost, surest = self.tags[each.job], each.cost, (True, True, True)
+                tags, cost, surest = self.tags[each.job], each.cost, (False, True, True, True)
                 fact = Charged(attempt, each.project, each.route, each.key, tags, each.charged, cost, each.cost, surest)
                 self.jobs.pop(attempt[:2], None)
                 self.board.apply(made.succeeded(each), self.now)
