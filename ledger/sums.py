@@ -224,9 +224,9 @@ def _parted(table: Table, name: str) -> ColumnElement[Any]:
     amount, _, part = name.rpartition("_")
     if amount not in AMOUNTS:
         return table.c[name]
-    low: ColumnElement[Any] = table.c[amount] % literal_column(str(_PART))
-    high: ColumnElement[Any] = (table.c[amount] - low).op("/")(literal_column(str(_PART)))
-    return low if part == "low" else high
+    size = literal_column(str(_PART), BigInteger())
+    told: ColumnElement[Any] = table.c[amount] % size if part == "low" else table.c[amount] // size
+    return told
 
 
 def _behind(keys: Sequence[ColumnElement[Any]], values: Sequence[Any]) -> ColumnElement[bool]:
