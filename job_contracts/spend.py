@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainSerializer, model_validator
 
 from job_contracts.codec import VERSION, Version, Wire
 from job_contracts.money import Window
@@ -29,8 +29,8 @@ LATEST = 4_102_444_800.0
 Moment = Annotated[float, Field(ge=0, le=LATEST)]
 """UTC seconds."""
 Name = Annotated[str, Field(max_length=400)]
-Money = Decimal
-"""US dollars."""
+Money = Annotated[Decimal, PlainSerializer(lambda amount: f"{amount:f}", return_type=str, when_used="json")]
+"""US dollars; written without an exponent, which not everybody reads."""
 
 
 class Filters(Wire):

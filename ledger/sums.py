@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     BigInteger,
     Integer,
     Table,
@@ -98,7 +99,7 @@ class Statement:
     def sql(self) -> Select[Any]:
         """Rows in the order of their groups, before them one with the total of all groups."""
         asked = self._question
-        groups = self._named().cte("groups")
+        groups = self._grouped().cte("groups")
         nothing = [cast(null(), self._kind(one)).label(one) for one in asked.by]
         total = select(
             literal_column("0").label("part"),
@@ -129,66 +130,87 @@ class Statement:
 
     # -- from the inside out
 
-    def _named(self) -> Select[Any]:
-        """The groups, by their names."""
-        base = self._by_source()
-        asked = self._question
-        columns = [(sources.c[one] if one in NAMES else base.c[one]).label(one) for one in asked.by]
-        named = any(one in NAMES for one in asked.by)
-        grouped = select(*columns, *(func.sum(base.c[name]).label(name) for name in self._measures)).select_from(
-            base.join(sources, sources.c.id == base.c.source) if named else base
-        )
-        if columns:
-            plain = [sources.c[one] if one in NAMES else base.c[one] for one in asked.by]
-            grouped = grouped.group_by(*plain)
-        return grouped.having(func.sum(base.c.attempts) != literal_column("0"))
+    @property
+    def _named_by(self) -> bool:
+        """Whether sources must be told apart."""
+        return any(one in NAMES for one in self._question.by)
 
-    def _by_source(self) -> Subquery:
+    @property
+    def _at_once(self) -> bool:
+        """Whether to sum in one step. By the hour, sums by source are as many as the rows they are made of."""
+        return self._question.tag is None and ("hour" in self._question.by or not self._named_by)
+
+    def _grouped(self) -> Select[Any]:
+        """The groups, by their names."""
+        base, by = self._summed_first(), self._question.by
+        keys = [sources.c[one] if one in NAMES else base.c[one] for one in by]
+        told = select(
+            *(key.label(one) for key, one in zip(keys, by, strict=True)),
+            *(func.sum(base.c[name]).label(name) for name in self._measures),
+        )
+        told = told.select_from(base.join(sources, sources.c.id == base.c.source) if self._named_by else base)
+        return told.group_by(*keys).having(func.sum(base.c.attempts) != literal_column("0"))
+
+    def _summed_first(self) -> Subquery:
         asked = self._question
         parts: list[Select[Any]] = []
-        for segment in asked.segments:
+        for number, segment in enumerate(asked.segments):
             if asked.tag is None:
                 parts.append(self._of_spend(segment))
-                continue
-            parts.append(self._of_tags(segment))
-            if "tag" in asked.by and asked.tag_value is None:  # what does not have the tag: all, without what has it
-                parts += [self._of_spend(segment), self._of_tags(segment, sign=-1)]
+            elif "tag" in asked.by and asked.tag_value is None:  # what has the tag; then all, without what has it
+                tagged = self._of_tags(segment).cte(f"tagged_{number}")
+                parts += [select(*tagged.c), self._of_spend(segment), self._taken_off(tagged)]
+            else:
+                parts.append(self._of_tags(segment))
         if not parts:
-            parts.append(self._of_spend(Segment(HOURLY, 0, 0)).where(false()))
+            parts.append(self._of_spend(Segment(HOURLY, 0, 0)))
         return union_all(*parts).subquery("base") if len(parts) > 1 else parts[0].subquery("base")
 
     def _of_spend(self, segment: Segment) -> Select[Any]:
-        extra: dict[str, ColumnElement[Any]] = {"tag": cast(null(), String(200))} if "tag" in self._question.by else {}
-        if "reason" in self._question.by:
-            extra["reason"] = spend.c.reason
-        told = self._summed(spend, segment, extra)
-        return told if self._question.reason is None else told.where(spend.c.reason == self._question.reason)
-
-    def _of_tags(self, segment: Segment, *, sign: int = 1) -> Select[Any]:
         asked = self._question
-        value: ColumnElement[Any] = cast(null(), String(200)) if sign < 0 else tags.c.value
-        told = self._summed(spend_tags, segment, {"tag": value} if "tag" in asked.by else {}, sign)
+        constant = {"tag": cast(null(), String(200))} if "tag" in asked.by else {}
+        told = self._of(spend, segment, {"reason": spend.c.reason} if "reason" in asked.by else {}, constant)
+        return told if asked.reason is None else told.where(spend.c.reason == asked.reason)
+
+    def _of_tags(self, segment: Segment) -> Select[Any]:
+        asked = self._question
+        told = self._of(spend_tags, segment, {"tag": tags.c.value} if "tag" in asked.by else {}, {})
         told = told.join(tags, tags.c.id == spend_tags.c.tag).where(tags.c.name == asked.tag)
         return told if asked.tag_value is None else told.where(tags.c.value == asked.tag_value)
 
-    def _summed(
-        self, table: Table, segment: Segment, extra: dict[str, ColumnElement[Any]], sign: int = 1
+    def _taken_off(self, tagged: CTE) -> Select[Any]:
+        keys = [column for column in tagged.c if column.name not in self._measures]
+        return select(
+            *(cast(null(), String(200)).label("tag") if one.name == "tag" else one for one in keys),
+            *((-tagged.c[name]).label(name) for name in self._measures),
+        )
+
+    def _of(
+        self,
+        table: Table,
+        segment: Segment,
+        varying: Mapping[str, ColumnElement[Any]],
+        constant: Mapping[str, ColumnElement[Any]],
     ) -> Select[Any]:
+        """A segment's sums, by source where that matters; columns always stand in the same order."""
         asked = self._question
-        keys: dict[str, ColumnElement[Any]] = {"source": table.c.source, **extra}
-        keys |= {one: self._begun(one, table.c.start) for one in asked.by if one in TIMES}
-        ordered = ["source", *(one for one in asked.by if one in keys)]
-        told = select(
-            *(keys[name].label(name) for name in ordered),
-            *((func.sum(_parted(table, name)) * literal_column(str(sign))).label(name) for name in self._measures),
-        ).where(table.c.grain == segment.grain, table.c.start >= segment.start)
+        keys: dict[str, ColumnElement[Any]] = {"source": table.c.source} if self._named_by else {}
+        told_by = {one: self._begun(one, table.c.start) for one in asked.by if one in TIMES}
+        keys |= {one: found for one in asked.by if (found := {**varying, **told_by}.get(one)) is not None}
+        ordered = [one for one in ("source", *asked.by) if one in keys or one in constant]
+        known: dict[str, ColumnElement[Any]] = {**keys, **constant}
+        columns = [known[one].label(one) for one in ordered]
+        measured = {name: _parted(table, name) for name in self._measures}
+        if not self._at_once:
+            measured = {name: func.sum(column) for name, column in measured.items()}
+        told = select(*columns, *(column.label(name) for name, column in measured.items()))
+        told = told.select_from(table).where(table.c.grain == segment.grain, table.c.start >= segment.start)
         if segment.end is not None:
             told = told.where(table.c.start < segment.end)
         if asked.names:
             fitting = select(sources.c.id).where(*(sources.c[name] == value for name, value in asked.names.items()))
             told = told.where(table.c.source.in_(fitting))
-        constant = {"tag"} if sign < 0 or table is spend else set()
-        return told.group_by(*(keys[name] for name in ordered if name not in constant))
+        return told if self._at_once else told.group_by(*keys.values())
 
     def _begun(self, time: str, start: ColumnElement[Any]) -> ColumnElement[Any]:
         """The start of the hour, day or month (UTC) that a sum belongs to."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, insert
+from sqlalchemy import Table, delete, insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from job_contracts import subjects
@@ -93,45 +93,50 @@ async def put(engine: AsyncEngine, told: Sequence[Told], *, read: float | None =
     """Make these the only attempts of a ledger."""
     of_source: dict[tuple[str, ...], int] = {}
     of_tag: dict[tuple[str, ...], int] = {}
-    sums: defaultdict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * len(MEASURES))
-    by_tag: defaultdict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * len(MEASURES))
+    sums, by_tag = _Sums(), _Sums()
     rows = []
     for number, one in enumerate(told, 1):
         named = (one.project, one.key, one.route, one.provider, one.model, one.deployment)
         source = of_source.setdefault(named, len(of_source) + 1)
         rows.append(_row(number, one, source))
         for grain, of in ((1, "hour"), (24, "day")):
-            groups = [sums[grain, one.start(of), source, one.reason]]
+            sums.add((grain, one.start(of), source, one.reason), one)
             for name, value in one.tags.items():
                 tag = of_tag.setdefault((one.project, name, value), len(of_tag) + 1)
-                groups.append(by_tag[grain, one.start(of), tag, source])
-            for group in groups:
-                for at, value in enumerate(one.measures().values()):
-                    group[at] += value
+                by_tag.add((grain, one.start(of), tag, source), one)
+    filled: tuple[tuple[Table, list[dict[str, Any]]], ...] = (
+        (sources, _numbered(of_source, ("project", "key", "route", "provider", "model", "deployment"))),
+        (tags, _numbered(of_tag, ("project", "name", "value"))),
+        (attempts, rows),
+        (spend, sums.rows(("grain", "start", "source", "reason"))),
+        (spend_tags, by_tag.rows(("grain", "start", "tag", "source"))),
+        (positions, [] if read is None else [{"stream": subjects.LEDGER, "seq": 1, "at": read}]),
+    )
     async with engine.begin() as connection:
         for table in reversed(metadata.sorted_tables):
             await connection.execute(delete(table))
-        for table, keys, values in (
-            (sources, ("project", "key", "route", "provider", "model", "deployment"), of_source),
-            (tags, ("project", "name", "value"), of_tag),
-        ):
-            if values:
-                made = [{**dict(zip(keys, key, strict=True)), "id": number} for key, number in values.items()]
+        for table, made in filled:
+            if made:
                 await connection.execute(insert(table), made)
-        if rows:
-            await connection.execute(insert(attempts), rows)
-        for table, keys, groups in (
-            (spend, ("grain", "start", "source", "reason"), sums),
-            (spend_tags, ("grain", "start", "tag", "source"), by_tag),
-        ):
-            if groups:
-                made = [
-                    {**dict(zip(keys, key, strict=True)), **dict(zip(MEASURES, group, strict=True))}
-                    for key, group in groups.items()
-                ]
-                await connection.execute(insert(table), made)
-        if read is not None:
-            await connection.execute(insert(positions), [{"stream": subjects.LEDGER, "seq": 1, "at": read}])
+
+
+class _Sums:
+    def __init__(self) -> None:
+        self._groups: defaultdict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * len(MEASURES))
+
+    def add(self, group: tuple[Any, ...], one: Told) -> None:
+        for at, value in enumerate(one.measures().values()):
+            self._groups[group][at] += value
+
+    def rows(self, keys: Sequence[str]) -> list[dict[str, Any]]:
+        return [
+            {**dict(zip(keys, key, strict=True)), **dict(zip(MEASURES, group, strict=True))}
+            for key, group in self._groups.items()
+        ]
+
+
+def _numbered(found: Mapping[tuple[str, ...], int], keys: Sequence[str]) -> list[dict[str, Any]]:
+    return [{**dict(zip(keys, key, strict=True)), "id": number} for key, number in found.items()]
 
 
 def _row(number: int, one: Told, source: int) -> dict[str, Any]:

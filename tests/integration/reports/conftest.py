@@ -1,28 +1,20 @@
-"""A ledger's database with its tables and nothing in them, of either kind."""
+"""The engine of a ledger's database with nothing in it, of either kind; it connects anew each time, for any loop."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ledger.tables import metadata
+from ledger.database import Database
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncEngine:
-    """Connects anew each time, so each loop of a test may use it."""
-    url = f"sqlite+aiosqlite:///{tmp_path}/ledger.db" if request.param == "sqlite" else os.environ["REPORTS_PG"]
-    made = create_async_engine(url, poolclass=NullPool)
-
-    async def tables() -> None:
-        async with made.begin() as connection:
-            await connection.run_sync(metadata.drop_all)
-            await connection.run_sync(metadata.create_all)
-
-    asyncio.run(tables())
-    return made
+@pytest.fixture
+def engine(database_url: str) -> Iterator[AsyncEngine]:
+    """Also for tests that run a loop for each example."""
+    made = Database(database_url, pooled=False)
+    asyncio.run(made.migrate())
+    yield made.engine
+    asyncio.run(made.close())

@@ -116,7 +116,7 @@ def test_filters_leave_what_fits_in_all_of_them(
     wish = {name: getattr(which, name) for name in ("project", "key", "route", "provider", "model", "deployment")}
     value = which.tags.get("team")
     tag = {"tag": "team", "tag_value": value} if tagged and value is not None else {"reason": which.reason}
-    asked = AskSpend(by=("day",) if day else (), limit=1_000, **wish, **tag)
+    asked = AskSpend.model_validate({"by": ("day",) if day else (), "limit": 1_000, **wish, **tag})
 
     async def answered() -> Spend:
         await put(engine, attempts)
