@@ -1,4 +1,4 @@
-"""Messages about spend and estimates, and an edge's sign of life, for property tests.
+"""Messages about spend, for property tests.
 
 ``tests.support.strategies`` has them among all others.
 """
@@ -10,8 +10,8 @@ from typing import Any, get_args
 
 from hypothesis import strategies as st
 
-from job_contracts import desk, jobs, keys, spend
 from job_contracts import money as contract_money
+from job_contracts import spend
 from job_contracts.codec import Wire
 
 _words = st.none() | st.text(max_size=12)
@@ -134,23 +134,5 @@ SPEND: Mapping[str, st.SearchStrategy[Wire]] = {
     "ask_forecast": st.builds(spend.AskForecast, project=_words),
     "forecast": st.builds(
         spend.Forecast, **_read, at=_whens, rows=st.lists(_projections, max_size=2).map(tuple), method=_text
-    ),
-    "ask_estimates": st.builds(
-        desk.AskEstimates,
-        jobs=st.lists(
-            st.builds(
-                desk.Planned,
-                route=_text,
-                input_estimate=st.integers(0, jobs.MOST_TOKENS),
-                max_output=st.none() | st.integers(1, jobs.MOST_TOKENS),
-                size=_counts,
-            ),
-            max_size=3,
-        ).map(tuple),
-    ),
-    "edge_beat": st.builds(
-        keys.EdgeBeat,
-        edge=st.text(min_size=1, max_size=12),
-        event=st.sampled_from(["here", "joining", "leaving"]),
     ),
 }
