@@ -9,6 +9,7 @@ import base64
 import binascii
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from job_contracts.codec import ContractError
@@ -26,6 +27,20 @@ class Segment:
     grain: int
     start: int
     end: int | None
+
+
+NOTHING = Segment(HOURLY, 0, 0)
+"""A period without an hour in it."""
+
+
+def month_starts(first: int, last: int) -> list[int]:
+    """When each month (UTC) began that has a part from ``first`` to ``last``."""
+    start = datetime.fromtimestamp(first, UTC).replace(day=1, hour=0, minute=0, second=0)
+    found = [int(start.timestamp())]
+    while found[-1] < last:
+        start = (start + timedelta(days=32)).replace(day=1)
+        found.append(int(start.timestamp()))
+    return found
 
 
 def whole_hours(since: float, until: float | None) -> tuple[int, int | None]:

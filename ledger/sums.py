@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     CTE,
     BigInteger,
     Integer,
@@ -19,7 +20,6 @@ from sqlalchemy import (
     case,
     cast,
     collate,
-    extract,
     false,
     func,
     literal,
@@ -32,8 +32,8 @@ from sqlalchemy import (
 from sqlalchemy.sql import ColumnElement, Select, Subquery
 from sqlalchemy.types import String, TypeEngine
 
-from job_contracts.spend import Dimension
-from ledger.periods import HOURLY, Segment
+from job_contracts.spend import LATEST, Dimension
+from ledger.periods import NOTHING, Segment, month_starts
 from ledger.tables import sources, spend, spend_tags, tags
 
 COUNTS = ("attempts", "won", "unpriced", "estimated", "input", "cache_read", "cache_write", "output", "reasoning")
@@ -154,7 +154,7 @@ class Statement:
     def _summed_first(self) -> Subquery:
         asked = self._question
         parts: list[Select[Any]] = []
-        for number, segment in enumerate(asked.segments):
+        for number, segment in enumerate(asked.segments or (NOTHING,)):
             if asked.tag is None:
                 parts.append(self._of_spend(segment))
             elif "tag" in asked.by and asked.tag_value is None:  # what has the tag; then all, without what has it
@@ -162,8 +162,6 @@ class Statement:
                 parts += [select(*tagged.c), self._of_spend(segment), self._taken_off(tagged)]
             else:
                 parts.append(self._of_tags(segment))
-        if not parts:
-            parts.append(self._of_spend(Segment(HOURLY, 0, 0)))
         return union_all(*parts).subquery("base") if len(parts) > 1 else parts[0].subquery("base")
 
     def _of_spend(self, segment: Segment) -> Select[Any]:
@@ -176,6 +174,8 @@ class Statement:
         asked = self._question
         told = self._of(spend_tags, segment, {"tag": tags.c.value} if "tag" in asked.by else {}, {})
         told = told.join(tags, tags.c.id == spend_tags.c.tag).where(tags.c.name == asked.tag)
+        if asked.names and "project" in asked.names:  # which leaves few
+            told = told.where(tags.c.project == asked.names["project"])
         return told if asked.tag_value is None else told.where(tags.c.value == asked.tag_value)
 
     def _taken_off(self, tagged: CTE) -> Select[Any]:
@@ -195,8 +195,11 @@ class Statement:
         """A segment's sums, by source where that matters; columns always stand in the same order."""
         asked = self._question
         keys: dict[str, ColumnElement[Any]] = {"source": table.c.source} if self._named_by else {}
-        told_by = {one: self._begun(one, table.c.start) for one in asked.by if one in TIMES}
-        keys |= {one: found for one in asked.by if (found := {**varying, **told_by}.get(one)) is not None}
+        told_by: dict[str, ColumnElement[Any]] = {
+            one: self._begun(one, table.c.start) for one in asked.by if one in TIMES
+        }
+        told_by |= varying
+        keys |= {one: told_by[one] for one in asked.by if one in told_by}
         ordered = [one for one in ("source", *asked.by) if one in keys or one in constant]
         known: dict[str, ColumnElement[Any]] = {**keys, **constant}
         columns = [known[one].label(one) for one in ordered]
@@ -207,8 +210,11 @@ class Statement:
         told = told.select_from(table).where(table.c.grain == segment.grain, table.c.start >= segment.start)
         if segment.end is not None:
             told = told.where(table.c.start < segment.end)
-        if asked.names:
-            fitting = select(sources.c.id).where(*(sources.c[name] == value for name, value in asked.names.items()))
+        names = dict(asked.names or {})
+        if table is spend_tags:
+            names.pop("project", None)  # a tag has one project, and its attempts have that as well
+        if names:
+            fitting = select(sources.c.id).where(*(sources.c[name] == value for name, value in names.items()))
             told = told.where(table.c.source.in_(fitting))
         return told if self._at_once else told.group_by(*keys.values())
 
@@ -220,8 +226,14 @@ class Statement:
             return start - start % literal_column("86400")
         if self._lite:
             return cast(func.strftime(_word("%s"), start, _word("unixepoch"), _word("start of month")), Integer)
-        begun = func.date_trunc(_word("month"), func.to_timestamp(start), _word("UTC"))
-        return cast(extract("epoch", begun), BigInteger)
+        # Months are looked up among their beginnings: asking the calendar takes longer than all the rest.
+        known = literal_column(f"(CAST('{{{self._months()}}}' AS bigint[]))", ARRAY(BigInteger))
+        return known[func.width_bucket(start, known)]
+
+    def _months(self) -> str:
+        told = self._question.segments or (NOTHING,)
+        first, last = told[0].start, told[-1].end
+        return ",".join(str(one) for one in month_starts(first, int(LATEST) if last is None else last))
 
     def _kind(self, one: str) -> TypeEngine[Any]:
         return BigInteger() if one in TIMES else String(400)

@@ -240,13 +240,20 @@ _CUT = {"since": _NUMBER, "until": optional(_NUMBER)}
 _ROW = shown(_SUMS["properties"], {name: optional(COUNT if name in _TIMES else TEXT) for name in _DIMENSIONS})
 SPEND: Fields = shown(
     {
-        "object": {"const": "spend"}, **_READ, **_CUT,
-        "by": many(one_of(_DIMENSIONS)), "rows": many(_ROW), "total": _SUMS, "after": optional(TEXT),
+        "object": {"const": "spend"},
+        **_READ,
+        **_CUT,
+        "by": many(one_of(_DIMENSIONS)),
+        "rows": many(_ROW),
+        "total": _SUMS,
+        "after": optional(TEXT),
     }
 )
 ATTEMPT_PAGE: Fields = shown(
     {
-        "object": {"const": "spend.attempts"}, **_READ, "after": optional(TEXT),
+        "object": {"const": "spend.attempts"},
+        **_READ,
+        "after": optional(TEXT),
         "rows": many(
             shown(
                 {
@@ -257,7 +264,8 @@ ATTEMPT_PAGE: Fields = shown(
                     **each(("won", "reported", "stated"), FLAG),
                     **each(("input", "cache_read", "cache_write", "output", "reasoning"), COUNT),
                     **each(("cost", "reserved"), optional(_AMOUNT)),
-                    "first_token": optional(_NUMBER), "tags": OBJECT,
+                    "first_token": optional(_NUMBER),
+                    "tags": OBJECT,
                 }
             )
         ),
@@ -265,7 +273,11 @@ ATTEMPT_PAGE: Fields = shown(
 )
 COMPARISON: Fields = shown(
     {
-        "object": {"const": "spend.comparison"}, **_READ, **_CUT, "seen": _SUMS, "approximated": many(TEXT),
+        "object": {"const": "spend.comparison"},
+        **_READ,
+        **_CUT,
+        "seen": _SUMS,
+        "approximated": many(TEXT),
         "rows": many(
             shown({"deployment": TEXT, **each(("cost", "difference"), optional(_AMOUNT)), "notes": many(TEXT)})
         ),
@@ -273,12 +285,19 @@ COMPARISON: Fields = shown(
 )
 FORECAST: Fields = shown(
     {
-        "object": {"const": "spend.forecast"}, **_READ, "at": _NUMBER, "method": TEXT,
+        "object": {"const": "spend.forecast"},
+        **_READ,
+        "at": _NUMBER,
+        "method": TEXT,
         "rows": many(
             shown(
                 {
-                    "payer": one_of(("all", "project", "route", "key", "tag")), "name": TEXT,
-                    "project": optional(TEXT), "window": one_of(WINDOWS), "soft": FLAG, "start": _NUMBER,
+                    "payer": one_of(("all", "project", "route", "key", "tag")),
+                    "name": TEXT,
+                    "project": optional(TEXT),
+                    "window": one_of(WINDOWS),
+                    "soft": FLAG,
+                    "start": _NUMBER,
                     **each(("end", "exhausted"), optional(_NUMBER)),
                     **each(("spent", "rate"), _AMOUNT),
                     **each(("budget", "projected"), optional(_AMOUNT)),

@@ -19,10 +19,7 @@ from producer_sdk.cli.edge import ask
 from producer_sdk.cli.showing import errors_told, people, put
 from producer_sdk.errors import InvalidRequest
 
-spend = typer.Typer(
-    help="What was spent, and by whom. The admin key sees all projects, a project's key its own.",
-    invoke_without_command=True,
-)
+spend = typer.Typer(invoke_without_command=True)
 
 AdminKey = Annotated[
     str | None, typer.Option("--admin-key", help="psa_…", envvar="PENSTOCK_ADMIN_KEY", show_envvar=True)
@@ -72,14 +69,23 @@ def sums(
     admin_key: AdminKey = None,
     key: ApiKey = None,
 ) -> None:
-    """Sums of a period, the largest first, or in order of time. A line is: what --by names, attempts, tokens in and
-    out, US dollars, and those of them that were wasted.
+    """What was spent in a period, the largest sums first, or in order of time.
+
+    The admin key sees all projects, a project's key its own. A line is: what --by names, attempts, tokens in and out,
+    US dollars, and those of them that were wasted.
     """
     if context.invoked_subcommand is not None:
         return
     asked = {
-        "by": by, "since": since, "until": until, "project": project, "provider": provider, "model": model,
-        "route": route, "reason": reason, "tag": tag,
+        "by": by,
+        "since": since,
+        "until": until,
+        "project": project,
+        "provider": provider,
+        "model": model,
+        "route": route,
+        "reason": reason,
+        "tag": tag,
     }
     with errors_told(as_json=as_json):
         _one_form(as_csv=as_csv, as_json=as_json)
@@ -117,12 +123,18 @@ def compare(
     admin_key: AdminKey = None,
     key: ApiKey = None,
 ) -> None:
-    """What the same traffic would have cost elsewhere, the cheapest first. A line is: deployment, US dollars, by how
-    much that differs from what was paid, and what is approximated.
+    """What the same traffic would have cost elsewhere, the cheapest first.
+
+    A line is: deployment, US dollars, by how much that differs from what was paid, and what is approximated.
     """
     asked = {
-        "against": against, "since": since, "until": until, "project": project, "provider": provider,
-        "model": model, "route": route,
+        "against": against,
+        "since": since,
+        "until": until,
+        "project": project,
+        "provider": provider,
+        "model": model,
+        "route": route,
     }
     with errors_told(as_json=as_json):
         _one_form(as_csv=as_csv, as_json=as_json)
@@ -146,8 +158,10 @@ def forecast(
     admin_key: AdminKey = None,
     key: ApiKey = None,
 ) -> None:
-    """Where each budget, and all spend, will be at the end of its window. A line is: payer, name, its project, window,
-    its start and end, budget, whether it only warns, spent, US dollars an hour, at the end, and when it is used up.
+    """Where each budget, and all spend, will be at the end of its window.
+
+    A line is: payer, name, its project, window, its start and end, budget, whether it only warns, spent, US dollars an
+    hour, at the end, and when it is used up.
     """
     with errors_told(as_json=as_json):
         _one_form(as_csv=as_csv, as_json=as_json)
