@@ -11,7 +11,9 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from catalogue.load import CatalogueError, providers
 from ledger.database import BadAddress, Database, NoDatabase
+from ledger.desk import Desk
 from ledger.instruments import INSTRUMENTS, gauges
 from ledger.service import Ledger
 from runtime import command
@@ -35,6 +37,10 @@ async def serve(config: Config, arguments: Namespace) -> int:
     write_logs(telemetry, "ledger", sys.stdout.write)
     metrics.listen(telemetry, INSTRUMENTS)
     settings = config.ledger
+    try:
+        catalogue = providers(config.catalogue)
+    except CatalogueError as error:
+        raise command.Unusable(str(error)) from error
     database = _database(config, arguments)
     try:
         await database.wait(settings.wait)
@@ -50,7 +56,8 @@ async def serve(config: Config, arguments: Namespace) -> int:
             health.check("ledger", lambda: ledger.ready)
             gauges(metrics, ledger)
             service = Service("ledger", telemetry)
-            service.add(health, ledger)
+            desk = Desk(bus, database, catalogue, config, telemetry, clock=clock)
+            service.add(health, ledger, desk)
             return await service.run()
         finally:
             await bus.close()

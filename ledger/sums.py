@@ -94,6 +94,7 @@ class Statement:
         self._question = question
         self._lite = dialect == "sqlite"
         parts = AMOUNTS if not self._lite else tuple(f"{name}_{part}" for name in AMOUNTS for part in ("high", "low"))
+        self._amounts = parts
         self._measures = (*COUNTS, *parts)
 
     def sql(self) -> Select[Any]:
@@ -149,7 +150,8 @@ class Statement:
             *(func.sum(base.c[name]).label(name) for name in self._measures),
         )
         told = told.select_from(base.join(sources, sources.c.id == base.c.source) if self._named_by else base)
-        return told.group_by(*keys).having(func.sum(base.c.attempts) != literal_column("0"))
+        counted = ("attempts", *self._amounts)  # a correction may move an amount alone
+        return told.group_by(*keys).having(or_(*(func.sum(base.c[name]) != literal_column("0") for name in counted)))
 
     def _summed_first(self) -> Subquery:
         asked = self._question
