@@ -11,9 +11,11 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from catalogue.load import CatalogueError, providers
 from ledger import commands
 from ledger.alerts import Alerts
 from ledger.database import BadAddress, Database, NoDatabase
+from ledger.desk import Desk
 from ledger.instruments import INSTRUMENTS, gauges
 from ledger.retention import Retention
 from ledger.service import Ledger
@@ -42,7 +44,8 @@ async def serve(config: Config, arguments: Namespace) -> int:
     settings = config.ledger
     try:
         check(settings.alerts)
-    except BadWebhook as error:
+        catalogue = providers(config.catalogue)
+    except (BadWebhook, CatalogueError) as error:
         raise command.Unusable(str(error)) from error
     database = _database(config, arguments)
     try:
@@ -63,6 +66,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
             service.add(
                 health,
                 ledger,
+                Desk(bus, database, catalogue, config, telemetry, clock=clock),
                 Alerts(database, watch, clock, telemetry, settings.alerts),
                 Webhook(database, clock, telemetry, settings.alerts),
                 Retention(database, clock, telemetry, keep_days=settings.keep_days),

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -65,6 +66,8 @@ tags = Table(
     UniqueConstraint("project", "name", "value"),
 )
 
+_FAILED = text("failure IS NOT NULL")
+
 attempts = Table(
     "attempts",
     metadata,
@@ -91,6 +94,7 @@ attempts = Table(
     Column("tags", Text),  # JSON, NULL without any
     Index(None, "at", "id"),
     Index(None, "source", "at"),
+    Index(None, "failure", "at", "id", postgresql_where=_FAILED, sqlite_where=_FAILED),
 )
 
 entries = Table(
@@ -129,6 +133,7 @@ spend = Table(
     Column("source", ForeignKey("sources.id"), primary_key=True),
     Column("reason", String(16), primary_key=True),
     *_sums(),
+    Index(None, "source", "grain", "start"),
 )
 
 spend_tags = Table(
@@ -139,6 +144,7 @@ spend_tags = Table(
     Column("tag", ForeignKey("tags.id"), primary_key=True),
     Column("source", ForeignKey("sources.id"), primary_key=True),
     *_sums(),
+    Index(None, "tag", "grain", "start"),
 )
 
 statements = Table(

@@ -44,6 +44,7 @@ from producer_sdk.cli.lines import told, told_error
 from producer_sdk.cli.models import models
 from producer_sdk.cli.run import Summary, run_file
 from producer_sdk.cli.showing import bar, errors_told, finish, people, plain, put, show_event, table_of
+from producer_sdk.cli.spend import spend
 from producer_sdk.errors import InvalidRequest, PenstockError
 from producer_sdk.producer import Producer
 
@@ -59,6 +60,7 @@ app.add_typer(jobs, name="jobs")
 app.add_typer(dead, name="dead")
 app.add_typer(batch, name="batch")
 app.add_typer(keys, name="keys")
+app.add_typer(spend, name="spend")
 app.command()(embed)
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from job_contracts import attempts, desk, embeddings, facts, failures, jobs, keys, letters, results, stream
 from job_contracts.codec import Wire, encode
 from job_contracts.money import Budget
+from tests.support.spend_strategies import SPEND
 from tests.support.strategies_chat import answers, conversations, usages
 from tests.support.strategies_plain import (
     counts,
@@ -448,5 +449,6 @@ EVERY_MESSAGE: dict[str, st.SearchStrategy[Wire]] = {
         edge=st.text(min_size=1, max_size=12),
         event=st.sampled_from(["here", "joining", "leaving"]),
     ),
+    **SPEND,
 }
 """A strategy for every message of ``job_contracts.messages``, by the same names."""

@@ -263,6 +263,8 @@ def commands() -> str:
 
 def _leaves(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
     for name, command in group.commands.items():
+        if getattr(command, "invoke_without_command", False):
+            yield f"{above}{name}", command
         if hasattr(command, "commands"):
             yield from _leaves(command, f"{above}{name} ")
         else:

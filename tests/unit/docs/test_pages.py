@@ -198,7 +198,8 @@ def test_a_command_that_is_shown_exists(place: str, words: list[str]) -> None:
         case ["nats-server", *rest]:
             assert [word for word in rest if word.endswith(".conf") and not (ROOT / word).exists()] == []
         case ["penstock", command, *rest]:
-            grouped = rest[:1] if command in {"jobs", "dead", "batch", "keys"} else ()
+            within = command in {"jobs", "dead", "batch", "keys"} or rest[:1] in (["compare"], ["forecast"])
+            grouped = rest[:1] if within else ()
             told = usage("producer_sdk.cli", command, *grouped)
             assert [option for option in rest if option.startswith("--") and option not in told] == []
         case ["echo", *_]:

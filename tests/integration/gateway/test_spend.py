@@ -1,0 +1,206 @@
+"""``/v1/spend`` and ``penstock spend``, against an edge and a ledger that hold known attempts."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalogue.load import providers
+from tests.support.edge import ADMIN, RunningEdge, edge
+from tests.support.gateway import gateway
+from tests.support.ledger_desk import ledger_desk
+from tests.support.ledger_rows import Told, put
+from tests.support.stand_in import OTHER, PROJECT, key
+
+ROOT = Path(__file__).parents[3]
+VALUES: dict[str, Any] = {
+    "providers": {"openai": {"key": "sk-one", "base_url": "http://127.0.0.1:9/v1"}},
+    "routes": {"chat": {"deployments": ["openai/gpt-4o-mini", "openai/gpt-4o"], "budget": {"total": 5}}},
+    "projects": {PROJECT: {"budget": {"month": 10}, "tags": {"team=red": {"day": 1}}}, OTHER: {}},
+}
+AS_ADMIN = {"authorization": f"Bearer {ADMIN}"}
+NOW = time.time()
+ATTEMPTS = [
+    Told(at=NOW - 100, project=PROJECT, input=1_000_000, output=0, cost=150 * 10**9, tags={"team": "red"}),
+    Told(at=NOW - 90, project=PROJECT, reason="failed", failure="timeout", won=False, cost=1, tags={"team": "=1+1"}),
+    Told(at=NOW - 80, project=OTHER, model="gpt-4o", cost=2),
+    Told(at=NOW - 70, project=OTHER, model="gpt-4o", cost=None),
+]
+
+
+@pytest.fixture
+async def alone(tmp_path: Path) -> AsyncIterator[RunningEdge]:
+    async with gateway(tmp_path, VALUES, providers()) as whole, edge(whole) as one:
+        yield one
+
+
+@pytest.fixture
+async def running(alone: RunningEdge, tmp_path: Path) -> AsyncIterator[RunningEdge]:
+    async with ledger_desk(alone.bus, alone.config, tmp_path) as engine:
+        await put(engine, ATTEMPTS, read=NOW)
+        yield alone
+
+
+async def test_without_a_ledger_the_answer_says_so_and_what_to_do(alone: RunningEdge) -> None:
+    for path in ("", "/attempts", "/compare", "/forecast"):
+        found = await alone.client.get(f"/v1/spend{path}")
+        assert (found.status_code, found.json()["error"]["code"]) == (503, "ledger_unreachable")
+        assert "python -m ledger" in found.json()["error"]["message"]
+        assert "retry-after" in found.headers
+
+
+async def test_the_admin_sees_every_project_and_a_projects_key_its_own(running: RunningEdge) -> None:
+    everybody = (await running.client.get("/v1/spend?by=project", headers=AS_ADMIN)).json()
+    assert {row["project"]: (row["attempts"], row["cost"]) for row in everybody["rows"]} == {
+        PROJECT: (2, "0.150000000001"),
+        OTHER: (2, "0.000000000002"),
+    }
+    assert everybody["total"]["unpriced"] == 1
+    own = (await running.client.get("/v1/spend?by=project")).json()
+    assert [row["project"] for row in own["rows"]] == [PROJECT]
+    for path in ("", "/attempts", "/compare", "/forecast"):
+        refused = await running.client.get(f"/v1/spend{path}?project={OTHER}")
+        assert (refused.status_code, refused.json()["error"]["param"]) == (403, "project")
+    attempts = (await running.client.get("/v1/spend/attempts")).json()["rows"]
+    assert {row["project"] for row in attempts} == {PROJECT}
+
+
+async def test_every_number_leads_to_its_attempts(running: RunningEdge) -> None:
+    found = (await running.client.get("/v1/spend?tag=team&since=1d")).json()
+    assert {row["tag"]: row["attempts"] for row in found["rows"]} == {"=1+1": 1, "red": 1}
+    behind = (await running.client.get("/v1/spend/attempts?tag=team=red&since=1d")).json()["rows"]
+    assert [(row["cost"], row["tags"], row["won"]) for row in behind] == [("0.150000000000", {"team": "red"}, True)]
+    failed = (await running.client.get("/v1/spend/attempts?failure=timeout&won=false")).json()["rows"]
+    assert [row["failure"] for row in failed] == ["timeout"]
+    first = (await running.client.get("/v1/spend/attempts?limit=1", headers=AS_ADMIN)).json()
+    rest = await running.client.get("/v1/spend/attempts", params={"after": first["after"]}, headers=AS_ADMIN)
+    assert len({row["attempt"] for row in (*first["rows"], *rest.json()["rows"])}) == len(ATTEMPTS)
+
+
+async def test_a_comparison_prices_the_same_tokens_elsewhere(running: RunningEdge) -> None:
+    found = (await running.client.get("/v1/spend/compare?since=1d&against=openai/gpt-4o,openai/nobody")).json()
+    first, second = found["rows"]
+    assert (first["deployment"], first["cost"]) == ("openai/gpt-4o", "2.500075")
+    assert (second["deployment"], second["cost"]) == ("openai/nobody", None)
+    assert found["approximated"]
+    wrong = await running.client.get("/v1/spend/compare?against=gpt-4o")
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "against")
+
+
+async def test_a_forecast_has_the_budgets_that_a_key_may_see(running: RunningEdge) -> None:
+    def payers(found: Any) -> set[tuple[str, str, str]]:
+        return {(row["payer"], row["name"], row["window"]) for row in found["rows"]}
+
+    own = (await running.client.get("/v1/spend/forecast")).json()
+    assert payers(own) == {
+        ("all", PROJECT, "day"),
+        ("all", PROJECT, "month"),
+        ("project", PROJECT, "month"),
+        ("tag", "team=red", "day"),
+    }
+    everybody = (await running.client.get("/v1/spend/forecast", headers=AS_ADMIN)).json()
+    assert ("route", "chat", "total") in payers(everybody)
+    month = next(row for row in own["rows"] if row["payer"] == "project")
+    assert (month["spent"], month["budget"]) == ("0.150000000001", "10")
+
+
+async def test_csv_is_safe_to_open(running: RunningEdge) -> None:
+    ways: tuple[dict[str, Any], ...] = (
+        {"params": {"tag": "team", "format": "csv"}},
+        {"params": {"tag": "team"}, "headers": {"accept": "text/csv"}},
+    )
+    for how in ways:
+        found = await running.client.get("/v1/spend", **how)
+        assert found.headers["content-type"] == "text/csv; charset=utf-8"
+        rows = list(csv.DictReader(io.StringIO(found.text)))
+        assert [row["tag"] for row in rows] == ["'=1+1", "red"]
+        assert [row["cost"] for row in rows] == ["0.000000000001", "0.150000000000"]
+    for path in ("/attempts", "/compare", "/forecast"):
+        found = await running.client.get(f"/v1/spend{path}?format=csv")
+        assert len(list(csv.DictReader(io.StringIO(found.text)))) >= 2
+    paged = await running.client.get("/v1/spend?by=tag&tag=team&format=csv&limit=1")
+    assert paged.headers["x-penstock-after"]
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ("by=colour", "by"),
+        ("by=model,model", "by"),
+        ("by=hour,day,month,model,route", "by"),
+        ("by=tag", "tag"),
+        ("by=tag,reason&tag=team", "reason"),
+        ("since=yesterday", "since"),
+        ("since=2026-13-01", "since"),
+        ("since=2026-11-02&until=2026-11-01", "until"),
+        ("limit=0", "limit"),
+        ("after=x", "after"),
+        ("format=xml", "format"),
+        ("project=%00", "project"),
+        ("model=" + "m" * 401, "model"),
+    ],
+)
+async def test_a_wrong_parameter_is_named(running: RunningEdge, query: str, param: str) -> None:
+    found = await running.client.get(f"/v1/spend?{query}", headers=AS_ADMIN)
+    assert (found.status_code, found.json()["error"]["param"]) == (400, param)
+
+
+@pytest.mark.parametrize("text", ["' OR '1'='1", "'; DROP TABLE spend; --", "%' --", "\\", "a\nb", "\ud83d", "🎈"])
+async def test_a_parameter_is_a_value_whatever_it_says(running: RunningEdge, text: str) -> None:
+    sent = text.encode("utf-8", "surrogatepass")
+    for name in ("project", "provider", "model", "deployment", "route", "key", "tag"):
+        value = sent if name != "tag" else b"team=" + sent
+        found = await running.client.get("/v1/spend", params={name: value}, headers=AS_ADMIN)
+        assert (found.status_code, found.json()["total"]["attempts"]) == (200, 0), name
+        behind = await running.client.get("/v1/spend/attempts", params={name: value}, headers=AS_ADMIN)
+        assert (behind.status_code, behind.json()["rows"]) == (200, []), name
+    assert (await running.client.get("/v1/spend", headers=AS_ADMIN)).json()["total"]["attempts"] == len(ATTEMPTS)
+
+
+async def penstock(url: str, *words: str, **kept: str) -> tuple[int, str, str]:
+    rest = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK")}  # noqa: TID251
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "producer_sdk.cli", "spend", *words),
+        cwd=ROOT,
+        env={**rest, "PENSTOCK_GATEWAY": url, "COLUMNS": "200", **kept},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def test_the_command_tells_data_on_standard_output_and_the_total_beside_it(running: RunningEdge) -> None:
+    code, out, err = await penstock(running.url, "--by", "project,model", PENSTOCK_ADMIN_KEY=ADMIN)
+    assert (code, out.splitlines()[0]) == (
+        0,
+        f"{PROJECT}\tgpt-4o-mini\t2\t1000010\t5\t0.150000000001\t0.000000000001",
+    )
+    assert "0.150000000003 USD in 4 attempts" in err
+    code, out, _ = await penstock(running.url, "--tag", "team", "--csv", PENSTOCK_KEY=key())
+    assert (code, out.splitlines()[1].split(",")[:2]) == (0, ["gpt-4o-mini", "red"])
+    code, out, _ = await penstock(running.url, "--json", "--by", "day", PENSTOCK_KEY=key())
+    assert (code, json.loads(out)["total"]["attempts"]) == (0, 2)
+    code, out, err = await penstock(running.url, "compare", "--since", "1d", PENSTOCK_KEY=key())
+    assert (code, len(out.splitlines())) == (0, 2)
+    assert "approximated: " in err
+    code, out, err = await penstock(running.url, "forecast", "--csv", PENSTOCK_KEY=key())
+    assert (code, out.splitlines()[0][:12]) == (0, "payer,name,p")
+
+
+async def test_the_commands_errors_have_their_exit_codes(alone: RunningEdge) -> None:
+    assert (await penstock(alone.url))[0] == 2  # no key
+    assert (await penstock(alone.url, PENSTOCK_KEY=key()))[0] == 5  # no ledger
+    assert (await penstock(alone.url, "--by", "colour", PENSTOCK_KEY=key()))[0] == 2
+    assert (await penstock(alone.url, "--project", OTHER, PENSTOCK_KEY=key()))[0] == 4
