@@ -18,7 +18,7 @@ from simulator.dialects.dialect import Rejected, Route
 from simulator.dialects.gemini import reading as gemini_reading
 from simulator.settings import ProviderSettings
 from tests.conformance.translate import translate
-from tests.support import strategies
+from tests.support import strategies_chat
 from workers.dialects import DIALECTS
 from workers.dialects.port import Target
 
@@ -30,7 +30,7 @@ MODELS = {
 every_model = pytest.mark.parametrize(
     ("provider", "model"), [(provider, model) for provider, models in MODELS.items() for model in models]
 )
-any_conversation = given(conversation=strategies.marked_conversations())
+any_conversation = given(conversation=strategies_chat.marked_conversations())
 calmly = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 

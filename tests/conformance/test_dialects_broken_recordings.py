@@ -16,7 +16,7 @@ from job_contracts.codec import encode
 from job_contracts.failures import Failure
 from tests.conformance.recordings import Exchange, exchanges, needs_recordings
 from tests.support.examples import examples
-from tests.support.strategies import json_values
+from tests.support.strategies_plain import json_values
 from workers.dialects import DIALECTS
 from workers.dialects.port import Decoded
 

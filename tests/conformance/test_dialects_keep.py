@@ -24,7 +24,7 @@ from tests.conformance.said import (
     thoughts,
     unsaid,
 )
-from tests.support import conversations, strategies
+from tests.support import conversations, strategies_plain
 from tests.support.examples import examples
 from workers.dialects.encoding import BUDGETS, split_data_url
 from workers.dialects.pairs import NO_RESULT
@@ -47,8 +47,8 @@ def agent_conversations(draw: st.DrawFn) -> Conversation:
             {
                 "type": "tool_call",
                 "id": f"call.{step}.{number}",
-                "name": draw(strategies.names),
-                "arguments": json.dumps(draw(strategies.json_objects)),
+                "name": draw(strategies_plain.names),
+                "arguments": json.dumps(draw(strategies_plain.json_objects)),
             }
             for number in range(calls)
         ]
@@ -58,7 +58,7 @@ def agent_conversations(draw: st.DrawFn) -> Conversation:
             {
                 "role": "tool",
                 "tool_call_id": f"call.{step}.{number}",
-                "content": draw(text | strategies.json_objects.map(json.dumps)),
+                "content": draw(text | strategies_plain.json_objects.map(json.dumps)),
                 "is_error": draw(st.booleans()),
             }
             for number in range(calls)

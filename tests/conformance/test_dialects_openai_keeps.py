@@ -14,7 +14,7 @@ from catalogue.quirks import quirks_of
 from job_contracts.chat import AssistantTurn, Conversation, FilePart, SystemTurn, TextPart, ToolTurn
 from tests.conformance.recordings import rows
 from tests.conformance.translate import translate
-from tests.support import strategies
+from tests.support import strategies_chat
 from workers.dialects import DIALECTS
 from workers.dialects.port import Target
 
@@ -37,7 +37,7 @@ texts = st.builds(TextPart, text=st.text(min_size=1, max_size=5), cache=st.sampl
 
 @st.composite
 def conversations(draw: st.DrawFn) -> Conversation:
-    drawn = draw(strategies.conversations())
+    drawn = draw(strategies_chat.conversations())
     content = draw(st.lists(files | texts, min_size=1, max_size=4))
     asking = {"role": "user", "content": [part.model_dump() for part in content]}
     budget = draw(st.none() | st.integers(1, 100_000))

@@ -11,8 +11,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from job_contracts import chat
-from tests.support import strategies
-from tests.support.strategies import json_objects, maybe, names, some, tokens, words
+from tests.support import strategies_chat
+from tests.support.strategies_plain import json_objects, maybe, names, some, tokens, words
 
 odd_texts = st.sampled_from(
     [
@@ -133,7 +133,7 @@ tools = st.builds(
 @st.composite
 def settings(draw: st.DrawFn) -> chat.Settings:
     """Any settings, those of 1.2 too."""
-    return draw(strategies.settings).model_copy(
+    return draw(strategies_chat.settings).model_copy(
         update={"top_k": draw(maybe(st.integers(1, 2_000))), "reasoning_budget": draw(maybe(st.integers(1, 200_000)))}
     )
 

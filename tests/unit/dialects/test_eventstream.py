@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from job_contracts.failures import Failure, FailureKind
-from tests.support.strategies import json_values
+from tests.support.strategies_plain import json_values
 from tests.unit.dialects.samples import STREAMS, decoder, frame
 from workers.dialects.eventstream import BROKEN, EXCEPTION, TOO_LARGE, Frames
 from workers.dialects.port import Decoded

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from job_contracts.codec import encode
 from job_contracts.failures import Failure
-from tests.support.strategies import json_values
+from tests.support.strategies_plain import json_values
 from tests.unit.dialects.samples import DOCUMENTS, STREAMS, decoder, target
 from workers.dialects import DIALECTS
 from workers.dialects.port import Decoded

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 
 from job_contracts.chat import Conversation
-from tests.support import strategies
+from tests.support import strategies_chat
 from workers.dialects import tokens
 
 
@@ -49,7 +49,7 @@ def test_an_answer_is_at_least_a_token_for_four_characters() -> None:
     assert [tokens.of_characters(count) for count in (0, 1, 4, 5)] == [0, 1, 1, 2]
 
 
-@given(strategies.conversations())
+@given(strategies_chat.conversations())
 def test_the_pieces_of_a_conversation_are_its_whole_text_and_none_is_long(conversation: Conversation) -> None:
     found = list(tokens.pieces(conversation))
     assert all(len(piece) <= tokens.PIECE for _, piece in found if isinstance(piece, str))

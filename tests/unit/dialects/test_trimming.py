@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from job_contracts.chat import AssistantTurn, Conversation, SystemTurn, ToolCallPart, ToolTurn, Turn, UserTurn
-from tests.support import strategies
+from tests.support import strategies_chat
 from workers.dialects import tokens
 from workers.dialects.trimming import LONG, Trimmed, trimmed
 
@@ -177,7 +177,7 @@ talks = st.lists(some_turns, min_size=1, max_size=25).map(lambda turns: talk(*tu
 
 
 @settings(max_examples=300)
-@given(talks | strategies.conversations(), st.floats(0, 1))
+@given(talks | strategies_chat.conversations(), st.floats(0, 1))
 def test_what_is_left_is_legal_and_fits_and_nothing_that_must_stay_has_gone(
     conversation: Conversation, share: float
 ) -> None:

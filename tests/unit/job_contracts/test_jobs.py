@@ -11,7 +11,7 @@ from job_contracts.codec import check, decode, encode
 from job_contracts.jobs import JobState, body_hash
 from job_contracts.messages import MESSAGES
 from tests.support import builders
-from tests.support.strategies import answers, usages
+from tests.support.strategies_chat import answers, usages
 
 TERMINAL = {"succeeded", "failed", "cancelled", "expired", "dead"}
 

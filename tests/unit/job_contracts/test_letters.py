@@ -20,7 +20,7 @@ from job_contracts.letters import (
 )
 from job_contracts.results import AttemptRecord
 from job_contracts.subjects import check_job_id, names_one_submission, replay_job_id
-from tests.support import builders, strategies
+from tests.support import builders, strategies, strategies_plain
 
 K = FailureKind
 NONE = {
@@ -76,7 +76,7 @@ def test_a_replay_that_fails_is_kept_as_no_other_job_is_because_its_letter_has_g
     assert leaves_letter(replay_job_id("a-1", "t"), JobState.FAILED, failure, ())
 
 
-@given(strategies.job_ids, strategies.words, strategies.job_ids, strategies.words)
+@given(strategies_plain.job_ids, strategies_plain.words, strategies_plain.job_ids, strategies_plain.words)
 def test_the_replays_id_is_a_job_id_made_of_the_submission(job: str, token: str, other: str, theirs: str) -> None:
     made = replay_job_id(job, token)
     assert check_job_id(made) == replay_job_id(job, token)

@@ -15,7 +15,9 @@ from job_contracts.codec import ContractError, Wire, decode, encode
 from job_contracts.messages import MESSAGES
 from job_contracts.results import Result
 from tests.support import builders
-from tests.support.strategies import EVERY_MESSAGE, conversations, json_values, whole_results
+from tests.support.strategies import EVERY_MESSAGE, whole_results
+from tests.support.strategies_chat import conversations
+from tests.support.strategies_plain import json_values
 
 few = settings(max_examples=20)
 every_message = pytest.mark.parametrize("name", MESSAGES)

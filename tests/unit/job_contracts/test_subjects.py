@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from job_contracts import subjects
 from job_contracts.codec import ContractError
-from tests.support.strategies import job_ids, tokens
+from tests.support.strategies_plain import job_ids, tokens
 
 ANYTHING = st.text(max_size=20) | st.sampled_from(
     [
