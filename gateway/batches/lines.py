@@ -6,6 +6,7 @@ batch, and wherever they die, an input line has one output line. Their order in 
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -94,7 +95,7 @@ class Lines:
         number = number_of(message)
         for index in range(label.parts):
             subject = subjects.batch_part(self._project, self._batch, number, label.digest, index)
-            yield (await patient(lambda subject=subject: self._bus.last(subjects.BATCHES, subject), PATIENCE)).data  # type: ignore[misc]
+            yield (await patient(partial(self._bus.last, subjects.BATCHES, subject), PATIENCE)).data
 
     async def read(self, part: Part, begin: int, start: int, stop: int, seq: int) -> AsyncIterator[bytes]:
         """Bytes ``start`` up to ``stop`` of a part; from sequence ``seq`` on lies what begins at its byte ``begin``.
@@ -124,7 +125,7 @@ class Lines:
         """Remove all of them."""
         for subject in (self._all, subjects.batch_part(self._project, self._batch, "*")):
             await patient(
-                lambda subject=subject: self._bus.purge(subjects.BATCHES, below=EVERYTHING, subjects=subject),  # type: ignore[misc]
+                partial(self._bus.purge, subjects.BATCHES, below=EVERYTHING, subjects=subject),
                 None,
             )
 

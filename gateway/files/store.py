@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.bodies.failures import ApiError, Failed
@@ -98,7 +99,7 @@ class Files:
         while (found := await self.found(project, file)) is not None:
             head, seq = found
             if not head.live:
-                if await patient(lambda seq=seq: self._bus.delete(subjects.FILES, seq), PATIENCE):  # type: ignore[misc]
+                if await patient(partial(self._bus.delete, subjects.FILES, seq), PATIENCE):
                     return
                 break
             with suppress(WrongSequence):  # it was completed, or deleted by another
