@@ -201,6 +201,9 @@ class Quirks(BaseModel):
     reasoning_apart: bool = False
     """Reasoning tokens are in neither ``completion_tokens`` nor ``total_tokens`` where they are the larger number."""
 
+    thinks_beyond: bool = False
+    """``max_tokens`` bounds the answer alone: reasoning comes on top of it, and only a budget of its own bounds it."""
+
     # -- anthropic
     max_tokens_default: int = 4096
     """Sent where the settings name no ``max_tokens`` and the model's row no ``max_output``."""
@@ -284,6 +287,15 @@ class Quirks(BaseModel):
             if not code or not equals or kind not in known:
                 raise ValueError(f"{entry!r} is not of the form code=kind with a kind of failure after the '='")
         return value
+
+
+RESPONSES_LEAST = 16
+"""The smallest ``max_output_tokens`` that OpenAI's Responses API takes."""
+
+
+def least_output(provider: ProviderRow, model: ModelRow) -> int:
+    """The smallest bound to an answer, in tokens, that a target can be given; a smaller one becomes this."""
+    return RESPONSES_LEAST if (model.dialect or provider.dialect) == "openai_responses" else 1
 
 
 _KNOWN: dict[tuple[int, int], tuple[ProviderRow, ModelRow, Quirks]] = {}

@@ -47,6 +47,20 @@ class AttemptRecord(Wire):
     losses: tuple[Loss, ...] = ()
 
 
+def cost_of_all(attempts: tuple[AttemptRecord, ...]) -> Decimal | None:
+    """US dollars of attempts together; ``None`` if those of any are not known.
+
+    What failed and used nothing cost nothing, even where its record is of a time that told no costs.
+    """
+    total = Decimal(0)
+    for record in attempts:
+        if record.cost is not None:
+            total += record.cost
+        elif record.failure is None or record.usage.total or not record.usage.reported:
+            return None
+    return total
+
+
 class Times(Wire):
     """UTC seconds of a job's steps; ``submitted`` is the producer's clock, the others the services'."""
 

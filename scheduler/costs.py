@@ -33,8 +33,15 @@ def reserved(order: Assignment) -> Usage:
     return Usage(input=order.grant.input_tokens, output=order.grant.output_tokens, reported=False)
 
 
-def fact_of(order: Assignment, record: AttemptRecord, *, won: bool = False, cost: Decimal | None = None) -> AttemptFact:
-    """The fact of an assignment's attempt, from its record."""
+def reservation(order: Assignment, record: AttemptRecord) -> Decimal | None:
+    """What an attempt of which nobody can tell may have cost: what was reserved for it, its worst case."""
+    if record.cost is not None or record.usage.reported:
+        return record.cost
+    return order.grant.cost
+
+
+def fact_of(order: Assignment, record: AttemptRecord, *, won: bool = False) -> AttemptFact:
+    """The fact of an assignment's attempt, from its record; what an older worker's does not say is not known."""
     failure = record.failure
     reason: Reason = "user"
     if failure is not None:
@@ -50,7 +57,10 @@ def fact_of(order: Assignment, record: AttemptRecord, *, won: bool = False, cost
         seconds=record.seconds,
         first_token=record.first_token,
         usage=record.usage,
-        cost=cost,
+        cost=reservation(order, record),
+        reserved=order.grant.cost,
+        charged=order.grant.charged,
+        key=order.key,
         reason=reason,
         failure=failure.kind if failure is not None else None,
         won=won,
@@ -71,6 +81,10 @@ def estimated(order: Assignment, *, seconds: float, failure: FailureKind = Failu
         started=order.grant.granted,
         seconds=max(0.0, seconds),
         usage=reserved(order),
+        cost=order.grant.cost,
+        reserved=order.grant.cost,
+        charged=order.grant.charged,
+        key=order.key,
         reason="failed",
         failure=failure,
         won=False,
@@ -92,7 +106,13 @@ class Costs:
 
     async def close(self, order: Assignment, *, delivered: bool) -> None:
         """Before a remnant goes: tell what its worker may not have told. Raises BusError; then it must stay."""
-        fact = await self._from_result(order) or await self._from_outcome(order)
+        fact = await self._from_result(order)
+        if fact is None:
+            outcome = await self._outcome(order)
+            if outcome is not None and outcome.record.number == order.attempt and not outcome.called:
+                return
+            record = None if outcome is None else _numbered(order.attempt, (*outcome.history, outcome.record))
+            fact = None if record is None else fact_of(order, record)
         if fact is not None:
             if fact.won or fact.usage.total or fact.failure not in UNCALLED:
                 await self.tell(fact)
@@ -109,19 +129,17 @@ class Costs:
             return None
         record = _numbered(order.attempt, result.attempts)
         won = result.nonce.startswith(f"{order.attempt_id}@")
-        return None if record is None else fact_of(order, record, won=won, cost=result.cost if won else None)
+        return None if record is None else fact_of(order, record, won=won)
 
-    async def _from_outcome(self, order: Assignment) -> AttemptFact | None:
+    async def _outcome(self, order: Assignment) -> Outcome | None:
+        """The job's last outcome, if it is one of the same submission."""
         subject = subjects.outcome(self._term.shard, order.project, order.job_id)
         found = await self._last(self._term.stream(subjects.OUT), subject)
         try:
             outcome = None if found is None else decode(Outcome, found.data)
         except ContractError:
             return None
-        if outcome is None or outcome.token != order.token:
-            return None
-        record = _numbered(order.attempt, (*outcome.history, outcome.record))
-        return None if record is None else fact_of(order, record)
+        return outcome if outcome is not None and outcome.token == order.token else None
 
     async def _last(self, stream: str, subject: str) -> Message | None:
         try:

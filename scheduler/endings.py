@@ -9,7 +9,7 @@ from job_contracts import subjects
 from job_contracts.codec import ContractError, decode, encode
 from job_contracts.jobs import JobState
 from job_contracts.letters import leaves_letter
-from job_contracts.results import Result, Settlement, Times
+from job_contracts.results import Result, Settlement, Times, cost_of_all
 from runtime.bus.port import BusError, OutcomeUnknown, Undecided, Unreachable, WrongSequence
 from runtime.telemetry import ERROR, INFO
 from scheduler.letters import Letters
@@ -120,6 +120,7 @@ class Endings:
             body_hash=finish.body_hash,
             nonce=f"leader.{self._lease.epoch}",
             attempts=finish.history,
+            cost=cost_of_all(finish.history),
             failure=finish.failure,
             times=Times(submitted=finish.submitted, finished=self._clock.wall()),
             replay_of=replay_of,

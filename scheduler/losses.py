@@ -9,6 +9,7 @@ the next leader finds the same loss.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from job_contracts import subjects
@@ -133,7 +134,8 @@ class Losses:
             started=self._term.clock.wall() - loss.seconds,
             seconds=loss.seconds,
             failure=failure,
-            usage=reserved(order) if order is not None and called else Usage(reported=False),
+            usage=reserved(order) if order is not None and called else Usage(reported=not called),
+            cost=Decimal(0) if not called else None if order is None else order.grant.cost,
         )
         return Outcome(
             job_id=job,

@@ -8,8 +8,9 @@ Rooms, from the wire inwards: ``connection`` (HTTP/1.1), ``listener`` (ports tha
 ``control_http`` (the main port), ``provider`` and ``call`` (the way of a request), ``dialects`` (wire formats),
 ``answers``, ``vectors``, ``instances``, ``patterns``, ``words`` (what is answered), ``playback`` and ``breakage`` (how
 it is sent, and how it breaks), ``names`` and ``faults`` (what is to go wrong), ``limits`` and ``audit`` (what is
-enforced, and how it was used), ``prefixes`` (prompt caches), ``meter`` and ``journal`` (the books), ``control`` and
-``reports`` (the handle on all of it), ``settings`` and ``configuration`` (what can be set), ``server`` (the whole).
+enforced, and how it was used), ``prefixes`` (prompt caches), ``meter``, ``exports`` and ``journal`` (the books),
+``control`` and ``reports`` (the handle on all of it), ``settings`` and ``configuration`` (what can be set), ``server``
+(the whole).
 """
 
 from simulator.control import Control, UnknownProvider

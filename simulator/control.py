@@ -9,14 +9,17 @@ from decimal import Decimal
 from typing import Any
 
 from simulator.clock import Clock
+from simulator.exports import DAILY, Form, request_csv
 from simulator.faults import Rule, parse_fault
 from simulator.journal import Journal, Line
 from simulator.limits import Domain
 from simulator.listener import Listener
-from simulator.meter import PICO, Meter, Sum
+from simulator.meter import PICO, Bill, Meter, Sum, Usage
 from simulator.provider import Provider
 from simulator.reports import (
     AuditReport,
+    BillLine,
+    BillReport,
     Counts,
     DomainAudit,
     FaultOrder,
@@ -80,6 +83,22 @@ class Control:
             for (provider, key, model), one in self._meter.rows()
         )
         return MeterReport(total=Counts(**_counts(self._meter.total())), rows=rows)
+
+    def bills(self) -> BillReport:
+        """What each of the last requests was billed, the abandoned and broken ones too."""
+        return BillReport(forgotten=self._meter.forgotten, lines=tuple(map(_billed, self._meter.bills())))
+
+    def export(self, form: Form, provider: str | None = None) -> str:
+        """The usage export of a provider, or of all together; see ``simulator.exports`` for the forms.
+
+        Raises:
+            UnknownProvider: no such provider.
+        """
+        if provider is not None:
+            self._one(provider)
+        if form == "requests":
+            return request_csv(one for one in self._meter.bills() if provider in {None, one.provider})
+        return DAILY[form](tuple(self._meter.days(provider)))
 
     def audit(self) -> AuditReport:
         """How the limits have been used, and by how many requests exceeded."""
@@ -236,6 +255,23 @@ def _counts(one: Sum) -> dict[str, Any]:
         "reasoning_tokens": one.reasoning,
         "cost_usd": one.cost_usd,
     }
+
+
+def _billed(one: Bill) -> BillLine:
+    usage = one.usage or Usage()
+    return BillLine(
+        at=one.at,
+        provider=one.provider,
+        model=one.model,
+        request_id=one.request_id,
+        outcome=one.outcome,
+        input_tokens=usage.all_input,
+        cached_read_tokens=usage.cached_read,
+        cache_write_tokens=usage.cache_write,
+        output_tokens=usage.all_output,
+        reasoning_tokens=usage.reasoning,
+        cost_usd=Decimal(one.cost) / PICO,
+    )
 
 
 def _audited(provider: str, key: str, group: str, domain: Domain) -> DomainAudit:

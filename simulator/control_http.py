@@ -2,6 +2,8 @@
 
     GET    /_control                           what there is (reports.Overview)
     GET    /_control/meter     DELETE          what has been billed (MeterReport); start anew
+    GET    /_control/bills                     what each of the last requests was billed (BillReport)
+    GET    /_control/export?form=csv           what a provider hands out (exports.FORMS); &provider= for one alone
     GET    /_control/audit     DELETE          how limits were used (AuditReport); start anew
     GET    /_control/log?last=N  DELETE        the last requests (LogReport); start anew
     GET    /_control/faults    POST    DELETE  faults in force (FaultReport); lay one (FaultOrder); remove (?provider=)
@@ -24,12 +26,14 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 
 from simulator.control import Control, UnknownProvider
+from simulator.exports import FORMS
 from simulator.reports import Done, FaultOrder, FaultReport, Laid, LogReport, Overview
 from simulator.settings import Frozen, Limits, Pace, Price
 from simulator.wire import JSON, Request, whole
 
 CONTROL = "/_control"
 DEFAULT_LAST = "100"
+CSV = b"text/csv; charset=utf-8"
 
 
 class LimitsOrder(Frozen):
@@ -71,6 +75,8 @@ async def answer(control: Control, url: str, request: Request) -> bytes:
     """Do what a request asks for; returns the whole response."""
     status = 200
     try:
+        if (request.method, request.path) == ("GET", f"{CONTROL}/export"):
+            return _export(control, request)
         body = to_json(await _act(control, url, request))
     except (NoSuchControl, UnknownProvider) as error:
         status, body = 404, to_json({"error": {"message": str(error)}})
@@ -106,6 +112,18 @@ async def _meter(control: Control, _: Request) -> BaseModel:
 async def _reset_meter(control: Control, _: Request) -> BaseModel:
     control.reset_meter()
     return Done()
+
+
+async def _bills(control: Control, _: Request) -> BaseModel:
+    return control.bills()
+
+
+def _export(control: Control, request: Request) -> bytes:
+    form = _query(request, "form") or "csv"
+    if form not in FORMS:
+        raise ValueError(f"there is no form {form!r}: there are {', '.join(FORMS)}")
+    text = control.export(form, _query(request, "provider"))
+    return whole(200, JSON if text.startswith("{") else CSV, text.encode())
 
 
 async def _audit(control: Control, _: Request) -> BaseModel:
@@ -171,6 +189,7 @@ async def _reset(control: Control, _: Request) -> BaseModel:
 _ACTIONS: dict[tuple[str, str], Callable[[Control, Request], Awaitable[BaseModel]]] = {
     ("GET", "/meter"): _meter,
     ("DELETE", "/meter"): _reset_meter,
+    ("GET", "/bills"): _bills,
     ("GET", "/audit"): _audit,
     ("DELETE", "/audit"): _reset_audit,
     ("GET", "/log"): _log,

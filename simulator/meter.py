@@ -7,11 +7,13 @@ for a million tokens is one pico-dollar a token.
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from datetime import date, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from simulator.settings import Price
 
@@ -111,29 +113,87 @@ Row = tuple[str, str, str]
 """Provider, key id, model."""
 
 
+class Bill(NamedTuple):
+    """What one request was billed. ``at``: seconds of the epoch when it came; ``cost`` in pico-dollars.
+
+    ``request_id``: what its client named it by, else the provider's own id. ``usage`` ``None``: nothing was billed.
+    """
+
+    at: float
+    provider: str
+    model: str
+    request_id: str
+    outcome: Outcome
+    usage: Usage | None
+    cost: int
+
+
+@dataclass(slots=True)
+class DaySum:
+    """A day's sum of one provider and model, and its pico-dollars by what they are for."""
+
+    counts: Sum = field(default_factory=Sum)
+    items: dict[str, int] = field(default_factory=lambda: {"input": 0, "cached input": 0, "output": 0})
+
+    def add(self, usage: Usage, tariff: Tariff) -> None:
+        """One more call that was billed."""
+        self.items["input"] += usage.input * tariff.input + usage.cache_write * tariff.cache_write
+        self.items["cached input"] += usage.cached_read * tariff.cached_read
+        self.items["output"] += usage.all_output * tariff.output
+
+
 class Meter:
-    """Counts every request once, when it has ended."""
+    """Counts every request once, when it has ended; of the last ``bills`` it can say what each was billed."""
 
-    def __init__(self) -> None:
+    def __init__(self, bills: int = 0) -> None:
         self._rows: dict[Row, Sum] = {}
+        self._days: dict[tuple[int, str, str], DaySum] = {}
+        self._bills: deque[Bill] = deque(maxlen=bills)
+        self.forgotten = 0
+        """Bills that there was no more room for."""
 
-    def record(self, row: Row, outcome: Outcome, usage: Usage | None = None, tariff: Tariff | None = None) -> int:
-        """Count a request; without usage and tariff it is free. Returns its cost in pico-dollars."""
+    def record(
+        self,
+        row: Row,
+        outcome: Outcome,
+        usage: Usage | None = None,
+        tariff: Tariff | None = None,
+        *,
+        at: float = 0.0,
+        request_id: str = "",
+    ) -> int:
+        """Count a request that came ``at`` (seconds of the epoch); without usage and tariff it is free. Returns its
+        cost in pico-dollars.
+        """
         total = self._rows.get(row)
         if total is None:
             total = self._rows[row] = Sum()
-        total.requests += 1
-        setattr(total, outcome, getattr(total, outcome) + 1)
-        if usage is None or tariff is None:
-            return 0
-        total.input += usage.input
-        total.cached_read += usage.cached_read
-        total.cache_write += usage.cache_write
-        total.output += usage.output
-        total.reasoning += usage.reasoning
-        cost = tariff.cost(usage)
-        total.cost += cost
+        _count(total, outcome, usage)
+        cost = 0
+        if usage is not None and tariff is not None:
+            cost = tariff.cost(usage)
+            total.cost += cost
+            day = (int(at // 86_400), row[0], row[2])
+            billed = self._days.get(day)
+            if billed is None:
+                billed = self._days[day] = DaySum()
+            _count(billed.counts, outcome, usage)
+            billed.counts.cost += cost
+            billed.add(usage, tariff)
+        if self._bills.maxlen:
+            self.forgotten += len(self._bills) == self._bills.maxlen
+            self._bills.append(Bill(at, row[0], row[2], request_id, outcome, usage, cost))
         return cost
+
+    def bills(self) -> Iterator[Bill]:
+        """What the last requests were billed, in the order in which they ended."""
+        yield from tuple(self._bills)
+
+    def days(self, provider: str | None = None) -> Iterator[tuple[date, str, DaySum]]:
+        """What was billed by day (UTC) and model, of one provider or of all."""
+        for (day, name, model), one in sorted(self._days.items(), key=lambda found: found[0]):
+            if provider is None or name == provider:
+                yield date(1970, 1, 1) + timedelta(days=day), model, one
 
     def rows(self) -> Iterator[tuple[Row, Sum]]:
         yield from sorted(self._rows.items())
@@ -147,3 +207,17 @@ class Meter:
 
     def reset(self) -> None:
         self._rows.clear()
+        self._days.clear()
+        self._bills.clear()
+        self.forgotten = 0
+
+
+def _count(total: Sum, outcome: Outcome, usage: Usage | None) -> None:
+    total.requests += 1
+    setattr(total, outcome, getattr(total, outcome) + 1)
+    if usage is not None:
+        total.input += usage.input
+        total.cached_read += usage.cached_read
+        total.cache_write += usage.cache_write
+        total.output += usage.output
+        total.reasoning += usage.reasoning

@@ -26,6 +26,8 @@ from simulator.prefixes import NOTHING, Cached, PrefixCache
 from simulator.settings import ProviderSettings
 from simulator.wire import HTML, JSON, Request, head, whole
 
+ATTEMPT = b"x-penstock-attempt"
+"""Header by which a client names its call."""
 MOST_TERMS = 4_096
 """Models whose settings are kept ready; beyond that all are worked out anew."""
 
@@ -296,7 +298,10 @@ class Provider:
         usage = None if call.usage is None else call.usage.produced(produced)
         self._vacate(call, produced)
         row = (self.settings.name, call.key, call.model)
-        cost = self._meter.record(row, outcome, usage, None if call.terms is None else call.terms.tariff)
+        tariff = None if call.terms is None else call.terms.tariff
+        at = self._clock.wall() - (self._now() - call.arrived)
+        request_id = call.request.headers.get(ATTEMPT, b"").decode("latin-1") or call.stamp.serial
+        cost = self._meter.record(row, outcome, usage, tariff, at=at, request_id=request_id)
         call.usage = usage
         self._log(call, outcome, status, cost)
 

@@ -43,6 +43,31 @@ class MeterReport(Frozen):
     rows: tuple[MeterRow, ...]
 
 
+class BillLine(Frozen):
+    """What one request was billed; ``input_tokens`` are all of them. ``at``: seconds of the epoch when it came."""
+
+    at: float
+    provider: str
+    model: str
+    request_id: str
+    """What its client named it by, else the provider's own id."""
+    outcome: str
+    input_tokens: int = 0
+    cached_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    """Those among ``output_tokens``."""
+    cost_usd: Decimal = Decimal(0)
+
+
+class BillReport(Frozen):
+    """The last bills, in the order in which their requests ended; ``forgotten``: earlier ones, no longer known."""
+
+    forgotten: int
+    lines: tuple[BillLine, ...]
+
+
 class LimitAudit(Frozen):
     """One limit. ``most``: the largest use in any window of ``period`` seconds. ``burst``: the smallest ``B`` such that
     use never exceeded ``B + limit / period * t`` in any interval of ``t`` seconds.

@@ -29,7 +29,7 @@ class Simulator:
     def __init__(self, settings: Settings | None = None, *, clock: Clock | None = None) -> None:
         self.settings = settings or Settings()
         clock = clock or SystemClock()
-        meter, journal = Meter(), Journal(self.settings.log_size)
+        meter, journal = Meter(self.settings.bills), Journal(self.settings.log_size)
         host, max_body = self.settings.host, self.settings.max_body
         self._providers = {
             one.name: Provider(one, clock=clock, meter=meter, journal=journal, longest_hold=self.settings.longest_hold)

@@ -147,14 +147,15 @@ class Settings(Frozen):
     """The whole simulator.
 
     ``port``: the main listener (control, health, metrics, and every provider by path). ``log_size``: requests the log
-    remembers. ``max_body``: bytes of a request body. ``longest_hold``: seconds that a hung or stalled answer is held
-    before the simulator gives up on it.
+    remembers. ``bills``: requests of which the meter can say what each was billed. ``max_body``: bytes of a request
+    body. ``longest_hold``: seconds that a hung or stalled answer is held before the simulator gives up on it.
     """
 
     host: str = "127.0.0.1"
     port: Port = 0
     providers: Annotated[tuple[ProviderSettings, ...], Field(min_length=1)] = Field(default_factory=default_providers)
     log_size: Annotated[int, Field(ge=0, le=1_000_000)] = 1_000
+    bills: Annotated[int, Field(ge=0, le=1_000_000)] = 100_000
     max_body: Count = 64 * 1024 * 1024
     longest_hold: Annotated[float, Field(gt=0, le=86_400)] = 600.0
 

@@ -98,6 +98,7 @@ def assemble(
         telemetry=telemetry,
         images=Images(Fetcher() if settings.fetch_images else None),
     )
+    endpoint.prices.open()
     books = Books(bus, telemetry, pool=pool, worker=worker, batch=settings.facts, linger=settings.facts_linger)
     reporter = Reporter(
         bus,

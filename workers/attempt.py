@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from job_contracts.attempts import Assignment, LimitReading
@@ -23,6 +24,8 @@ from job_contracts.stream import EndDelta, StartDelta
 from runtime.service import place_of
 from runtime.telemetry import ERROR
 from workers.adapting import adapted
+from workers.bounding import bounded
+from workers.charging import charge_of
 from workers.dialects.port import Decoded, Decoder, Target
 from workers.endpoint import Endpoint
 from workers.fitting import Fitted, overflows
@@ -33,6 +36,7 @@ from workers.questions import Question, of_conversation, of_texts
 from workers.records import Ending, known_usage, partial_usage, placed
 from workers.streaming import TokenStream
 from workers.watch import Watch
+from workers.wording import stopped_by_us
 
 __all__ = ["Attempt"]
 
@@ -42,21 +46,6 @@ MAX_ERROR_BODY = 256 * 1024
 """Bytes read of an answer that only describes an error."""
 ERROR_PATIENCE = 5.0
 """Seconds for the body of such an answer."""
-
-_WORDS = {
-    FailureKind.FIRST_TOKEN_TIMEOUT: "no first token within {seconds:g} s",
-    FailureKind.STALLED: "nothing came for {seconds:g} s in the middle of the answer",
-    FailureKind.TOTAL_TIMEOUT: "the answer was not complete within {seconds:g} s",
-    FailureKind.EXPIRED: "the job's deadline passed during the attempt",
-    FailureKind.CANCELLED: "cancelled during the attempt",
-    FailureKind.HANDED_BACK: "the worker was stopped during the attempt",
-}
-_BEFORE = {
-    FailureKind.EXPIRED: "the job's deadline had passed before the provider was asked",
-    FailureKind.GRANT_EXPIRED: "the grant was too old to be used",
-    FailureKind.CANCELLED: "cancelled before the attempt",
-    FailureKind.HANDED_BACK: "the worker was stopped before the attempt",
-}
 
 
 class _Stopped(Exception):
@@ -126,7 +115,7 @@ class Attempt:
             except CallFailed as broken:
                 return self.failed(broken.failure)
             except _Stopped as stopped:
-                return self.failed(self._own_words(stopped.kind))
+                return self.failed(stopped_by_us(stopped.kind, self.assignment.timeouts, called=self.called))
         except Exception as error:  # noqa: BLE001 - the top of the attempt: a bug ends one attempt, not the pool
             return self.broken(error)
         finally:
@@ -139,22 +128,27 @@ class Attempt:
         produced = self._first_token is not None or (partial is not None and partial.produced)
         usage = Usage()
         if self.called and not self._never_sent(failure) and not self._was_error_answer:
-            usage = partial_usage(partial, self.assignment.grant.input_tokens)
+            usage = partial_usage(partial, self._prompt, self._unseen)
         if self.called and failure.kind is FailureKind.CONTEXT_OVERFLOW and self._fitted is not None:
             self._endpoint.fitting.overflowed(self._fitted)
         limits: tuple[LimitReading, ...] = ()
         if self.reply is not None and self.target is not None:
             limits = self._endpoint.dialect(self.target).limits(self.target, self.reply.headers)
         placed_failure = placed(failure, self.assignment, produced=produced)
-        return self._ending(failure=placed_failure, usage=usage, limits=limits)
+        stated = partial.cost if partial is not None and usage.reported and usage.total else None
+        return self._ending(failure=placed_failure, usage=usage, limits=limits, stated=stated)
 
-    def broken(self, error: Exception) -> Ending:
-        """The ending for a bug of ours: its type and place are told, its text may hold content."""
+    def broken(self, error: Exception, made: Ending | None = None) -> Ending:
+        """The ending for a bug of ours: its type and place are told, its text may hold content. ``made``: as it had
+        ended before, and what that cost.
+        """
         where = place_of(error)
         self._endpoint.telemetry.emit("attempt.broken", ERROR, attempt=self.id, error=type(error).__name__, place=where)
         words = f"the worker failed unexpectedly ({type(error).__name__})"
         failure = placed(Failure(kind=FailureKind.INTERNAL, message=words), self.assignment, produced=False)
-        usage = partial_usage(None, self.assignment.grant.input_tokens) if self.called else Usage()
+        if made is not None:
+            return made.failed(failure)
+        usage = partial_usage(None, self._prompt, self._unseen) if self.called else Usage()
         return self._ending(failure=failure, usage=usage)
 
     async def close(self) -> None:
@@ -186,7 +180,7 @@ class Attempt:
             endpoint.fitting.learn(self._fitted, usage)
         if self._stream is not None:
             await self._stream.end(EndDelta(finish_reason=decoded.finish_reason, usage=usage))
-        return self._ending(decoded=decoded, usage=usage)
+        return self._ending(decoded=decoded, usage=usage, stated=decoded.cost)
 
     async def _question(self, job: Job) -> Question:
         """The request, whatever kind of job it is. Raises CallFailed if this target cannot be asked it."""
@@ -206,6 +200,11 @@ class Attempt:
         if conversation is not job.chat:
             self._places = places(job.chat.messages, conversation.messages)
         target = self.target = endpoint.target(assignment.model, stream=assignment.stream)
+        held = bounded(conversation, assignment.grant.max_output, target)
+        if isinstance(held, Failure):
+            raise CallFailed(held)
+        conversation = held[0]
+        self._losses += held[1]
         watch = self._watch_deadline()
         try:
             fitted = self._fitted = await self._interruptible(self._fit(conversation, target))
@@ -351,15 +350,21 @@ class Attempt:
 
     # -- the ending
 
-    def _own_words(self, kind: FailureKind) -> Failure:
-        timeouts = self.assignment.timeouts
-        seconds = {
-            FailureKind.FIRST_TOKEN_TIMEOUT: timeouts.first_token,
-            FailureKind.STALLED: timeouts.stall,
-            FailureKind.TOTAL_TIMEOUT: timeouts.total,
-        }.get(kind, 0.0)
-        words = (_WORDS if self.called else _BEFORE).get(kind, kind.value)
-        return Failure(kind=kind, message=words.format(seconds=seconds))
+    @property
+    def _prompt(self) -> int:
+        """Tokens of what was asked, as well as can be known."""
+        fitted = self._fitted
+        known = fitted is not None and fitted.calibration is not None
+        return fitted.estimate() if fitted is not None and known else self.assignment.grant.input_tokens
+
+    @property
+    def _unseen(self) -> int:
+        """Tokens of an answer that comes in one piece, once the attempt is stopped while it is being made: what was
+        expected of it, as nothing of it can be seen.
+        """
+        hidden = self._reason is not None and self.target is not None and not self.target.stream
+        expected = self.assignment.grant.output_tokens if hidden else 0
+        return min(expected, self.assignment.grant.max_output or expected)
 
     def _ending(
         self,
@@ -368,7 +373,10 @@ class Attempt:
         decoded: Decoded | None = None,
         failure: Failure | None = None,
         limits: tuple[LimitReading, ...] = (),
+        stated: Decimal | None = None,
     ) -> Ending:
+        failed = failure is not None
+        book, model, at = self._endpoint.prices, self.assignment.model, self._started_wall
         return Ending(
             started=self._started_wall,
             seconds=self._endpoint.clock.monotonic() - self._started,
@@ -377,6 +385,7 @@ class Attempt:
             called=self.called,
             first_token=self._first_token,
             usage=usage,
+            charge=charge_of(book, model, usage, at=at, stated=stated, failed=failed),
             losses=self._losses,
             limits=limits,
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from catalogue.places import Unfilled, settled
+from catalogue.pricing import PriceBook
 from catalogue.rows import ProviderRow
 from runtime.clock import Clock
 from runtime.settings import Provider
@@ -78,7 +79,11 @@ class Endpoint:
     images: Images = field(default_factory=Images)
     fitting: Fitting = field(default_factory=Fitting)
     prepared: Prepared = field(default_factory=Prepared)
+    prices: PriceBook = field(init=False)
     _targets: dict[tuple[str, bool], Target] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prices", PriceBook(self.row))
 
     def dialect(self, target: Target) -> Dialect:
         """What the target speaks."""

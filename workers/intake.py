@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
@@ -143,6 +144,7 @@ def outcome_of_unreadable(found: Unreadable, *, pool: str, worker: str, at: floa
         started=at,
         seconds=0.0,
         failure=failure,
+        cost=Decimal(0),
     )
     return Outcome(
         job_id=found.job,

@@ -217,7 +217,7 @@ class Pool(Duty):
             try:
                 await self._report(delivery, found.assignment, ending, job)
             except Exception as error:  # noqa: BLE001 - an answer that cannot be written is still an outcome
-                await self._report(delivery, found.assignment, attempt.broken(error), job)
+                await self._report(delivery, found.assignment, attempt.broken(error, ending), job)
         finally:
             del self._in_hand[attempt.id]
             if attempt.reply is not None and attempt.target is not None:

@@ -46,11 +46,18 @@ class _Sort:
     adaptation: Adaptation | None
     fit: Fit
     overflows: int
+    max_output: int | None
 
     @classmethod
     def of(cls, assignment: Assignment, overflows: int) -> _Sort:
         return cls(
-            assignment.body_hash, assignment.model, assignment.stream, assignment.adaptation, assignment.fit, overflows
+            assignment.body_hash,
+            assignment.model,
+            assignment.stream,
+            assignment.adaptation,
+            assignment.fit,
+            overflows,
+            assignment.grant.max_output,
         )
 
 

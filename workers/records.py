@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from job_contracts.attempts import Assignment, LimitReading, Outcome
 from job_contracts.chat import Usage
 from job_contracts.facts import AttemptFact, Reason
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import BlobRef, JobState
-from job_contracts.results import AttemptRecord, Loss, Result, Settlement, Times
+from job_contracts.results import AttemptRecord, Loss, Result, Settlement, Times, cost_of_all
 from workers.dialects import tokens
 from workers.dialects.port import Decoded, Partial
 
 __all__ = [
+    "FREE",
+    "UNKNOWN",
+    "Charge",
     "Ending",
     "fact_of",
     "known_usage",
@@ -33,6 +37,20 @@ NOTHING = Usage()
 
 
 @dataclass(frozen=True, slots=True)
+class Charge:
+    """What an attempt cost, in US dollars, and how that is known; ``None``: not known."""
+
+    cost: Decimal | None = None
+    stated: bool = False
+    """By the provider itself."""
+    price: str | None = None
+    """Version of the price it was reckoned by."""
+
+
+FREE, UNKNOWN = Charge(Decimal(0)), Charge()
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """How an attempt ended: an answer or a failure. Times in seconds, ``started`` in UTC."""
 
@@ -44,6 +62,7 @@ class Ending:
     """Whether the provider was called at all."""
     first_token: float | None = None
     usage: Usage = NOTHING
+    charge: Charge = UNKNOWN
     losses: tuple[Loss, ...] = ()
     limits: tuple[LimitReading, ...] = ()
 
@@ -60,18 +79,21 @@ def known_usage(decoded: Decoded, estimate: Callable[[], int]) -> Usage:
     return usage.model_copy(update={"input": usage.input or estimate()})
 
 
-def partial_usage(partial: Partial | None, reserved_input: int) -> Usage:
-    """What an answer that broke has cost: as far as the provider told it, else estimated.
+def partial_usage(partial: Partial | None, prompt: int, unseen: int = 0) -> Usage:
+    """What an answer that broke has used: as far as the provider told it, else estimated.
 
-    The prompt is taken as reserved, because the provider had it; the output is counted from its characters.
+    The provider had the ``prompt`` (tokens); the output is counted from its characters. ``unseen``: tokens of an answer
+    that is shown only when it is whole, and was being written when the attempt ended.
     """
     if partial is None:
-        return Usage(input=reserved_input, reported=False)
+        return Usage(input=prompt, output=unseen, reported=False)
     told = partial.usage
-    output = max(told.output, tokens.of_characters(partial.output_characters))
-    if told.reported and told.input and output == told.output:
+    if told.reported and told.input and partial.final:
         return told
-    return told.model_copy(update={"input": told.input or reserved_input, "output": output, "reported": False})
+    since = partial.output_characters - partial.told_at
+    counted = told.output + tokens.of_characters(since) if partial.told_at else tokens.of_characters(since)
+    output = max(told.output, counted, unseen)
+    return told.model_copy(update={"input": told.input or prompt, "output": output, "reported": False})
 
 
 def record_of(assignment: Assignment, ending: Ending) -> AttemptRecord:
@@ -86,6 +108,7 @@ def record_of(assignment: Assignment, ending: Ending) -> AttemptRecord:
         first_token=ending.first_token,
         failure=ending.failure,
         usage=ending.usage,
+        cost=ending.charge.cost,
         losses=ending.losses[:MAX_LOSSES],
     )
 
@@ -100,7 +123,8 @@ def result_of(
     tags: dict[str, str],
     replay_of: str | None = None,
 ) -> Result:
-    """The job's one terminal record, for an answer."""
+    """The job's one terminal record, for an answer; it cost what all its attempts did."""
+    attempts = (*assignment.history, record_of(assignment, ending))
     return Result(
         job=assignment.job_id,
         project=assignment.project,
@@ -114,11 +138,11 @@ def result_of(
         finish_reason=decoded.finish_reason if decoded.embeddings is None else None,
         finish_raw=decoded.finish_raw,
         usage=ending.usage,
-        cost=decoded.cost,
+        cost=cost_of_all(attempts),
         provider=assignment.provider,
         model=decoded.model or assignment.model,
         deployment=assignment.deployment,
-        attempts=(*assignment.history, record_of(assignment, ending)),
+        attempts=attempts,
         times=Times(submitted=assignment.submitted, dispatched=assignment.grant.granted, finished=finished),
         tags=tags,
         replay_of=replay_of,
@@ -185,7 +209,12 @@ def fact_of(assignment: Assignment, ending: Ending, *, won: bool, tags: dict[str
         seconds=ending.seconds,
         first_token=ending.first_token,
         usage=ending.usage,
-        cost=ending.decoded.cost if ending.decoded is not None else None,
+        cost=ending.charge.cost,
+        stated=ending.charge.stated,
+        price=ending.charge.price,
+        reserved=assignment.grant.cost,
+        charged=assignment.grant.charged,
+        key=assignment.key,
         reason=reason,
         failure=failure.kind if failure is not None else None,
         won=won,

@@ -17,6 +17,7 @@ import httpx
 
 from simulator.reports import (
     AuditReport,
+    BillReport,
     FaultOrder,
     FaultReport,
     FaultView,
@@ -47,6 +48,13 @@ class SimulatorControl:
 
     async def meter(self) -> MeterReport:
         return MeterReport.model_validate_json(await self._ask("GET", "/meter"))
+
+    async def bills(self) -> BillReport:
+        return BillReport.model_validate_json(await self._ask("GET", "/bills"))
+
+    async def export(self, form: str, provider: str | None = None) -> str:
+        only = "" if provider is None else f"&provider={provider}"
+        return (await self._ask("GET", f"/export?form={form}{only}")).decode()
 
     async def audit(self) -> AuditReport:
         return AuditReport.model_validate_json(await self._ask("GET", "/audit"))

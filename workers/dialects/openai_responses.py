@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
-from catalogue.quirks import quirks_of
+from catalogue.quirks import RESPONSES_LEAST, quirks_of
 from job_contracts.chat import JsonFormat, JsonSchemaFormat, NamedTool
 from workers.dialects import strict_schema, thinking
 from workers.dialects.answering import Answering
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from workers.dialects.port import Target
 
 _JSON = {"content-type": "application/json"}
-_LEAST_TOKENS = 16
-"""The smallest ``max_output_tokens`` the API takes."""
 
 
 class OpenAIResponses(Answering):
@@ -62,10 +60,10 @@ class OpenAIResponses(Answering):
 
 def _max_tokens(target: Target, wanted: Wanted) -> int | None:
     most = wanted.max_tokens(target.model.max_output)
-    if most is None or most >= _LEAST_TOKENS:
+    if most is None or most >= RESPONSES_LEAST:
         return most
-    wanted.losses.add("clamped", "settings.max_tokens", f"{most} to {_LEAST_TOKENS}, the least the API takes")
-    return _LEAST_TOKENS
+    wanted.losses.add("clamped", "settings.max_tokens", f"{most} to {RESPONSES_LEAST}, the least the API takes")
+    return RESPONSES_LEAST
 
 
 def _put_settings(body: dict[str, Any], wanted: Wanted) -> None:

@@ -74,6 +74,12 @@ class Partial:
     usage: Usage
     output_characters: int = 0
     produced: bool = False
+    final: bool = False
+    """Whether ``usage`` is the account of the whole answer; else of what had come with it, or of the prompt alone."""
+    told_at: int = 0
+    """Characters of output that had come when it was told."""
+    cost: Decimal | None = None
+    """US dollars where the provider stated them already."""
 
 
 class Decoder(Protocol):

@@ -66,6 +66,7 @@ class Reader(ABC):
         self._max_bytes = max_bytes
         self._received = 0
         self._chunks = 0
+        self._told_at = 0
         self._events: Events | None = None
         self._body: list[bytes] = []
         self._is_document = False
@@ -132,7 +133,14 @@ class Reader(ABC):
     @property
     def partial(self) -> Partial:
         draft = self.draft
-        return Partial(usage=self._usage(), output_characters=draft.characters, produced=draft.produced)
+        return Partial(
+            usage=self._usage(),
+            output_characters=draft.characters,
+            produced=draft.produced,
+            final=bool(self.finish_raw) or self.done,
+            told_at=self._told_at,
+            cost=self._stated_cost(),
+        )
 
     def finish(self) -> Decoded | Failure:
         if self._end is None:
@@ -189,7 +197,10 @@ class Reader(ABC):
                     continue
                 chunk = parse(payload)
                 self._chunks += 1
+                before = self.told_usage
                 self._chunk(name, chunk)
+                if self.told_usage is not before:
+                    self._told_at = self.draft.characters
             except WRONG_SHAPE:
                 self.fail(FailureKind.MALFORMED_RESPONSE, f"malformed chunk: {readable(payload)}")
             if self._failure is not None or self._complete:
@@ -253,7 +264,7 @@ class Reader(ABC):
             finish_raw=raw,
             usage=self._usage(),
             model=self.model,
-            cost=self._read_cost(self.told_usage) if isinstance(self.told_usage, dict) else None,
+            cost=self._stated_cost(),
             losses=tuple(self.losses),
         )
 
@@ -280,6 +291,9 @@ class Reader(ABC):
             if self.draft.only_refuses:
                 return FinishReason.CONTENT_FILTER
         return word
+
+    def _stated_cost(self) -> Decimal | None:
+        return self._read_cost(self.told_usage) if isinstance(self.told_usage, dict) else None
 
     def _usage(self) -> Usage:
         if self.told_usage:

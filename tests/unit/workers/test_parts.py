@@ -301,8 +301,13 @@ async def test_many_streams_at_once_keep_their_order(told: Told) -> None:
 def test_what_a_provider_told_is_taken_and_the_rest_estimated() -> None:
     told = Usage(input=100, output=1)
     assert partial_usage(None, 50) == Usage(input=50, reported=False)
-    assert partial_usage(Partial(usage=told, output_characters=4), 50) == told
-    assert partial_usage(Partial(usage=told, output_characters=400), 50) == Usage(input=100, output=100, reported=False)
+    assert partial_usage(None, 50, 70) == Usage(input=50, output=70, reported=False)
+    assert partial_usage(Partial(usage=told, output_characters=400, final=True), 50) == told
+    guess = Usage(input=100, output=100, reported=False)
+    assert partial_usage(Partial(usage=told, output_characters=400), 50) == guess, "told before the answer was whole"
+    so_far = Usage(input=100, output=30)
+    later = Partial(usage=so_far, output_characters=120, told_at=80)
+    assert partial_usage(later, 50) == Usage(input=100, output=40, reported=False), "30 told, and 40 characters since"
     assert partial_usage(Partial(usage=Usage(), output_characters=8), 50) == Usage(input=50, output=2, reported=False)
 
 
