@@ -54,6 +54,8 @@ POINTS = (
     Point("scheduler", "ending.stored", "the leader's own result is stored, its submission is still there"),
     Point("scheduler", "job.settled", "a worker's result is read, its submission is still there"),
     Point("scheduler", "settling.removed", "submissions are removed, the cursor does not say so yet"),
+    Point("scheduler", "spending.stored", "a checkpoint of what was spent is stored, LEDGER is read on"),
+    Point("scheduler", "spending.read", "all of LEDGER is read, what hard budgets pay for may go, nothing went"),
     Point("scheduler", "lease.resigned", "the lease is given back, the process still runs"),
     Point("workers", "attempt.fetched", "an assignment is here, its provider is not called"),
     Point("workers", "attempt.answering", "the provider has begun to answer"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from job_contracts import subjects
 from job_contracts.attempts import Assignment, Grant
 from job_contracts.codec import encode
+from job_contracts.money import dollars
 from runtime.bus.port import Outgoing
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ def assignment(
             output_tokens=dispatch.output_tokens,
             valid_for=_valid_for(config, dispatch.domain),
             granted=wall,
+            cost=None if dispatch.cost is None else dollars(dispatch.cost),
+            charged=dispatch.charged,
+            max_output=dispatch.max_output,
         ),
         timeouts=route.timeouts,
         adaptation=_adaptation(route, dispatch.deployment),
@@ -66,6 +70,7 @@ def assignment(
         history=dispatch.history,
         epoch=epoch,
         blob=entry.blob,
+        key=dispatch.key,
     )
     data = encode(order)
     if body is not None:

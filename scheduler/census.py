@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from job_contracts.money import PICO
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from scheduler.lifeline import Lifeline
+    from scheduler.policy.tally import Counts
     from scheduler.term import Term
 
 PERIOD = 2.0
@@ -53,6 +56,22 @@ class Census:
             slots[(pool,)] = slots.get((pool,), 0.0) + seen.slots
         self._tell("pool.counted", ("pool",), slots)
 
+        self._tell_money(counts)
+
+    def _tell_money(self, counts: Counts) -> None:
+        """By payer; the keys of a project together, and of those only how many jobs wait."""
+        held: dict[tuple[str, ...], float] = {}
+        for payer, jobs in counts.held.items():
+            label = _payer(payer)
+            held[label] = held.get(label, 0.0) + jobs
+        self._tell("budget.held", ("kind", "payer"), held)
+        shown = {
+            (*_payer(payer), window): told for (payer, window), told in counts.budgets.items() if payer[:4] != "key:"
+        }
+        for place, event in enumerate(("budget.limited", "budget.spent", "budget.reserved")):
+            amounts: dict[tuple[str, ...], float] = {label: told[place] / PICO for label, told in shown.items()}
+            self._tell(event, ("kind", "payer", "window"), amounts)
+
     def _tell(self, event: str, labels: tuple[str, ...], values: Mapping[tuple[str, ...], float]) -> None:
         before = self._told.get(event, set())
         for key in before - values.keys():
@@ -60,3 +79,9 @@ class Census:
         for key, value in values.items():
             self._term.telemetry.emit(event, value=value, **dict(zip(labels, key, strict=True)))
         self._told[event] = set(values)
+
+
+def _payer(payer: str) -> tuple[str, str]:
+    """Its kind and name as labels. A key is shown by its project: no label is the id of one."""
+    kind, _, name = payer.partition(":")
+    return kind, name.partition("/")[0] if kind == "key" else name

@@ -104,20 +104,25 @@ class Costs:
         """Store a fact. Raises BusError."""
         await self._bus.append(subjects.usage(fact.provider, TELLER), encode(Facts(facts=(fact,))))
 
-    async def close(self, order: Assignment, *, delivered: bool) -> None:
-        """Before a remnant goes: tell what its worker may not have told. Raises BusError; then it must stay."""
+    async def close(self, order: Assignment, *, delivered: bool) -> bool:
+        """Before a remnant goes: tell what its worker may not have told. Raises BusError; then it must stay.
+
+        Returns whether a fact was told; if not, none will ever come.
+        """
         fact = await self._from_result(order)
         if fact is None:
             outcome = await self._outcome(order)
             if outcome is not None and outcome.record.number == order.attempt and not outcome.called:
-                return
+                return False
             record = None if outcome is None else _numbered(order.attempt, (*outcome.history, outcome.record))
             fact = None if record is None else fact_of(order, record)
+        if fact is None and delivered:
+            fact = estimated(order, seconds=self._term.clock.wall() - order.grant.granted)
+        elif fact is not None and not (fact.won or fact.usage.total or fact.failure not in UNCALLED):
+            fact = None
         if fact is not None:
-            if fact.won or fact.usage.total or fact.failure not in UNCALLED:
-                await self.tell(fact)
-        elif delivered:
-            await self.tell(estimated(order, seconds=self._term.clock.wall() - order.grant.granted))
+            await self.tell(fact)
+        return fact is not None
 
     async def _from_result(self, order: Assignment) -> AttemptFact | None:
         found = await self._last(subjects.RES, subjects.result(order.project, order.job_id))

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from job_contracts import subjects
 from job_contracts.codec import ContractError, Wire, decode, encode
-from job_contracts.desk import AskBlob, AskChunks, AskJobs, Chunks, Hello, Refusal, Results, Statuses
+from job_contracts.desk import (
+    AskBlob,
+    AskChunks,
+    AskEstimates,
+    AskJobs,
+    Chunks,
+    Estimate,
+    Estimates,
+    Hello,
+    Refusal,
+    Results,
+    Statuses,
+)
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import JobState, JobStatus, Ticket
 from job_contracts.results import Result
@@ -25,12 +38,16 @@ MAX_MESSAGE = 512 * 1024
 """Bytes a submission may have before its body must go as a blob."""
 AGAIN = 1.0
 """Seconds after which a question may be asked again that the broker kept us from answering."""
+BREATH = 50
+"""Jobs estimated without letting anything else have its turn."""
 MAX_CHUNKS = 500
 """Chunks in one answer at most."""
 
 
 class Desk:
-    """Serves ``hello``, ``status``, ``results``, ``chunks``, ``blob`` and ``LetterDesk``'s while this process leads."""
+    """Serves ``hello``, ``status``, ``results``, ``chunks``, ``blob``, ``estimate`` and ``LetterDesk``'s while this
+    process leads.
+    """
 
     def __init__(self, term: Term, version: str) -> None:
         self._term = term
@@ -47,6 +64,7 @@ class Desk:
             "results": self._results,
             "chunks": self._chunks,
             "blob": self._blob,
+            "estimate": self._estimate,
             **self._letters.operations(),
         }
         for name, answer in operations.items():
@@ -106,6 +124,8 @@ class Desk:
             position=told.position,
             eta=told.eta,
             waiting_for=told.waiting_for,
+            estimated_cost=told.estimated_cost,
+            worst_cost=told.worst_cost,
             deadline=entry.deadline,
         )
 
@@ -186,6 +206,19 @@ class Desk:
             raise NotFound(f"{asked.job} has no large result")
         subject = subjects.result_blob(project, asked.job, asked.index, ref.sha256)
         return (await self._bus.get_direct(subjects.BLOB, subject)).data
+
+    async def _estimate(self, project: str, data: bytes) -> bytes:
+        """What such jobs would cost now; nothing is reserved, nobody waits for it."""
+        board, now = self._term.board, self._term.clock.monotonic()
+        found: list[Estimate] = []
+        for number, job in enumerate(decode(AskEstimates, data).jobs):
+            if number % BREATH == 0:
+                await asyncio.sleep(0)
+            deployment, expected, worst, refused = board.estimate(
+                project, job.route, job.input_estimate, job.max_output, job.needs, job.size, now
+            )
+            found.append(Estimate(deployment=deployment, expected=expected, worst=worst, refused=refused))
+        return encode(Estimates(estimates=tuple(found)))
 
 
 class _Responder:

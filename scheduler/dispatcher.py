@@ -18,7 +18,7 @@ from scheduler.assignments import assignment
 from scheduler.intake import body_problem
 from scheduler.leadership import UNSEEN, Verdict
 from scheduler.policy.decisions import Abort, Dispatch, Finish
-from scheduler.policy.facts import AttemptEnded, Settled
+from scheduler.policy.facts import AttemptEnded, Settled, Uncharged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -172,8 +172,7 @@ class Dispatcher:
             )
             messages.append(order)
         if held:
-            self._board.refused(held, self._clock.monotonic())
-            self._changed.set()
+            self._refused(held)
         return not messages or await self._store(ready, messages)
 
     async def _store(self, ready: Sequence[Dispatch], messages: Sequence[Outgoing]) -> bool:
@@ -200,8 +199,7 @@ class Dispatcher:
         if refused:
             verdict = written.verdict.value
             self._term.telemetry.emit("dispatch.not_stored", WARNING, verdict=verdict, jobs=len(refused))
-            self._board.refused(refused, now)
-            self._changed.set()
+            self._refused(refused)
             await asyncio.sleep(0.05)
         return True
 
@@ -254,9 +252,24 @@ class Dispatcher:
                 continue
             key = (dispatch.project, dispatch.job)
             body = read[key] if key in read else self._bodies.at_hand(dispatch.seq)
-            if body is not GONE:
+            if body is GONE:
+                self._uncharged(dispatch)
+            else:
                 found.append((dispatch, body))
         return found
+
+    def _refused(self, dispatches: Sequence[Dispatch]) -> None:
+        """These are not in the broker and never will be."""
+        self._board.refused(dispatches, self._clock.monotonic())
+        for dispatch in dispatches:
+            if (dispatch.project, dispatch.job) not in self._submissions.entries:
+                self._uncharged(dispatch)  # it has ended meanwhile: the policy knows it no more
+        self._changed.set()
+
+    def _uncharged(self, dispatch: Dispatch) -> None:
+        """Nothing will ever be told of this attempt: what was reserved for it goes."""
+        never = Uncharged(dispatch.project, dispatch.job, dispatch.attempt)
+        self._board.apply(never, self._clock.monotonic())
 
     def _needs_reading(self, dispatch: Dispatch) -> bool:
         entry = self._submissions.entries.get((dispatch.project, dispatch.job))

@@ -37,6 +37,19 @@ INSTRUMENTS = (
     level("deployment_benched", "deployment.benched", "1 while it is left alone", "deployment", value="value"),
     level("limiter_available", "limit.read", "What a limit has left", "domain", "unit", value="value"),
     level("pool_live_slots", "pool.counted", "Calls the live workers of a pool take at once", "pool", value="value"),
+    level("budget_limit_usd", "budget.limited", "US dollars a window allows", "kind", "payer", "window", value="value"),
+    level("budget_spent_usd", "budget.spent", "US dollars spent in it", "kind", "payer", "window", value="value"),
+    level(
+        "budget_reserved_usd",
+        "budget.reserved",
+        "US dollars in it that attempts under way may cost at most",
+        *("kind", "payer", "window"),
+        value="value",
+    ),
+    level("budget_blocked_jobs", "budget.held", "Jobs waiting for room of a payer", "kind", "payer", value="value"),
+    count("spending_errors", "spending.unreadable", "Messages or facts of LEDGER that could not be read"),
+    count("spending_distrusted", "spending.distrusted", "Times that LEDGER could not be read"),
+    count("spending_kept", "spending.stored", "Checkpoints of what was spent"),
     count("workers_silent", "worker.silent", "Workers that stopped beating", "pool"),
 )
 
@@ -54,4 +67,9 @@ def gauges(metrics: Metrics, scheduler: Scheduler) -> None:
         "jobs_known", "Unfinished jobs it knows; a standby that has read along knows as many as the leader", known
     )
     metrics.gauge("leader", "1 while this process dispatches", lambda: float(scheduler.leads))
+
+    def unread() -> float:
+        return float(scheduler.leading.spending.unread) if scheduler.leading else 0.0
+
     metrics.gauge("jobs_in_flight", "Attempts given to workers and not ended", flights)
+    metrics.gauge("ledger_unread", "Messages of LEDGER that the leader had not read when it last looked", unread)

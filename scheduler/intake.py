@@ -27,6 +27,10 @@ SKEW = 5.0
 """Seconds by which a producer's clock may be ahead of ours for its submissions to be told from those of a term ago."""
 MANY = 10**12
 """More submissions than there are: a standby refuses none."""
+H_SIZE = "Nats-Msg-Size"
+"""How many bytes a message has whose headers alone were asked for, says the broker."""
+LARGEST = 2**40
+"""Bytes of a body whose size nobody tells: then the context windows bound what it may cost."""
 FRESH = 60.0
 """Seconds: a submission this young, under a random id, cannot be a resubmission of a job that is forgotten already."""
 
@@ -111,7 +115,8 @@ class Intake:
             self._bodies.keep(message.seq, message.data)
         self._submissions.add((project, job), self._entry(message.seq, job, ticket, late=late))
         unread = 0 if late else self._overflow.count(project)
-        self._board.apply(self._fact(message.seq, project, job, ticket, now, unread=unread), now)
+        fact = self._fact(message.seq, project, job, ticket, now, unread=unread, size=_size(message, ticket))
+        self._board.apply(fact, now)
 
     def _entry(self, seq: int, job: str, ticket: Ticket, *, late: bool) -> Entry:
         """What lay unread has to be looked up: its result may have come, and been forgotten, meanwhile."""
@@ -128,7 +133,9 @@ class Intake:
             unsure=not subjects.names_one_submission(job) or not -FRESH < age < FRESH or before or late,
         )
 
-    def _fact(self, seq: int, project: str, job: str, ticket: Ticket, now: float, *, unread: int) -> Submitted:
+    def _fact(
+        self, seq: int, project: str, job: str, ticket: Ticket, now: float, *, unread: int, size: int
+    ) -> Submitted:
         offset = now - self._clock.wall()
         return Submitted(
             project=project,
@@ -150,6 +157,10 @@ class Intake:
             max_cost=ticket.max_cost,
             counted=self._term.leads,
             unread=unread,
+            key=ticket.key,
+            bounds=ticket.bounds,
+            tags=ticket.tags,
+            size=size,
         )
 
     def _give_up(self, message: Message, project: str, job: str, error: Exception) -> None:
@@ -238,6 +249,20 @@ class Intake:
             self._accept(message, project, job, self._clock.monotonic())
         except Exception as error:  # noqa: BLE001 - as in on_message
             self._give_up(message, project, job, error)
+
+
+def _size(message: Message, ticket: Ticket) -> int:
+    """Bytes of a job's body, which bound what its attempts may cost.
+
+    Nobody's word is taken for it: read by headers, the broker's own count stands last and wins over one that a producer
+    has written; of a blob the worker takes no other number of bytes than its reference says.
+    """
+    if ticket.blob is not None:
+        return ticket.blob.size
+    if message.data:
+        return len(message.data)
+    told = (message.headers or {}).get(H_SIZE, "")
+    return int(told) if told.isdecimal() else LARGEST
 
 
 def body_problem(body: bytes, job: str) -> ContractError | None:

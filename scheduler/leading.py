@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from job_contracts import subjects
+from job_contracts.money import picodollars
 from runtime.telemetry import INFO
 from scheduler.census import Census
 from scheduler.desk import Desk
@@ -20,6 +21,7 @@ from scheduler.reconciler import Reconciler
 from scheduler.recovery import CATCH_UP, NotRecovered, behind_barrier, work_in_flight
 from scheduler.refilling import Refilling
 from scheduler.settling import Settling
+from scheduler.spending import Spending
 from scheduler.standby import Standby
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class Leading:
     def __init__(self, term: Term, version: str) -> None:
         self._term = term
         self.lifeline = Lifeline(term)
+        self.spending = Spending(term)
         self._endings = Endings(term)
         self._intake = Intake(term, self._endings)
         self._settling = Settling(term, self.lifeline)
@@ -61,6 +64,7 @@ class Leading:
             on_submission=self._intake.on_message,
             on_result=self._settling.on_result,
             on_removed=self._intake.forget_below,
+            on_money=self.spending.open,
         )
         self._open: list[Tail | Subscription] = []
         self.recovered = False
@@ -90,6 +94,7 @@ class Leading:
             asyncio.create_task(self._reconciler.run(), name="reconciler"),
             asyncio.create_task(Census(term, self.lifeline).run(), name="census"),
             asyncio.create_task(self._refilling.run(), name="refilling"),
+            asyncio.create_task(self.spending.run(), name="spending"),
         ]
         asked = asyncio.create_task(stopping.wait(), name="stopping")
         try:
@@ -112,6 +117,7 @@ class Leading:
         while self._open:
             await self._open.pop().close()
         await self.standby.close()
+        await self.spending.close()
         await self._endings.stop()
         await self._term.background.stop()
 
@@ -146,6 +152,7 @@ class Leading:
     async def _recover(self) -> Tail:
         """WORK first, because an assignment leaves it only after its result exists; then what else was stored by now.
 
+        LEDGER is read to its mark after that (``spending``), and waited for by those alone for whom a hard budget pays.
         Cancels come last: the jobs they mean are known then, and need no remembering.
         """
         term, bus = self._term, self._term.bus
@@ -188,8 +195,6 @@ class Leading:
         term = self._term
         for remnant in remnants:
             order = remnant.assignment
-            if (order.project, order.job_id) not in term.submissions.entries:
-                continue  # a remnant: the reconciler removes it, when its cost is told
             in_flight = InFlight(
                 project=order.project,
                 job=order.job_id,
@@ -198,8 +203,15 @@ class Leading:
                 input_tokens=order.grant.input_tokens,
                 output_tokens=order.grant.output_tokens,
                 history=order.history,
+                cost=None if order.grant.cost is None else picodollars(order.grant.cost),
+                charged=order.grant.charged,
+                route=order.route,
+                key=order.key,
+                tags={} if order.job is None else order.job.tags,
             )
-            term.board.apply(in_flight, term.clock.monotonic())
+            term.board.apply(in_flight, term.clock.monotonic())  # of a remnant only its money counts
+            if remnant.superseded or (order.project, order.job_id) not in term.submissions.entries:
+                continue  # the reconciler removes it, when its cost is told
             self.lifeline.dispatched(order.project, order.job_id, order.attempt, order.deployment, remnant.seq)
 
 

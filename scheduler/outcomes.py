@@ -11,7 +11,7 @@ from job_contracts.jobs import Cancel
 from runtime.bus.port import NotFound
 from runtime.telemetry import WARNING
 from scheduler.mishaps import Mishaps
-from scheduler.policy.facts import AttemptEnded, CancelAsked, InFlight, LimitsRead
+from scheduler.policy.facts import AttemptEnded, CancelAsked, InFlight, LimitsRead, Uncharged
 from scheduler.readings import Gaps, Reading
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ class Outcomes:
             input_tokens=0,
             output_tokens=0,
             history=outcome.history,
+            cost=0,  # it has left WORK, so its fact is in LEDGER: only of what WORK holds money is still reserved
         )
         flight = self._lifeline.flights.get((outcome.project, outcome.job_id))
         if flight is None or flight.attempt < outcome.record.number:
@@ -162,6 +163,9 @@ class Outcomes:
             ),
             now,
         )
+        if not outcome.called:
+            # Also of a job that has ended meanwhile: no fact will come that gives back what was reserved.
+            self._board.apply(Uncharged(outcome.project, outcome.job_id, outcome.record.number), now)
         self._term.wake.set()
 
     def _remove(self, seq: int, outcome: Outcome) -> None:

@@ -19,6 +19,7 @@ from runtime.bus.port import BusError, NotFound
 from runtime.telemetry import INFO, WARNING
 from scheduler.costs import Costs
 from scheduler.policy.decisions import Finish
+from scheduler.policy.facts import Uncharged
 from scheduler.readings import PATIENCE, Reading
 
 if TYPE_CHECKING:
@@ -143,14 +144,19 @@ class Reconciler:
             order = decode(Assignment, message.data)
         except ContractError:
             order = None
+        told = True
         if order is not None:
             try:
                 delivered = message.seq <= await self._lifeline.delivered(order.provider)
             except NotFound:
                 delivered = True  # its pool is no longer configured: nobody can say
-            await self._costs.close(order, delivered=delivered)
+            told = await self._costs.close(order, delivered=delivered)
         if await self._bus.delete(self._work, message.seq):
             self._repaired("remnant", seq=message.seq)
+        if order is not None and not told:
+            never = Uncharged(order.project, order.job_id, order.attempt)
+            self._term.board.apply(never, self._term.clock.monotonic())
+            self._term.wake.set()
 
     # -- SUBMIT: what is not finished, and what waits to be removed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from job_contracts import subjects
@@ -34,15 +34,19 @@ class Remnant:
 
     assignment: Assignment
     seq: int
+    superseded: bool = False
+    """Whether a later attempt of its job lies there as well."""
 
 
 async def work_in_flight(term: Term) -> list[Remnant]:
     """All assignments in WORK, read behind the barrier that the acquiring record is.
 
-    Superseded ones are left to the reconciler, which tells their cost before it removes them.
+    Superseded ones come last. They are left to the reconciler, which tells their cost before it removes them; until
+    then what was reserved for them stays reserved.
     """
     bus, stream = term.bus, term.stream(subjects.WORK)
     found: dict[tuple[str, str], Remnant] = {}
+    superseded: list[Remnant] = []
     for stored in await _newest(term, stream):
         try:
             order = decode(Assignment, stored.data)
@@ -50,11 +54,15 @@ async def work_in_flight(term: Term) -> list[Remnant]:
             term.telemetry.emit("recovery.unreadable_work", WARNING, seq=stored.seq, error=str(error))
             await bus.delete(stream, stored.seq)
             continue
-        older = found.get((order.project, order.job_id))
-        if older is not None and older.assignment.attempt > order.attempt:
+        key = (order.project, order.job_id)
+        other = found.get(key)
+        if other is not None and other.assignment.attempt > order.attempt:
+            superseded.append(Remnant(order, stored.seq, superseded=True))
             continue
-        found[(order.project, order.job_id)] = Remnant(order, stored.seq)
-    return list(found.values())
+        if other is not None:
+            superseded.append(replace(other, superseded=True))
+        found[key] = Remnant(order, stored.seq)
+    return [*found.values(), *superseded]
 
 
 async def _newest(term: Term, stream: str) -> list[Message]:
@@ -107,14 +115,14 @@ async def behind_barrier(term: Term, stream: str, tail: Tail) -> None:
     leaders use one subject, which keeps one message: what an unknown outcome leaves behind goes with the next one.
     """
     name = stream if stream in {subjects.RES, subjects.CTL} else term.stream(stream)
-    seq = await _mark(term, subjects.barrier(stream, term.shard))
+    seq = await mark(term, subjects.barrier(stream, term.shard))
     if not await tail.caught_up(seq, timeout=CATCH_UP):
         message = f"{name} could not be read up to sequence {seq} in {CATCH_UP:g} s"
         raise NotRecovered(message)
     await term.bus.delete(name, seq)
 
 
-async def _mark(term: Term, subject: str) -> int:
+async def mark(term: Term, subject: str) -> int:
     """The sequence of a mark that is certainly stored; an unknown outcome is followed by another mark."""
     until = term.clock.monotonic() + PATIENCE
     while True:

@@ -75,7 +75,7 @@ class Scheduler(Duty):
                 lease=scheduling.lease,
                 replicated=self._config.nats.replicas > 1,
             )
-            self.board = Board(self._rules, now=self._clock.monotonic())
+            self.board = Board(self._rules, now=self._clock.monotonic(), wall=self._clock.wall())
             term = Term(self._bus, self._clock, self.telemetry, self._config, lease, self.board)
             period = Leading(term, self._version)
             try:

@@ -153,7 +153,11 @@ def _streams(limits: StreamLimits) -> Iterator[Asset]:
         max_bytes=limits.control_bytes,
     )
     yield _stream(
-        subjects.LEDGER, limits, subjects=[f"{prefix}.usage.>"], max_age=30 * DAY, max_bytes=limits.ledger_bytes
+        subjects.LEDGER,
+        limits,
+        subjects=[f"{prefix}.usage.>", f"{prefix}.ledger_barrier.>"],
+        max_age=30 * DAY,
+        max_bytes=limits.ledger_bytes,
     )
     yield _stream(
         subjects.SPENT,

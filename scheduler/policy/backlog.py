@@ -12,12 +12,14 @@ from scheduler.policy.early import EarlyCancels
 from scheduler.policy.explain import waits_for
 from scheduler.policy.failover import backoff, exhausted
 from scheduler.policy.intake import impossible
-from scheduler.policy.jobs import ENDING, FLYING, GONE, PARKED, QUEUED, Job
+from scheduler.policy.jobs import BLOCKED, ENDING, FLYING, GONE, PARKED, QUEUED, Job
 from scheduler.policy.queues import Calendar
+from scheduler.policy.shortfalls import hopeless, unaffordable
 
 if TYPE_CHECKING:
     from scheduler.policy.facts import CancelAsked
     from scheduler.policy.jobs import Story
+    from scheduler.policy.turns import Route
     from scheduler.policy.world import World
 
 FORGOTTEN = 4096
@@ -43,6 +45,10 @@ class Backlog:
     def add(self, job: Job) -> None:
         """A new job; the caller decides where it goes."""
         job.tenant.jobs[job.id] = job
+        job.tenant.bytes += job.size
+        if job.wallet is not None and job.wallet.owner is not None:
+            job.wallet.owner.jobs += 1
+            job.wallet.owner.bytes += job.size
         self._calendar.add(job)
 
     def enqueue(self, job: Job) -> None:
@@ -53,6 +59,10 @@ class Backlog:
         barred, tried = route.barred(job), 0
         if job.story is not None:
             barred, tried = barred | job.story.barred, job.story.tried
+        if job.priced:
+            barred |= self._dear(job, route, barred)
+            if job.state == ENDING:
+                return
         if barred == route.everywhere:
             self.end(job, JobState.FAILED, impossible(job, route))
             return
@@ -63,6 +73,20 @@ class Backlog:
         flow.queue.push(job)
         if flow.queue.count == 1:
             flow.enter()
+
+    def _dear(self, job: Job, route: Route, barred: int) -> int:
+        """Mask of the further deployments where money keeps it from; if none is left, it ends."""
+        reasons: list[tuple[str, str]] = []
+        mask = 0
+        for index, deployment in enumerate(route.deployments):
+            if not barred >> index & 1:
+                reason = hopeless(self._world, job, deployment, self._world.accounts.now)
+                if reason is not None:
+                    reasons.append((deployment.name, reason))
+                    mask |= 1 << index
+        if reasons and barred | mask == route.everywhere:
+            self.end(job, JobState.FAILED, unaffordable(job, route, reasons))
+        return mask
 
     def park(self, job: Job, until: float) -> None:
         """It is not eligible before then. The time says when it joins its queue, never which place it has there."""
@@ -88,6 +112,11 @@ class Backlog:
             job.state = PARKED
             job.flow.group.left(job.lane)
             job.flow.queue.leave()
+        elif job.state == BLOCKED:
+            job.state = PARKED
+            self._world.accounts.departed += 1
+            for payer in () if job.wallet is None else job.wallet.payers:
+                payer.stir()
 
     def forget(self, job: Job, now: float) -> None:
         """Its result exists."""
@@ -96,6 +125,10 @@ class Backlog:
         self._ending.pop(job, None)
         self._calendar.gone(job, now)
         del job.tenant.jobs[job.id]
+        job.tenant.bytes -= job.size
+        if job.wallet is not None and job.wallet.owner is not None:
+            job.wallet.owner.jobs -= 1
+            job.wallet.owner.bytes -= job.size
         self._forgotten += 1
         if self._forgotten > max(FORGOTTEN, len(self._parked)):
             self._forgotten = 0

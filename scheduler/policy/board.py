@@ -9,21 +9,38 @@ from scheduler.policy import grants
 from scheduler.policy.aftermath import Aftermath
 from scheduler.policy.backlog import Backlog
 from scheduler.policy.buckets import NEVER
+from scheduler.policy.costs import worst
 from scheduler.policy.explain import explain
-from scheduler.policy.facts import AttemptEnded, CancelAsked, InFlight, LimitsRead, PoolSeen, Settled, Submitted
+from scheduler.policy.facts import (
+    AttemptEnded,
+    CancelAsked,
+    Charged,
+    InFlight,
+    LimitsRead,
+    PoolSeen,
+    Settled,
+    Submitted,
+    Uncharged,
+)
 from scheduler.policy.intake import refusal
 from scheduler.policy.jobs import ENDING, FLYING, PARKED, Job
+from scheduler.policy.payments import Payments
+from scheduler.policy.planned import estimate
 from scheduler.policy.rounds import Rounds
 from scheduler.policy.tally import count
 from scheduler.policy.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from decimal import Decimal
 
+    from job_contracts.failures import Failure
+    from job_contracts.jobs import Need
     from job_contracts.results import AttemptRecord
     from scheduler.policy.decisions import Decision, Dispatch
     from scheduler.policy.explain import Explanation
     from scheduler.policy.facts import Fact
+    from scheduler.policy.purses import Spending
     from scheduler.policy.rules import Rules
     from scheduler.policy.tally import Counts
 
@@ -35,19 +52,20 @@ class Board:
     ``restore`` change anything; whatever else is asked, and how often, makes no difference to what is decided.
     """
 
-    def __init__(self, rules: Rules, *, now: float = 0.0) -> None:
+    def __init__(self, rules: Rules, *, now: float = 0.0, wall: float = 0.0) -> None:
+        """``wall`` is UTC seconds at ``now``."""
         self._rules = rules
         self._now = now
-        self._world = World(rules)
+        self._world = World(rules, now, wall)
         self._backlog = Backlog(self._world)
         self._aftermath = Aftermath(self._world, self._backlog)
-        self._rounds = Rounds(self._world)
+        self._rounds = Rounds(self._world, Payments(self._world, self._backlog))
 
     # --------------------------------------------------------------------------------------------------------- facts
 
     def apply(self, fact: Fact, now: float) -> None:
         """Something happened. A fact that is told twice, too late, or of an unknown job changes nothing."""
-        self._now = now
+        self._now = self._world.accounts.now = now
         match fact:
             case Submitted():
                 self._submitted(fact, now)
@@ -56,6 +74,8 @@ class Board:
                 if job is not None:
                     self._aftermath.settled(job, fact, now)
             case AttemptEnded():
+                if not fact.called:
+                    self._world.accounts.release((fact.project, fact.job, fact.attempt))
                 job = self._world.job(fact.project, fact.job)
                 if job is not None:
                     self._aftermath.ended(job, fact, now)
@@ -67,6 +87,10 @@ class Board:
                 self._limits_read(fact, now)
             case PoolSeen():
                 self._pool_seen(fact)
+            case Charged():
+                self._world.accounts.charge(fact)
+            case Uncharged():
+                self._world.accounts.release((fact.project, fact.job, fact.attempt))
 
     def _submitted(self, fact: Submitted, now: float) -> None:
         world, backlog = self._world, self._backlog
@@ -77,10 +101,17 @@ class Board:
         deadline = fact.deadline
         if deadline is None:
             deadline = min(fact.submitted, now) + self._rules.default_deadline
+        wallet = world.wallet(tenant, fact, now)
         refused = refusal(
-            fact, tenant.rule, route, self._rules, queued=len(tenant.jobs) + fact.unread if fact.counted else 0
+            fact,
+            tenant.rule,
+            route,
+            self._rules,
+            queued=len(tenant.jobs) + fact.unread if fact.counted else 0,
+            size=tenant.bytes,
+            key=None if wallet is None else wallet.owner,
         )
-        job = Job(fact, tenant, route, deadline)
+        job = Job(fact, tenant, route, deadline, wallet)
         backlog.add(job)
         cancelled = backlog.cancelled_early(job)
         if cancelled is not None:
@@ -100,6 +131,11 @@ class Board:
 
     def _in_flight(self, fact: InFlight, now: float) -> None:
         job = self._world.job(fact.project, fact.job)
+        deployment = self._world.deployments.get(fact.deployment)
+        accounts = self._world.accounts
+        accounts.recover(
+            fact, job, None if job is None or deployment is None else worst(job, deployment, accounts.wall(now))
+        )
         if job is None or fact.attempt <= (0 if job.story is None else job.story.attempt):
             return
         if not self._backlog.revive(job):
@@ -113,7 +149,6 @@ class Board:
         story.at = fact.deployment
         story.abort_asked = False
         job.state = FLYING
-        deployment = self._world.deployments.get(fact.deployment)
         if deployment is not None:
             grants.adopt(job, fact.attempt, deployment, (fact.input_tokens, fact.output_tokens))
         if story.cancel is not None:
@@ -145,7 +180,7 @@ class Board:
 
     def decide(self, now: float, room: int) -> list[Decision]:
         """What to do now: at most ``room`` dispatches, and every finish and abort that is due."""
-        self._now = now
+        self._now = self._world.accounts.now = now
         self._backlog.wake(now)
         dispatches = self._rounds.run(now, room)
         return [*self._backlog.decisions(), *dispatches]
@@ -163,8 +198,9 @@ class Board:
 
     def refused(self, dispatches: Iterable[Dispatch], now: float) -> None:
         """The batch is not in the broker and never will be: back to the queue, and the reservation back whole."""
-        self._now = now
+        self._now = self._world.accounts.now = now
         for dispatch in dispatches:
+            self._world.accounts.release((dispatch.project, dispatch.job, dispatch.attempt), dispatch.charged)
             job = self._world.job(dispatch.project, dispatch.job)
             story = None if job is None else job.story
             held = None if story is None else story.held
@@ -181,6 +217,38 @@ class Board:
                 self._backlog.expire(job, "its turn")
             else:
                 self._backlog.enqueue(job)
+
+    # --------------------------------------------------------------------------------------------------------- money
+
+    def spending(self) -> Spending:
+        """What every payer has spent in its windows: what a successor starts from, with the LEDGER read so far."""
+        return self._world.accounts.spending()
+
+    def restore_spending(self, spending: Spending) -> None:
+        """Start from these sums; what LEDGER holds beyond them is told as ``Charged``."""
+        self._world.accounts.payers.restore_spending(spending)
+
+    def trust_spending(self, trusted: bool) -> None:  # noqa: FBT001 - the one thing it is told
+        """Whether all of LEDGER has been read; until then no job goes for which a hard budget pays."""
+        self._world.accounts.trusted = trusted
+
+    def estimate(  # noqa: PLR0917 - a planned job is a row of a question
+        self,
+        project: str,
+        route: str,
+        input_estimate: int,
+        max_output: int | None,
+        needs: tuple[Need, ...],
+        size: int,
+        now: float,
+    ) -> tuple[str | None, Decimal | None, Decimal | None, Failure | None]:
+        """What such a job would cost: its deployment, US dollars expected and at worst, and why it would be refused."""
+        rule = self._rules.projects.get(project)
+        lane = rule.lanes[0] if rule is not None and rule.lanes else "std"
+        asked = Submitted(
+            project, "", 0, route, lane, 5, now, input_estimate, "", "", max_output=max_output, needs=needs, size=size
+        )
+        return estimate(self._world, asked, now)
 
     # ------------------------------------------------------------------------------------------------------- telling
 
@@ -232,10 +300,12 @@ class Board:
                     yield tenant.name, job.id, held.attempt, held.deployment.name
 
     def levels(self, now: float) -> Mapping[str, Mapping[str, float]]:
-        """What each limit domain has left, for the record that a successor starts from."""
-        return {name: gate.domain.levels(now) for name, gate in self._world.gates.items()}
+        """What each limit domain, project and key has left, for the record that a successor starts from."""
+        domains = {name: gate.domain.levels(now) for name, gate in self._world.gates.items()}
+        return {**domains, **self._world.accounts.payers.levels(now)}
 
     def restore(self, levels: Mapping[str, Mapping[str, float]], silence: float, now: float) -> None:
         """Take over after ``silence`` observed seconds: what the levels do not mention starts empty."""
         for name, gate in self._world.gates.items():
             gate.domain.restore(levels.get(name, {}), silence, now)
+        self._world.accounts.payers.restore_levels(levels, silence, now)

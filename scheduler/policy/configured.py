@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from job_contracts.attempts import Fit
     from job_contracts.jobs import Lane
+    from job_contracts.money import Budget
 
 
 class LimitsLike(Protocol):
@@ -67,6 +68,8 @@ class RouteLike(Protocol):
     def expected_output(self) -> int: ...
     @property
     def fit(self) -> Fit: ...
+    @property
+    def budget(self) -> Budget | None: ...
 
 
 class ProjectLike(Protocol):
@@ -84,6 +87,14 @@ class ProjectLike(Protocol):
     def max_in_flight(self) -> int | None: ...
     @property
     def retry_share(self) -> float: ...
+    @property
+    def max_queued_bytes(self) -> int | None: ...
+    @property
+    def limits(self) -> LimitsLike: ...
+    @property
+    def budget(self) -> Budget | None: ...
+    @property
+    def tags(self) -> Mapping[str, Budget]: ...
 
 
 class BreakerLike(Protocol):

@@ -28,6 +28,14 @@ class Dispatch:
     history: tuple[AttemptRecord, ...]
     switched_from: str | None = None
     switch_reason: str | None = None
+    cost: int | None = None
+    """Picodollars that it may cost at most; ``None`` where that cannot be said."""
+    charged: float = 0.0
+    """UTC seconds that tell the windows of budgets it is charged to."""
+    max_output: int | None = None
+    """Output tokens it may ask for at most, so that ``cost`` holds; ``None`` where nobody relies on that."""
+    key: str | None = None
+    """The virtual key behind the job."""
 
 
 @dataclass(slots=True, frozen=True)

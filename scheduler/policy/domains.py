@@ -46,7 +46,7 @@ class Saving:
 
     def saved(self, unit: Unit, bucket: Bucket, now: float) -> float:
         """What lies aside in one bucket; never more than the request needs of it."""
-        return min(_amount(unit, self.tokens), self.share * bucket.rate * bucket.pace * (now - self.since))
+        return min(amount_of(unit, self.tokens), self.share * bucket.rate * bucket.pace * (now - self.since))
 
 
 class Domain:
@@ -108,17 +108,17 @@ class Domain:
             self._recover(now)
         enough = True
         for unit, bucket in self.buckets.items():
-            enough = bucket.admits(_amount(unit, tokens), now) and enough
+            enough = bucket.admits(amount_of(unit, tokens), now) and enough
         return enough
 
     def wait(self, tokens: Tokens, now: float) -> float:
         """Seconds until every bucket has what this request needs."""
-        return max((bucket.wait(_amount(unit, tokens), now) for unit, bucket in self.buckets.items()), default=0.0)
+        return max((bucket.wait(amount_of(unit, tokens), now) for unit, bucket in self.buckets.items()), default=0.0)
 
     def spares(self, tokens: Tokens, saving: Saving, now: float) -> bool:
         """Whether it can give this much and still have what somebody else has saved up by now."""
         return all(
-            bucket.level_at(now) - _amount(unit, tokens) >= saving.saved(unit, bucket, now) - TOLERANCE
+            bucket.level_at(now) - amount_of(unit, tokens) >= saving.saved(unit, bucket, now) - TOLERANCE
             for unit, bucket in self.buckets.items()
         )
 
@@ -126,7 +126,7 @@ class Domain:
         """Seconds until it could spare this much while the saving goes on."""
         longest = 0.0
         for unit, bucket in self.buckets.items():
-            missing = saving.saved(unit, bucket, now) + _amount(unit, tokens) - bucket.level_at(now)
+            missing = saving.saved(unit, bucket, now) + amount_of(unit, tokens) - bucket.level_at(now)
             if missing > TOLERANCE:
                 longest = max(longest, missing / (bucket.rate * bucket.pace * (1.0 - saving.share)))
         return longest
@@ -134,7 +134,7 @@ class Domain:
     def take(self, tokens: Tokens, now: float) -> None:
         """Reserve; only after ``admits``."""
         for unit, bucket in self.buckets.items():
-            bucket.take(_amount(unit, tokens), now)
+            bucket.take(amount_of(unit, tokens), now)
         self.occupy(tokens)
         self._count = self._decayed(now) + 1.0
         self._counted = now
@@ -150,13 +150,13 @@ class Domain:
     def confirm(self, tokens: Tokens, now: float) -> None:
         """The grant is stored in the broker, or will never be."""
         for unit, bucket in self.buckets.items():
-            bucket.confirm(_amount(unit, tokens), now)
+            bucket.confirm(amount_of(unit, tokens), now)
 
     def undo(self, tokens: Tokens, now: float) -> None:
         """The grant was never stored: everything back."""
         self._vacate(tokens)
         for unit, bucket in self.buckets.items():
-            bucket.undo(_amount(unit, tokens), now)
+            bucket.undo(amount_of(unit, tokens), now)
 
     def release(self, reserved: Tokens, used: Tokens, requests: int, *, since: float, now: float) -> None:
         """The attempt confirmed at ``since`` is over: ``requests`` (0 or 1) reached the provider and cost ``used``."""
@@ -166,7 +166,7 @@ class Domain:
                 if not requests:
                     bucket.settle(1, 0, since, now)
             else:
-                bucket.settle(_amount(unit, reserved), _amount(unit, used), since, now)
+                bucket.settle(amount_of(unit, reserved), amount_of(unit, used), since, now)
 
     def _vacate(self, tokens: Tokens) -> None:
         self.slots.used -= 1
@@ -292,7 +292,7 @@ class Domain:
     def capacity(self, tokens: Tokens) -> float:
         """Requests of that size a second its buckets allow for; infinite where nothing limits them."""
         return min(
-            (bucket.rate * bucket.pace / max(_amount(unit, tokens), 1) for unit, bucket in self.buckets.items()),
+            (bucket.rate * bucket.pace / max(amount_of(unit, tokens), 1) for unit, bucket in self.buckets.items()),
             default=NEVER,
         )
 
@@ -324,7 +324,8 @@ class Domain:
         return self._count * exp(-max(0.0, now - self._counted) / RATE_OVER)
 
 
-def _amount(unit: Unit, tokens: Tokens) -> int:
+def amount_of(unit: Unit, tokens: Tokens) -> int:
+    """What one request takes of a bucket."""
     if unit == "requests":
         return 1
     if unit == "input_tokens":

@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from job_contracts.jobs import LANES, JobState
+from job_contracts.money import dollars
 from scheduler.policy.buckets import NEVER
-from scheduler.policy.jobs import ENDING, FLYING, PARKED
+from scheduler.policy.costs import worst
+from scheduler.policy.jobs import BLOCKED, ENDING, FLYING, PARKED, QUEUED
 from scheduler.policy.routes.candidates import rejection
+from scheduler.policy.shortfalls import shortfall
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from job_contracts.jobs import Lane
     from scheduler.policy.jobs import Job
     from scheduler.policy.turns import Deployment, Flow, Group, Route
@@ -38,6 +43,10 @@ class Explanation:
     waiting_for: str | None = None
     candidates: tuple[tuple[str, str], ...] = ()
     """Each deployment of its route, and why it does not take the job now (empty: it would)."""
+    estimated_cost: Decimal | None = None
+    """US dollars its next attempt is likely to cost, where it would go first; ``None`` where no price is known."""
+    worst_cost: Decimal | None = None
+    """US dollars that attempt may cost at most."""
 
 
 def explain(world: World, job: Job, now: float) -> Explanation:
@@ -45,6 +54,7 @@ def explain(world: World, job: Job, now: float) -> Explanation:
     story = job.story
     state = JobState.QUEUED
     waiting: str | None = None
+    likely, most = _costs(world, job, now)
     position: int | None = None
     eta: float | None = None
     deployment: str | None = None
@@ -55,7 +65,7 @@ def explain(world: World, job: Job, now: float) -> Explanation:
         waiting, pause = waits_for(world, job, now)
         if pause is not None:
             state = JobState.HELD
-        if job.state != PARKED and job.flow is not None:
+        if job.state == QUEUED and job.flow is not None:
             position = _position(job, job.flow)
             eta = max(pause or 0.0, _queueing(world, job, job.flow, position, now))
         else:
@@ -74,6 +84,8 @@ def explain(world: World, job: Job, now: float) -> Explanation:
         eta=None if eta is None or eta == NEVER else eta,
         waiting_for=waiting,
         candidates=() if isinstance(job.route, str) else _candidates(world, job, job.route, now),
+        estimated_cost=likely,
+        worst_cost=most,
     )
 
 
@@ -84,6 +96,8 @@ def waits_for(world: World, job: Job, now: float) -> tuple[str, float | None]:
     flow = job.flow
     if flow is None:
         return "its turn", None
+    if job.state == BLOCKED:
+        return _blocked(world, job, flow.group, now)
     if job.tenant.full:
         return f"an attempt of its project to end ({job.tenant.flying} are in flight, as many as it may have)", NEVER
     reasons: list[tuple[float, str]] = []
@@ -93,6 +107,32 @@ def waits_for(world: World, job: Job, now: float) -> tuple[str, float | None]:
             return "its turn", None
         reasons.append((pause, f"{deployment.name}: {reason}"))
     return "; ".join(reason for _, reason in reasons), min((pause for pause, _ in reasons), default=NEVER)
+
+
+def _blocked(world: World, job: Job, group: Group, now: float) -> tuple[str, float | None]:
+    """What those that pay for it lack, at the first place where they lack anything."""
+    for deployment in _places(group):
+        text, pause = shortfall(world, job, deployment, cost(world, job, deployment), now)
+        if text:
+            return text, pause
+    return "the room that jobs before it wait for, too", NEVER
+
+
+def _costs(world: World, job: Job, now: float) -> tuple[Decimal | None, Decimal | None]:
+    """What its next attempt is likely to cost and may cost, in US dollars, at the first place it may go to."""
+    if isinstance(job.route, str):
+        return None, None
+    barred = job.route.barred(job)
+    place = next((each for index, each in enumerate(job.route.deployments) if not barred >> index & 1), None)
+    return (None, None) if place is None else priced(world, job, place, now)
+
+
+def priced(world: World, job: Job, deployment: Deployment, now: float) -> tuple[Decimal | None, Decimal | None]:
+    """What an attempt there is likely to cost and may cost, in US dollars, as far as prices are known."""
+    wall, tokens = world.accounts.wall(now), cost(world, job, deployment)
+    likely = deployment.tariff.likely(tokens[0], 0 if "embeddings" in job.needs else tokens[1], wall)
+    most = worst(job, deployment, wall)
+    return None if likely is None else dollars(likely), None if most is None else dollars(most)
 
 
 def obstacle(world: World, job: Job, deployment: Deployment, now: float) -> tuple[str, float]:

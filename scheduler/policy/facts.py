@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from decimal import Decimal
 
     from job_contracts.attempts import LimitReading
     from job_contracts.chat import Usage
     from job_contracts.failures import Failure
-    from job_contracts.jobs import JobState, Lane, Need
+    from job_contracts.jobs import Bounds, JobState, Lane, Need
     from job_contracts.results import AttemptRecord
 
 JobKey = tuple[str, str]
@@ -45,11 +46,23 @@ class Submitted:
     standby may see a submission before the result that made room for it."""
     unread: int = 0
     """Submissions of its project that are stored and not told of yet: they count for what the project may have."""
+    key: str | None = None
+    """The virtual key behind it, which pays beside its project."""
+    bounds: Bounds | None = None
+    """What that key is held to."""
+    tags: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """The job's own; those that the project has budgets of pay, too."""
+    size: int = 0
+    """Bytes of its body; 0 where that is not known."""
 
 
 @dataclass(slots=True, frozen=True)
 class InFlight:
-    """At recovery: this attempt of an already submitted job lies in WORK; its reservation counts as taken."""
+    """At recovery: this attempt of an already submitted job lies in WORK; its reservation counts as taken.
+
+    The money counts also where the job has its result and is known no more: then ``route``, ``key`` and ``tags`` tell
+    who pays.
+    """
 
     project: str
     job: str
@@ -58,6 +71,13 @@ class InFlight:
     input_tokens: int
     output_tokens: int
     history: tuple[AttemptRecord, ...] = ()
+    cost: int | None = None
+    """Picodollars reserved for it."""
+    charged: float = 0.0
+    """UTC seconds that tell the windows it is charged to."""
+    route: str | None = None
+    key: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(slots=True, frozen=True)
@@ -117,4 +137,38 @@ class PoolSeen:
     slots: int
 
 
-Fact = Submitted | InFlight | CancelAsked | AttemptEnded | Settled | LimitsRead | PoolSeen
+@dataclass(slots=True, frozen=True)
+class Charged:
+    """A fact of LEDGER: what one attempt cost. Its reservation goes; its cost counts in every window of every payer.
+
+    Of several facts of an attempt one counts: a heavier one takes the place of the lighter. Told again, it changes
+    nothing, as long as the attempt is remembered (about an hour of ``at``).
+    """
+
+    attempt: tuple[str, str, int]
+    """Project, job id and number."""
+    project: str
+    route: str
+    key: str | None
+    tags: Mapping[str, str] = field(hash=False)
+    at: float
+    """UTC seconds that tell the windows it counts in."""
+    cost: int | None
+    """Picodollars; where that is not known, what was reserved."""
+    reserved: int | None
+    weight: tuple[bool, bool, bool]
+    """By which facts of one attempt outweigh each other: won, reported, told by the worker."""
+    counted: bool = True
+    """False for one that the restored sums already hold: it is only remembered."""
+
+
+@dataclass(slots=True, frozen=True)
+class Uncharged:
+    """No fact of this attempt will ever come, because it never called: its reservation goes."""
+
+    project: str
+    job: str
+    attempt: int
+
+
+Fact = Submitted | InFlight | CancelAsked | AttemptEnded | Settled | LimitsRead | PoolSeen | Charged | Uncharged

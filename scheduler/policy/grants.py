@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from job_contracts.failures import PERMITS, Bench, Failure, Scope
 from scheduler.policy.buckets import NEVER
+from scheduler.policy.costs import output_bound, worst
 from scheduler.policy.decisions import Dispatch
 from scheduler.policy.failover import NOTHING_SPENT
 from scheduler.policy.jobs import FLYING, Held, Job
@@ -13,13 +14,14 @@ from scheduler.policy.jobs import FLYING, Held, Job
 if TYPE_CHECKING:
     from job_contracts.chat import Usage
     from job_contracts.results import AttemptRecord
+    from scheduler.policy.accounts import Accounts
     from scheduler.policy.domains import Tokens
     from scheduler.policy.turns import Deployment, Turn
     from scheduler.policy.world import World
 
 
-def grant(turn: Turn, tokens: Tokens, now: float) -> Dispatch:
-    """Take the reservation for the job's next attempt; the domain has just said that there is room."""
+def grant(turn: Turn, tokens: Tokens, accounts: Accounts, now: float) -> Dispatch:
+    """Take the reservation for the job's next attempt; the domain and who pays have just said that there is room."""
     job, deployment, gate = turn.job, turn.deployment, turn.deployment.gate
     tenant = job.tenant
     turn.flow.queue.pop(job)
@@ -29,6 +31,14 @@ def grant(turn: Turn, tokens: Tokens, now: float) -> Dispatch:
     story = job.told()
     story.attempt += 1
     story.held = Held(story.attempt, deployment, tokens, turn.account, now, probe=deployment.breaker.enter())
+    wall, wallet = accounts.wall(now), job.wallet
+    cost = worst(job, deployment, wall)
+    if wallet is not None:
+        if cost is not None:
+            accounts.reserve((tenant.name, job.id, story.attempt), wallet.payers, cost, wall)
+        story.held.quotas = wallet.quotas
+        for _, quota in wallet.quotas:
+            quota.domain.take(tokens, now)
     story.at = deployment.name
     job.state = FLYING
     deployment.flying += 1
@@ -47,6 +57,10 @@ def grant(turn: Turn, tokens: Tokens, now: float) -> Dispatch:
         story.history,
         story.last_deployment,
         None if story.last is None else story.last.kind.value,
+        cost,
+        wall,
+        output_bound(deployment.rule, job.needs, job.max_output) or None if job.priced else None,
+        None if wallet is None else wallet.key,
     )
 
 
@@ -57,6 +71,10 @@ def adopt(job: Job, attempt: int, deployment: Deployment, tokens: Tokens) -> Non
     account = gate.shares.account(job.lane, job.tenant.name, job.tenant.weight)
     held = job.told().held = Held(attempt, deployment, tokens, account, -NEVER, probe=deployment.breaker.enter())
     held.pending = False
+    if job.wallet is not None:
+        held.quotas = job.wallet.quotas
+        for _, quota in held.quotas:
+            quota.domain.occupy(tokens)
     deployment.flying += 1
     job.tenant.flying += 1
 
@@ -67,18 +85,27 @@ def confirm(held: Held, now: float) -> None:
         held.pending = False
         held.since = now
         held.deployment.gate.domain.confirm(held.tokens, now)
+        for payer, quota in held.quotas:
+            quota.domain.confirm(held.tokens, now)
+            payer.stir()
 
 
 def release(job: Job, held: Held, used: Tokens, requests: int, now: float) -> None:
     """The attempt is over: what it used takes the place of what it had reserved."""
     confirm(held, now)
     held.deployment.gate.domain.release(held.tokens, used, requests, since=held.since, now=now)
+    for payer, quota in held.quotas:
+        quota.domain.release(held.tokens, used, requests, since=held.since, now=now)
+        payer.stir()
     _let_go(job, held, used)
 
 
 def undo(job: Job, held: Held, now: float) -> None:
     """The grant is not in the broker and never will be: as if it had not been made."""
     held.deployment.gate.domain.undo(held.tokens, now)
+    for payer, quota in held.quotas:
+        quota.domain.undo(held.tokens, now)
+        payer.stir()
     held.deployment.breaker.left(probe=held.probe)
     _let_go(job, held, (0, 0))
 

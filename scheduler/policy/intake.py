@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from scheduler.policy.facts import Submitted
     from scheduler.policy.jobs import Job
+    from scheduler.policy.payers import Payer
     from scheduler.policy.rules import ProjectRule, Rules
     from scheduler.policy.turns import Route
 
@@ -20,9 +21,18 @@ NAMED = 12
 
 
 def refusal(
-    fact: Submitted, project: ProjectRule | None, route: Route | None, rules: Rules, *, queued: int
+    fact: Submitted,
+    project: ProjectRule | None,
+    route: Route | None,
+    rules: Rules,
+    *,
+    queued: int,
+    size: int = 0,
+    key: Payer | None = None,
 ) -> Failure | None:
-    """Why a job cannot be accepted, ``None`` if it can. ``queued`` is what its project has unfinished besides."""
+    """Why a job cannot be accepted, ``None`` if it can. ``queued`` is what its project has unfinished besides, ``size``
+    the bytes of that, ``key`` what its key has.
+    """
     if project is None:
         return Failure(
             kind=FailureKind.FORBIDDEN,
@@ -58,7 +68,30 @@ def refusal(
             field="project",
             remedy="submit again when some have finished, or ask the operator for a larger max_queued",
         )
+    return _too_much(fact, project, size, key) if fact.counted else None
+
+
+def _too_much(fact: Submitted, project: ProjectRule, size: int, key: Payer | None) -> Failure | None:
+    """Whether there are too many bytes, or too much of its key."""
+    if project.max_queued_bytes is not None and size + fact.size > project.max_queued_bytes:
+        return _full(f"project {fact.project!r}", "project", f"{size} bytes", "max_queued_bytes")
+    bounds = fact.bounds
+    if key is None or bounds is None:
+        return None
+    if bounds.max_queued is not None and key.jobs >= bounds.max_queued:
+        return _full(key.label, "key", f"{key.jobs} jobs", "max_queued")
+    if bounds.max_queued_bytes is not None and key.bytes + fact.size > bounds.max_queued_bytes:
+        return _full(key.label, "key", f"{key.bytes} bytes", "max_queued_bytes")
     return None
+
+
+def _full(who: str, field: str, what: str, limit: str) -> Failure:
+    return Failure(
+        kind=FailureKind.QUEUE_FULL,
+        message=f"{who} has {what} unfinished, and with this job it would have more than it may",
+        field=field,
+        remedy=f"submit again when some have finished, or ask the operator for a larger {limit}",
+    )
 
 
 def impossible(job: Job, route: Route) -> Failure:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from job_contracts.failures import Action, FailureKind
+from job_contracts.money import PICO
 from scheduler.policy.buckets import NEVER
 from scheduler.policy.fairness import LANE_INDEX
 from scheduler.policy.marks import joined, parted
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from scheduler.policy.domains import Tokens
     from scheduler.policy.facts import Submitted
     from scheduler.policy.fairness import Account
+    from scheduler.policy.payers import Payer, Wallet
+    from scheduler.policy.quotas import Quota
     from scheduler.policy.tenants import Tenant
     from scheduler.policy.turns import Deployment, Flow, Route
 
@@ -28,12 +32,16 @@ ENDING: Final = 3
 """Its ``Finish`` is decided; the result record is awaited."""
 GONE: Final = 4
 """Settled and forgotten; what still points here is to be skipped."""
+BLOCKED: Final = 5
+"""Out of its flow: it waits for the room of one of those that pay for it."""
 
 
 class Held:
-    """What one attempt has reserved, released exactly once, whatever becomes of it."""
+    """What one attempt has reserved, released exactly once, whatever becomes of it. Money is not in it: that stays
+    reserved until the attempt's fact is told (``accounts``).
+    """
 
-    __slots__ = ("account", "attempt", "deployment", "granted_at", "pending", "probe", "since", "tokens")
+    __slots__ = ("account", "attempt", "deployment", "granted_at", "pending", "probe", "quotas", "since", "tokens")
 
     def __init__(
         self,
@@ -53,6 +61,8 @@ class Held:
         """Where its cost was charged."""
         self.granted_at = granted_at
         self.probe = probe
+        self.quotas: tuple[tuple[Payer, Quota], ...] = ()
+        """Whose own limits it counts against."""
         self.pending = True
         """Taken but not yet known to be stored."""
         self.since = -NEVER
@@ -132,6 +142,8 @@ class Story:
             self.tried = 0
 
 
+_NOTHING, _MOST = Decimal(0), Decimal(9_000_000)
+"""US dollars; no bound on a job's cost is taken for larger."""
 _SHARED: Final = tuple(range(4096))
 """Small numbers, one object each: token counts repeat, and a million of them would weigh 32 bytes apiece."""
 
@@ -150,19 +162,29 @@ class Job:
         "flow",
         "id",
         "lane",
+        "max_cost",
         "max_output",
         "needs",
         "not_before",
         "priority",
         "route",
         "seq",
+        "size",
         "state",
         "story",
         "submitted",
         "tenant",
+        "wallet",
     )
 
-    def __init__(self, fact: Submitted, tenant: Tenant, route: Route | None, deadline: float) -> None:
+    def __init__(
+        self,
+        fact: Submitted,
+        tenant: Tenant,
+        route: Route | None,
+        deadline: float,
+        wallet: Wallet | None = None,
+    ) -> None:
         self.tenant = tenant
         self.id = fact.job
         self.seq = fact.seq
@@ -174,6 +196,11 @@ class Job:
         self._marks = joined(fact.token, fact.body_hash)
         self.max_output = None if fact.max_output is None else _shared(fact.max_output)
         self.needs = fact.needs
+        self.size = _shared(fact.size)
+        self.max_cost = None if fact.max_cost is None else int(min(max(fact.max_cost, _NOTHING), _MOST) * PICO)
+        """Picodollars that all its attempts together may cost."""
+        self.wallet = wallet
+        """Who pays for it, ``None`` if nobody has to be asked."""
         self.not_before = fact.not_before
         self.deadline = deadline
         self.state = QUEUED
@@ -183,6 +210,11 @@ class Job:
     def __lt__(self, other: Job) -> bool:
         """Between jobs of equal rank any fixed order will do."""
         return (self.tenant.name, self.id) < (other.tenant.name, other.id)
+
+    @property
+    def priced(self) -> bool:
+        """Whether it may go only where it is known what that costs at most."""
+        return self.max_cost is not None or (self.wallet is not None and bool(self.wallet.hard))
 
     @property
     def token(self) -> str:

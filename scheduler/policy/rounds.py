@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scheduler.policy import grants
-from scheduler.policy.buckets import NEVER
 from scheduler.policy.domains import Saving
 from scheduler.policy.explain import cost
 
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
 
     from scheduler.policy.decisions import Dispatch
     from scheduler.policy.domains import Tokens
+    from scheduler.policy.payments import Payments
     from scheduler.policy.turns import Gate, Turn
     from scheduler.policy.world import World
 
@@ -27,12 +27,14 @@ LONG = 2.0
 class Rounds:
     """Asks the gates in turn, each round beginning with another one, so that room too is shared."""
 
-    __slots__ = ("_gates", "_start", "_world", "more")
+    __slots__ = ("_full", "_gates", "_payments", "_start", "_world", "more")
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, payments: Payments) -> None:
         self._world = world
+        self._payments = payments
         self._gates = list(world.gates.values())
         self._start = 0
+        self._full = False
         self.more = False
         """Whether the last round ended for lack of room alone."""
 
@@ -47,9 +49,15 @@ class Rounds:
         self._start = (self._start + 1) % len(self._gates)
         gates = self._gates[self._start :] + self._gates[: self._start]
         dispatches: list[Dispatch] = []
+        self._payments.begin(now)
+        self._payments.wake(now)
         self._ask(self._serve, gates, room, dispatches)
+        while len(dispatches) < room and self._payments.wake(now):
+            self._ask(self._serve, gates, room, dispatches)
         if len(dispatches) < room:
             self._ask(self._pass_by, [gate for gate in gates if self._reopens(gate, now)], room, dispatches)
+        self.more = self.more or self._payments.spent
+        self._full = len(dispatches) >= room
         return dispatches
 
     def _ask(self, how: Serve, gates: Sequence[Gate], room: int, dispatches: list[Dispatch]) -> None:
@@ -62,9 +70,23 @@ class Rounds:
                     progress = True
         self.more = progress and len(dispatches) > before
 
+    def _pick(self, gate: Gate, now: float, *, only: int | None = None, but: int | None = None) -> Turn | None:
+        """Whose turn it is among the jobs that those who pay for them let go."""
+        while True:
+            turn = gate.pick(only=only, but=but)
+            if turn is None:
+                return None
+            job = turn.job
+            if job.wallet is None and job.max_cost is None:
+                return turn
+            if self._payments.lets(turn, cost(self._world, job, turn.deployment), now):
+                return turn
+            if self._payments.spent:
+                return None
+
     def _serve(self, gate: Gate, now: float, dispatches: list[Dispatch]) -> bool:
         """One dispatch, or the discovery that the next one has to wait; False if nobody waits at this gate."""
-        turn = gate.pick()
+        turn = self._pick(gate, now)
         if gate.saving is not None and (turn is None or gate.saving.lane not in turn.waiting):
             gate.saving = None
         if turn is None:
@@ -72,7 +94,7 @@ class Rounds:
         tokens = cost(self._world, turn.job, turn.deployment)
         saving = gate.saving
         if saving is not None and turn.flow.lane != saving.lane and not gate.domain.spares(tokens, saving, now):
-            turn = gate.pick(only=saving.lane) or turn
+            turn = self._pick(gate, now, only=saving.lane) or turn
             tokens = cost(self._world, turn.job, turn.deployment)
         if gate.domain.admits(tokens, now):
             if saving is not None and turn.flow.lane == saving.lane:
@@ -100,7 +122,7 @@ class Rounds:
     def _pass_by(self, gate: Gate, now: float, dispatches: list[Dispatch]) -> bool:
         """One dispatch of another lane, as far as it leaves alone what is being saved up."""
         saving = gate.saving
-        turn = None if saving is None else gate.pick(but=saving.lane)
+        turn = None if saving is None else self._pick(gate, now, but=saving.lane)
         if saving is None or turn is None:
             return False
         tokens = cost(self._world, turn.job, turn.deployment)
@@ -116,7 +138,7 @@ class Rounds:
         self._world.moment.version += 1
 
     def _grant(self, gate: Gate, turn: Turn, tokens: Tokens, dispatches: list[Dispatch]) -> None:
-        dispatches.append(grants.grant(turn, tokens, self._world.moment.now))
+        dispatches.append(grants.grant(turn, tokens, self._world.accounts, self._world.moment.now))
         self._note_use(gate, turn)
 
     def _note_use(self, gate: Gate, turn: Turn) -> None:
@@ -135,7 +157,9 @@ class Rounds:
 
     def next_time(self, now: float) -> float:
         """When a bucket, a closed domain or a breaker could let something through; infinite if none could."""
-        soonest = NEVER
+        if self._payments.stirred and not self._full:
+            return now
+        soonest = self._payments.next_time()
         for gate in self._gates:
             if gate.short is not None:
                 soonest = min(soonest, now + gate.domain.wait(gate.short, now))

@@ -12,7 +12,9 @@ from job_contracts.jobs import LANES, Lane
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from catalogue.prices import Price
     from catalogue.rows import ProviderRow
+    from job_contracts.money import Budget
     from scheduler.policy.configured import Configured, LimitsLike, ProviderLike
 
 Unit = Literal["requests", "input_tokens", "output_tokens", "tokens"]
@@ -55,6 +57,10 @@ class DeploymentRule:
     """Tokens of its context window."""
     capabilities: frozenset[str] | None = None
     cached_input_counts: bool = True
+    prices: tuple[Price, ...] = ()
+    """What it costs (``catalogue.prices``); none where that is not known."""
+    max_output: int | None = None
+    """Tokens of one answer at most."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -68,6 +74,8 @@ class RouteRule:
     expected_output: int = 256
     fit: Fit = "refuse"
     """Whether a conversation that is too long for a window is refused or made shorter."""
+    budget: Budget | None = None
+    """What all projects together may spend on it."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -81,6 +89,14 @@ class ProjectRule:
     max_queued: int = 200_000
     max_in_flight: int | None = None
     retry_share: float = 0.2
+    max_queued_bytes: int | None = None
+    limits: tuple[Limit, ...] = ()
+    """What it may use of all providers together."""
+    concurrency: int | None = None
+    """Attempts at once, as its limits say."""
+    budget: Budget | None = None
+    tags: Mapping[str, Budget] = field(default_factory=dict)
+    """Budgets of its jobs with a tag, by ``name=value``."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -149,7 +165,13 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
         deployments=deployments,
         routes={
             name: RouteRule(
-                name, route.deployments, route.strategy, route.max_attempts, route.expected_output, route.fit
+                name,
+                route.deployments,
+                route.strategy,
+                route.max_attempts,
+                route.expected_output,
+                route.fit,
+                route.budget,
             )
             for name, route in config.routes.items()
         },
@@ -162,6 +184,11 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
                 max_queued=project.max_queued,
                 max_in_flight=project.max_in_flight,
                 retry_share=project.retry_share,
+                max_queued_bytes=project.max_queued_bytes,
+                limits=_metered(project.limits),
+                concurrency=project.limits.concurrency,
+                budget=project.budget,
+                tags=dict(project.tags),
             )
             for name, project in config.projects.items()
         },
@@ -174,6 +201,10 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
 
 
 def _domain(name: str, provider: str, limits: LimitsLike) -> DomainRule:
+    return DomainRule(name, provider, _metered(limits), limits.concurrency, limits.burst, limits.skew)
+
+
+def _metered(limits: LimitsLike) -> tuple[Limit, ...]:
     metered: tuple[tuple[Unit, float | None], ...] = (
         ("requests", limits.rpm),
         ("input_tokens", limits.input_tpm),
@@ -181,12 +212,11 @@ def _domain(name: str, provider: str, limits: LimitsLike) -> DomainRule:
         ("tokens", limits.tpm),
     )
     # The settings say "per minute"; the window says over which stretch the provider enforces it.
-    known = tuple(
+    return tuple(
         Limit(unit, amount * limits.window / 60.0, limits.window, limits.burst, limits.skew)
         for unit, amount in metered
         if amount is not None
     )
-    return DomainRule(name, provider, known, limits.concurrency, limits.burst, limits.skew)
 
 
 def _deployment(name: str, provider: ProviderLike, row: ProviderRow | None) -> DeploymentRule:
@@ -204,4 +234,6 @@ def _deployment(name: str, provider: ProviderLike, row: ProviderRow | None) -> D
         window=facts.context_window,
         capabilities=frozenset(facts.capabilities) if known else None,
         cached_input_counts=row.cached_input_counts,
+        prices=row.prices(model),
+        max_output=facts.max_output,
     )

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from job_contracts.jobs import LANES
+from job_contracts.money import picodollars
+from scheduler.policy.purses import INDEX
 
 if TYPE_CHECKING:
+    from job_contracts.money import Window
     from scheduler.policy.world import World
+
+
+KEYS_TOLD = 200
+"""Keys whose budgets are told at most."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -27,6 +34,10 @@ class Counts:
     """Deployments that are left alone, and why."""
     reserved: dict[str, tuple[int, int, int]]
     """By limit domain: attempts, input and output tokens reserved."""
+    held: dict[str, int] = field(default_factory=dict)
+    """By payer (``project:p``, ``route:r``, ``key:p/k``, ``tag:p/name=value``): about how many jobs wait for it."""
+    budgets: dict[tuple[str, Window], tuple[int, int, int]] = field(default_factory=dict)
+    """By payer and window: picodollars allowed, spent and reserved. Of keys, some hundred at most."""
 
 
 def count(world: World, now: float) -> Counts:
@@ -54,4 +65,22 @@ def count(world: World, now: float) -> Counts:
             name: (gate.domain.slots.used, gate.domain.reserved_input, gate.domain.reserved_output)
             for name, gate in world.gates.items()
         },
+        held={payer.name: payer.held for payer in world.accounts.payers.named.values() if payer.held},
+        budgets=_budgets(world, now),
     )
+
+
+def _budgets(world: World, now: float) -> dict[tuple[str, Window], tuple[int, int, int]]:
+    told: dict[tuple[str, Window], tuple[int, int, int]] = {}
+    wall, keys = world.accounts.wall(now), 0
+    for payer in world.accounts.payers.named.values():
+        if payer.told is None:
+            continue
+        keys += payer.name.startswith("key:")
+        if payer.name.startswith("key:") and keys > KEYS_TOLD:
+            continue
+        cells = payer.purse.cells(wall)
+        for window, amount in payer.told.amounts():
+            cell = cells[INDEX[window]]
+            told[payer.name, window] = (picodollars(amount), cell.spent, cell.reserved)
+    return told

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 class Tenant:
     """One project; ``rule`` is ``None`` for one that the configuration does not name."""
 
-    __slots__ = ("flying", "jobs", "name", "paused", "retries", "rule", "weight")
+    __slots__ = ("bytes", "flying", "jobs", "name", "paused", "retries", "rule", "weight")
 
     def __init__(self, name: str, rule: ProjectRule | None) -> None:
         self.name = name
         self.rule = rule
         self.weight = 1.0 if rule is None else rule.weight
         self.jobs: dict[str, Job] = {}
+        self.bytes = 0
+        """Of the bodies of those."""
         self.flying = 0
         self.paused: dict[Flow, None] = {}
         """Flows that are out of every ring until an attempt of the project ends."""

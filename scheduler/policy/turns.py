@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from job_contracts.jobs import LANES
 from scheduler.policy.breakers import Breaker
 from scheduler.policy.buckets import NEVER
+from scheduler.policy.costs import Tariff
 from scheduler.policy.estimates import LONG_WIDEST, Average
 from scheduler.policy.fairness import Shares
 from scheduler.policy.queues import Queue, key_of
@@ -47,7 +48,7 @@ class Moment:
 class Deployment:
     """One model at one provider: its breaker, its gate, its load."""
 
-    __slots__ = ("breaker", "flying", "gate", "name", "rule", "seconds")
+    __slots__ = ("breaker", "flying", "gate", "name", "rule", "seconds", "tariff")
 
     def __init__(self, rule: DeploymentRule, gate: Gate, rules: Rules) -> None:
         self.rule = rule
@@ -56,6 +57,7 @@ class Deployment:
         self.breaker = Breaker(rules.breaker, rules.quarantine)
         self.flying = 0
         self.seconds = Average()
+        self.tariff = Tariff(rule.prices)
 
     def usable(self, now: float) -> bool:
         """Whether it would take a job now, if there are tokens."""

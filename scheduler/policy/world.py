@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scheduler.policy.accounts import Accounts
 from scheduler.policy.domains import Domain
 from scheduler.policy.estimates import Estimates
 from scheduler.policy.fairness import Shares
@@ -12,16 +13,18 @@ from scheduler.policy.tenants import Tenant
 from scheduler.policy.turns import Deployment, Gate, Moment, Route
 
 if TYPE_CHECKING:
+    from scheduler.policy.facts import Submitted
     from scheduler.policy.jobs import Job
+    from scheduler.policy.payers import Wallet
     from scheduler.policy.rules import Rules
 
 
 class World:
     """Built once from the rules; the board and its rooms change it."""
 
-    __slots__ = ("deployments", "estimates", "gates", "moment", "pools", "routes", "rules", "tenants")
+    __slots__ = ("accounts", "deployments", "estimates", "gates", "moment", "pools", "routes", "rules", "tenants")
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, now: float = 0.0, wall: float = 0.0) -> None:
         self.rules = rules
         self.moment = Moment()
         self.estimates = Estimates(rules.routes)
@@ -38,6 +41,7 @@ class World:
             name: Route(rule, [self.deployments[each] for each in rule.deployments], self.moment, self.estimates)
             for name, rule in rules.routes.items()
         }
+        self.accounts = Accounts(rules, now, wall)
         self.tenants = {name: Tenant(name, rule) for name, rule in rules.projects.items()}
 
     def tenant(self, project: str) -> Tenant:
@@ -46,6 +50,12 @@ class World:
         if found is None:
             found = self.tenants[project] = Tenant(project, None)
         return found
+
+    def wallet(self, tenant: Tenant, fact: Submitted, now: float) -> Wallet | None:
+        """Who pays for a job, ``None`` if nobody has to be asked."""
+        if tenant.rule is None or fact.route not in self.routes:
+            return None
+        return self.accounts.payers.wallet(tenant.rule, fact.route, fact.key, fact.bounds, fact.tags, now)
 
     def job(self, project: str, job: str) -> Job | None:
         """The job, if it is known."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -298,12 +298,20 @@ async def world(bus: Bus, **over: Any) -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def scheduler_on(bus: Bus, made: Config, *, owner: str = "s1", wait: bool = True) -> AsyncIterator[World]:
+async def scheduler_on(
+    bus: Bus,
+    made: Config,
+    *,
+    owner: str = "s1",
+    wait: bool = True,
+    clock: Clock | None = None,
+    catalogue: Mapping[str, ProviderRow] = CATALOGUE,
+) -> AsyncIterator[World]:
     """One more scheduler on streams that exist already."""
     telemetry, events = Telemetry(), defaultdict[str, list[Event]](list)
     telemetry.subscribe(lambda event: events[event.name].append(event), lowest=0)
-    clock = SystemClock()
-    scheduler = Scheduler(bus, clock, telemetry, made, CATALOGUE, owner=owner, version="test")
+    clock = clock or SystemClock()
+    scheduler = Scheduler(bus, clock, telemetry, made, catalogue, owner=owner, version="test")
     running = World(bus, made, clock, scheduler, telemetry, events)
     await scheduler.start()
     try:

@@ -127,6 +127,8 @@ LEADERS_DIE = (
     ("ending.stored", 2),
     ("job.settled", 5),
     ("settling.removed", 2),
+    ("spending.stored", 1),
+    ("spending.read", 1),
     ("lease.resigned", 1),
 )
 """Each leads once and dies where it says; its successor stands by already."""
@@ -349,7 +351,7 @@ ROWS: dict[str, tuple[object, ...]] = {
         "cancel.read",
     ),
     "leader, dispatch handed over, outcome unknown": ("lease.outcome_unknown",),
-    "leader, after the dispatch": ("dispatch.stored", "lease.resigned"),
+    "leader, after the dispatch": ("dispatch.stored", "spending.stored", "spending.read", "lease.resigned"),
     "worker, fetched, not called": ("attempt.fetched",),
     "worker, in the call": ("attempt.answering", "attempt.made", "result.blob_stored", "attempt.lost"),
     "worker, result stored, facts or acknowledgement not": ("result.stored", "books.stored", "books.acknowledged"),

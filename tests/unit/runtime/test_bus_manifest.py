@@ -32,6 +32,7 @@ def takers(subject: str) -> list[str]:
         (subjects.outcome(0, *JOB), "OUT_0"),
         (subjects.tokens(*JOB), "TOK"),
         (subjects.usage("openai", "w1"), "LEDGER"),
+        (subjects.spent(0), "SPENT"),
         (subjects.dead(*JOB), "DEAD"),
         (subjects.unreadable("SUBMIT_0", 7), "DEAD"),
         (subjects.conversation(*JOB), "CONV"),
@@ -40,6 +41,7 @@ def takers(subject: str) -> list[str]:
         (subjects.barrier("RES", 0), "RES"),
         (subjects.barrier("OUT", 0), "OUT_0"),
         (subjects.barrier("CTL", 0), "CTL"),
+        (subjects.barrier("LEDGER", 0), "LEDGER"),
     ],
 )
 def test_each_durable_subject_is_stored_in_one_stream(subject: str, stream: str) -> None:
