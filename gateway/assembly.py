@@ -20,7 +20,7 @@ from gateway.keys import Book, Keys
 from gateway.nkeys import Issuer
 from gateway.peers import Peers
 from gateway.producers import Producers
-from gateway.routes import batches, chat, embeddings, files, jobs, keys, messages, models, responses
+from gateway.routes import batches, chat, embeddings, files, jobs, keys, messages, models, responses, spend
 from gateway.server import Server
 from runtime.bus.door import Door
 from runtime.connection import bus_settings
@@ -45,6 +45,7 @@ ENDPOINTS = (
     *files.ENDPOINTS,
     *batches.ENDPOINTS,
     *keys.ENDPOINTS,
+    *spend.ENDPOINTS,
 )
 """Everything that needs a key."""
 

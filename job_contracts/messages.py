@@ -35,6 +35,16 @@ from job_contracts.letters import (
     LetterPage,
 )
 from job_contracts.results import Result, Settlement
+from job_contracts.spend import (
+    AskAttempts,
+    AskComparison,
+    AskForecast,
+    AskSpend,
+    AttemptPage,
+    Comparison,
+    Forecast,
+    Spend,
+)
 from job_contracts.stream import Chunk
 
 MESSAGES: Mapping[str, type[Wire]] = MappingProxyType(
@@ -73,6 +83,14 @@ MESSAGES: Mapping[str, type[Wire]] = MappingProxyType(
         "all_handled": AllHandled,
         "key_record": KeyRecord,
         "edge_beat": EdgeBeat,
+        "ask_spend": AskSpend,
+        "spend": Spend,
+        "ask_attempts": AskAttempts,
+        "attempt_page": AttemptPage,
+        "ask_comparison": AskComparison,
+        "comparison": Comparison,
+        "ask_forecast": AskForecast,
+        "forecast": Forecast,
     }
 )
 

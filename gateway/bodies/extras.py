@@ -15,12 +15,12 @@ from job_contracts.results import Result
 
 PREFIX = "x-penstock-"
 _DURATION = r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h|d|)"
-_ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:Z|[+-][0-9]{2}:[0-9]{2})"
+ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:Z|[+-][0-9]{2}:[0-9]{2})"
 DURATION: Mapping[str, Any] = {"type": "string", "pattern": f"^{_DURATION}$", "examples": ["30s", "24h"]}
 """JSON Schema of a time."""
 MOMENT: Mapping[str, Any] = {
     "type": "string",
-    "pattern": f"^(?:{_DURATION}|{_ISO})$",
+    "pattern": f"^(?:{_DURATION}|{ISO})$",
     "examples": ["30s", "15m", "2026-01-31T12:00:00Z"],
 }
 """JSON Schema of a moment: from now on, or by the calendar."""
@@ -119,7 +119,7 @@ def moment(value: str, name: str) -> float | datetime:
     if (found := re.fullmatch(_DURATION, value)) is not None:
         return float(found.group(1)) * _UNITS[found.group(2)]
     when: datetime | None = None
-    if re.fullmatch(_ISO, value) is not None:
+    if re.fullmatch(ISO, value) is not None:
         with suppress(ValueError):
             when = datetime.fromisoformat(value)
     if when is None or when.tzinfo is None:

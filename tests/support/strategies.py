@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from job_contracts import attempts, desk, embeddings, facts, failures, jobs, keys, letters, results, stream
 from job_contracts.codec import Wire, encode
 from job_contracts.money import Budget
+from tests.support.spend_strategies import SPEND
 from tests.support.strategies_chat import answers, conversations, usages
 from tests.support.strategies_plain import (
     counts,
@@ -399,18 +400,6 @@ EVERY_MESSAGE: dict[str, st.SearchStrategy[Wire]] = {
     "ask_chunks": st.builds(desk.AskChunks, job=job_ids, generation=small, sequence=small),
     "chunks": st.builds(desk.Chunks, chunks=some(chunks), more=st.booleans()),
     "ask_blob": st.builds(desk.AskBlob, job=job_ids, index=small),
-    "ask_estimates": st.builds(
-        desk.AskEstimates,
-        jobs=some(
-            st.builds(
-                desk.Planned,
-                route=words,
-                input_estimate=st.integers(0, jobs.MOST_TOKENS),
-                max_output=maybe(st.integers(1, jobs.MOST_TOKENS)),
-                size=counts,
-            )
-        ),
-    ),
     "estimates": st.builds(
         desk.Estimates,
         estimates=some(
@@ -443,10 +432,6 @@ EVERY_MESSAGE: dict[str, st.SearchStrategy[Wire]] = {
     "ask_discard": st.builds(letters.AskDiscard, jobs=some(job_ids), why=words),
     "all_handled": st.builds(letters.AllHandled, handled=some(handled)),
     "key_record": key_records,
-    "edge_beat": st.builds(
-        keys.EdgeBeat,
-        edge=st.text(min_size=1, max_size=12),
-        event=st.sampled_from(["here", "joining", "leaving"]),
-    ),
+    **SPEND,
 }
 """A strategy for every message of ``job_contracts.messages``, by the same names."""

@@ -1,0 +1,44 @@
+"""Rows as CSV (RFC 4180) that no spreadsheet takes for formulas."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""What a cell must not begin with: spreadsheets run what follows, or pass it to other programs."""
+
+
+def cell(value: object) -> str:
+    """A value as the text of a cell: numbers as they are, texts so that they stay texts, nothing as an empty cell."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, int | float):
+        return str(value)
+    text = str(value).replace("\0", "�")
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
+
+
+def sheet(columns: Sequence[str], rows: Iterable[Sequence[object]], *, headed: bool = True) -> str:
+    """Lines ending in CR LF, the first of which names the columns."""
+    lines = _Lines()
+    writer = csv.writer(lines)
+    if headed:
+        writer.writerow(columns)
+    writer.writerows([cell(value) for value in row] for row in rows)
+    return "".join(lines.written)
+
+
+class _Lines:
+    """What csv writes to."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+
+    def write(self, text: str) -> None:
+        self.written.append(text)

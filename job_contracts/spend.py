@@ -1,0 +1,291 @@
+"""Questions about spend that services ask of the ledger (request and reply on ``subjects.ledger_desk(operation)``).
+
+Sums are kept by the full hour (UTC), so a period begins and ends at one: ``since`` is taken down to it, ``until`` up.
+Every sum leads to the attempts that make it: ``AskAttempts`` takes the same filters.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from job_contracts.codec import VERSION, Version, Wire
+from job_contracts.money import Window
+
+LedgerOperation = Literal["spend", "compare", "forecast", "attempts"]
+
+Dimension = Literal[
+    "provider", "model", "deployment", "route", "project", "key", "tag", "reason", "hour", "day", "month"
+]
+"""What sums may be told by; ``tag`` by the values of one tag, which ``AskSpend.tag`` names."""
+
+MAX_ROWS = 1_000
+"""Rows of one answer at most."""
+MAX_DIMENSIONS = 4
+LATEST = 4_102_444_800.0
+"""The year 2100: no period goes on after it."""
+Moment = Annotated[float, Field(ge=0, le=LATEST)]
+"""UTC seconds."""
+Name = Annotated[str, Field(max_length=400)]
+Money = Decimal
+"""US dollars."""
+
+
+class Filters(Wire):
+    """Which attempts are meant: those that fit in everything that is said."""
+
+    project: Name | None = None
+    """A project's own key asks for its project alone."""
+    provider: Name | None = None
+    model: Name | None = None
+    deployment: Name | None = None
+    """``provider/model``."""
+    route: Name | None = None
+    key: Name | None = None
+    """Id of a virtual key; empty: those without."""
+    reason: Name | None = None
+    """``user``, ``failed``, ``cancelled``, ``hedged``, ``shadow`` or ``verify``."""
+    since: Moment = 0.0
+    until: Moment | None = None
+    """The first moment that does not belong to it; ``None``: all there is."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Filters:
+        if self.until is not None and self.until < self.since:
+            message = "until: it is before since"
+            raise ValueError(message)
+        return self
+
+
+class AskSpend(Filters):
+    """``spend``: sums of a period."""
+
+    version: Version = VERSION
+    by: Annotated[tuple[Dimension, ...], Field(max_length=MAX_DIMENSIONS)] = ()
+    """What the sums are told by, in this order; the rows come in it."""
+    tag: Name | None = None
+    """Name of a tag, for ``by`` and ``tag_value``."""
+    tag_value: Name | None = None
+    """Only attempts that have it as that tag's value."""
+    limit: Annotated[int, Field(ge=1, le=MAX_ROWS)] = 100
+    after: Annotated[str, Field(max_length=8_000)] | None = None
+    """``Spend.after`` of the page before."""
+
+    @model_validator(mode="after")
+    def _can_be_told(self) -> AskSpend:
+        tagged = "tag" in self.by or self.tag_value is not None
+        if len(set(self.by)) < len(self.by):
+            message = "by: something stands there twice"
+            raise ValueError(message)
+        if tagged and self.tag is None:
+            message = "tag: name the tag that is meant"
+            raise ValueError(message)
+        if tagged and ("reason" in self.by or self.reason is not None):
+            message = "reason: sums by tag are not kept by reason; leave one of them out, or ask for the attempts"
+            raise ValueError(message)
+        return self
+
+
+class Sums(Wire):
+    """What attempts came to."""
+
+    attempts: int = 0
+    won: int = 0
+    """Those whose result became their job's."""
+    unpriced: int = 0
+    """Those whose cost is not known: it is in no sum of money."""
+    estimated: int = 0
+    """Those whose provider did not tell their usage."""
+    input: int = 0
+    """Tokens of prompts, cached ones included."""
+    cache_read: int = 0
+    cache_write: int = 0
+    output: int = 0
+    """Reasoning included."""
+    reasoning: int = 0
+    cost: Money = Decimal(0)
+    """US dollars, exactly."""
+    waste: Money = Decimal(0)
+    """The part of it that attempts cost which did not win."""
+
+
+class SpendRow(Sums):
+    """The sums of one group; of the names of its group, those that were asked for are told."""
+
+    provider: str | None = None
+    model: str | None = None
+    deployment: str | None = None
+    route: str | None = None
+    project: str | None = None
+    key: str | None = None
+    tag: str | None = None
+    """The tag's value; not there: these attempts do not have that tag."""
+    reason: str | None = None
+    hour: int | None = None
+    """UTC seconds at which it began, as of day and month."""
+    day: int | None = None
+    month: int | None = None
+
+
+class Read(Wire):
+    """How far the ledger had read when it answered: what is told holds up to there at least."""
+
+    version: Version = VERSION
+    through: float | None = None
+    """UTC seconds of the newest fact that is in the sums; ``None``: there has been none."""
+    lag: float | None = None
+    """Seconds since then. Where nothing runs, it grows and means nothing."""
+
+
+class Spend(Read):
+    """Answer to ``spend``."""
+
+    since: float
+    until: float | None = None
+    """The full hours that are summed."""
+    rows: tuple[SpendRow, ...]
+    total: Sums
+    """Of all rows on all pages."""
+    after: str | None = None
+    """There is more: what to ask on with."""
+
+
+class AskAttempts(Filters):
+    """``attempts``: the attempts behind a sum, newest first. Here a period is taken to the second."""
+
+    version: Version = VERSION
+    tag: Name | None = None
+    tag_value: Name | None = None
+    """Attempts with that tag, and with that value of it if one is named."""
+    failure: Name | None = None
+    """Kind of failure they ended in."""
+    won: bool | None = None
+    limit: Annotated[int, Field(ge=1, le=MAX_ROWS)] = 100
+    after: Annotated[str, Field(max_length=200)] | None = None
+
+    @model_validator(mode="after")
+    def _named(self) -> AskAttempts:
+        if self.tag_value is not None and self.tag is None:
+            message = "tag: name the tag that is meant"
+            raise ValueError(message)
+        return self
+
+
+class Attempt(Wire):
+    """One attempt, as the ledger has it."""
+
+    attempt: str
+    """Project, job id and number, dots between."""
+    project: str
+    key: str
+    route: str
+    deployment: str
+    provider: str
+    model: str
+    at: float
+    """UTC seconds; its hour and day are those it is counted in."""
+    seconds: float
+    first_token: float | None = None
+    reason: str
+    failure: str | None = None
+    won: bool
+    told_by: str
+    """``worker``, ``leader`` or ``statement``."""
+    reported: bool
+    """Whether the provider told the usage."""
+    stated: bool
+    """Whether it told the cost."""
+    price: str | None = None
+    """Version of the price it was reckoned by."""
+    input: int
+    cache_read: int
+    cache_write: int
+    output: int
+    reasoning: int
+    cost: Money | None = None
+    reserved: Money | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+
+
+class AttemptPage(Read):
+    """Answer to ``attempts``."""
+
+    rows: tuple[Attempt, ...]
+    after: str | None = None
+
+
+class AskComparison(Filters):
+    """``compare``: what the same traffic would have cost elsewhere."""
+
+    version: Version = VERSION
+    against: Annotated[tuple[Name, ...], Field(max_length=50)] = ()
+    """``provider/model`` each; none: every deployment of the configured routes."""
+
+
+class Alternative(Wire):
+    """One deployment's price of the traffic that was seen."""
+
+    deployment: str
+    cost: Money | None = None
+    """US dollars; ``None``: a price that it takes is not known."""
+    difference: Money | None = None
+    """Against what was paid; negative: it would have been cheaper."""
+    notes: tuple[str, ...] = ()
+    """What is approximated here, beside what is approximated everywhere."""
+
+
+class Comparison(Read):
+    """Answer to ``compare``; the cheapest first."""
+
+    since: float
+    until: float | None = None
+    seen: Sums
+    """The traffic."""
+    rows: tuple[Alternative, ...]
+    approximated: tuple[str, ...]
+    """What is approximated in every row, in words."""
+
+
+class AskForecast(Wire):
+    """``forecast``: where each configured budget, and all spend, will be at the end of its window."""
+
+    version: Version = VERSION
+    project: Name | None = None
+    """Those of this project alone."""
+
+
+class Projection(Wire):
+    """One budget's window, or all spend in one."""
+
+    payer: Literal["all", "project", "route", "key", "tag"]
+    name: str
+    """Of the payer; of a tag ``name=value``; of all spend the project, or nothing."""
+    project: str | None = None
+    """Whose tag or key it is."""
+    window: Window
+    start: float
+    end: float | None = None
+    """UTC seconds; ``None``: never."""
+    budget: Money | None = None
+    soft: bool = False
+    spent: Money
+    """US dollars in the window so far."""
+    rate: Money
+    """US dollars an hour, over the last 24 hours."""
+    projected: Money | None = None
+    """US dollars at the window's end; ``None`` if it has none."""
+    exhausted: float | None = None
+    """UTC seconds at which the budget is used up if it goes on so, or was found used up; ``None``: not in the window,
+    and of one without an end not within a year."""
+
+
+class Forecast(Read):
+    """Answer to ``forecast``."""
+
+    at: float
+    """UTC seconds for which it is made."""
+    rows: tuple[Projection, ...]
+    method: str
+    """How it is reckoned, in words."""

@@ -1,0 +1,144 @@
+"""Gathers what a forecast needs from the database, and makes one for every configured budget."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from job_contracts.money import Budget, Window, dollars, picodollars, window_end, window_start
+from job_contracts.spend import AskForecast, Dimension, Forecast, Projection
+from ledger.forecast import DAYS, METHOD, Pace
+from ledger.periods import DAY, HOUR, segments
+from ledger.sums import Question
+
+if TYPE_CHECKING:
+    from ledger.reports import Reports
+    from runtime.settings import Config
+
+Payer = Literal["all", "project", "route", "key", "tag"]
+_ALL: tuple[Window, ...] = ("day", "month")
+"""Windows in which all spend is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """A payer: what it is called, and how its sums are found."""
+
+    payer: Payer
+    name: str
+    project: str | None = None
+
+    @property
+    def group(self) -> tuple[Payer, str | None, str | None]:
+        """Whose sums come from one statement: those of a tag's name in a project, else all of one kind."""
+        tag = self.name.partition("=")[0] if self.payer == "tag" else None
+        return self.payer, tag, self.project if self.payer in {"tag", "all"} else None
+
+    @property
+    def value(self) -> str:
+        """Its name among its group's."""
+        return self.name.partition("=")[2] if self.payer == "tag" else self.name
+
+
+def accounts(config: Config, project: str | None) -> dict[_Account, Budget | None]:
+    """Everybody who has a budget, and all spend; of one project alone, what is that project's."""
+    found: dict[_Account, Budget | None] = {_Account("all", project or "", project): None}
+    for name, rules in config.projects.items():
+        if project not in (None, name):
+            continue
+        if rules.budget is not None:
+            found[_Account("project", name, name)] = rules.budget
+        found |= {_Account("tag", tag, name): budget for tag, budget in rules.tags.items()}
+    if project is None:
+        found |= {
+            _Account("route", name): route.budget for name, route in config.routes.items() if route.budget is not None
+        }
+    for key_id, key in config.gateway.keys.items():
+        if key.scope.budget is not None and project in (None, key.project):
+            found[_Account("key", key_id, key.project)] = key.scope.budget
+    return found
+
+
+class Forecaster:
+    """Makes forecasts of the configuration's budgets. Keys made while it runs keep their budgets with themselves."""
+
+    def __init__(self, reports: Reports, config: Config) -> None:
+        self._reports = reports
+        self._config = config
+
+    async def forecast(self, asked: AskForecast, now: float) -> Forecast:
+        """Of every configured budget, and of all spend."""
+        known = accounts(self._config, asked.project)
+        through = await self._reports.through()
+        paces = {one: Pace(hours, now) for one, hours in (await self._hours(known, now)).items()}
+        rows: list[Projection] = []
+        windows = {one: tuple(w for w, _ in budget.amounts()) if budget else _ALL for one, budget in known.items()}
+        spent: dict[Window, Mapping[_Account, int]] = {}
+        for window in {window for told in windows.values() for window in told}:
+            spent[window] = await self._spent([one for one in known if window in windows[one]], window, now)
+        for account, budget in known.items():
+            amounts = dict(budget.amounts()) if budget is not None else {}
+            for window in windows[account]:
+                end = None if window == "total" else window_end(window, now)
+                amount = None if window not in amounts else picodollars(amounts[window])
+                so_far = spent[window].get(account, 0)
+                found = paces[account].projected(so_far, end, amount)
+                rows.append(
+                    Projection(
+                        payer=account.payer,
+                        name=account.name,
+                        project=account.project,
+                        window=window,
+                        start=window_start(window, now),
+                        end=end,
+                        budget=amounts.get(window),
+                        soft=budget is not None and budget.soft,
+                        spent=dollars(so_far),
+                        rate=dollars(paces[account].recent),
+                        projected=None if found.at_end is None else dollars(found.at_end),
+                        exhausted=found.exhausted,
+                    )
+                )
+        lag = None if through is None else max(0.0, now - through)
+        return Forecast(through=through, lag=lag, at=now, rows=tuple(rows), method=METHOD)
+
+    async def _spent(self, known: list[_Account], window: Window, now: float) -> dict[_Account, int]:
+        since = window_start(window, now)
+        found: dict[_Account, int] = {}
+        for group, members in _grouped(known).items():
+            question = _question(group, Question(segments(since, None)))
+            _, rows = await self._reports.groups(question)
+            by_name = {row.keys[question.by[0]] if question.by else "": row.sums["cost"] for row in rows}
+            for one in members:
+                found[one] = by_name.get(one.value if question.by else "", 0)
+        return found
+
+    async def _hours(self, known: Mapping[_Account, object], now: float) -> dict[_Account, dict[int, int]]:
+        since = int(now // HOUR) * HOUR - DAYS * DAY
+        found: dict[_Account, dict[int, int]] = {}
+        for group, members in _grouped(list(known)).items():
+            question = _question(group, Question(segments(since, None, hourly=True), by=("hour",)))
+            _, rows = await self._reports.groups(question)
+            by_name: defaultdict[str, dict[int, int]] = defaultdict(dict)
+            for row in rows:
+                name = row.keys[question.by[0]] if len(question.by) > 1 else ""
+                by_name[name or ""][row.keys["hour"]] = row.sums["cost"]
+            for one in members:
+                found[one] = by_name[one.value if len(question.by) > 1 else ""]
+        return found
+
+
+def _grouped(known: list[_Account]) -> dict[tuple[Payer, str | None, str | None], list[_Account]]:
+    found: defaultdict[tuple[Payer, str | None, str | None], list[_Account]] = defaultdict(list)
+    for one in known:
+        found[one.group].append(one)
+    return found
+
+
+def _question(group: tuple[Payer, str | None, str | None], base: Question) -> Question:
+    """The question whose groups are the members of ``group``."""
+    payer, tag, project = group
+    by: tuple[Dimension, ...] = base.by if payer == "all" else (payer, *base.by)
+    return Question(base.segments, by=by, names={} if project is None else {"project": project}, tag=tag)

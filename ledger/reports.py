@@ -1,0 +1,177 @@
+"""What is read from the ledger's database: sums by any dimension, and the single attempts behind them.
+
+Every method reads, none writes. Amounts leave as Decimal dollars, exact to the picodollar.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Select, String, and_, cast, column, exists, func, or_, select
+from sqlalchemy.dialects.postgresql import JSON
+
+from job_contracts import subjects
+from job_contracts.codec import ContractError, Wire
+from job_contracts.money import dollars
+from job_contracts.spend import (
+    AskAttempts,
+    AskSpend,
+    Attempt,
+    AttemptPage,
+    Filters,
+    Spend,
+    SpendRow,
+    Sums,
+)
+from ledger.periods import cursor, read_cursor, segments, whole_hours
+from ledger.sums import NAMES, Group, Question, Statement, sort_keys, sort_kinds
+from ledger.tables import attempts, positions, sources
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+_OF_SOURCE = ("project", "key", "route", "deployment", "provider", "model")
+_OF_ATTEMPT = (
+    *("attempt", "at", "seconds", "first_token", "reason", "failure", "won", "told_by", "reported", "stated", "price"),
+    *("input", "cache_read", "cache_write", "output", "reasoning"),
+)
+
+
+class Reports:
+    """Reads the database behind ``engine``. Methods raise what SQLAlchemy raises when it does not answer."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def spend(self, asked: AskSpend, now: float) -> Spend:
+        """Sums of a period. Raises ContractError for an ``after`` that is none of this question."""
+        after = None if asked.after is None else read_cursor(asked.after, sort_kinds(asked.by))
+        start, end = whole_hours(asked.since, asked.until)
+        question = Question(
+            segments(asked.since, asked.until, hourly="hour" in asked.by),
+            by=asked.by,
+            names=names_of(asked),
+            reason=asked.reason,
+            tag=asked.tag if "tag" in asked.by or asked.tag_value is not None else None,
+            tag_value=asked.tag_value,
+            limit=asked.limit + 1,
+            after=after,
+        )
+        async with self._engine.connect() as connection:
+            through = await _through(connection)
+            total, groups = await _groups(connection, question)
+        more = len(groups) > asked.limit
+        rows = groups[: asked.limit] if asked.by else groups[:1]
+        return Spend(
+            through=through,
+            lag=None if through is None else max(0.0, now - through),
+            since=float(start),
+            until=None if end is None else float(end),
+            rows=tuple(SpendRow(**_told(one.sums), **one.keys) for one in rows),
+            total=sums_of(total),
+            after=cursor(sort_keys(asked.by, rows[-1].keys)) if more and asked.by else None,
+        )
+
+    async def through(self) -> float | None:
+        """UTC seconds up to which the ledger has read; ``None`` if it has read nothing."""
+        async with self._engine.connect() as connection:
+            return await _through(connection)
+
+    async def groups(self, question: Question) -> tuple[Group, list[Group]]:
+        """The total of all groups, and the groups."""
+        async with self._engine.connect() as connection:
+            return await _groups(connection, question)
+
+    async def attempts(self, asked: AskAttempts, now: float) -> AttemptPage:
+        """Single attempts, newest first. Raises ContractError for an ``after`` that is none."""
+        statement = self._attempts(asked).limit(asked.limit + 1)
+        async with self._engine.connect() as connection:
+            through = await _through(connection)
+            found = (await connection.execute(statement)).mappings().all()
+        rows = found[: asked.limit]
+        return AttemptPage(
+            through=through,
+            lag=None if through is None else max(0.0, now - through),
+            rows=tuple(_attempt(row) for row in rows),
+            after=cursor([rows[-1]["at"], rows[-1]["id"]]) if len(found) > len(rows) else None,
+        )
+
+    def _attempts(self, asked: AskAttempts) -> Select[Any]:
+        told = select(
+            attempts.c.id,
+            *(attempts.c[name] for name in (*_OF_ATTEMPT, "cost", "reserved", "tags")),
+            *(sources.c[name] for name in _OF_SOURCE),
+        ).join(sources, sources.c.id == attempts.c.source)
+        names = names_of(asked)
+        if names:
+            fitting = select(sources.c.id).where(*(sources.c[name] == value for name, value in names.items()))
+            told = told.where(attempts.c.source.in_(fitting))
+        told = told.where(attempts.c.at >= asked.since)
+        if asked.until is not None:
+            told = told.where(attempts.c.at < asked.until)
+        for name in ("reason", "failure", "won"):
+            value = getattr(asked, name)
+            if value is not None:
+                told = told.where(attempts.c[name] == value)
+        if asked.tag is not None:
+            told = told.where(self._tagged(asked.tag, asked.tag_value))
+        if asked.after is not None:
+            at, number = read_cursor(asked.after, (float, int))
+            told = told.where(or_(attempts.c.at < at, and_(attempts.c.at == at, attempts.c.id < number)))
+            told = told.where(attempts.c.at <= at)  # says nothing new, but an index can begin there
+        return told.order_by(attempts.c.at.desc(), attempts.c.id.desc())
+
+    def _tagged(self, name: str, value: str | None) -> Any:
+        """Whether an attempt has a tag, with a value if one is named; the name is data, never a part of a path."""
+        if self._engine.dialect.name == "sqlite":
+            each = func.json_each(attempts.c.tags).table_valued("key", "value")
+            same = [] if value is None else [each.c.value == value]
+            return exists(select(column("key")).select_from(each).where(each.c.key == name, *same))
+        found = func.json_extract_path_text(cast(attempts.c.tags, JSON), cast(name, String))
+        return found.is_not(None) if value is None else found == value
+
+
+def names_of(asked: Filters) -> dict[str, str]:
+    """The filters that are columns of ``sources``."""
+    told = {name: getattr(asked, name) for name in NAMES}
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def sums_of(group: Group) -> Sums:
+    """A group's sums as they travel."""
+    return Sums(**_told(group.sums))
+
+
+def refuse_zeros(asked: Wire) -> None:
+    """Raise ContractError where a text holds the character 0, which no database text can hold."""
+    for field, value in asked:
+        if isinstance(value, str) and "\0" in value:
+            raise ContractError(f"{field}: it holds a character 0", field=field, remedy="leave it out")
+
+
+async def _through(connection: AsyncConnection) -> float | None:
+    found = await connection.execute(select(positions.c.at).where(positions.c.stream == subjects.LEDGER))
+    at: float | None = found.scalar_one_or_none()
+    return at
+
+
+async def _groups(connection: AsyncConnection, question: Question) -> tuple[Group, list[Group]]:
+    statement = Statement(question, connection.dialect.name)
+    rows = (await connection.execute(statement.sql())).mappings().all()
+    total, *groups = (statement.read(row) for row in rows)
+    return total, groups
+
+
+def _told(sums: Mapping[str, int]) -> dict[str, Any]:
+    return {**sums, "cost": dollars(sums["cost"]), "waste": dollars(sums["waste"])}
+
+
+def _attempt(row: Mapping[Any, Any]) -> Attempt:
+    return Attempt(
+        **{name: row[name] for name in (*_OF_ATTEMPT, *_OF_SOURCE)},
+        cost=None if row["cost"] is None else dollars(row["cost"]),
+        reserved=None if row["reserved"] is None else dollars(row["reserved"]),
+        tags=json.loads(row["tags"]) if row["tags"] else {},
+    )

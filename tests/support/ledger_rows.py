@@ -1,0 +1,151 @@
+"""Attempts put straight into the ledger's tables, sums and all, and the same sums by a fold that knows no SQL."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import delete, insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from job_contracts import subjects
+from job_contracts.spend import Dimension
+from ledger.tables import attempts, metadata, positions, sources, spend, spend_tags, tags
+
+MEASURES = (
+    *("attempts", "won", "unpriced", "estimated"),
+    *("input", "cache_read", "cache_write", "output", "reasoning", "cost", "waste"),
+)
+READ = 1_800_000_000.0
+"""The moment up to which such a ledger has read."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """One attempt; money in picodollars."""
+
+    at: float = 1_790_000_000.0
+    project: str = "default"
+    key: str = ""
+    route: str = "chat"
+    provider: str = "openai"
+    model: str = "gpt-4o-mini"
+    reason: str = "user"
+    failure: str | None = None
+    won: bool = True
+    reported: bool = True
+    input: int = 10
+    cache_read: int = 0
+    cache_write: int = 0
+    output: int = 5
+    reasoning: int = 0
+    cost: int | None = 1_000
+    tags: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def deployment(self) -> str:
+        return f"{self.provider}/{self.model}"
+
+    def measures(self) -> dict[str, int]:
+        """What it adds to each sum."""
+        told = {name: getattr(self, name) for name in MEASURES[4:9]}
+        cost = self.cost or 0
+        return {
+            "attempts": 1,
+            "won": int(self.won),
+            "unpriced": int(self.cost is None),
+            "estimated": int(not self.reported),
+            **told,
+            "cost": cost,
+            "waste": 0 if self.won else cost,
+        }
+
+    def start(self, of: str) -> int:
+        """When its hour, day or month (UTC) began."""
+        when = datetime.fromtimestamp(self.at, UTC).replace(minute=0, second=0, microsecond=0)
+        if of != "hour":
+            when = when.replace(hour=0)
+        return int((when.replace(day=1) if of == "month" else when).timestamp())
+
+
+def folded(told: Iterable[Told], by: Sequence[Dimension], tag: str | None = None) -> dict[tuple[Any, ...], list[int]]:
+    """The sums of each group, in the order of ``MEASURES``."""
+    found: defaultdict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * len(MEASURES))
+    for one in told:
+        group = tuple(
+            one.start(name)
+            if name in {"hour", "day", "month"}
+            else one.tags.get(tag or "")
+            if name == "tag"
+            else getattr(one, name)
+            for name in by
+        )
+        for at, value in enumerate(one.measures().values()):
+            found[group][at] += value
+    return dict(found)
+
+
+async def put(engine: AsyncEngine, told: Sequence[Told], *, read: float | None = READ) -> None:
+    """Make these the only attempts of a ledger."""
+    of_source: dict[tuple[str, ...], int] = {}
+    of_tag: dict[tuple[str, ...], int] = {}
+    sums: defaultdict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * len(MEASURES))
+    by_tag: defaultdict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * len(MEASURES))
+    rows = []
+    for number, one in enumerate(told, 1):
+        named = (one.project, one.key, one.route, one.provider, one.model, one.deployment)
+        source = of_source.setdefault(named, len(of_source) + 1)
+        rows.append(_row(number, one, source))
+        for grain, of in ((1, "hour"), (24, "day")):
+            groups = [sums[grain, one.start(of), source, one.reason]]
+            for name, value in one.tags.items():
+                tag = of_tag.setdefault((one.project, name, value), len(of_tag) + 1)
+                groups.append(by_tag[grain, one.start(of), tag, source])
+            for group in groups:
+                for at, value in enumerate(one.measures().values()):
+                    group[at] += value
+    async with engine.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            await connection.execute(delete(table))
+        for table, keys, values in (
+            (sources, ("project", "key", "route", "provider", "model", "deployment"), of_source),
+            (tags, ("project", "name", "value"), of_tag),
+        ):
+            if values:
+                made = [{**dict(zip(keys, key, strict=True)), "id": number} for key, number in values.items()]
+                await connection.execute(insert(table), made)
+        if rows:
+            await connection.execute(insert(attempts), rows)
+        for table, keys, groups in (
+            (spend, ("grain", "start", "source", "reason"), sums),
+            (spend_tags, ("grain", "start", "tag", "source"), by_tag),
+        ):
+            if groups:
+                made = [
+                    {**dict(zip(keys, key, strict=True)), **dict(zip(MEASURES, group, strict=True))}
+                    for key, group in groups.items()
+                ]
+                await connection.execute(insert(table), made)
+        if read is not None:
+            await connection.execute(insert(positions), [{"stream": subjects.LEDGER, "seq": 1, "at": read}])
+
+
+def _row(number: int, one: Told, source: int) -> dict[str, Any]:
+    same = ("at", "reason", "failure", "won", "reported", "cost", *MEASURES[4:9])
+    return {
+        **{name: getattr(one, name) for name in same},
+        "id": number,
+        "attempt": f"{one.project}.job-{number}.1",
+        "source": source,
+        "seconds": 1.5,
+        "first_token": 0.25,
+        "told_by": "worker",
+        "stated": False,
+        "price": "2026-01-01",
+        "reserved": 2_000,
+        "tags": json.dumps(dict(one.tags)) if one.tags else None,
+    }
