@@ -10,5 +10,5 @@ settings.register_profile("penstock", deadline=None, print_blob=True, derandomiz
 settings.register_profile("long", settings.get_profile("penstock"), max_examples=10_000, derandomize=False)
 settings.load_profile("penstock")
 
-# Fixtures that start a real broker: `broker`, `own_broker`, `open_bus`.
-pytest_plugins = ["tests.support.broker", "tests.support.buses"]
+# Fixtures that start a real broker (`broker`, `own_broker`, `open_bus`), or a database (`postgres`, `database`).
+pytest_plugins = ["tests.support.broker", "tests.support.buses", "tests.support.databases"]

@@ -17,7 +17,7 @@ from job_contracts.jobs import Bounds
 from job_contracts.money import Budget, picodollars, window_start
 from scheduler.policy.board import Board
 from scheduler.policy.decisions import Dispatch, Finish
-from scheduler.policy.facts import Charged, InFlight, PoolSeen, Submitted
+from scheduler.policy.facts import AttemptEnded, Charged, InFlight, PoolSeen, Submitted
 from scheduler.policy.purses import Spending
 from scheduler.policy.rules import ProjectRule
 from tests.unit.scheduler_policy import made
@@ -58,6 +58,7 @@ class Budgets(RuleBasedStateMachine):
         self.ledger: list[Charged] = []
         self.told: list[Charged] = []
         self.tags: dict[str, dict[str, str]] = {}
+        self.outcomes: dict[tuple[str, str], AttemptEnded] = {}
         self.checkpoint: tuple[Spending, int] = (Spending(), 0)
 
     def fresh(self) -> Board:
@@ -121,7 +122,7 @@ class Budgets(RuleBasedStateMachine):
             return
         if how == "uncalled":
             del self.work[attempt]
-            self.board.apply(made.ended(each, FailureKind.HANDED_BACK, called=False), self.now)
+            self.outcome(made.ended(each, FailureKind.HANDED_BACK, called=False))
             return
         if how == "succeeded":
             self.jobs.pop(attempt[:2], None)
@@ -138,7 +139,12 @@ class Budgets(RuleBasedStateMachine):
         self.ledger.extend([light, heavy] if how == "failed" else [heavy])
         if how == "failed":
             self.tell(len(self.ledger))
-            self.board.apply(made.ended(each, FailureKind.SERVER_ERROR), self.now)
+            self.outcome(made.ended(each, FailureKind.SERVER_ERROR))
+
+    def outcome(self, fact: AttemptEnded) -> None:
+        """It lies in OUT until the job has its result."""
+        self.outcomes[fact.project, fact.job] = fact
+        self.board.apply(fact, self.now)
 
     @rule(count=st.integers(1, 3))
     def tell(self, count: int) -> None:
@@ -187,6 +193,9 @@ class Budgets(RuleBasedStateMachine):
                 ),
                 self.now,
             )
+        for key, outcome in self.outcomes.items():
+            if key in self.jobs:
+                self.board.apply(outcome, self.now)
         taken = self.carry_out(5)
         assert all(each.project == "q" and each.key is None for each in taken), "nothing is trusted yet"
         self.board.refused(taken, self.now)

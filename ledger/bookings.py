@@ -1,0 +1,159 @@
+"""What a fact says in the ledger's own words: texts that a column takes, whole picodollars, whole hours (pure).
+
+A fact comes from our own workers, but names, tags and models in it come from clients and providers. What no database
+text holds is replaced, what is too long is cut and keeps a digest of the whole, so different stays different.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from job_contracts.money import picodollars
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from decimal import Decimal
+
+    from job_contracts.facts import AttemptFact
+
+MOST_TOKENS = 2**40
+MOST_DOLLARS = 1_000_000
+LATEST = 2.0**35
+"""UTC seconds of a year whose dates every tool still writes."""
+
+
+class Misfit(ValueError):
+    """A figure of a fact is none that the ledger can keep; the text names the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an attempt ran, and for whom."""
+
+    project: str
+    key: str
+    route: str
+    provider: str
+    model: str
+    deployment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """One attempt as the ledger keeps it; money in picodollars."""
+
+    attempt: str
+    source: Source
+    at: float
+    seconds: float
+    first_token: float | None
+    reason: str
+    failure: str | None
+    won: bool
+    told_by: str
+    reported: bool
+    stated: bool
+    price: str | None
+    input: int
+    cache_read: int
+    cache_write: int
+    output: int
+    reasoning: int
+    cost: int | None
+    reserved: int | None
+    tags: tuple[tuple[str, str], ...]
+
+    def outweighs(self, other: Booking) -> bool:
+        """As ``AttemptFact.outweighs``; what a provider's statement corrected, no fact changes any more."""
+        return self._weight() > other._weight()
+
+    def _weight(self) -> tuple[bool, bool, bool, bool]:
+        return self.told_by == "statement", self.won, self.reported, self.told_by == "worker"
+
+
+def booking(fact: AttemptFact) -> Booking:
+    """Raises Misfit."""
+    usage = fact.usage
+    return Booking(
+        attempt=fitted(fact.attempt, 200),
+        source=Source(
+            project=fitted(fact.project, 64),
+            key=fitted(fact.key or "", 64),
+            route=fitted(fact.route, 200),
+            provider=fitted(fact.provider, 64),
+            model=fitted(fact.model, 300),
+            deployment=fitted(fact.deployment, 400),
+        ),
+        at=_time("at", fact.at),
+        seconds=_time("seconds", fact.seconds),
+        first_token=None if fact.first_token is None else _time("first_token", fact.first_token),
+        reason=fact.reason,
+        failure=None if fact.failure is None else fitted(fact.failure, 64),
+        won=fact.won,
+        told_by=fact.told_by,
+        reported=usage.reported,
+        stated=fact.stated,
+        price=None if fact.price is None else fitted(fact.price, 128),
+        input=_tokens("input", usage.input),
+        cache_read=_tokens("cache_read", usage.cache_read),
+        cache_write=_tokens("cache_write", usage.cache_write),
+        output=_tokens("output", usage.output),
+        reasoning=_tokens("reasoning", usage.reasoning),
+        cost=_money("cost", fact.cost),
+        reserved=_money("reserved", fact.reserved),
+        tags=tuple(sorted({fitted(name, 200): fitted(value, 200) for name, value in fact.tags.items()}.items())),
+    )
+
+
+def counting(told: Iterable[Booking]) -> dict[str, Booking]:
+    """Of each attempt the booking that counts; of equals the first."""
+    found: dict[str, Booking] = {}
+    for one in told:
+        before = found.get(one.attempt)
+        if before is None or one.outweighs(before):
+            found[one.attempt] = one
+    return found
+
+
+def fitted(text: str, size: int) -> str:
+    """Text that a column of ``size`` characters takes."""
+    clean = text.replace("\0", "\ufffd").encode("utf-8", "replace").decode() if not text.isascii() else text
+    clean = clean.replace("\0", "\ufffd")
+    if len(clean) <= size:
+        return clean
+    mark = f"~{sha256(clean.encode()).hexdigest()[:16]}"
+    return clean[: size - len(mark)] + mark
+
+
+def written(tags: tuple[tuple[str, str], ...]) -> str | None:
+    """Tags as the column keeps them."""
+    return json.dumps(dict(tags), ensure_ascii=False, separators=(",", ":")) if tags else None
+
+
+def read(tags: str | None) -> tuple[tuple[str, str], ...]:
+    """Tags as they were written."""
+    return tuple(sorted(json.loads(tags).items())) if tags else ()
+
+
+def _time(name: str, seconds: float) -> float:
+    if not isfinite(seconds) or not 0 <= seconds < LATEST:
+        raise Misfit(name)
+    return seconds
+
+
+def _tokens(name: str, count: int) -> int:
+    if not 0 <= count < MOST_TOKENS:
+        raise Misfit(name)
+    return count
+
+
+def _money(name: str, amount: Decimal | None) -> int | None:
+    if amount is None:
+        return None
+    if not amount.is_finite() or not 0 <= amount < MOST_DOLLARS:
+        raise Misfit(name)
+    return picodollars(amount)
