@@ -78,6 +78,13 @@ async def scheduler_process(
 
 
 @asynccontextmanager
+async def ledger_process(config: Path, *more: str) -> AsyncIterator[Process]:
+    """``python -m ledger``; killed at the end if it still runs."""
+    async with _process("-m", "ledger", "--config", str(config), *more, environ=None) as process:
+        yield process
+
+
+@asynccontextmanager
 async def edge_process(config: Path, *more: str, environ: Mapping[str, str] | None = None) -> AsyncIterator[Process]:
     """``python -m gateway`` on a free port (see its event ``edge.listening``); killed at the end if it still runs."""
     arguments = ("-m", "gateway", "--config", str(config), "--port", "0", *more)

@@ -1,0 +1,110 @@
+"""``python -m ledger --config FILE`` wires the ledger's process together; ``python -m ledger migrate`` its tables."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from ledger.database import BadAddress, Database, NoDatabase
+from ledger.instruments import INSTRUMENTS, gauges
+from ledger.service import Ledger
+from runtime import command
+from runtime.bus import connect
+from runtime.clock import SystemClock
+from runtime.connection import bus_settings, prepare
+from runtime.health import Health
+from runtime.service import Service
+from runtime.settings import Config
+from runtime.telemetry import INFO, Metrics, Telemetry, write_logs
+
+NO_DATABASE = 69
+"""Exit status when the database does not answer at the start (as for the broker); the supervisor tries again."""
+FAILED = 1
+"""Exit status of a migration that failed; the tables are what they were."""
+
+
+async def serve(config: Config, arguments: Namespace) -> int:
+    """Run one ledger process until it is told to stop; returns the exit status."""
+    telemetry, metrics, clock = Telemetry(), Metrics("ledger"), SystemClock()
+    write_logs(telemetry, "ledger", sys.stdout.write)
+    metrics.listen(telemetry, INSTRUMENTS)
+    settings = config.ledger
+    database = _database(config, arguments)
+    try:
+        await database.wait(settings.wait)
+        automatic = database.kind == "sqlite" if settings.auto_migrate is None else settings.auto_migrate
+        if automatic:
+            telemetry.emit("ledger.migrated", INFO, revision=await database.migrate())
+        owner = arguments.name or f"{socket.gethostname()}-{os.getpid()}"
+        bus = await connect(bus_settings(config.nats, name=f"ledger {owner}"))
+        try:
+            await prepare(bus, config)
+            ledger = Ledger(bus, database, settings, clock, telemetry)
+            health = Health(telemetry, metrics, host=arguments.health_host, port=arguments.health_port)
+            health.check("ledger", lambda: ledger.ready)
+            gauges(metrics, ledger)
+            service = Service("ledger", telemetry)
+            service.add(health, ledger)
+            return await service.run()
+        finally:
+            await bus.close()
+    except NoDatabase as error:
+        return _unanswered(error)
+    finally:
+        await database.close()
+
+
+async def migrate(config: Config, arguments: Namespace) -> int:
+    """Bring the tables up to date, or back; returns the exit status."""
+    database = _database(config, arguments)
+    try:
+        await database.wait(config.ledger.wait)
+        if arguments.to is not None:
+            revision = await database.downgrade(arguments.to)
+        else:
+            revision = await database.migrate(after=arguments.after)
+    except NoDatabase as error:
+        return _unanswered(error)
+    except SQLAlchemyError as error:
+        sys.stderr.write(f"the migration failed, nothing was changed: {type(error).__name__}\n")
+        return FAILED
+    finally:
+        await database.close()
+    sys.stdout.write(f"the ledger's tables are at revision {revision}\n")
+    return 0
+
+
+def _database(config: Config, arguments: Namespace) -> Database:
+    folder: Path = arguments.config.parent
+    try:
+        return Database(config.ledger.database.get_secret_value(), folder)
+    except BadAddress as error:
+        raise command.Unusable(str(error)) from error
+
+
+def _unanswered(error: NoDatabase) -> int:
+    sys.stderr.write(f"the ledger's database does not answer: {error}\n")
+    return NO_DATABASE
+
+
+def main(given: list[str]) -> int:
+    """Read the command line and do what it says."""
+    if given[:1] != ["migrate"]:
+        parser = command.parser("ledger", "Keeps what every attempt cost, and answers what was spent.")
+        return command.main(parser.parse_args(given), serve)
+    parser = argparse.ArgumentParser(prog="python -m ledger migrate", description="Brings the tables up to date.")
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the YAML configuration")
+    parser.add_argument("--after", action="store_true", help="also the steps that run after a deployment")
+    parser.add_argument("--to", metavar="REVISION", help="go back to this step instead; base lets go of all tables")
+    parser.set_defaults(nats=None)
+    return command.main(parser.parse_args(given[1:]), migrate)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
