@@ -11,12 +11,15 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from catalogue.load import providers
 from ledger.database import BadAddress, Database, NoDatabase
+from ledger.desk import Desk
 from ledger.instruments import INSTRUMENTS, gauges
 from ledger.service import Ledger
 from runtime import command
 from runtime.bus import connect
 from runtime.clock import SystemClock
+from runtime.config import DATABASE
 from runtime.connection import bus_settings, prepare
 from runtime.health import Health
 from runtime.service import Service
@@ -50,7 +53,8 @@ async def serve(config: Config, arguments: Namespace) -> int:
             health.check("ledger", lambda: ledger.ready)
             gauges(metrics, ledger)
             service = Service("ledger", telemetry)
-            service.add(health, ledger)
+            desk = Desk(bus, database, providers(config.catalogue), config, telemetry, clock=clock)
+            service.add(health, ledger, desk)
             return await service.run()
         finally:
             await bus.close()
@@ -97,13 +101,13 @@ def main(given: list[str]) -> int:
     """Read the command line and do what it says."""
     if given[:1] != ["migrate"]:
         parser = command.parser("ledger", "Keeps what every attempt cost, and answers what was spent.")
-        return command.main(parser.parse_args(given), serve)
+        return command.main(parser.parse_args(given), serve, credentials_of={DATABASE})
     parser = argparse.ArgumentParser(prog="python -m ledger migrate", description="Brings the tables up to date.")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the YAML configuration")
     parser.add_argument("--after", action="store_true", help="also the steps that run after a deployment")
     parser.add_argument("--to", metavar="REVISION", help="go back to this step instead; base lets go of all tables")
     parser.set_defaults(nats=None)
-    return command.main(parser.parse_args(given[1:]), migrate)
+    return command.main(parser.parse_args(given[1:]), migrate, credentials_of={DATABASE})
 
 
 if __name__ == "__main__":

@@ -33,9 +33,10 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """An attempt whose usage nobody could report, because it was cut off: what we say of it, and what was billed."""
+    """An attempt whose usage nobody could report, and why: what we say of it, and what was billed."""
 
     attempt: str
+    why: str
     told: Account
     billed: Account
 
@@ -78,7 +79,7 @@ def balanced(facts: Iterable[AttemptFact], ledger: Account, bills: Mapping[str, 
         bill = Account(1, bill.input, bill.output, bill.cost)
         total += told
         if not fact.usage.reported:
-            guesses.append(Guess(name, told, bill))
+            guesses.append(Guess(name, fact.failure.value if fact.failure else "not told", told, bill))
             continue
         reported, metered = reported + told, metered + bill
         if told != bill:

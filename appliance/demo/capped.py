@@ -60,7 +60,9 @@ async def capped(screen: Screen, url: str, key: str, stage: Stage) -> Capped:
     bills = await stage.bills()
     metered = sum((bill for name, bill in bills.items() if name.startswith(f"{THRIFTY}.")), Account())
     seen = Capped(Decimal(CAP), results, metered)
-    screen.say(f"{seen.answered} were answered for ${metered.cost:f}; each had reserved its worst case before its call")
+    screen.say(
+        f"{seen.answered} were answered for ${metered.cost:.6f}; each had reserved its worst case before its call"
+    )
     if seen.refused and (failure := seen.refused[0].failure) is not None:
         screen.say(f"{len(seen.refused)} were not run: {failure.message}")
     return seen

@@ -78,20 +78,29 @@ def _made_good(screen: Screen, seen: Evidence) -> None:
 
 def _books(screen: Screen, books: Books) -> None:
     rows = [
-        _account("facts in LEDGER, each attempt once", books.facts),
+        _account("facts, each attempt once", books.facts),
         _account("the ledger (penstock spend)", books.ledger),
-        _account("  of these, reported by providers", books.reported),
-        _account("  the same, by their meters", books.metered),
+        _account("  reported by their providers", books.reported),
+        _account("  the same, by the meters", books.metered),
     ]
-    for guess in books.guesses:
-        rows.append(_account(f"  estimated: {guess.attempt[-24:]}", guess.told))
-        rows.append(_account("    was billed", guess.billed))
-    screen.table("Money, in three books", ("book", "attempts", "tokens in", "tokens out", "US dollars"), rows)
-    screen.plain("estimated: cut off by the kill, so that nobody could report what was used.", style="dim")
+    for why in sorted({guess.why for guess in books.guesses}):
+        of = [guess for guess in books.guesses if guess.why == why]
+        rows.append(_account(f"estimated ({why.replace('_', ' ')})", sum((one.told for one in of), Account())))
+        rows.append(_account("  the same, by the meters", sum((one.billed for one in of), Account())))
+    screen.table(
+        "Money, in three books",
+        ("", "attempts", "tokens in", "tokens out", "dollars"),
+        rows,
+    )
+    screen.plain(
+        "estimated: cut off, so nobody could report what was used. Of an attempt that went with its worker nothing is"
+        " known: it counts as what was reserved for it, until a provider's statement says better.",
+        style="dim",
+    )
 
 
 def _account(name: str, one: Account) -> list[str]:
-    return [name, str(one.attempts), f"{one.input:,}", f"{one.output:,}", f"{one.cost:f}"]
+    return [name, str(one.attempts), f"{one.input:,}", f"{one.output:,}", f"{one.cost:.6f}"]
 
 
 def _balance(books: Books) -> str:
@@ -112,7 +121,7 @@ def _promises(screen: Screen, seen: Evidence) -> None:
         ("answers 429", f"{seen.rate_limited}" + (f", at {use.most / use.limit:.0%} of the limit" if use else "")),
         ("attempts that failed", f"{sum(failures(seen.results).values())}, all made good"),
         ("answers paid for twice", f"{sum(seen.answered_twice.values())}"),
-        ("small budget", f"${cap.metered.cost:f} of ${cap.budget} spent, {len(cap.refused)} jobs not run for it"),
+        ("small budget", f"${cap.metered.cost:.6f} of ${cap.budget} spent, {len(cap.refused)} jobs not run for it"),
         ("facts = ledger = meters", _balance(seen.books)),
         ("processes restarted", _restarts(seen.restarts.items())),
         ("took", f"{seen.seconds:.0f} s"),

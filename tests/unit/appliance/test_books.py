@@ -51,10 +51,10 @@ def test_what_was_reported_and_billed_alike_agrees_whatever_a_fact_was_told_twic
 
 
 def test_an_estimate_is_listed_beside_what_was_billed() -> None:
-    cut = fact("demo.a.1", Usage(input=10, output=3, reported=False), "0.1")
+    cut = fact("demo.a.1", Usage(input=10, output=3, reported=False), "0.1", failure="worker_lost")
     found = balanced([cut], ONE, billed([bill("demo.a.1")]))
     (guess,) = found.guesses
-    assert (guess.told.output, guess.billed) == (3, ONE)
+    assert (guess.why, guess.told.output, guess.billed) == ("worker_lost", 3, ONE)
     assert found.reported == found.metered == Account()
 
 
