@@ -57,6 +57,7 @@ def _story(job: str, **over: Any) -> Story:
 
 
 SUM = Account(6, 60, 600, Decimal("0.1"))
+GUESS = Guess("a", "cancelled", SUM, SUM)
 
 
 def _unpaid(job: str, kind: FailureKind = FailureKind.BUDGET) -> Result:
