@@ -25,6 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _up(options: argparse.Namespace) -> int:
+    from pydantic import SecretStr  # noqa: PLC0415 - as below
+
     from appliance.assembly import Wishes  # noqa: PLC0415 - as below
     from appliance.places import default_data_dir  # noqa: PLC0415 - as below
     from appliance.up import up  # noqa: PLC0415 - `ready` is a container's health check: it loads nothing it can do without
@@ -36,6 +38,7 @@ def _up(options: argparse.Namespace) -> int:
         nats_port=options.nats_port,
         config=options.config,
         simulate=options.simulate,
+        postgres=SecretStr(options.postgres) if options.postgres else None,
         sync=options.sync,
         variables=variables,
     )
@@ -95,6 +98,11 @@ def _add_up(up: argparse.ArgumentParser) -> None:
     up.add_argument("--config", type=Path, metavar="FILE", help="the YAML configuration")
     up.add_argument(
         "--simulate", action="store_true", help="play every provider that the configuration gives no base_url"
+    )
+    up.add_argument(
+        "--postgres",
+        metavar="URL",
+        help="keep the ledger there: postgresql://user:password@host/name (default: a file)",
     )
     up.add_argument("--json", action="store_true", help="first line on stdout: one JSON object, once all are ready")
     up.add_argument(

@@ -31,7 +31,7 @@ from runtime.connection import declared
 ROOT = Path(__file__).resolve().parents[1]
 """The tree that the services are run from."""
 
-SCHEDULER, GATEWAY, SIMULATOR, BROKER = "scheduler", "gateway", "simulator", "broker"
+SCHEDULER, GATEWAY, LEDGER, SIMULATOR, BROKER = "scheduler", "gateway", "ledger", "simulator", "broker"
 
 _LEADER = re.compile(rb"^\w*_leader(?:\{[^}]*\})? 1(?:\.0)?$", re.MULTILINE)
 
@@ -41,8 +41,8 @@ _BEYOND_DRAIN = 15.0
 _AMPLE = 2**50
 """Bytes the broker may reserve: the streams have limits of their own, a second one would only refuse to change them."""
 
-_PRODUCTION_FIRST, _SIMULATOR_NEXT, _BROKER_LAST = 0, 1, 2
-"""The order in which processes are stopped."""
+_PRODUCTION_FIRST, _SIMULATOR_NEXT, _LEDGER_NEXT, _BROKER_LAST = 0, 1, 1, 2
+"""The order in which processes are stopped: the ledger hears of what the workers finished last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,8 @@ class Wishes:
     nats_port: int = 4222
     config: Path | None = None
     simulate: bool = False
+    postgres: SecretStr | None = None
+    """Where the ledger is kept; None: where the configuration says, else in a file of the data directory."""
     sync: Literal["default", "always"] = "always"
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     simulated: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -103,7 +105,7 @@ def assemble(wishes: Wishes, places: Places) -> Assembly:
         ApplianceError: the configuration is wrong, a port is taken, the keys cannot be read, there is no broker.
     """
     operator = configuration.operator(wishes.config, simulate=wishes.simulate)
-    projects = tuple(operator.config.projects)
+    projects = tuple(wishes.over.get("projects", operator.config.projects))
     configuration.check_names(projects)
     nats_port = asked_for(wishes.nats_port, option="--nats-port", what="the broker")
     port = asked_for(wishes.port, option="--port", what="the HTTP edge")
@@ -111,8 +113,8 @@ def assemble(wishes: Wishes, places: Places) -> Assembly:
     nats_url = f"nats://{LOOPBACK}:{nats_port}"
     played = configuration.simulated(operator.config) if wishes.simulate else ()
     pools = {f"worker-{provider}": provider for provider in operator.config.providers}
-    ports = iter(free_ports(3 + len(pools) + len(played), avoid=frozenset({nats_port, port})))
-    services = {name: f"http://{LOOPBACK}:{next(ports)}" for name in (SCHEDULER, GATEWAY, *pools)}
+    ports = iter(free_ports(4 + len(pools) + len(played), avoid=frozenset({nats_port, port})))
+    services = {name: f"http://{LOOPBACK}:{next(ports)}" for name in (SCHEDULER, GATEWAY, LEDGER, *pools)}
     simulator_url = f"http://{LOOPBACK}:{next(ports)}" if wishes.simulate else None
     origins = {one.provider: f"http://{LOOPBACK}:{next(ports)}" for one in played}
 
@@ -140,11 +142,13 @@ def assemble(wishes: Wishes, places: Places) -> Assembly:
 def _seeing_its_own(
     specs: list[Spec], variables: Mapping[str, str], operator: Operator, pools: Mapping[str, str]
 ) -> Iterator[Spec]:
-    """Each process with the environment that it may see: a provider's key is its own pool's alone."""
-    keys = configuration.credentials(operator)
-    every = frozenset[str]().union(*keys.values())
+    """Each process with the environment that it may see: a provider's key is its own pool's alone, the database's the
+    ledger's.
+    """
+    keys, ledgers = configuration.credentials(operator), configuration.credentials_of_the_ledger(operator)
+    every = ledgers.union(*keys.values())
     for spec in specs:
-        hidden = every - keys.get(pools.get(spec.name, ""), frozenset())
+        hidden = every - (ledgers if spec.name == LEDGER else keys.get(pools.get(spec.name, ""), frozenset()))
         yield replace(spec, env={name: value for name, value in variables.items() if name not in hidden})
 
 
@@ -192,9 +196,21 @@ def _write_config(
         base_urls=base_urls,
         over=wishes.over,
         gateway={"access": str(places.edge)},
+        ledger=_ledger(wishes, places, operator),
     )
     write_private(places.edge, json.dumps(keys.for_the_edge(), indent=2) + "\n")
     write_private(places.config, text)
+
+
+def _ledger(wishes: Wishes, places: Places, operator: Operator) -> dict[str, Any]:
+    """Its database, with an absolute path where it is a file; on one machine it brings its tables up to date itself."""
+    told = operator.raw.get("ledger") or {}
+    database = f"sqlite:///{places.ledger}"
+    if wishes.postgres is not None:
+        database = wishes.postgres.get_secret_value().replace("${", "$${")
+    elif "database" in told:
+        database = configuration.absolute_database(str(told["database"]), operator.folder)
+    return {"auto_migrate": True, **told, "database": database}
 
 
 def _services(
@@ -217,7 +233,7 @@ def _services(
             argv=(*argv, "--health-port", str(_port(url))),
             ready=partial(leads, url) if name == SCHEDULER else _ready(url),
             wave=1,
-            stops=_PRODUCTION_FIRST,
+            stops=_LEDGER_NEXT if name == LEDGER else _PRODUCTION_FIRST,
             grace=grace,
             cwd=ROOT,
         )

@@ -36,7 +36,7 @@ routes:
   precise: {deployments: [openai/gpt-4.1-mini, gemini/gemini-2.5-flash]}
   vectors: {deployments: [openai/text-embedding-3-small]}
 projects:
-  demo: {}
+  demo: {budget: {day: 5, soft: true}}  # only told of: nothing real is spent here
 """
 
 NOTHING_TO_RUN = """\
@@ -165,12 +165,13 @@ def effective(
     base_urls: Mapping[str, str],
     over: Mapping[str, Any] | None = None,
     gateway: Mapping[str, Any] | None = None,
+    ledger: Mapping[str, Any] | None = None,
 ) -> str:
     """The YAML that the services read: the operator's, the broker's address and the simulator's filled in.
 
     References to variables stay as they are: each process resolves them itself. Those to files become absolute, as does
     the folder of the operator's own catalogue.
-    ``gateway`` are the edge's settings that the operator does not make.
+    ``gateway`` are the edge's settings that the operator does not make; ``ledger`` are all of the ledger's.
     ``over`` replaces whole top-level sections, and single members of ``providers`` and ``scheduler``.
     """
     raw = _anchored(wishes.raw, wishes.folder)
@@ -183,6 +184,8 @@ def effective(
     raw["scheduler"] = {**ALONE, **(raw.get("scheduler") or {})}
     if gateway is not None:
         raw["gateway"] = {**(raw.get("gateway") or {}), **gateway}
+    if ledger is not None:
+        raw["ledger"] = _anchored(dict(ledger), wishes.folder)
     password = f"${{file:{password_file}}}"
     raw["nats"] = {**(raw.get("nats") or {}), "url": nats_url, "user": SERVICE_USER, "password": password}
     return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
@@ -199,6 +202,22 @@ def credentials(wishes: Operator) -> dict[str, frozenset[str]]:
         others[f"providers.{name}"] = rest
     elsewhere = _variables(others)
     return {name: found - elsewhere for name, found in keys.items()}
+
+
+def credentials_of_the_ledger(wishes: Operator) -> frozenset[str]:
+    """The environment variables that nothing but the ledger's database and its alerts' secret names."""
+    ledger = dict(wishes.raw.get("ledger") or {})
+    alerts = dict(ledger.pop("alerts", None) or {})
+    own = _variables([ledger.pop("database", ""), alerts.pop("secret", "")])
+    return own - _variables({**wishes.raw, "ledger": {**ledger, "alerts": alerts}})
+
+
+def absolute_database(database: str, folder: Path) -> str:
+    """The same address, a relative file (beside the operator's configuration) with its whole path."""
+    kind, _, place = database.partition(":///")
+    if not kind.startswith("sqlite") or not place or place.startswith(("/", ":", "${")):
+        return database
+    return f"{kind}:///{folder / place}"
 
 
 def _variables(value: Any) -> frozenset[str]:

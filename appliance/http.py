@@ -29,15 +29,15 @@ class Reply:
         return json.loads(self.body)
 
 
-async def ask(url: str, *, method: str = "GET", body: Any = None, timeout: float = 5.0) -> Reply:
-    """One request on a connection of its own; ``body`` is sent as JSON.
+async def ask(url: str, *, method: str = "GET", body: Any = None, key: str = "", timeout: float = 5.0) -> Reply:
+    """One request on a connection of its own; ``body`` is sent as JSON, ``key`` as who asks.
 
     Raises:
         NoAnswer: there was none within ``timeout`` seconds.
     """
     try:
         async with asyncio.timeout(timeout):
-            return await _exchange(url, method, b"" if body is None else json.dumps(body).encode())
+            return await _exchange(url, method, b"" if body is None else json.dumps(body).encode(), key)
     except (OSError, TimeoutError, EOFError, ValueError, IndexError) as error:
         raise NoAnswer(f"{method} {url}: {str(error) or type(error).__name__}") from error
 
@@ -50,15 +50,16 @@ async def is_ready(url: str, *, timeout: float = 2.0) -> bool:
         return False
 
 
-async def _exchange(url: str, method: str, content: bytes) -> Reply:
+async def _exchange(url: str, method: str, content: bytes, key: str) -> Reply:
     address = urlsplit(url)
     host, port = address.hostname or "", address.port or 80
     reader, writer = await asyncio.open_connection(host, port)
     try:
+        who = f"authorization: Bearer {key}\r\n" if key else ""
         target = (address.path or "/") + (f"?{address.query}" if address.query else "")
         head = (
             f"{method} {target} HTTP/1.1\r\nhost: {host}:{port}\r\nconnection: close\r\naccept: */*\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(content)}\r\n{who}\r\n"
         )
         writer.write(head.encode("ascii") + content)
         await writer.drain()

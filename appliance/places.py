@@ -51,6 +51,16 @@ class Places:
         return self.root / "penstock.yaml"
 
     @property
+    def ledger(self) -> Path:
+        """The ledger's database, where it has no other."""
+        return self.root / "ledger.db"
+
+    @property
+    def database_password(self) -> Path:
+        """The ledger's, for a database that is made for it."""
+        return self.root / "database.password"
+
+    @property
     def simulator(self) -> Path:
         return self.root / "simulator.json"
 

@@ -18,6 +18,8 @@ MANY = 3
 CURL = """\
 curl -s {url}/v1/chat/completions -H "Authorization: Bearer {key}" -H "Content-Type: application/json" \\
   -d '{{"model": "{route}", "messages": [{{"role": "user", "content": "What is a penstock?"}}]}}'"""
+SPEND = """\
+PENSTOCK_GATEWAY={url} PENSTOCK_KEY={key} penstock spend --by model"""
 SNIPPET = """\
 {python} - <<'END'
 from producer_sdk import SyncProducer
@@ -42,10 +44,12 @@ def welcome(running: Running) -> str:
     python = shlex.quote(_shortest(Path(sys.executable)))
     snippet = SNIPPET.format(python=python, url=assembly.nats_url, key=key, route=assembly.route)
     curl = CURL.format(url=assembly.gateway_url, key=key, route=assembly.route)
+    spend = SPEND.format(url=assembly.gateway_url, key=key)
     return (
         f"Penstock is up; Ctrl-C ends it.\n\n{table}\n\n"
         f"Is it ready, and what does it measure?\n\ncurl -s {assembly.services[SCHEDULER]}/readyz\n"
         f"curl -s {assembly.services[SCHEDULER]}/metrics\n\n"
+        f"What was spent, by model?\n\n{spend}\n\n"
         f"Ask over HTTP, as any OpenAI client does:\n\n{curl}\n\n"
         f"Send a job over the queue and wait for its result:\n\n{snippet}\n"
     )

@@ -24,6 +24,7 @@ from ledger.webhook import BadWebhook, Webhook, check
 from runtime import command
 from runtime.bus import connect
 from runtime.clock import SystemClock
+from runtime.config import DATABASE
 from runtime.connection import bus_settings, prepare
 from runtime.health import Health
 from runtime.service import Service
@@ -119,13 +120,13 @@ def main(given: list[str]) -> int:
         return commands.main(given)
     if given[:1] != ["migrate"]:
         parser = command.parser("ledger", "Keeps what every attempt cost, and answers what was spent.")
-        return command.main(parser.parse_args(given), serve)
+        return command.main(parser.parse_args(given), serve, credentials_of={DATABASE})
     parser = argparse.ArgumentParser(prog="python -m ledger migrate", description="Brings the tables up to date.")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the YAML configuration")
     parser.add_argument("--after", action="store_true", help="also the steps that run after a deployment")
     parser.add_argument("--to", metavar="REVISION", help="go back to this step instead; base lets go of all tables")
     parser.set_defaults(nats=None)
-    return command.main(parser.parse_args(given[1:]), migrate)
+    return command.main(parser.parse_args(given[1:]), migrate, credentials_of={DATABASE})
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from ledger.drift import WORDS, Cause, Drift, Figures
 from runtime import command
 from runtime.bus import connect
 from runtime.clock import SystemClock
+from runtime.config import DATABASE
 from runtime.connection import bus_settings
 from runtime.settings import Config
 
@@ -112,7 +113,7 @@ def main(given: Sequence[str]) -> int:
         each.add_argument("--config", type=Path, required=True, metavar="FILE", help="the YAML configuration")
         each.add_argument("--nats", metavar="URL", help="address of the broker, or of each node")
     arguments = parser.parse_args(given)
-    return command.main(arguments, COMMANDS[arguments.command])
+    return command.main(arguments, COMMANDS[arguments.command], credentials_of={DATABASE})
 
 
 def _read(arguments: Namespace) -> tuple[bytes, list[Line]]:

@@ -50,7 +50,8 @@ def main(
     """Load the configuration and run the service; a bad configuration is told on stderr and ends with status 78.
 
     ``serve`` gets the configuration (``--nats`` already applied) and the arguments, and returns the exit status. Only
-    the providers in ``credentials_of`` have their keys in it: a process holds no credential it does not use.
+    the providers in ``credentials_of`` have their keys in it, and with ``runtime.config.DATABASE`` among them the
+    ledger has its own: a process holds no credential it does not use.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a log line that waits in a buffer is no use to anybody

@@ -24,7 +24,11 @@ from job_contracts.codec import dotted
 from runtime.expected import expectation, known_names, secret_at
 from runtime.settings import Config
 
-__all__ = ["ConfigError", "Problem", "load", "parse"]
+__all__ = ["DATABASE", "ConfigError", "Problem", "load", "parse"]
+
+DATABASE = "ledger.database"
+"""Whose credentials are wanted when they are the ledger's: no provider can be called so."""
+_LEDGERS = {("ledger", "database"), ("ledger", "alerts", "secret")}
 
 MAX_SECRET_FILE = 64 * 1024
 MAX_FILE = 4 * 1024 * 1024
@@ -64,8 +68,8 @@ def load(
 ) -> Config:
     """Read, fill in and validate the file at ``path``. Raises ConfigError.
 
-    ``credentials_of``: the providers whose ``key`` is wanted; the keys of all others are not even looked up and come
-    out empty. ``None`` means every provider's.
+    ``credentials_of``: the providers whose ``key`` is wanted, and ``DATABASE`` for the ledger's credentials; all others
+    are not even looked up and come out empty. ``None`` means all of them.
     """
     try:
         size = path.stat().st_size
@@ -210,8 +214,12 @@ class _Document:
         return loader.construct_object(node)
 
     def _is_unwanted_key(self, path: Path_) -> bool:
+        if self.credentials_of is None:
+            return False
+        if path in _LEDGERS:
+            return DATABASE not in self.credentials_of
         of_a_provider = len(path) == 3 and path[0] == "providers" and path[2] == "key"
-        return of_a_provider and self.credentials_of is not None and path[1] not in self.credentials_of
+        return of_a_provider and path[1] not in self.credentials_of
 
     def _mapping(
         self, loader: yaml.SafeLoader, node: yaml.MappingNode, path: Path_, above: tuple[yaml.Node, ...]

@@ -53,9 +53,9 @@ async def test_the_card_names_everything_and_everything_works(tmp_path: Path) ->
             "pids",
         }
         workers = {"worker-openai", "worker-anthropic", "worker-gemini"}
-        assert set(card["pids"]) == {"broker", "simulator", "scheduler", "gateway"} | workers
+        assert set(card["pids"]) == {"broker", "simulator", "scheduler", "gateway", "ledger"} | workers
         assert {process.pid for process in appliance.family[1:]} == set(card["pids"].values())
-        assert set(card["metrics"]) == {"simulator", "scheduler", "gateway"} | workers
+        assert set(card["metrics"]) == {"simulator", "scheduler", "gateway", "ledger"} | workers
         assert all([await answers(url) for url in card["metrics"].values()])
         async with Producer(appliance.url, key=appliance.key) as producer:
             for route in ROUTES:
@@ -187,7 +187,7 @@ async def test_each_killed_child_is_started_again_and_every_job_ends_once(tmp_pa
         await paced(appliance, 0.4)
         jobs = broken_off = 0
         async with Producer(appliance.url, key=appliance.key) as producer:
-            victims = ["worker-openai", "worker-anthropic", "scheduler", "broker", "worker-gemini"]
+            victims = ["worker-openai", "worker-anthropic", "scheduler", "ledger", "broker", "worker-gemini"]
             for victim in victims:
                 handles = await submitted(producer, 30, text=f"kill {victim}")
                 await eventually(partial(in_progress, appliance, 5), within=20)

@@ -8,11 +8,12 @@ import stat
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from appliance.assembly import Assembly, Wishes, assemble
 from appliance.errors import PortTaken, WrongUse
 from appliance.places import Places
-from runtime.config import load
+from runtime.config import DATABASE, load
 
 FILE = """
 providers:
@@ -47,11 +48,11 @@ def test_there_is_a_process_for_each_service_and_a_worker_for_each_provider(
 ) -> None:
     made = _assembled(places, simulate=False, monkeypatch=monkeypatch)
     names = [spec.name for spec in made.specs]
-    assert names == ["broker", "scheduler", "gateway", "worker-openai", "worker-anthropic", "worker-onprem"]
+    assert names == ["broker", "scheduler", "gateway", "ledger", "worker-openai", "worker-anthropic", "worker-onprem"]
     assert made.simulator_url is None
     assert set(made.metrics) == set(names) - {"broker"}
-    assert [spec.wave for spec in made.specs] == [0, 1, 1, 1, 1, 1]
-    assert [spec.stops for spec in made.specs] == [2, 0, 0, 0, 0, 0]
+    assert [spec.wave for spec in made.specs] == [0, 1, 1, 1, 1, 1, 1]
+    assert [spec.stops for spec in made.specs] == [2, 0, 0, 1, 0, 0, 0]
     assert {spec.grace for spec in made.specs[1:]} == {85.0}
 
 
@@ -64,11 +65,58 @@ def test_a_worker_sees_its_own_providers_key_and_no_other_process_sees_any(
         "broker": set(),
         "scheduler": set(),
         "gateway": set(),
+        "ledger": set(),
         "worker-openai": {"OPENAI_API_KEY"},
         "worker-anthropic": {"ANTHROPIC_API_KEY"},
         "worker-onprem": set(),
     }
     assert all({"REGION", "PATH"} <= set(spec.env or ()) for spec in made.specs)  # a key's, and something else's
+
+
+def _ledgers_database(places: Places) -> str:
+    return load(places.config, credentials_of={DATABASE}).ledger.database.get_secret_value()
+
+
+def test_the_ledger_is_kept_in_the_data_directory_unless_told_otherwise(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _assembled(places, simulate=False, monkeypatch=monkeypatch)
+    assert _ledgers_database(places) == f"sqlite:///{places.root}/ledger.db"
+    assert load(places.config).ledger.auto_migrate is True
+
+
+def test_a_database_of_the_operators_is_the_ledgers_and_its_password_nobody_elses(places: Places) -> None:
+    file = places.root / "operator.yaml"
+    file.write_text(FILE.replace('"${OPENAI_API_KEY}"', "k").replace('"${ANTHROPIC_API_KEY}"', "k"))
+    with file.open("a") as more:
+        more.write(
+            'ledger: {database: "postgresql://penstock:${DATABASE_PASSWORD}@db/penstock", auto_migrate: false}\n'
+        )
+    variables = {"DATABASE_PASSWORD": "hunter2", "REGION": "eu"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        made = assemble(Wishes(places.root, nats_port=0, config=file, variables=variables), places)
+        assert _ledgers_database(places) == "postgresql://penstock:hunter2@db/penstock"
+        assert load(places.config).ledger.auto_migrate is False
+    assert "hunter2" not in places.config.read_text()
+    assert [spec.name for spec in made.specs if "DATABASE_PASSWORD" in (spec.env or ())] == ["ledger"]
+
+
+def test_a_relative_database_lies_beside_the_operators_file_and_an_option_comes_before_it(places: Places) -> None:
+    folder = places.root / "conf"
+    folder.mkdir()
+    file = folder / "operator.yaml"
+    file.write_text(
+        "providers: {openai: {key: k}}\nroutes: {fast: {deployments: [openai/gpt-5-mini]}}\n"
+        "ledger: {database: 'sqlite:///spent.db', keep_days: 7}\n"
+    )
+    assemble(Wishes(places.root, nats_port=0, config=file), places)
+    assert _ledgers_database(places) == f"sqlite:///{folder}/spent.db"
+    url = SecretStr("postgresql://penstock:a${b@db/penstock")
+    assemble(Wishes(places.root, nats_port=0, config=file, postgres=url), places)
+    assert _ledgers_database(places) == url.get_secret_value()
+    assert load(places.config).ledger.keep_days == 7
 
 
 def test_no_secret_is_in_a_command_line(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
