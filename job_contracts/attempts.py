@@ -94,6 +94,8 @@ class Assignment(Wire):
     blob: BlobRef | None = None
     key: str | None = None
     """Id of the virtual key behind the job."""
+    tags: dict[str, str] = Field(default_factory=dict)
+    """The job's, where it is a blob: whoever has no use for the body must know what to charge."""
     job: Job | None = None
     """Exactly one of ``job`` and ``blob`` is there; the worker sees to it, so that it can name what is wrong."""
 
@@ -101,6 +103,11 @@ class Assignment(Wire):
     def attempt_id(self) -> str:
         """Unique name of this attempt."""
         return attempt_name(self.project, self.job_id, self.attempt)
+
+    @property
+    def tagged(self) -> dict[str, str]:
+        """The job's tags, wherever they are."""
+        return self.tags if self.job is None else self.job.tags
 
 
 class LimitReading(Wire):

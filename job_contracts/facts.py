@@ -23,8 +23,8 @@ Reason = Literal["user", "failed", "cancelled", "hedged", "shadow", "verify"]
 
 
 class AttemptFact(Wire):
-    """What one attempt used. ``attempt`` (project, job id and number, dots between) makes it idempotent: it may be told
-    twice, and by two, see above.
+    """What one attempt used. ``attempt`` (project, job id and number, dots between) and ``submitted`` make it idempotent:
+    it may be told twice, and by two, see above.
     """
 
     attempt: str
@@ -33,6 +33,9 @@ class AttemptFact(Wire):
     deployment: str
     provider: str
     model: str
+    submitted: float = 0.0
+    """UTC seconds of the job's submission, as its ticket says: a job that is submitted anew after its result expired
+    begins again with attempt 1."""
     started: float
     """UTC seconds."""
     seconds: float

@@ -71,6 +71,7 @@ def assignment(
         epoch=epoch,
         blob=entry.blob,
         key=dispatch.key,
+        tags=entry.tags,
     )
     data = encode(order)
     if body is not None:

@@ -53,6 +53,7 @@ def fact_of(order: Assignment, record: AttemptRecord, *, won: bool = False) -> A
         deployment=order.deployment,
         provider=order.provider,
         model=order.model,
+        submitted=order.submitted,
         started=record.started,
         seconds=record.seconds,
         first_token=record.first_token,
@@ -65,7 +66,7 @@ def fact_of(order: Assignment, record: AttemptRecord, *, won: bool = False) -> A
         failure=failure.kind if failure is not None else None,
         won=won,
         told_by="leader",
-        tags=order.job.tags if order.job is not None else {},
+        tags=order.tagged,
     )
 
 
@@ -78,6 +79,7 @@ def estimated(order: Assignment, *, seconds: float, failure: FailureKind = Failu
         deployment=order.deployment,
         provider=order.provider,
         model=order.model,
+        submitted=order.submitted,
         started=order.grant.granted,
         seconds=max(0.0, seconds),
         usage=reserved(order),
@@ -89,7 +91,7 @@ def estimated(order: Assignment, *, seconds: float, failure: FailureKind = Failu
         failure=failure,
         won=False,
         told_by="leader",
-        tags=order.job.tags if order.job is not None else {},
+        tags=order.tagged,
     )
 
 

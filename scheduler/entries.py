@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from struct import Struct
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,8 @@ class Entry:
     """It may be a resubmission of a finished job: its result record is looked up before it is dispatched."""
     outcome_seq: int = 0
     """Sequence of its last outcome in OUT, 0 if it has none."""
+    tags: dict[str, str] = field(default_factory=dict)
+    """Of a job whose body is a blob; every other body tells its own."""
 
 
 class Entries(MutableMapping[JobKey, Entry]):

@@ -131,6 +131,7 @@ class Intake:
             stream=ticket.stream,
             blob=ticket.blob,
             unsure=not subjects.names_one_submission(job) or not -FRESH < age < FRESH or before or late,
+            tags=ticket.tags if ticket.blob is not None else {},
         )
 
     def _fact(

@@ -207,7 +207,7 @@ class Leading:
                 charged=order.grant.charged,
                 route=order.route,
                 key=order.key,
-                tags={} if order.job is None else order.job.tags,
+                tags=order.tagged,
             )
             term.board.apply(in_flight, term.clock.monotonic())  # of a remnant only its money counts
             if remnant.superseded or (order.project, order.job_id) not in term.submissions.entries:

@@ -248,7 +248,7 @@ class Pool(Duty):
 
     async def _report(self, delivery: Delivery, assignment: Assignment, ending: Ending, job: Job | Failure) -> None:
         self.telemetry.emit("attempt.made", attempt=assignment.attempt_id)
-        tags, replay_of = ({}, None) if isinstance(job, Failure) else (job.tags, job.replay_of)
+        tags, replay_of = (assignment.tagged, None) if isinstance(job, Failure) else (job.tags, job.replay_of)
         if ending.decoded is not None:
             stored = await self._reporter.result(
                 result_of(

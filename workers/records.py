@@ -205,6 +205,7 @@ def fact_of(assignment: Assignment, ending: Ending, *, won: bool, tags: dict[str
         deployment=assignment.deployment,
         provider=assignment.provider,
         model=assignment.model,
+        submitted=assignment.submitted,
         started=ending.started,
         seconds=ending.seconds,
         first_token=ending.first_token,

@@ -290,10 +290,11 @@ async def test_a_large_body_is_fetched_by_its_worker_and_removed_with_its_job(de
     body = demo.body("a-1")
     ref = await demo.bus.put_blob("demo.a-1", body, of="job")
     pool = await demo.pool("alpha")
-    await demo.submit("a-1", body=b"", blob=ref, body_hash="h")
+    await demo.submit("a-1", body=b"", blob=ref, body_hash="h", tags={"team": "search"})
     await demo.result("a-1")
     assert pool.seen[0].blob == ref
     assert pool.seen[0].job is None
+    assert pool.seen[0].tagged == {"team": "search"}, "who pays is known without the body"
 
     async def gone() -> bool:
         return not await demo.messages(subjects.BLOB)

@@ -36,6 +36,7 @@ def test_an_attempt_nobody_can_tell_of_costs_what_was_reserved_for_it() -> None:
         "k-1",
     )
     assert (fact.usage.reported, fact.stated, fact.price, fact.told_by) == (False, False, None, "leader")
+    assert fact.submitted == ORDER.submitted, "the same job submitted after its result expired is another one"
     unpriced = builders.assignment()
     assert estimated(unpriced, seconds=3.0).cost is None, "no price is known"
 
