@@ -7,7 +7,7 @@ transaction does is to move the position from where its writer believed it to be
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from ledger import bookings, bulk
 from ledger.bookings import Booking, Source, counting
 from ledger.deltas import MEASURES, deltas
 from ledger.entries import Entry, booked, corrected
-from ledger.tables import attempts, entries, positions, sources, spend, spend_tags, tags
+from ledger.tables import attempts, entries, missed, positions, sources, spend, spend_tags, tags
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -61,6 +61,7 @@ class Store:
         self._database = database
         self._sources: dict[Source, int] = {}
         self._tags: dict[tuple[str, str, str], int] = {}
+        self._connections = 0
 
     async def position(self) -> int:
         """LEDGER sequence up to which everything is stored; 0 if nothing is."""
@@ -68,30 +69,53 @@ class Store:
             found = await connection.execute(select(positions.c.seq).where(positions.c.stream == subjects.LEDGER))
             return found.scalar_one_or_none() or 0
 
-    async def begin_anew(self, before: int) -> None:
-        """Read from the beginning: LEDGER is another stream than it was. Attempts that are known stay as they are."""
+    async def begin_anew(self, before: int, seq: int = 0) -> None:
+        """Read on after ``seq``: LEDGER is another stream than it was. Attempts that are known stay as they are."""
         async with self._database.writing() as connection:
-            await connection.execute(_moving(before).values(seq=0))
+            await connection.execute(_moving(before).values(seq=seq))
 
     async def caught_up(self, seq: int, at: float) -> None:
         """Note that what was stored at the broker before ``at`` has been read."""
         async with self._database.writing() as connection:
             await connection.execute(_moving(seq).where(positions.c.at < at).values(at=at))
 
-    async def store(self, told: Sequence[Booking], *, before: int, through: int, at: float) -> Stored:
-        """Store what the messages after ``before`` up to ``through`` told. Raises Moved; then nothing is stored."""
+    async def miss(self, before: int, first: int, at: float) -> None:
+        """Note that what lies after ``before`` is gone up to ``first``, and go on there. Raises Moved."""
+        async with self._database.writing() as connection:
+            await self._move(connection, before, first - 1, None)
+            gone = {"stream": subjects.LEDGER, "first": before + 1, "last": first - 1, "at": at}
+            await connection.execute(_ignoring(self._database.kind, missed).values(gone))
+
+    async def store(
+        self,
+        told: Sequence[Booking],
+        *,
+        before: int,
+        through: int,
+        at: float,
+        written: Callable[[], None] = lambda: None,
+    ) -> Stored:
+        """Store what the messages after ``before`` up to ``through`` told. Raises Moved; then nothing is stored.
+
+        ``written`` is called when all is written and nothing is stored yet.
+        """
         of_source, of_tag = dict(self._sources), dict(self._tags)
         async with self._database.writing() as connection:
             await self._move(connection, before, through, at)
+            connections = self._database.connections
+            if connections != self._connections:  # perhaps to a server that lost the commits in which they were given
+                of_source, of_tag = {}, {}
             stored = await _Batch(connection, self._database.kind, of_source, of_tag).store(told)
+            written()
+        self._connections = connections
         self._sources = of_source if len(of_source) <= REMEMBERED else {}
         self._tags = of_tag if len(of_tag) <= REMEMBERED else {}
         return stored
 
-    async def _move(self, connection: AsyncConnection, before: int, through: int, at: float) -> None:
-        moved = await connection.execute(_moving(before).values(seq=through, at=at))
+    async def _move(self, connection: AsyncConnection, before: int, through: int, at: float | None) -> None:
+        moved = await connection.execute(_moving(before).values(seq=through, **({} if at is None else {"at": at})))
         if not moved.rowcount and not before:
-            first = {"stream": subjects.LEDGER, "seq": through, "at": at}
+            first = {"stream": subjects.LEDGER, "seq": through, "at": at or 0.0}
             moved = await connection.execute(_ignoring(self._database.kind, positions).values(first))
         if not moved.rowcount:
             raise Moved
