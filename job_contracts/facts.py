@@ -23,7 +23,7 @@ Reason = Literal["user", "failed", "cancelled", "hedged", "shadow", "verify"]
 
 
 class AttemptFact(Wire):
-    """What one attempt used. ``attempt`` (project, job id and number, dots between) and ``submitted`` make it idempotent:
+    """What one attempt used. ``attempt`` (project, job id and number, dots between) and ``submitted`` make it one:
     it may be told twice, and by two, see above.
     """
 

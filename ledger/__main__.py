@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from catalogue.load import CatalogueError, providers
 from ledger import commands
 from ledger.alerts import Alerts
-from ledger.database import BadAddress, Database, NoDatabase
+from ledger.database import BadAddress, BadRevision, Database, NoDatabase
 from ledger.desk import Desk
 from ledger.instruments import INSTRUMENTS, gauges
 from ledger.retention import Retention
@@ -41,6 +42,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
     """Run one ledger process until it is told to stop; returns the exit status."""
     telemetry, metrics, clock = Telemetry(), Metrics("ledger"), SystemClock()
     write_logs(telemetry, "ledger", sys.stdout.write)
+    command.crash_points(telemetry, "ledger")
     metrics.listen(telemetry, INSTRUMENTS)
     settings = config.ledger
     try:
@@ -53,7 +55,8 @@ async def serve(config: Config, arguments: Namespace) -> int:
         await database.wait(settings.wait)
         automatic = database.kind == "sqlite" if settings.auto_migrate is None else settings.auto_migrate
         if automatic:
-            telemetry.emit("ledger.migrated", INFO, revision=await database.migrate())
+            with suppress(BadRevision):  # a newer version has been here: the ledger says so, and is not ready
+                telemetry.emit("ledger.migrated", INFO, revision=await database.migrate())
         owner = arguments.name or f"{socket.gethostname()}-{os.getpid()}"
         bus = await connect(bus_settings(config.nats, name=f"ledger {owner}"))
         try:
@@ -92,6 +95,9 @@ async def migrate(config: Config, arguments: Namespace) -> int:
             revision = await database.migrate(after=arguments.after)
     except NoDatabase as error:
         return _unanswered(error)
+    except BadRevision as error:
+        sys.stderr.write(f"nothing was changed: {error}\n")
+        return FAILED
     except SQLAlchemyError as error:
         sys.stderr.write(f"the migration failed, nothing was changed: {type(error).__name__}\n")
         return FAILED
@@ -104,7 +110,9 @@ async def migrate(config: Config, arguments: Namespace) -> int:
 def _database(config: Config, arguments: Namespace) -> Database:
     folder: Path = arguments.config.parent
     try:
-        return Database(config.ledger.database.get_secret_value(), folder)
+        settings = config.ledger
+        url = settings.database.get_secret_value()
+        return Database(url, folder, connect=settings.connect_timeout, command=settings.command_timeout)
     except BadAddress as error:
         raise command.Unusable(str(error)) from error
 
@@ -123,8 +131,10 @@ def main(given: list[str]) -> int:
         return command.main(parser.parse_args(given), serve, credentials_of={DATABASE})
     parser = argparse.ArgumentParser(prog="python -m ledger migrate", description="Brings the tables up to date.")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the YAML configuration")
-    parser.add_argument("--after", action="store_true", help="also the steps that run after a deployment")
-    parser.add_argument("--to", metavar="REVISION", help="go back to this step instead; base lets go of all tables")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--before", action="store_true", help="the steps that run before a deployment: as without it")
+    how.add_argument("--after", action="store_true", help="also the steps that run after a deployment")
+    how.add_argument("--to", metavar="REVISION", help="go back to this step instead; base lets go of all tables")
     parser.set_defaults(nats=None)
     return command.main(parser.parse_args(given[1:]), migrate, credentials_of={DATABASE})
 

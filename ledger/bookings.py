@@ -7,10 +7,9 @@ text holds is replaced, what is too long is cut and keeps a digest of the whole,
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
-from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from job_contracts.money import picodollars
 
@@ -24,14 +23,17 @@ MOST_TOKENS = 2**40
 MOST_DOLLARS = 1_000_000
 LATEST = 2.0**35
 """UTC seconds of a year whose dates every tool still writes."""
+SIZES = (64, 64, 200, 64, 300, 400)
+"""Characters that the texts of a source may have."""
+ALIKE = 4096
+"""Sources and tags that many facts share, which are made to fit once."""
 
 
 class Misfit(ValueError):
     """A figure of a fact is none that the ledger can keep; the text names the field."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """Where an attempt ran, and for whom."""
 
     project: str
@@ -42,9 +44,8 @@ class Source:
     deployment: str
 
 
-@dataclass(frozen=True, slots=True)
-class Booking:
-    """One attempt as the ledger keeps it; money in picodollars."""
+class Booking(NamedTuple):
+    """One attempt as the ledger keeps it, in the order of the columns of ``attempts``; money in picodollars."""
 
     attempt: str
     source: Source
@@ -80,14 +81,7 @@ def booking(fact: AttemptFact) -> Booking:
     usage = fact.usage
     return Booking(
         attempt=fitted(fact.attempt, 200),
-        source=Source(
-            project=fitted(fact.project, 64),
-            key=fitted(fact.key or "", 64),
-            route=fitted(fact.route, 200),
-            provider=fitted(fact.provider, 64),
-            model=fitted(fact.model, 300),
-            deployment=fitted(fact.deployment, 400),
-        ),
+        source=_source((fact.project, fact.key or "", fact.route, fact.provider, fact.model, fact.deployment)),
         at=_time("at", fact.at),
         seconds=_time("seconds", fact.seconds),
         first_token=None if fact.first_token is None else _time("first_token", fact.first_token),
@@ -105,7 +99,7 @@ def booking(fact: AttemptFact) -> Booking:
         reasoning=_tokens("reasoning", usage.reasoning),
         cost=_money("cost", fact.cost),
         reserved=_money("reserved", fact.reserved),
-        tags=tuple(sorted({fitted(name, 200): fitted(value, 200) for name, value in fact.tags.items()}.items())),
+        tags=_tags(tuple(fact.tags.items())) if fact.tags else (),
     )
 
 
@@ -121,26 +115,39 @@ def counting(told: Iterable[Booking]) -> dict[str, Booking]:
 
 def fitted(text: str, size: int) -> str:
     """Text that a column of ``size`` characters takes."""
-    clean = text.replace("\0", "\ufffd").encode("utf-8", "replace").decode() if not text.isascii() else text
-    clean = clean.replace("\0", "\ufffd")
+    if len(text) <= size and text.isascii() and "\0" not in text:
+        return text
+    clean = text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
     if len(clean) <= size:
         return clean
     mark = f"~{sha256(clean.encode()).hexdigest()[:16]}"
     return clean[: size - len(mark)] + mark
 
 
+@lru_cache(ALIKE)
 def written(tags: tuple[tuple[str, str], ...]) -> str | None:
     """Tags as the column keeps them."""
     return json.dumps(dict(tags), ensure_ascii=False, separators=(",", ":")) if tags else None
 
 
+@lru_cache(ALIKE)
 def read(tags: str | None) -> tuple[tuple[str, str], ...]:
     """Tags as they were written."""
     return tuple(sorted(json.loads(tags).items())) if tags else ()
 
 
+@lru_cache(ALIKE)
+def _source(told: tuple[str, str, str, str, str, str]) -> Source:
+    return Source._make(fitted(text, size) for text, size in zip(told, SIZES, strict=True))
+
+
+@lru_cache(ALIKE)
+def _tags(told: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted({fitted(name, 200): fitted(value, 200) for name, value in told}.items()))
+
+
 def _time(name: str, seconds: float) -> float:
-    if not isfinite(seconds) or not 0 <= seconds < LATEST:
+    if not 0 <= seconds < LATEST:  # nor is what is no number
         raise Misfit(name)
     return seconds
 

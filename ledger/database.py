@@ -15,12 +15,14 @@ from typing import Any, TypeVar
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, event, make_url, text
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy import URL, Connection, event, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-__all__ = ["BadAddress", "Database", "NoDatabase", "address"]
+from ledger.addresses import BadAddress, address, place
+
+__all__ = ["BadAddress", "BadRevision", "Database", "NoDatabase", "address"]
 
 T = TypeVar("T")
 
@@ -28,52 +30,58 @@ STEPS = Path(__file__).parents[1] / "migrations"
 BEFORE, AFTER = STEPS / "before", STEPS / "after"
 LOCK = 7_315_524_883
 """Number of the advisory lock under which one process alone changes the tables."""
-PATIENCE = 10.0
-"""Seconds a connection may take."""
-BUSY = 30.0
-"""Seconds that SQLite waits for another writer."""
+CONNECT = 10.0
+"""Seconds a connection may take, unless it is told otherwise."""
+COMMAND = 30.0
+"""Seconds a statement may take, or SQLite wait for another writer, unless it is told otherwise."""
+SERVER = {"jit": "off", "application_name": "penstock ledger"}
+"""What a session of Postgres is told."""
 AGAIN = 0.5
 """Seconds between two tries to reach the database."""
-
-
-class BadAddress(ValueError):
-    """``ledger.database`` is no address of a database that the ledger can use; the text holds no password."""
 
 
 class NoDatabase(Exception):
     """The database did not answer in the time it was given."""
 
 
-def address(url: str, folder: Path | None = None) -> URL:
-    """What SQLAlchemy connects to. A relative SQLite file begins at ``folder``. Raises BadAddress."""
-    try:
-        told = make_url(url)
-    except (ArgumentError, ValueError):
-        raise BadAddress("ledger.database is no address; write sqlite:///FILE or postgresql://user@host/name") from None
-    if told.drivername == "sqlite":
-        if not told.database or told.database == ":memory:":
-            raise BadAddress("ledger.database names no file; write sqlite:///FILE")
-        return told.set(drivername="sqlite+aiosqlite", database=str((folder or Path()) / told.database))
-    if told.drivername in {"postgresql", "postgres"}:
-        return told.set(drivername="postgresql+asyncpg")
-    raise BadAddress(f"ledger.database: {told.drivername!r:.40} is not known; write sqlite:///FILE or postgresql://…")
+class BadRevision(Exception):
+    """The tables are at a step that this version does not know, or are to go to one."""
 
 
 class Database:
-    """One database; ``pooled=False`` connects anew each time, so that each loop of a test may use it."""
+    """One database; ``pooled=False`` connects anew each time, so that each loop of a test may use it.
 
-    def __init__(self, url: str, folder: Path | None = None, *, pooled: bool = True) -> None:
-        where = address(url, folder)
-        more: dict[str, Any] = {} if pooled else {"poolclass": NullPool}
-        if where.drivername.startswith("sqlite"):
-            self.engine: AsyncEngine = create_async_engine(where, connect_args={"timeout": BUSY}, **more)
+    ``connect`` and ``command``: seconds a connection and a statement may take; a migration takes as long as it needs.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        folder: Path | None = None,
+        *,
+        pooled: bool = True,
+        connect: float = CONNECT,
+        command: float = COMMAND,
+    ) -> None:
+        where = place(url, folder)
+        self._patience = connect
+        self.connections = 0
+        """How many were made. A new one may lead to a server that has lost its last commits."""
+        if where.url.drivername.startswith("sqlite"):
+            more: dict[str, Any] = {} if pooled else {"poolclass": NullPool}
+            self.engine: AsyncEngine = _engine(where.url, {"timeout": command}, more)
+            self._slow = self.engine
             event.listen(self.engine.sync_engine, "connect", _set_up)
             event.listen(self.engine.sync_engine, "begin", _begin)
         else:
-            told = {"timeout": PATIENCE, "server_settings": {"jit": "off", "application_name": "penstock ledger"}}
-            if pooled:
-                more = {"pool_pre_ping": True, "pool_size": 8}
-            self.engine = create_async_engine(where, connect_args=told, **more)
+            told = {"timeout": connect, "server_settings": SERVER, **where.told}
+            more = {"pool_pre_ping": True, "pool_size": 8} if pooled else {"poolclass": NullPool}
+            self.engine = _engine(where.url, {**told, "command_timeout": command}, more)
+            self._slow = _engine(where.url, told, {"poolclass": NullPool})
+        event.listen(self.engine.sync_engine, "connect", self._connected)
+
+    def _connected(self, *_: object) -> None:
+        self.connections += 1
 
     @property
     def kind(self) -> str:
@@ -83,10 +91,8 @@ class Database:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that writes: all of it is stored, or none."""
-        async with self.engine.connect() as plain:
-            connection = await plain.execution_options(writes=True)
-            async with connection.begin():
-                yield connection
+        async with _writing(self.engine) as connection:
+            yield connection
 
     async def wait(self, seconds: float) -> None:
         """Until the database answers. Raises NoDatabase after ``seconds``."""
@@ -94,7 +100,7 @@ class Database:
         until = loop.time() + seconds
         while True:
             try:
-                async with asyncio.timeout(PATIENCE), self.engine.connect() as connection:
+                async with asyncio.timeout(self._patience), self.engine.connect() as connection:
                     await connection.execute(text("SELECT 1"))
             except (OSError, SQLAlchemyError) as error:
                 if loop.time() >= until:
@@ -106,6 +112,7 @@ class Database:
     async def close(self) -> None:
         """Give all connections back."""
         await self.engine.dispose()
+        await self._slow.dispose()
 
     # -- revisions
 
@@ -115,29 +122,45 @@ class Database:
             return await connection.run_sync(_revision)
 
     async def wrong(self) -> str | None:
-        """``None`` if the tables are what this version needs, else what is wrong with them."""
+        """``None`` if the tables are what this version needs, else what is wrong with them, and what to do."""
         found, fitting = await self.revision(), usable()
         if found in fitting:
             return None
-        return f"the database is at revision {found or 'none'}, this version needs {' or '.join(fitting)}"
+        need = f"the database is at revision {found or 'none'}, this version needs {' or '.join(fitting)}"
+        if found is None or found in _known():
+            return f"{need}: run python -m ledger migrate"
+        return f"{need} and does not know that one: a newer version has been here, run that one"
 
     async def migrate(self, *, after: bool = False) -> str:
         """Bring the tables to the newest step, without those of ``migrations/after`` unless told; the new revision.
 
-        One process does it, another waits. A step that fails leaves the tables as they were.
+        One process does it, another waits. A step that fails leaves the tables as they were. Raises BadRevision.
         """
         return await self._move(lambda connection: _upgrade(connection, usable()[0 if after else -1]))
 
     async def downgrade(self, to: str) -> str:
-        """Back to a step (``base``: no tables)."""
+        """Back to a step (``base``: no tables). Raises BadRevision."""
         return await self._move(lambda connection: _downgrade(connection, to))
 
     async def _move(self, move: Callable[[Connection], None]) -> str:
-        async with self.writing() as connection:
+        async with _writing(self._slow) as connection:
             if self.kind == "postgresql":
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
             await connection.run_sync(move)
             return await connection.run_sync(_revision) or "base"
+
+
+def _engine(where: URL, told: dict[str, Any], more: dict[str, Any]) -> AsyncEngine:
+    """Its errors name no parameter: they hold what clients wrote."""
+    return create_async_engine(where, connect_args=told, hide_parameters=True, **more)
+
+
+@asynccontextmanager
+async def _writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    async with engine.connect() as plain:
+        connection = await plain.execution_options(writes=True)
+        async with connection.begin():
+            yield connection
 
 
 def usable() -> list[str]:
@@ -154,21 +177,33 @@ def _script() -> ScriptDirectory:
     return ScriptDirectory(str(STEPS), version_locations=[str(BEFORE), str(AFTER)])
 
 
+def _known() -> list[str]:
+    """All steps of this version, newest first."""
+    return [step.revision for step in _script().walk_revisions()]
+
+
 def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+    """Several at once, which somebody else's chain has, are one that nobody knows."""
+    return " and ".join(sorted(MigrationContext.configure(connection).get_current_heads())) or None
 
 
 def _upgrade(connection: Connection, to: str) -> None:
+    known, at = _known(), _revision(connection)
+    if at is not None and at not in known:
+        raise BadRevision(f"the tables are at revision {at}, which this version does not know: run the one that does")
+    if at is not None and known.index(at) <= known.index(to):
+        return  # a step that follows has been run
     script = _script()
-    known = [step.revision for step in script.walk_revisions()]
-    at = _revision(connection)
-    if at in known and known.index(at) <= known.index(to):
-        return  # a newer version has been here
     _run(connection, script, lambda revision, _: script._upgrade_revs(to, revision))  # noqa: SLF001 - it has no other name
 
 
 def _downgrade(connection: Connection, to: str) -> None:
-    script = _script()
+    script, at = _script(), _revision(connection)
+    known = [*_known(), "base"]
+    if to not in known:
+        raise BadRevision(f"there is no revision {to!r:.40}; there are {', '.join(known)}")
+    if (at or "base") not in known or known.index(at or "base") > known.index(to):
+        raise BadRevision(f"the tables are at revision {at or 'base'}, from which no step leads back to {to}")
     _run(connection, script, lambda revision, _: script._downgrade_revs(to, revision))  # noqa: SLF001 - as above
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from ledger.bookings import Booking, Source
 
+K = TypeVar("K")
+L = TypeVar("L")
+
+HOUR = 3600
 MEASURES = (
     *("attempts", "won", "unpriced", "estimated"),
     *("input", "cache_read", "cache_write", "output", "reasoning"),
@@ -33,23 +38,30 @@ def measured(told: Booking) -> tuple[int, ...]:
 
 
 def deltas(added: Iterable[Booking], removed: Iterable[Booking] = ()) -> tuple[BySource, ByTag]:
-    """The changes that these make to the sums."""
-    by_source: BySource = {}
-    by_tag: ByTag = {}
+    """The changes that these make to the sums. An hour's are summed first, a day's are sums of its hours."""
+    by_source: defaultdict[tuple[int, Source, str], list[tuple[int, ...]]] = defaultdict(list)
+    by_tag: defaultdict[tuple[int, tuple[str, str, str], Source], list[tuple[int, ...]]] = defaultdict(list)
     for sign, all_told in ((1, added), (-1, removed)):
         for told in all_told:
-            measures = measured(told)
-            for grain in GRAINS:
-                start = int(told.at // (3600 * grain)) * 3600 * grain
-                _add(
-                    by_source.setdefault((grain, start, told.source, told.reason), [0] * len(MEASURES)), measures, sign
-                )
-                for name, value in told.tags:
-                    key = (grain, start, (told.source.project, name, value), told.source)
-                    _add(by_tag.setdefault(key, [0] * len(MEASURES)), measures, sign)
-    return by_source, by_tag
+            measures = measured(told) if sign > 0 else tuple(-amount for amount in measured(told))
+            hour, source = int(told.at // HOUR) * HOUR, told.source
+            by_source[hour, source, told.reason].append(measures)
+            for name, value in told.tags:
+                by_tag[hour, (source.project, name, value), source].append(measures)
+    return _sums(by_source), _sums(by_tag)
 
 
-def _add(sums: list[int], measures: tuple[int, ...], sign: int) -> None:
-    for at, amount in enumerate(measures):
-        sums[at] += sign * amount
+def _sums(hours: Mapping[tuple[int, K, L], Sequence[Sequence[int]]]) -> dict[tuple[int, int, K, L], list[int]]:
+    """Each grain's sums, from what each hour is made of."""
+    summed = {key: _summed(rows) for key, rows in hours.items()}
+    found: dict[tuple[int, int, K, L], list[int]] = {}
+    for grain in GRAINS:
+        wide: defaultdict[tuple[int, K, L], list[list[int]]] = defaultdict(list)
+        for (start, one, other), sums in summed.items():
+            wide[start - start % (HOUR * grain), one, other].append(sums)
+        found.update({(grain, *key): _summed(rows) for key, rows in wide.items()})
+    return found
+
+
+def _summed(rows: Sequence[Sequence[int]]) -> list[int]:
+    return list(rows[0]) if len(rows) == 1 else list(map(sum, zip(*rows, strict=True)))

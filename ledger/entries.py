@@ -8,8 +8,7 @@ attempt adds entries that make up the difference; none is changed.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 Kind = Literal["reserve", "settle", "release", "correct"]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """``amount`` picodollars, more than 0, from ``credit`` to ``debit``."""
 
     kind: Kind

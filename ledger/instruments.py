@@ -18,7 +18,12 @@ INSTRUMENTS = (
     count("ledger_known", "ledger.stored", "Facts that changed nothing", value="known"),
     measure("ledger_batch_seconds", "ledger.stored", "Time to store one batch", value="seconds", buckets=BATCH),
     count("ledger_unreadable", "ledger.unreadable", "Messages and facts of LEDGER that could not be counted"),
-    count("ledger_facts_missed", "ledger.facts_missed", "Times that LEDGER had let go what was not stored"),
+    count(
+        "ledger_facts_missed",
+        "ledger.facts_missed",
+        "Messages that LEDGER had let go before they were stored",
+        value="messages",
+    ),
     count("alerts", "alert.told", "Things that somebody should know, told once each", "kind"),
     level("alert_active", "alerts.active", "How many of them are so now", "kind", value="value"),
     count("alerts_posted", "webhook.posted", "Alerts that the webhook took"),

@@ -54,7 +54,6 @@ class Ledger(Duty):
         self._store = Store(database)
         self._why: str | None = "nothing has been read"
         self._looked = float("-inf")
-        self._missed = 0
         self.position = 0
         """LEDGER sequence up to which all is stored."""
         self.behind = 0
@@ -112,6 +111,8 @@ class Ledger(Duty):
         found = await self._bus.run(subjects.LEDGER, self.position + 1, limit=self._settings.batch, size=SIZE)
         if not found:
             return False
+        if found[0].seq > self.position + 1:
+            await self._miss(found[0].seq, asked)
         await self._store_all(found, asked)
         self.behind = max(0, self.behind - len(found))
         return len(found) >= self._settings.batch or sum(len(one.data) for one in found) > SIZE // 2
@@ -131,11 +132,14 @@ class Ledger(Duty):
 
     async def _commit(self, messages: list[Message], told: list[Booking], asked: float) -> None:
         begun, through = self._clock.monotonic(), messages[-1].seq
+        self.telemetry.emit("ledger.decoded")
         # As long as there is more, all that is certain is how old the newest fact is.
         at = min(asked, max((one.at + one.seconds for one in told), default=asked)) if self.behind else asked
         try:
             async with asyncio.timeout(PATIENCE):
-                stored = await self._store.store(told, before=self.position, through=through, at=at)
+                stored = await self._store.store(
+                    told, before=self.position, through=through, at=at, written=self._written
+                )
         except DBAPIError as error:
             if not _unfit(error):
                 raise
@@ -145,6 +149,9 @@ class Ledger(Duty):
         self.telemetry.emit(
             "ledger.stored", new=stored.new, replaced=stored.replaced, known=stored.known, seconds=took, seq=through
         )
+
+    def _written(self) -> None:
+        self.telemetry.emit("ledger.written")
 
     async def _apart(self, messages: list[Message], asked: float) -> Stored:
         """The database refuses something of it: halve until that stands alone, and do without it, loudly."""
@@ -179,6 +186,14 @@ class Ledger(Duty):
     def _unreadable(self, seq: int, why: str) -> None:
         self.telemetry.emit("ledger.unreadable", ERROR, seq=seq, error=why)
 
+    async def _miss(self, first: int, asked: float) -> None:
+        """LEDGER begins after the place where we stopped: what lay between is in no sum. Say so for ever, and go on."""
+        before = self.position
+        await self._store.miss(before, first, asked)
+        self.position = first - 1
+        self.behind = max(0, self.behind - (self.position - before))
+        self.telemetry.emit("ledger.facts_missed", ERROR, position=before, first=first, messages=self.position - before)
+
     async def _look(self) -> None:
         """How far LEDGER goes, and whether it still goes on where we stopped."""
         asked = self._clock.wall()
@@ -189,16 +204,11 @@ class Ledger(Duty):
             # Another stream of that name, or a node that is behind: reading anew is right for the one, and changes
             # nothing for the other, because an attempt that is known is not counted again.
             self.telemetry.emit("ledger.replaced", ERROR, position=self.position, seq=state.last_seq)
-            await self._store.begin_anew(self.position)
-            self.position = 0
-        elif (
-            state.messages
-            and self.position + 1 < state.first_seq
-            and self._missed != state.first_seq
-            and (self.position)
-        ):
-            self._missed = state.first_seq
-            self.telemetry.emit("ledger.facts_missed", ERROR, position=self.position, first=state.first_seq)
+            seq = max(0, state.first_seq - 1)
+            await self._store.begin_anew(self.position, seq)
+            self.position = seq
+        elif self.position + 1 < state.first_seq:
+            await self._miss(state.first_seq, asked)
         if not self.behind and self.position:
             await self._store.caught_up(self.position, asked)
 

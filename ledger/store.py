@@ -7,35 +7,37 @@ transaction does is to move the position from where its writer believed it to be
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ARRAY, ColumnElement, Table, Text, any_, bindparam, func, insert, select, tuple_, update
+from sqlalchemy import ARRAY, ColumnElement, Table, Text, any_, bindparam, func, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from job_contracts import subjects
-from ledger import bookings
+from ledger import bookings, bulk
 from ledger.bookings import Booking, Source, counting
 from ledger.deltas import MEASURES, deltas
-from ledger.entries import booked, corrected
+from ledger.entries import Entry, booked, corrected
 from ledger.retention import unforgotten
-from ledger.tables import attempts, entries, positions, sources, spend, spend_tags, tags
+from ledger.tables import attempts, entries, missed, positions, sources, spend, spend_tags, tags
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from ledger.database import Database
 
-OF_SOURCE = ("project", "key", "route", "provider", "model", "deployment")
+OF_SOURCE = Source._fields
 OF_TAG = ("project", "name", "value")
 PLAIN = (
     *("attempt", "at", "seconds", "first_token", "reason", "failure", "won", "told_by", "reported", "stated", "price"),
     *("input", "cache_read", "cache_write", "output", "reasoning", "cost", "reserved"),
 )
+ROW = ("attempt", "source", *PLAIN[1:], "tags")
+"""The columns of a booking."""
 REMEMBERED = 50_000
 """Sources and tags whose ids are kept in memory."""
-AT_ONCE = 100
+AT_ONCE = 1_000
 """Sources or tags in one question."""
 
 
@@ -61,6 +63,7 @@ class Store:
         self._sources: dict[Source, int] = {}
         self._tags: dict[tuple[str, str, str], int] = {}
         self._forgettings = 0
+        self._connections = 0
 
     async def position(self) -> int:
         """LEDGER sequence up to which everything is stored; 0 if nothing is."""
@@ -68,34 +71,56 @@ class Store:
             found = await connection.execute(select(positions.c.seq).where(positions.c.stream == subjects.LEDGER))
             return found.scalar_one_or_none() or 0
 
-    async def begin_anew(self, before: int) -> None:
-        """Read from the beginning: LEDGER is another stream than it was. Attempts that are known stay as they are."""
+    async def begin_anew(self, before: int, seq: int = 0) -> None:
+        """Read on after ``seq``: LEDGER is another stream than it was. Attempts that are known stay as they are."""
         async with self._database.writing() as connection:
-            await connection.execute(_moving(before).values(seq=0))
+            await connection.execute(_moving(before).values(seq=seq))
 
     async def caught_up(self, seq: int, at: float) -> None:
         """Note that what was stored at the broker before ``at`` has been read."""
         async with self._database.writing() as connection:
             await connection.execute(_moving(seq).where(positions.c.at < at).values(at=at))
 
-    async def store(self, told: Sequence[Booking], *, before: int, through: int, at: float) -> Stored:
-        """Store what the messages after ``before`` up to ``through`` told. Raises Moved; then nothing is stored."""
+    async def miss(self, before: int, first: int, at: float) -> None:
+        """Note that what lies after ``before`` is gone up to ``first``, and go on there. Raises Moved."""
+        async with self._database.writing() as connection:
+            await self._move(connection, before, first - 1, None)
+            gone = {"stream": subjects.LEDGER, "first": before + 1, "last": first - 1, "at": at}
+            await connection.execute(_ignoring(self._database.kind, missed).values(gone))
+
+    async def store(
+        self,
+        told: Sequence[Booking],
+        *,
+        before: int,
+        through: int,
+        at: float,
+        written: Callable[[], None] = lambda: None,
+    ) -> Stored:
+        """Store what the messages after ``before`` up to ``through`` told. Raises Moved; then nothing is stored.
+
+        ``written`` is called when all is written and nothing is stored yet.
+        """
         of_source, of_tag = dict(self._sources), dict(self._tags)
         async with self._database.writing() as connection:
             await self._move(connection, before, through, at)
             told, forgettings = await unforgotten(connection, told)
-            if forgettings != self._forgettings:  # rows have gone whose ids we may have known
+            connections = self._database.connections
+            # Rows may have gone whose ids we knew, or the server lost the commits in which they were given.
+            if forgettings != self._forgettings or connections != self._connections:
                 of_source, of_tag = {}, {}
             stored = await _Batch(connection, self._database.kind, of_source, of_tag).store(told)
+            written()
+        self._connections = connections
         self._sources = of_source if len(of_source) <= REMEMBERED else {}
         self._tags = of_tag if len(of_tag) <= REMEMBERED else {}
         self._forgettings = forgettings
         return stored
 
-    async def _move(self, connection: AsyncConnection, before: int, through: int, at: float) -> None:
-        moved = await connection.execute(_moving(before).values(seq=through, at=at))
+    async def _move(self, connection: AsyncConnection, before: int, through: int, at: float | None) -> None:
+        moved = await connection.execute(_moving(before).values(seq=through, **({} if at is None else {"at": at})))
         if not moved.rowcount and not before:
-            first = {"stream": subjects.LEDGER, "seq": through, "at": at}
+            first = {"stream": subjects.LEDGER, "seq": through, "at": at or 0.0}
             moved = await connection.execute(_ignoring(self._database.kind, positions).values(first))
         if not moved.rowcount:
             raise Moved
@@ -152,69 +177,50 @@ class _Batch:
 
     async def _name(self, told: Iterable[Booking]) -> None:
         """Learn the ids of their sources and tags, and number those that have none."""
-        of_source = {one.source: tuple(asdict(one.source)[name] for name in OF_SOURCE) for one in told}
-        of_tag = {(one.source.project, *tag) for one in told for tag in one.tags}
-        missing = {names: source for source, names in of_source.items() if source not in self._of_source}
-        async for names, number in _numbered(self._connection, self._kind, sources, OF_SOURCE, missing):
-            self._of_source[missing[names]] = number
+        of_source = {one.source for one in told}
+        of_tag = {(source.project, *tag) for source, each in {(one.source, one.tags) for one in told} for tag in each}
+        unnamed: list[tuple[str, ...]] = [source[:] for source in of_source if source not in self._of_source]
+        async for names, number in _numbered(self._connection, sources, OF_SOURCE, unnamed):
+            self._of_source[Source(*names)] = number
         unnamed = [names for names in of_tag if names not in self._of_tag]
-        async for names, number in _numbered(self._connection, self._kind, tags, OF_TAG, unnamed):
+        async for names, number in _numbered(self._connection, tags, OF_TAG, unnamed):
             self._of_tag[names[0], names[1], names[2]] = number
 
-    def _row(self, one: Booking) -> dict[str, Any]:
-        row: dict[str, Any] = {name: getattr(one, name) for name in PLAIN}
-        return row | {"source": self._of_source[one.source], "tags": bookings.written(one.tags)}
+    def _row(self, one: Booking) -> tuple[Any, ...]:
+        return (one.attempt, self._of_source[one.source], *one[2:-1], bookings.written(one.tags))
 
     async def _insert(self, new: list[Booking]) -> None:
         if not new:
             return
-        await self._connection.execute(insert(attempts), [self._row(one) for one in new])
-        statement = select(attempts.c.attempt, attempts.c.id).where(self._among(attempts.c.attempt))
-        rows = await self._connection.execute(statement, self._names([one.attempt for one in new]))
-        numbers: dict[str, int] = {row.attempt: row.id for row in rows}
-        await self._book((numbers[one.attempt], entry) for one in new for entry in booked(one))
+        numbers = await bulk.numbered(self._connection, attempts, ROW, [self._row(one) for one in new])
+        await self._book((number, entry) for number, one in zip(numbers, new, strict=True) for entry in booked(one))
 
     async def _replace(self, heavier: list[tuple[int, Booking, Booking]]) -> None:
         if not heavier:
             return
         statement = update(attempts).where(attempts.c.id == bindparam("row"))
-        await self._connection.execute(statement, [{**self._row(after), "row": number} for number, _, after in heavier])
+        rows = [{**dict(zip(ROW, self._row(after), strict=True)), "row": number} for number, _, after in heavier]
+        await self._connection.execute(statement, rows)
         await self._book((number, entry) for number, before, after in heavier for entry in corrected(before, after))
 
-    async def _book(self, told: Iterable[tuple[int, Any]]) -> None:
-        rows = [
-            {"attempt": number, "kind": one.kind, "debit": one.debit, "credit": one.credit, "amount": one.amount}
-            for number, one in told
-        ]
-        if rows:
-            await self._connection.execute(insert(entries), rows)
+    async def _book(self, told: Iterable[tuple[int, Entry]]) -> None:
+        rows = [(number, *entry) for number, entry in told]
+        await bulk.insert(self._connection, entries, ("attempt", *Entry._fields), rows)
 
     async def _add(self, added: list[Booking], removed: list[Booking]) -> None:
-        """Bring the sums up to date."""
+        """Bring the sums up to date, in one order for all who do."""
         await self._name(removed)
         by_source, by_tag = deltas(added, removed)
-        rows: list[dict[str, Any]] = [
-            {"grain": grain, "start": start, "source": self._of_source[source], "reason": reason, **_measures(sums)}
+        rows = sorted(
+            (grain, start, self._of_source[source], reason, *sums)
             for (grain, start, source, reason), sums in by_source.items()
-        ]
-        await self._sum(spend, ("grain", "start", "source", "reason"), rows)
-        tagged: list[dict[str, Any]] = [
-            {"grain": grain, "start": start, "tag": self._of_tag[tag], "source": self._of_source[source]}
-            | _measures(sums)
+        )
+        await bulk.add(self._connection, spend, ("grain", "start", "source", "reason"), MEASURES, rows)
+        tagged = sorted(
+            (grain, start, self._of_tag[tag], self._of_source[source], *sums)
             for (grain, start, tag, source), sums in by_tag.items()
-        ]
-        await self._sum(spend_tags, ("grain", "start", "tag", "source"), tagged)
-
-    async def _sum(self, table: Table, keys: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
-        if not rows:
-            return
-        made = _insert(self._kind, table)
-        summed = {name: table.c[name] + made.excluded[name] for name in MEASURES}
-        await self._connection.execute(made.on_conflict_do_update(index_elements=keys, set_=summed), rows)
-
-
-def _measures(sums: list[int]) -> dict[str, int]:
-    return dict(zip(MEASURES, sums, strict=True))
+        )
+        await bulk.add(self._connection, spend_tags, ("grain", "start", "tag", "source"), MEASURES, tagged)
 
 
 def _moving(before: int) -> Any:
@@ -230,23 +236,34 @@ def _ignoring(kind: str, table: Table) -> Any:
 
 
 async def _numbered(
-    connection: AsyncConnection, kind: str, table: Table, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]
+    connection: AsyncConnection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]
 ) -> AsyncIterator[tuple[tuple[str, ...], int]]:
-    """Each row of names with the id it has, or gets."""
-    every = list(rows)
-    for start in range(0, len(every), AT_ONCE):
-        some = every[start : start + AT_ONCE]
-        made = [dict(zip(columns, row, strict=True)) for row in some]
-        await connection.execute(_ignoring(kind, table), made)
-        named = [table.c[name] for name in columns]
-        found = await connection.execute(select(table.c.id, *named).where(tuple_(*named).in_(some)))
-        for number, *names in found:
-            yield tuple(names), number
+    """Each row of names with the id it has, or gets. Only what is not there is inserted: a try would use up an id."""
+    for start in range(0, len(rows), AT_ONCE):
+        some = rows[start : start + AT_ONCE]
+        found = await _numbers(connection, table, columns, some)
+        missing = [names for names in some if names not in found]
+        if missing:
+            await bulk.ignore(connection, table, columns, missing)
+            found |= await _numbers(connection, table, columns, missing)
+        for names, number in found.items():
+            yield names, number
+
+
+async def _numbers(
+    connection: AsyncConnection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]
+) -> dict[tuple[str, ...], int]:
+    named = [table.c[name] for name in columns]
+    if connection.dialect.name == "sqlite":
+        statement = select(table.c.id, *named).where(tuple_(*named).in_(rows))
+        found = await connection.execute(statement)
+    else:
+        told = bulk.unnested(table, columns).subquery()
+        statement = select(table.c.id, *named).where(*(table.c[name] == told.c[name] for name in columns))
+        found = await connection.execute(statement, dict(zip(columns, zip(*rows, strict=True), strict=True)))
+    return {tuple(names): number for number, *names in found}
 
 
 def _read(row: Mapping[Any, Any]) -> Booking:
-    return Booking(
-        **{name: row[name] for name in PLAIN},
-        source=Source(**{name: row[name] for name in OF_SOURCE}),
-        tags=bookings.read(row["tags"]),
-    )
+    source = Source(*(row[name] for name in OF_SOURCE))
+    return Booking._make((row["attempt"], source, *(row[name] for name in PLAIN[1:]), bookings.read(row["tags"])))

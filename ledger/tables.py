@@ -3,6 +3,7 @@
 ``attempts`` has one row an attempt, ``entries`` its double entries, ``spend`` and ``spend_tags`` the sums that reports
 read: by the hour and by the day, for ever. Where an attempt ran for whom is a row of ``sources``, so the large tables
 stay narrow. ``positions`` says how far a stream is read; it moves in the transaction that stores what was read.
+``missed`` has what the stream no longer held when it came to be read: what no sum can know.
 """
 
 from __future__ import annotations
@@ -43,6 +44,15 @@ positions = Table(
     Column("at", Float, nullable=False),  # when the newest fact read was stored at the broker
 )
 
+missed = Table(
+    "missed",
+    metadata,
+    Column("stream", String(64), primary_key=True),
+    Column("first", BigInteger, primary_key=True),  # the sequences that the stream had let go before they were read
+    Column("last", BigInteger, nullable=False),
+    Column("at", Float, nullable=False),  # when that was found
+)
+
 sources = Table(
     "sources",
     metadata,
@@ -54,6 +64,7 @@ sources = Table(
     Column("model", String(300), nullable=False),
     Column("deployment", String(400), nullable=False),
     UniqueConstraint("project", "key", "route", "deployment", "provider", "model"),
+    sqlite_autoincrement=True,  # the id of one that is gone is nobody else's: who knew it would write sums of another
 )
 
 tags = Table(
@@ -64,6 +75,7 @@ tags = Table(
     Column("name", String(200), nullable=False),
     Column("value", String(200), nullable=False),
     UniqueConstraint("project", "name", "value"),
+    sqlite_autoincrement=True,
 )
 
 _FAILED = text("failure IS NOT NULL")

@@ -252,7 +252,8 @@ class LedgerSettings(Section):
     """The ledger (``python -m ledger``): where it is kept, and for how long."""
 
     database: Annotated[SecretStr, AfterValidator(_place)] = SecretStr("sqlite:///ledger.db")
-    """``sqlite:///FILE`` (relative: beside the configuration) or ``postgresql://user:password@host/name``."""
+    """``sqlite:///FILE`` (relative: beside the configuration) or ``postgresql://user:password@host/name``, the latter
+    with ``?sslmode=verify-full`` and ``&sslrootcert=FILE``, ``sslcert``, ``sslkey``, ``sslcrl`` if encrypted."""
     auto_migrate: bool | None = None
     """Whether the ledger brings its tables up to date when it starts; by default for SQLite alone."""
     wait: Annotated[float, Field(ge=0)] = 60.0
@@ -261,6 +262,10 @@ class LedgerSettings(Section):
     """Facts in one transaction at most."""
     linger: Annotated[float, Field(ge=0, le=10)] = 0.25
     """Seconds to collect them."""
+    connect_timeout: Annotated[float, Field(gt=0, le=300)] = 10.0
+    """Seconds a connection to the database may take."""
+    command_timeout: Annotated[float, Field(gt=0, le=300)] = 30.0
+    """Seconds after which a statement is given up (with SQLite: the wait for another writer); not migrations."""
     keep_days: Annotated[int, Field(gt=0)] = 400
     """Days single attempts are kept, never fewer than 31: so long LEDGER can tell of one again. Sums by the hour and by
     the day stay for ever."""

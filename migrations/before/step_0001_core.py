@@ -1,4 +1,4 @@
-"""The first tables: attempts, their entries, the sums of them, and how far LEDGER is read.
+"""The first tables: attempts, their entries, the sums of them, how far LEDGER is read, and what was missed of it.
 
 Written out rather than taken from ``ledger.tables``: what a step did must not change with the code.
 """
@@ -38,6 +38,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stream", name="pk_positions"),
     )
     op.create_table(
+        "missed",
+        sa.Column("stream", sa.String(64)),
+        _number("first"),
+        _number("last"),
+        sa.Column("at", sa.Float, nullable=False),
+        sa.PrimaryKeyConstraint("stream", "first", name="pk_missed"),
+    )
+    op.create_table(
         "sources",
         sa.Column("id", sa.Integer),
         *(_text(*each) for each in (("project", 64), ("key", 64), ("route", 200), ("provider", 64), ("model", 300))),
@@ -47,6 +55,7 @@ def upgrade() -> None:
             *("project", "key", "route", "deployment", "provider", "model"),
             name="uq_sources_project_key_route_deployment_provider_model",
         ),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "tags",
@@ -54,6 +63,7 @@ def upgrade() -> None:
         *(_text(*each) for each in (("project", 64), ("name", 200), ("value", 200))),
         sa.PrimaryKeyConstraint("id", name="pk_tags"),
         sa.UniqueConstraint("project", "name", "value", name="uq_tags_project_name_value"),
+        sqlite_autoincrement=True,
     )
     _attempts()
     _sums()
@@ -125,5 +135,5 @@ def _sums() -> None:
 
 def downgrade() -> None:
     """Let them go, with all that they hold."""
-    for table in ("spend_tags", "spend", "entries", "attempts", "tags", "sources", "positions"):
+    for table in ("spend_tags", "spend", "entries", "attempts", "tags", "sources", "missed", "positions"):
         op.drop_table(table)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 import ledger.database as room
-from ledger.database import Database
+from ledger.database import BadRevision, Database
 from ledger.tables import metadata
 
+ROOT = Path(__file__).parents[2]
+TOLD = {
+    "providers": {"openai": {"base_url": "http://127.0.0.1:9", "key": "${OPENAI_KEY}", "slots": 4}},
+    "routes": {"chat": {"deployments": ["openai/gpt"]}},
+}
 FAILING = '''"""Fails half way."""
 import sqlalchemy as sa
 from alembic import op
@@ -25,6 +33,19 @@ def upgrade() -> None:
     op.execute("SELECT * FROM there_is_no_such_table")
 def downgrade() -> None:
     """Nothing."""
+'''
+
+
+LATER = '''"""One table more, or one less."""
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision = "{revision}", "{down}"
+def upgrade() -> None:
+    """Make it."""
+    op.create_table("t{revision}", sa.Column("id", sa.Integer))
+def downgrade() -> None:
+    """Let it go."""
+    op.drop_table("t{revision}")
 '''
 
 
@@ -54,6 +75,91 @@ async def test_two_migrators_at_once_are_as_good_as_one(database_url: str) -> No
     both = [Database(database_url, pooled=False) for _ in range(4)]
     assert set(await asyncio.gather(*(each.migrate() for each in both))) == {room.usable()[-1]}
     assert "attempts" in await names(both[0])
+
+
+@pytest.fixture
+def chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Two versions' steps beyond ours: after ours, before the next one's deployment, after it."""
+    newest = room.usable()[0]
+    folders = {name: tmp_path / name for name in ("before", "after")}
+    for name, folder in folders.items():
+        folder.mkdir()
+        for step in getattr(room, name.upper()).glob("step_*.py"):
+            (folder / step.name).write_text(step.read_text())
+    made = ["9001", "9002", "9003"]
+    for revision, down, name in zip(made, [newest, *made], ("after", "before", "after"), strict=False):
+        (folders[name] / f"step_{revision}_later.py").write_text(LATER.format(revision=revision, down=down))
+    monkeypatch.setattr(room, "BEFORE", folders["before"])
+    monkeypatch.setattr(room, "AFTER", folders["after"])
+    return made
+
+
+async def test_steps_before_and_after_a_deployment_are_one_chain_that_is_walked_in_two_goes(
+    database_url: str, chain: list[str]
+) -> None:
+    database = Database(database_url, pooled=False)
+    assert await database.migrate() == "9002"  # and what ran after the deployment before it
+    assert await database.wrong() is None
+    assert {"t9001", "t9002"} <= await names(database)
+    assert "t9003" not in await names(database)
+    assert await database.migrate(after=True) == "9003"
+    assert await database.wrong() is None
+    assert await database.migrate() == "9003"  # a version that is told to again leaves it
+    for revision in ("9002", "9001"):
+        assert await database.downgrade(revision) == revision
+    assert {name for name in await names(database) if name.startswith("t9")} == {"t9001"}
+    assert "run python -m ledger migrate" in (await database.wrong() or "")
+    assert await database.downgrade("base") == "base"
+    assert await names(database) == {"alembic_version"}
+    assert await database.migrate(after=True) == "9003"
+    await database.close()
+
+
+async def test_tables_that_a_newer_version_made_are_refused_in_words_and_left_alone(database: Database) -> None:
+    async with database.writing() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    before = await names(database)
+    assert "a newer version has been here" in (await database.wrong() or "")
+    with pytest.raises(BadRevision, match="revision 9999, which this version does not know"):
+        await database.migrate()
+    with pytest.raises(BadRevision, match="from which no step leads back to base"):
+        await database.downgrade("base")
+    async with database.writing() as connection:
+        await connection.execute(text("INSERT INTO alembic_version VALUES ('0001')"))
+    assert "0001 and 9999" in (await database.wrong() or "")
+    with pytest.raises(BadRevision):
+        await database.migrate()
+    assert await names(database) == before
+
+
+async def test_a_way_back_to_where_no_step_leads_is_refused_in_words(database: Database) -> None:
+    with pytest.raises(BadRevision, match=r"there is no revision '0000'; there are .*base"):
+        await database.downgrade("0000")
+
+
+def told(config: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = (sys.executable, "-m", "ledger", "migrate", "--config", str(config), *words)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_the_command_goes_both_ways_and_says_what_is_wrong_without_a_traceback(
+    database_url: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "penstock.yaml"
+    config.write_text(yaml.safe_dump({**TOLD, "ledger": {"database": database_url}}))
+    newest = room.usable()[0]
+    for words, answer in (
+        (("--before",), room.usable()[-1]),
+        (("--after",), newest),
+        (("--to", "base"), "base"),
+        ((), room.usable()[-1]),
+    ):
+        done = told(config, *words)
+        assert (done.returncode, done.stdout) == (0, f"the ledger's tables are at revision {answer}\n"), done.stderr
+    refused = told(config, "--to", "0000")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("nothing was changed: there is no revision '0000'")
+    assert "Traceback" not in refused.stderr
 
 
 async def test_a_step_that_fails_changes_nothing(
