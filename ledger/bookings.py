@@ -49,6 +49,8 @@ class Booking(NamedTuple):
 
     attempt: str
     source: Source
+    submitted: int
+    """UTC milliseconds of the job's submission; ``attempt`` alone comes again when a job is submitted anew."""
     at: float
     seconds: float
     first_token: float | None
@@ -68,6 +70,11 @@ class Booking(NamedTuple):
     reserved: int | None
     tags: tuple[tuple[str, str], ...]
 
+    @property
+    def identity(self) -> tuple[str, int]:
+        """Which attempt it is of."""
+        return self.attempt, self.submitted
+
     def outweighs(self, other: Booking) -> bool:
         """As ``AttemptFact.outweighs``; what a provider's statement corrected, no fact changes any more."""
         return self._weight() > other._weight()
@@ -82,6 +89,7 @@ def booking(fact: AttemptFact) -> Booking:
     return Booking(
         attempt=fitted(fact.attempt, 200),
         source=_source((fact.project, fact.key or "", fact.route, fact.provider, fact.model, fact.deployment)),
+        submitted=round(_time("submitted", fact.submitted) * 1000),
         at=_time("at", fact.at),
         seconds=_time("seconds", fact.seconds),
         first_token=None if fact.first_token is None else _time("first_token", fact.first_token),
@@ -103,13 +111,13 @@ def booking(fact: AttemptFact) -> Booking:
     )
 
 
-def counting(told: Iterable[Booking]) -> dict[str, Booking]:
+def counting(told: Iterable[Booking]) -> dict[tuple[str, int], Booking]:
     """Of each attempt the booking that counts; of equals the first."""
-    found: dict[str, Booking] = {}
+    found: dict[tuple[str, int], Booking] = {}
     for one in told:
-        before = found.get(one.attempt)
+        before = found.get(one.identity)
         if before is None or one.outweighs(before):
-            found[one.attempt] = one
+            found[one.identity] = one
     return found
 
 

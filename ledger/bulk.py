@@ -69,9 +69,13 @@ async def add(
 
 
 async def numbered(
-    connection: AsyncConnection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
+    connection: AsyncConnection,
+    table: Table,
+    keys: tuple[str, ...],
+    columns: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
 ) -> list[int]:
-    """As ``insert``; the ids that the rows got, in their order. The first column's values differ from row to row."""
+    """As ``insert``; the ids that the rows got, in their order. No two of them have the same values of ``keys``."""
     if connection.dialect.name == "sqlite":  # whose one writer we are, in a transaction
         newest = (await connection.execute(select(func.max(table.c.id)))).scalar_one() or 0
         numbers = list(range(newest + 1, newest + 1 + len(rows)))
@@ -79,9 +83,10 @@ async def numbered(
             connection, table, ("id", *columns), [(number, *row) for number, row in zip(numbers, rows, strict=True)]
         )
         return numbers
-    returned = await connection.execute(_returning(_Key(table, columns)), _arrays(columns, rows))
-    found = {row[0]: row[1] for row in returned}
-    return [found[row[0]] for row in rows]
+    returned = await connection.execute(_returning(_Key(table, columns, keys=keys)), _arrays(columns, rows))
+    found = {tuple(names): number for number, *names in returned}
+    at = [columns.index(name) for name in keys]
+    return [found[tuple(row[place] for place in at)] for row in rows]
 
 
 def unnested(table: Table, columns: tuple[str, ...]) -> Select[Any]:
@@ -112,7 +117,7 @@ def _stored(key: _Key) -> Insert:
 
 @lru_cache
 def _returning(key: _Key) -> Insert:
-    return _stored(key).returning(key.table.c[key.columns[0]], key.table.c.id)
+    return _stored(key).returning(key.table.c.id, *(key.table.c[name] for name in key.keys))
 
 
 @lru_cache

@@ -95,7 +95,9 @@ async def corrections(
             named[line.request] = named.get(line.request, Figures()).plus(_figures(line))
     found: list[tuple[dict[str, Any], Figures]] = []
     for names in _chunks(sorted(named), AT_ONCE):
-        rows = await _attempts(database, provider, attempts.c.attempt.in_(names))
+        first, last = _span(every)  # a job of the same name may have been there before, or later
+        around = attempts.c.at >= first - DAY, attempts.c.at < last + 2 * DAY
+        rows = await _attempts(database, provider, attempts.c.attempt.in_(names), *around)
         found += [(row, named[row["attempt"]]) for row in rows]
     if complete and named:
         first, last = _span(every)
@@ -171,6 +173,7 @@ def _corrected(row: Mapping[str, Any], told: Figures) -> AttemptFact | None:
     return AttemptFact.model_validate(
         {name: row[name] for name in names}
         | {
+            "submitted": row["submitted"] / 1000,
             "started": row["at"],
             "charged": row["at"],
             "usage": Usage(**usage),

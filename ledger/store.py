@@ -7,7 +7,7 @@ transaction does is to move the position from where its writer believed it to be
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 OF_SOURCE = Source._fields
 OF_TAG = ("project", "name", "value")
 PLAIN = (
-    *("attempt", "at", "seconds", "first_token", "reason", "failure", "won", "told_by", "reported", "stated", "price"),
+    *("attempt", "submitted", "at", "seconds", "first_token"),
+    *("reason", "failure", "won", "told_by", "reported", "stated", "price"),
     *("input", "cache_read", "cache_write", "output", "reasoning", "cost", "reserved"),
 )
 ROW = ("attempt", "source", *PLAIN[1:], "tags")
@@ -145,26 +146,26 @@ class _Batch:
         counted = counting(told)
         if not counted:
             return Stored(known=len(told))
-        known = await self._known(list(counted))
-        new = [one for one in counted.values() if one.attempt not in known]
-        heavier = [one for one in counted.values() if one.attempt in known and one.outweighs(known[one.attempt][1])]
-        lighter = [known[one.attempt][1] for one in heavier]
+        known = await self._known({name for name, _ in counted})
+        new = [one for one in counted.values() if one.identity not in known]
+        heavier = [one for one in counted.values() if one.identity in known and one.outweighs(known[one.identity][1])]
+        lighter = [known[one.identity][1] for one in heavier]
         if new or heavier:
             await self._name(new + heavier)
             await self._insert(new)
-            await self._replace([(*known[one.attempt], one) for one in heavier])
+            await self._replace([(*known[one.identity], one) for one in heavier])
             await self._add([*new, *heavier], lighter)
         return Stored(len(new), len(heavier), len(told) - len(new) - len(heavier))
 
-    async def _known(self, names: list[str]) -> dict[str, tuple[int, Booking]]:
-        """Id and booking of those attempts that are stored."""
+    async def _known(self, names: Collection[str]) -> dict[tuple[str, int], tuple[int, Booking]]:
+        """Id and booking of those attempts of these names that are stored."""
         statement = (
             select(attempts, *(sources.c[name] for name in OF_SOURCE))
             .join(sources, sources.c.id == attempts.c.source)
             .where(self._among(attempts.c.attempt))
         )
         rows = (await self._connection.execute(statement, self._names(names))).mappings()
-        return {row["attempt"]: (row["id"], _read(row)) for row in rows}
+        return {(row["attempt"], row["submitted"]): (row["id"], _read(row)) for row in rows}
 
     def _among(self, column: ColumnElement[str]) -> ColumnElement[bool]:
         """One statement for however many names there are."""
@@ -172,8 +173,8 @@ class _Batch:
             return column.in_(select(func.json_each(bindparam("names", type_=Text())).table_valued("value").c.value))
         return column == any_(bindparam("names", type_=ARRAY(Text())))
 
-    def _names(self, names: list[str]) -> dict[str, Any]:
-        return {"names": json.dumps(names) if self._kind == "sqlite" else names}
+    def _names(self, names: Collection[str]) -> dict[str, Any]:
+        return {"names": json.dumps(list(names)) if self._kind == "sqlite" else list(names)}
 
     async def _name(self, told: Iterable[Booking]) -> None:
         """Learn the ids of their sources and tags, and number those that have none."""
@@ -192,7 +193,9 @@ class _Batch:
     async def _insert(self, new: list[Booking]) -> None:
         if not new:
             return
-        numbers = await bulk.numbered(self._connection, attempts, ROW, [self._row(one) for one in new])
+        numbers = await bulk.numbered(
+            self._connection, attempts, ("attempt", "submitted"), ROW, [self._row(one) for one in new]
+        )
         await self._book((number, entry) for number, one in zip(numbers, new, strict=True) for entry in booked(one))
 
     async def _replace(self, heavier: list[tuple[int, Booking, Booking]]) -> None:

@@ -84,8 +84,9 @@ attempts = Table(
     "attempts",
     metadata,
     Column("id", Big, primary_key=True),
-    Column("attempt", String(200), nullable=False, unique=True),
+    Column("attempt", String(200), nullable=False),
     Column("source", ForeignKey("sources.id"), nullable=False),
+    Column("submitted", BigInteger, nullable=False),  # of its job, UTC milliseconds: the same job may be again later
     Column("at", Float, nullable=False),  # the moment whose hour and day it counts in
     Column("seconds", Float, nullable=False),
     Column("first_token", Float),
@@ -104,6 +105,7 @@ attempts = Table(
     Column("cost", BigInteger),  # NULL: not known
     Column("reserved", BigInteger),
     Column("tags", Text),  # JSON, NULL without any
+    UniqueConstraint("attempt", "submitted"),
     Index(None, "at", "id"),
     Index(None, "source", "at"),
     Index(None, "failure", "at", "id", postgresql_where=_FAILED, sqlite_where=_FAILED),

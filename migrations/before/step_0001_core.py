@@ -75,6 +75,7 @@ def _attempts() -> None:
         sa.Column("id", BIG),
         _text("attempt", 200),
         sa.Column("source", sa.Integer, nullable=False),
+        _number("submitted"),
         sa.Column("at", sa.Float, nullable=False),
         sa.Column("seconds", sa.Float, nullable=False),
         sa.Column("first_token", sa.Float),
@@ -90,7 +91,7 @@ def _attempts() -> None:
         sa.Column("reserved", sa.BigInteger),
         sa.Column("tags", sa.Text),
         sa.PrimaryKeyConstraint("id", name="pk_attempts"),
-        sa.UniqueConstraint("attempt", name="uq_attempts_attempt"),
+        sa.UniqueConstraint("attempt", "submitted", name="uq_attempts_attempt_submitted"),
         sa.ForeignKeyConstraint(["source"], ["sources.id"], name="fk_attempts_source"),
     )
     op.create_index("ix_attempts_at_id", "attempts", ["at", "id"])

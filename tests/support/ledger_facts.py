@@ -45,6 +45,7 @@ facts = st.builds(
     fact,
     st.integers(1, 6),
     project=st.sampled_from(["default", "other"]),
+    submitted=st.sampled_from([0.0, 1_789_999_999.123]),
     route=_texts,
     model=st.sampled_from(["gpt", "claude"]),
     provider=st.sampled_from(["openai", "anthropic"]),
@@ -60,13 +61,13 @@ facts = st.builds(
 )
 
 
-def folded(told: Iterable[AttemptFact]) -> dict[str, AttemptFact]:
+def folded(told: Iterable[AttemptFact]) -> dict[tuple[str, float], AttemptFact]:
     """The fact of each attempt that counts."""
-    found: dict[str, AttemptFact] = {}
+    found: dict[tuple[str, float], AttemptFact] = {}
     for one in told:
-        before = found.get(one.attempt)
+        before = found.get((one.attempt, one.submitted))
         if before is None or one.outweighs(before):
-            found[one.attempt] = one
+            found[one.attempt, one.submitted] = one
     return found
 
 
@@ -76,7 +77,7 @@ async def check(database: Database, told: Sequence[AttemptFact]) -> None:
     by_source, by_tag = deltas(counted)
     async with database.engine.connect() as connection:
         rows = (await connection.execute(select(attempts.c.attempt, attempts.c.cost, attempts.c.won))).all()
-        assert sorted(map(tuple, rows)) == sorted((one.attempt, one.cost, one.won) for one in counted)
+        assert Counter(map(tuple, rows)) == Counter((one.attempt, one.cost, one.won) for one in counted)
         assert await _sums(connection, spend) == _by_start(by_source)
         assert await _sums(connection, spend_tags) == _by_start(by_tag)
         booked = (await connection.execute(select(entries.c.debit, entries.c.credit, entries.c.amount))).all()

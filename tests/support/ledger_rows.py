@@ -146,6 +146,7 @@ def _row(number: int, one: Told, source: int) -> dict[str, Any]:
         "id": number,
         "attempt": f"{one.project}.job-{number}.1",
         "source": source,
+        "submitted": 0,
         "seconds": 1.5,
         "first_token": 0.25,
         "told_by": "worker",
