@@ -103,7 +103,7 @@ def assemble(wishes: Wishes, places: Places) -> Assembly:
         ApplianceError: the configuration is wrong, a port is taken, the keys cannot be read, there is no broker.
     """
     operator = configuration.operator(wishes.config, simulate=wishes.simulate)
-    projects = tuple(operator.config.projects)
+    projects = tuple(wishes.over.get("projects", operator.config.projects))
     configuration.check_names(projects)
     nats_port = asked_for(wishes.nats_port, option="--nats-port", what="the broker")
     port = asked_for(wishes.port, option="--port", what="the HTTP edge")

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from typing_extensions import TypedDict
 
 from catalogue.rows import Dialect
@@ -64,6 +64,28 @@ class WrittenTimes(TypedDict, total=False):
 
 
 RouteTimeouts = Annotated[Timeouts, BeforeValidator(_times, json_schema_input_type=WrittenTimes)]
+
+
+def _bounding(budget: Budget) -> Budget:
+    if not budget.amounts():
+        message = "an amount for at least one of hour, day, week, month and total"
+        raise ValueError(message)
+    return budget
+
+
+Bounding = Annotated[Budget, AfterValidator(_bounding)]
+"""A budget that bounds something: one without amounts is a mistake where a person wrote it."""
+
+
+def _one_value(tag: str) -> str:
+    name, equals, value = tag.partition("=")
+    if not equals or not 0 < len(name) <= 64 or not 0 < len(value) <= 128:
+        message = "a tag's name and value, such as team=search"
+        raise ValueError(message)
+    return tag
+
+
+Tag = Annotated[str, AfterValidator(_one_value), Field(json_schema_extra={"pattern": "^[^=]{1,64}=.{1,128}$"})]
 
 
 class Section(BaseModel):
@@ -194,7 +216,7 @@ class Route(Section):
     """What a client of the HTTP edge gets whose answer broke off after some of it was sent: ``continue`` goes on with
     the next attempt's answer where it says the same so far, and else ends in an error; ``hold`` sends nothing before
     the answer is whole; ``error`` ends in an error at once. Never are two answers joined."""
-    budget: Budget | None = None
+    budget: Bounding | None = None
     """US dollars that may be spent on it in each window, by all projects together."""
     fit: Fit = "refuse"
     """What becomes of a conversation that is too long for a model's context window: ``refuse`` it with the numbers, or
@@ -225,9 +247,9 @@ class Project(Section):
     """Bytes of the bodies of its unfinished jobs; ``None`` means as many as the queue has room for."""
     limits: Limits = Limits()
     """What it may use of all providers together, beside their own limits; what is beyond waits in the queue."""
-    budget: Budget | None = None
+    budget: Bounding | None = None
     """US dollars it may spend in each window."""
-    tags: dict[Annotated[str, Field(pattern=r"^[^=]{1,64}=.{1,128}$")], Budget] = {}
+    tags: dict[Tag, Bounding] = {}
     """Budgets of its jobs with a tag, by ``name=value``."""
     retry_share: Annotated[float, Field(gt=0, le=1)] = 0.2
     """Further attempts may be at most this share of its dispatches (with a floor of 10) before retries are refused."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from appliance.demo.books import Account, billed
 from appliance.http import ask
 
 
@@ -61,6 +62,10 @@ class Stage:
                 cost=before.cost + Decimal(row["cost_usd"]),
             )
         return found
+
+    async def bills(self) -> dict[str, Account]:
+        """What each attempt was billed, by its name."""
+        return billed((await self._do("GET", "/bills"))["lines"])
 
     async def uses(self) -> dict[str, Use]:
         """The audit of request limits, by provider: the fullest of its windows, all its refusals."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from appliance.demo.books import Account, Books
 from appliance.demo.screen import Screen
 from appliance.demo.stage import Billed
 from appliance.demo.staging import LIMITED, WINDOW
@@ -15,6 +16,7 @@ def show(screen: Screen, seen: Evidence) -> None:
     _routes(screen, seen)
     _providers(screen, seen)
     _made_good(screen, seen)
+    _books(screen, seen.books)
     _promises(screen, seen)
 
 
@@ -74,8 +76,41 @@ def _made_good(screen: Screen, seen: Evidence) -> None:
         screen.table("Attempts that failed and were made good", ("provider", "what happened", "attempts"), rows, left=2)
 
 
+def _books(screen: Screen, books: Books) -> None:
+    rows = [
+        _account("facts, each attempt once", books.facts),
+        _account("  reported by their providers", books.reported),
+        _account("  the same, by the meters", books.metered),
+    ]
+    for why in sorted({guess.why for guess in books.guesses}):
+        of = [guess for guess in books.guesses if guess.why == why]
+        rows.append(_account(f"estimated ({why.replace('_', ' ')})", sum((one.told for one in of), Account())))
+        rows.append(_account("  the same, by the meters", sum((one.billed for one in of), Account())))
+    screen.table(
+        "Money, by our facts and by the providers' meters",
+        ("", "attempts", "tokens in", "tokens out", "dollars"),
+        rows,
+    )
+    screen.plain(
+        "estimated: cut off, so nobody could report what was used. Of an attempt that went with its worker nothing is"
+        " known: it counts as what was reserved for it, until a provider's statement says better.",
+        style="dim",
+    )
+
+
+def _account(name: str, one: Account) -> list[str]:
+    return [name, str(one.attempts), f"{one.input:,}", f"{one.output:,}", f"{one.cost:.6f}"]
+
+
+def _balance(books: Books) -> str:
+    same = books.reported == books.metered and not books.differing
+    guessed = f", {len(books.guesses)} attempts estimated" if books.guesses else ""
+    return f"to the token and the cent{guessed}" if same else "no"
+
+
 def _promises(screen: Screen, seen: Evidence) -> None:
-    accepted = 2 + sum(1 for story in seen.stories if story.job)
+    accepted = 2 + len(seen.capped.results) + sum(1 for story in seen.stories if story.job)
+    cap = seen.capped
     use = seen.uses.get(LIMITED)
     lines = [
         ("accepted jobs", f"{accepted}"),
@@ -85,6 +120,8 @@ def _promises(screen: Screen, seen: Evidence) -> None:
         ("answers 429", f"{seen.rate_limited}" + (f", at {use.most / use.limit:.0%} of the limit" if use else "")),
         ("attempts that failed", f"{sum(failures(seen.results).values())}, all made good"),
         ("answers paid for twice", f"{sum(seen.answered_twice.values())}"),
+        ("small budget", f"${cap.metered.cost:.6f} of ${cap.budget} spent, {len(cap.refused)} jobs not run for it"),
+        ("facts = meters", _balance(seen.books)),
         ("processes restarted", _restarts(seen.restarts.items())),
         ("took", f"{seen.seconds:.0f} s"),
     ]

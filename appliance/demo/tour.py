@@ -11,14 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from appliance.assembly import Wishes
-from appliance.configuration import SERVICE_USER
 from appliance.demo import summary
+from appliance.demo.accounts import books, services_bus
+from appliance.demo.capped import capped
 from appliance.demo.over_http import over_http
 from appliance.demo.prompts import bundled
 from appliance.demo.relay import Relay
 from appliance.demo.screen import Screen
 from appliance.demo.stage import Stage
-from appliance.demo.staging import FAILING, LIMIT, LIMITED, LOSING, OVER, SIMULATED, STORY, WINDOW
+from appliance.demo.staging import FAILING, LIMIT, LIMITED, LOSING, OVER, SIMULATED, STORY, THRIFTY, WINDOW
 from appliance.demo.traffic import Traffic
 from appliance.demo.verdict import Evidence, Live, broken_promises
 from appliance.errors import ApplianceError
@@ -31,7 +32,6 @@ from appliance.words import told
 from job_contracts import subjects
 from job_contracts.stream import Finished, Queued, Started, Switched, Token
 from producer_sdk import PenstockError, Producer
-from runtime.bus import BusSettings, connect
 from runtime.bus.port import BusError
 
 RATE = 18.0
@@ -101,6 +101,7 @@ async def _tour(screen: Screen, running: Running) -> Evidence:
     live = await _live(screen, assembly.nats_url, key)
     async with Producer(assembly.nats_url, key=key, name="tour") as producer:
         http = await over_http(screen, assembly.gateway_url, key, producer)
+        thrift = await capped(screen, assembly.nats_url, assembly.keys.projects[THRIFTY].get_secret_value(), stage)
         prompts = bundled()
         screen.title(f"{len(prompts)} requests, with things going wrong")
         traffic = Traffic(producer, prompts, RATE, PATIENCE)
@@ -114,10 +115,13 @@ async def _tour(screen: Screen, running: Running) -> Evidence:
                 trouble.cancel()
                 await asyncio.gather(trouble, return_exceptions=True)
     screen.say("every request has its result")
+    screen.say("now the books: what our facts say was spent, against what the providers metered")
     return Evidence(
         stories=traffic.stories,
         live=live,
         http=http,
+        capped=thrift,
+        books=await books(assembly, stage),
         stored=await _stored(running),
         billed=await stage.billed(),
         uses=await stage.uses(),
@@ -194,14 +198,7 @@ async def _kill(screen: Screen, running: Running, stage: Stage, traffic: Traffic
 
 async def _stored(running: Running) -> dict[str, int]:
     """Results in the stream, by job."""
-    assembly = running.assembly
-    settings = BusSettings(
-        url=assembly.nats_url,
-        user=SERVICE_USER,
-        password=assembly.keys.service_password,
-        name="tour",
-    )
-    bus = await connect(settings)
+    bus = await services_bus(running.assembly)
     try:
         state = await bus.stream_state(subjects.RES, subjects=subjects.result("*", "*-*"))
         return {subjects.project_and_job(subject)[1]: count for subject, count in (state.subjects or {}).items()}

@@ -12,6 +12,9 @@ from job_contracts.results import Result
 from job_contracts.stream import Finished, Switched, Token
 from producer_sdk import JobFailed, JobHandle, PenstockError, Producer
 
+LONGEST = 400
+"""Output tokens of an answer at most: what is reserved for a call, and counted if nobody can tell what it used."""
+
 
 @dataclass(slots=True)
 class Story:
@@ -73,7 +76,7 @@ class Traffic:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            handle = await self.producer.submit(**story.prompt.arguments)
+            handle = await self.producer.submit(**{"max_tokens": LONGEST, **story.prompt.arguments})
             story.job = handle.id
             self.submitted += 1
             self._moved.set()

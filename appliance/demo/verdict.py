@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from appliance.demo.books import Books
+from appliance.demo.capped import Capped
 from appliance.demo.stage import Billed, Use
 from appliance.demo.staging import FAILING, LIMITED, LOSING
 from appliance.demo.traffic import Story
@@ -39,6 +41,8 @@ class Evidence:
     live: Live
     http: Live
     """The same over HTTP."""
+    capped: Capped
+    books: Books
     stored: Mapping[str, int]
     billed: Mapping[str, Billed]
     uses: Mapping[str, Use]
@@ -49,10 +53,11 @@ class Evidence:
 
     @property
     def results(self) -> list[Result]:
-        """Every result that a producer was given, both live ones included."""
+        """Every result that a producer was given, both live ones and those of the small budget included."""
         return [
             self.live.result,
             self.http.result,
+            *self.capped.results,
             *(story.result for story in self.stories if story.result is not None),
         ]
 
@@ -103,7 +108,13 @@ def moved(results: Iterable[Result]) -> int:
 
 def broken_promises(seen: Evidence) -> list[str]:
     """A sentence for each promise that was not kept; none if all were."""
-    return [*_about_results(seen), *_about_limits(seen), *_about_failures(seen), *_about_streams(seen)]
+    return [
+        *_about_results(seen),
+        *_about_limits(seen),
+        *_about_failures(seen),
+        *_about_streams(seen),
+        *_about_money(seen),
+    ]
 
 
 def _about_results(seen: Evidence) -> list[str]:
@@ -116,6 +127,7 @@ def _about_results(seen: Evidence) -> list[str]:
     if failed:
         said.append(f"{len(failed)} jobs did not succeed, for example request {_told(failed[0])}")
     jobs = {story.job for story in seen.stories if story.job} | {seen.live.result.job, seen.http.result.job}
+    jobs |= {result.job for result in seen.capped.results}
     absent, strange = jobs - set(seen.stored), set(seen.stored) - jobs
     double = [job for job, count in seen.stored.items() if count != 1]
     if absent:
@@ -178,4 +190,28 @@ def _about_streams(seen: Evidence) -> list[str]:
         said.append(
             f"{len(wrong)} streams do not add up to their answers, for example request {wrong[0].prompt.number}"
         )
+    return said
+
+
+def _about_money(seen: Evidence) -> list[str]:
+    said: list[str] = []
+    cap, books = seen.capped, seen.books
+    if cap.metered.cost > cap.budget:
+        said.append(f"${cap.metered.cost:f} was billed against a hard budget of ${cap.budget}")
+    if cap.metered.cost != cap.told:
+        said.append(
+            f"results say ${cap.told:f} of the small budget was spent, its provider billed ${cap.metered.cost:f}"
+        )
+    if not cap.answered or not cap.refused:
+        said.append("the small budget was not put to the test: it should pay for some jobs and not for others")
+    if cap.answered + len(cap.refused) != len(cap.results):
+        other = len(cap.results) - cap.answered - len(cap.refused)
+        said.append(f"{other} jobs under the small budget failed for another reason")
+    if books.differing or books.reported != books.metered:
+        example = f", for example {books.differing[0]}" if books.differing else ""
+        said.append(f"we say {books.reported}, the providers metered {books.metered}{example}")
+    if books.unpriced:
+        said.append(f"{books.unpriced} attempts have no cost, though every price is known")
+    if len(books.guesses) > sum(failures(seen.results).values()):
+        said.append(f"{len(books.guesses)} attempts are estimated, more than failed")
     return said

@@ -24,5 +24,9 @@ async def test_the_tour_keeps_every_promise_within_a_minute() -> None:
     assert accepted > 200
     assert re.search(rf"results in the stream +{accepted} of {accepted} jobs", said)
     assert re.search(r"answers 429 +0, at \d+% of the limit", said)
+    spent, budget, unpaid = re.findall(r"small budget +\$([\d.]+) of \$([\d.]+) spent, (\d+) jobs not run", said)[0]
+    assert 0 < float(spent) <= float(budget)
+    assert int(unpaid) > 0
+    assert re.search(r"facts = meters +to the token and the cent, \d+ attempts estimated", said)
     assert float(re.findall(r"took +(\d+) s", said)[0]) <= 60
     assert wrong == ""
