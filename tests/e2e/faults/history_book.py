@@ -14,7 +14,7 @@ from job_contracts.facts import AttemptFact, Facts
 from job_contracts.results import Result
 from simulator.reports import BillLine
 from tests.e2e.faults import events as log
-from tests.support.agreement import Agreement, agreement
+from tests.support.agreement import Agreement, agreement, counting
 
 JobKey = tuple[str, str]
 """Project and job id."""
@@ -98,6 +98,20 @@ class Book:
     def agreement(self) -> Agreement:
         """What the facts say was spent against what was billed, to the token and the picodollar."""
         return agreement((fact for facts in self.facts.values() for fact in facts), self.bills)
+
+    @cached_property
+    def counting(self) -> dict[str, AttemptFact]:
+        """Of each attempt's facts the one that counts."""
+        return counting(fact for facts in self.facts.values() for fact in facts)
+
+    @cached_property
+    def paid(self) -> dict[JobKey, dict[int, AttemptFact]]:
+        """Of each job the attempts that cost something, by number."""
+        found: dict[JobKey, dict[int, AttemptFact]] = defaultdict(dict)
+        for fact in self.counting.values():
+            if fact.cost:
+                found[job_of(fact.attempt)][int(fact.attempt.rpartition(".")[2])] = fact
+        return found
 
     @cached_property
     def wishes(self) -> dict[JobKey, list[log.Submitted]]:

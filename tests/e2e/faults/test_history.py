@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,20 @@ from job_contracts.facts import Facts
 from tests.e2e.faults import events as log
 from tests.e2e.faults.history import judge, judged
 from tests.e2e.faults.history_book import book_of
-from tests.e2e.faults.history_samples import T0, History, bill, call, fact, good, plain, result, seen, stored, submitted
+from tests.e2e.faults.history_samples import (
+    T0,
+    History,
+    bill,
+    call,
+    fact,
+    good,
+    plain,
+    record,
+    result,
+    seen,
+    stored,
+    submitted,
+)
 
 
 def without(history: History, kind: type[log.Event], *, last: bool = False) -> History:
@@ -47,6 +61,19 @@ def body_of_another(history: History) -> History:
         event.model_copy(update={"body": other})
         if (isinstance(event, log.Seen) and event.number == 1)
         or (isinstance(event, log.Stored) and event.subject.endswith("res.red.s.a"))
+        else event
+        for event in history
+    ]
+
+
+def receipt(number: int, job: str, **over: Any) -> Callable[[History], History]:
+    """The job's result says something else, wherever it is told."""
+    body = encode(result(job, **over)).decode()
+    place = subjects.result("red", job)
+    return lambda history: [
+        event.model_copy(update={"body": body})
+        if (isinstance(event, log.Seen) and event.number == number)
+        or (isinstance(event, log.Stored) and event.subject == place)
         else event
         for event in history
     ]
@@ -147,6 +174,9 @@ PLANTED: Sequence[tuple[str, str, Callable[[History], History]]] = (
     ("an estimate stands where no fault struck", "I7 tokens", told(Usage(input=10, reported=False))),
     ("a fact of a call that nobody made", "I7 fact", plus(fact("red.s-q.1"))),
     ("a fact tells another cost than was billed", "I7 money", plus(bill("red.s-a.1", cost="0.002"), *BILLS[1:])),
+    ("a result tells another cost than the fact", "I7 receipt", receipt(1, "s-a", attempts=(record(1, "0.002"),))),
+    ("a result tells another sum than its attempts", "I7 receipt", receipt(1, "s-a", cost=Decimal("0.002"))),
+    ("a result leaves out an attempt that cost something", "I7 receipt", receipt(3, "s-c", attempt=2)),
     ("the meter knows a call more than the log", "I7 meter", lambda history: without(history, log.Called)),
     ("a job that was cancelled while it was held is called", "I5 cancelled", cancelled(T0 + 0.2, not_before=T0 + 0.9)),
     ("a job is called long after its cancel", "I5 cancelled", cancelled(T0 - 10.0)),
@@ -199,9 +229,9 @@ def test_a_conflict_is_right_where_another_body_has_the_key() -> None:
 def test_a_call_that_the_provider_spoiled_entitles_to_another() -> None:
     spoiled = call("s-d", T0 + 1.0, outcome="failed", status=0, input_tokens=0, output_tokens=0)
     once = plain(4, "s-d")[0:2]
-    record = result("s-d", attempt=2)
-    rest: History = [call("s-d", T0 + 2.0, attempt=2), stored(record, 4, T0 + 3), seen(4, record)]
-    facts = [fact("red.s-d.1", usage=Usage()), fact("red.s-d.2")]
+    end = result("s-d", attempt=2)
+    rest: History = [call("s-d", T0 + 2.0, attempt=2), stored(end, 4, T0 + 3), seen(4, end)]
+    facts = [fact("red.s-d.1", usage=Usage(), cost=Decimal(0)), fact("red.s-d.2")]
     assert judge(metered([*good(), *once, spoiled, *rest, *facts])).good
 
 
@@ -229,3 +259,9 @@ def test_facts_that_say_what_was_billed_are_good_and_a_killed_workers_call_is_li
 )
 def test_money_that_does_not_agree_is_told(bills: Sequence[log.Billed]) -> None:
     assert {violation.rule for violation in judge([*good(), *bills]).violations} == {"I7 money"}
+
+
+def test_an_estimate_that_a_better_fact_outweighed_since_may_stand_in_the_result() -> None:
+    late = fact("red.s-c.1", cost=Decimal("0.0005"), usage=Usage(input=10, output=1), won=False)
+    assert judge([*good(), late, *BILLS]).good
+    assert not judge([*without_fact("red.s-c.1")(good()), late, *BILLS]).good
