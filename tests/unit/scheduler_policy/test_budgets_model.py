@@ -124,7 +124,7 @@ class Budgets(RuleBasedStateMachine):
         ended = {fact.attempt for fact in self.ledger}
         return [attempt for attempt in self.work if attempt not in ended]
 
-    @precondition(under_way)
+    @precondition(lambda self: bool(self.under_way()))
     @rule(data=st.data(), share=st.floats(0, 1), how=st.sampled_from(["succeeded", "failed", "uncalled"]))
     def end(self, data: st.DataObject, share: float, how: str) -> None:
         attempt = data.draw(st.sampled_from(self.under_way()))
