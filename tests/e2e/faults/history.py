@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from job_contracts import subjects
+from job_contracts.attempts import attempt_name
 from job_contracts.codec import decode
 from job_contracts.jobs import JobState
-from job_contracts.results import Result
+from job_contracts.results import Result, cost_of_all
 from tests.e2e.faults import events as log
 from tests.e2e.faults.history_book import Book, Flight, Strike, book_of, job_of
 
@@ -74,9 +76,11 @@ def _figures(book: Book, found: list[Violation]) -> dict[str, int]:
         "lost": len(broken["I1 lost"]),
         "duplicated": len(broken["I1 twice"]),
         "calls": len(book.calls),
+        "bills": len(book.bills),
         "extra calls": sum(len(extra) for _, extra in extras(book)),
         "in flight at faults": sum(in_flight(book, strike) for strike in book.strikes),
         "facts": sum(map(len, book.facts.values())),
+        "facts estimated": len(book.agreement.guesses),
         "faults": len(book.strikes),
         "violations": len(found),
     }
@@ -234,6 +238,7 @@ def times(book: Book) -> Iterator[Violation]:
 def accounts(book: Book) -> Iterator[Violation]:
     """Every call has a fact with what was billed, or an estimate where a fault took its worker; no fact is invented.
 
+    Of the facts that count, those whose usage was reported say what was billed to the token and the picodollar.
     An estimate of a call that no provider knows is none: an attempt may be cut off before its request is out.
     """
     for flights in book.flights.values():
@@ -244,6 +249,8 @@ def accounts(book: Book) -> Iterator[Violation]:
         for fact in facts:
             if attempt not in called and fact.usage.total and fact.usage.reported:
                 yield Violation("I7 fact", attempt, f"{fact.usage.total} tokens of a call that no provider knows")
+    for wrong in book.agreement.wrong if book.bills else ():
+        yield Violation("I7 money", wrong.partition(" ")[0].rstrip(":"), wrong)
     counted: dict[str, int] = defaultdict(int)
     tokens: dict[str, int] = defaultdict(int)
     for call in book.calls:
@@ -254,6 +261,28 @@ def accounts(book: Book) -> Iterator[Violation]:
         if (meter.requests, billed) != (counted[meter.provider], tokens[meter.provider]):
             words = f"billed are {meter.requests} calls and {billed} tokens, its log has "
             yield Violation("I7 meter", meter.provider, f"{words}{counted[meter.provider]}, {tokens[meter.provider]}")
+
+
+def receipts(book: Book) -> Iterator[Violation]:
+    """A result says of each attempt what its facts do, leaves none out, and costs what all of them did.
+
+    An estimate may have been outweighed since: then another fact of the attempt says what the result does.
+    """
+    for (project, job), result in book.results.items():
+        about = f"{project}.{job}"
+        if result.cost != cost_of_all(result.attempts):
+            yield Violation("I7 receipt", about, f"it says {result.cost}, its attempts {cost_of_all(result.attempts)}")
+        for record in result.attempts:
+            attempt = attempt_name(project, job, record.number)
+            counting, facts = book.counting.get(attempt), book.facts.get(attempt, [])
+            right = (counting.cost if counting is not None else Decimal(0),)
+            said = right if record.usage.reported else (*right, *(fact.cost for fact in facts))
+            if record.cost not in said:
+                yield Violation("I7 receipt", attempt, f"its result says {record.cost}, its facts {said}")
+        told = {record.number for record in result.attempts}
+        for number, fact in book.paid.get((project, job), {}).items():
+            if number < max(told, default=0) and number not in told:
+                yield Violation("I7 receipt", fact.attempt, f"it cost {fact.cost}, and its job's result leaves it out")
 
 
 def _accounted(book: Book, flight: Flight) -> Iterator[Violation]:
@@ -352,6 +381,7 @@ RULES: tuple[Callable[[Book], Iterator[Violation]], ...] = (
     cancelled,
     times,
     accounts,
+    receipts,
     extra,
     streams,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from job_contracts import subjects
@@ -10,7 +11,8 @@ from job_contracts.codec import encode
 from job_contracts.facts import AttemptFact, Facts
 from job_contracts.failures import FailureKind
 from job_contracts.jobs import JobState
-from job_contracts.results import AttemptRecord, Result, Times
+from job_contracts.results import AttemptRecord, Result, Times, cost_of_all
+from simulator.reports import BillLine
 from tests.e2e.faults import events as log
 
 T0 = 1_000.0
@@ -26,11 +28,23 @@ BEGAN = log.Began(
 History = list[log.Event]
 
 
+def record(number: int, cost: str = "0.001", **over: Any) -> AttemptRecord:
+    values = {
+        "number": number,
+        "deployment": "alpha/m",
+        "provider": "alpha",
+        "model": "m",
+        "started": T0 + 1,
+        "seconds": 0.5,
+        "usage": Usage(input=10, output=5),
+        "cost": Decimal(cost),
+    }
+    return AttemptRecord.model_validate({**values, **over})
+
+
 def result(job: str, **over: Any) -> Result:
     number = over.pop("attempt", 1)
-    record = AttemptRecord(
-        number=number, deployment="alpha/m", provider="alpha", model="m", started=T0 + 1, seconds=0.5
-    )
+    attempts = over.pop("attempts", (record(number),))
     values = {
         "job": job,
         "project": "red",
@@ -41,7 +55,8 @@ def result(job: str, **over: Any) -> Result:
         "nonce": f"red.{job}.{number}",
         "answer": Answer(parts=(TextPart(text="hello"),)),
         "usage": Usage(input=10, output=5),
-        "attempts": (record,),
+        "attempts": attempts,
+        "cost": cost_of_all(attempts),
         "times": Times(submitted=T0, finished=T0 + 2),
     }
     return Result.model_validate({**values, **over})
@@ -79,6 +94,7 @@ def fact(attempt: str, **over: Any) -> log.Stored:
         "started": T0 + 1,
         "seconds": 0.5,
         "usage": Usage(input=10, output=5),
+        "cost": Decimal("0.001"),
         "reason": "user",
         "won": True,
     }
@@ -122,10 +138,26 @@ def plain(number: int, job: str, **over: Any) -> History:
     ]
 
 
+def bill(attempt: str, *, cost: str = "0.001", output: int = 5) -> log.Billed:
+    """What the provider billed for the call of an attempt."""
+    return log.Billed(
+        line=BillLine(
+            at=T0,
+            provider="alpha",
+            model="m",
+            request_id=attempt,
+            outcome="ok",
+            input_tokens=10,
+            output_tokens=output,
+            cost_usd=Decimal(cost),
+        )
+    )
+
+
 def good() -> History:
     """Three jobs: one plain, one streamed, one whose worker was killed in its call and that was called again."""
-    again = result("s-c", attempt=2)
     estimate = Usage(input=10, output=0, reported=False)
+    again = result("s-c", attempt=2, attempts=(record(1, usage=estimate), record(2)))
     return [
         BEGAN,
         *plain(1, "s-a"),

@@ -29,5 +29,6 @@ async def test_whatever_is_killed_or_paused_every_job_ends_once_and_every_call_i
     verdict = judged(book)
     assert {strike.struck.what for strike in book.strikes} == set(plan.KINDS)
     assert verdict.figures["jobs accepted"] > 1_000, verdict.figures
+    assert verdict.figures["bills"] == verdict.figures["calls"], verdict.figures  # else money was not compared
     words = "\n".join(map(str, verdict.violations[:40]))
     assert verdict.good, f"{SEED}={seed} {verdict.figures}\n{words}"

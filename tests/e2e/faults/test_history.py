@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,22 @@ from job_contracts.chat import Answer, TextPart, Usage
 from job_contracts.codec import decode, encode
 from job_contracts.facts import Facts
 from tests.e2e.faults import events as log
-from tests.e2e.faults.history import judge
-from tests.e2e.faults.history_samples import T0, History, call, fact, good, plain, result, seen, stored, submitted
+from tests.e2e.faults.history import judge, judged
+from tests.e2e.faults.history_book import book_of
+from tests.e2e.faults.history_samples import (
+    T0,
+    History,
+    bill,
+    call,
+    fact,
+    good,
+    plain,
+    record,
+    result,
+    seen,
+    stored,
+    submitted,
+)
 
 
 def without(history: History, kind: type[log.Event], *, last: bool = False) -> History:
@@ -46,6 +61,19 @@ def body_of_another(history: History) -> History:
         event.model_copy(update={"body": other})
         if (isinstance(event, log.Seen) and event.number == 1)
         or (isinstance(event, log.Stored) and event.subject.endswith("res.red.s.a"))
+        else event
+        for event in history
+    ]
+
+
+def receipt(number: int, job: str, **over: Any) -> Callable[[History], History]:
+    """The job's result says something else, wherever it is told."""
+    body = encode(result(job, **over)).decode()
+    place = subjects.result("red", job)
+    return lambda history: [
+        event.model_copy(update={"body": body})
+        if (isinstance(event, log.Seen) and event.number == number)
+        or (isinstance(event, log.Stored) and event.subject == place)
         else event
         for event in history
     ]
@@ -126,6 +154,8 @@ SUBMISSION_LEFT = log.Stored(
     at=T0 + 9, seen="dump", stream="SUBMIT_0", seq=9, subject=subjects.queued(0, "red", "s-z"), body="{}"
 )
 
+BILLS = (*map(bill, ("red.s-a.1", "red.s-b.1", "red.s-c.2")), bill("red.s-c.1", cost="0.0005", output=1))
+
 PLANTED: Sequence[tuple[str, str, Callable[[History], History]]] = (
     ("a job is lost", "I1 lost", record_gone),
     ("a producer never gets its result", "I1 unseen", lambda history: without(history, log.Seen)),
@@ -143,6 +173,10 @@ PLANTED: Sequence[tuple[str, str, Callable[[History], History]]] = (
     ("a fact tells other tokens than were billed", "I7 tokens", told(Usage(input=10, output=4))),
     ("an estimate stands where no fault struck", "I7 tokens", told(Usage(input=10, reported=False))),
     ("a fact of a call that nobody made", "I7 fact", plus(fact("red.s-q.1"))),
+    ("a fact tells another cost than was billed", "I7 money", plus(bill("red.s-a.1", cost="0.002"), *BILLS[1:])),
+    ("a result tells another cost than the fact", "I7 receipt", receipt(1, "s-a", attempts=(record(1, "0.002"),))),
+    ("a result tells another sum than its attempts", "I7 receipt", receipt(1, "s-a", cost=Decimal("0.002"))),
+    ("a result leaves out an attempt that cost something", "I7 receipt", receipt(3, "s-c", attempt=2)),
     ("the meter knows a call more than the log", "I7 meter", lambda history: without(history, log.Called)),
     ("a job that was cancelled while it was held is called", "I5 cancelled", cancelled(T0 + 0.2, not_before=T0 + 0.9)),
     ("a job is called long after its cancel", "I5 cancelled", cancelled(T0 - 10.0)),
@@ -195,9 +229,9 @@ def test_a_conflict_is_right_where_another_body_has_the_key() -> None:
 def test_a_call_that_the_provider_spoiled_entitles_to_another() -> None:
     spoiled = call("s-d", T0 + 1.0, outcome="failed", status=0, input_tokens=0, output_tokens=0)
     once = plain(4, "s-d")[0:2]
-    record = result("s-d", attempt=2)
-    rest: History = [call("s-d", T0 + 2.0, attempt=2), stored(record, 4, T0 + 3), seen(4, record)]
-    facts = [fact("red.s-d.1", usage=Usage()), fact("red.s-d.2")]
+    end = result("s-d", attempt=2)
+    rest: History = [call("s-d", T0 + 2.0, attempt=2), stored(end, 4, T0 + 3), seen(4, end)]
+    facts = [fact("red.s-d.1", usage=Usage(), cost=Decimal(0)), fact("red.s-d.2")]
     assert judge(metered([*good(), *once, spoiled, *rest, *facts])).good
 
 
@@ -205,3 +239,29 @@ def test_an_answer_that_a_cancel_cut_off_may_be_estimated() -> None:
     cut = told(Usage(input=10, reported=False))(good())
     assert not judge(cut).good
     assert judge([*cut, log.CancelAcked(at=T0 + 1.4, project="red", job="s-a")]).good
+
+
+def test_facts_that_say_what_was_billed_are_good_and_a_killed_workers_call_is_listed() -> None:
+    verdict = judged(book_of([*good(), *BILLS]))
+    assert verdict.good
+    assert verdict.figures["facts estimated"] == 1
+
+
+@pytest.mark.parametrize(
+    "bills",
+    [
+        pytest.param((bill("red.s-a.1", cost="0.002"), *BILLS[1:]), id="another cost"),
+        pytest.param((bill("red.s-a.1", output=6), *BILLS[1:]), id="another token"),
+        pytest.param(BILLS[1:], id="never billed"),
+        pytest.param((*BILLS, BILLS[0]), id="billed twice"),
+        pytest.param((*BILLS, bill("red.s-q.1")), id="no fact"),
+    ],
+)
+def test_money_that_does_not_agree_is_told(bills: Sequence[log.Billed]) -> None:
+    assert {violation.rule for violation in judge([*good(), *bills]).violations} == {"I7 money"}
+
+
+def test_an_estimate_that_a_better_fact_outweighed_since_may_stand_in_the_result() -> None:
+    late = fact("red.s-c.1", cost=Decimal("0.0005"), usage=Usage(input=10, output=1), won=False)
+    assert judge([*good(), late, *BILLS]).good
+    assert not judge([*without_fact("red.s-c.1")(good()), late, *BILLS]).good

@@ -7,9 +7,10 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from catalogue.prices import Price
 from job_contracts.failures import FailureKind
@@ -22,12 +23,15 @@ from scheduler.policy.purses import Spending
 from scheduler.policy.rules import ProjectRule
 from tests.unit.scheduler_policy import made
 
+pytestmark = pytest.mark.timeout(600)  # seconds, most of which go into making the steps to a fault few
+
 WALL = 1_700_000_000.0
 KEY = Bounds(budget=Budget(hour=Decimal("0.004"), total=Decimal("0.02")))
 BUDGETS = {
     "project:p": Budget(hour=Decimal("0.006"), day=Decimal("0.02")),
     "tag:p/team=red": Budget(day=Decimal("0.003")),
     "key:p/k": KEY.budget,
+    "key:q/k": KEY.budget,
 }
 LAWS = made.rules(
     {"r": ("a/m", "b/m")},
@@ -41,6 +45,9 @@ LAWS = made.rules(
     },
     concurrency={"a": 3, "b": 2},
 )
+
+BENCHED = 120.0
+"""Seconds for which a deployment that failed may be left alone."""
 
 Attempt = tuple[str, str, int]
 
@@ -112,14 +119,16 @@ class Budgets(RuleBasedStateMachine):
         else:
             self.board.refused(taken, self.now)
 
+    def under_way(self) -> list[Attempt]:
+        """Attempts in WORK that have not ended."""
+        ended = {fact.attempt for fact in self.ledger}
+        return [attempt for attempt in self.work if attempt not in ended]
+
+    @precondition(lambda self: bool(self.under_way()))
     @rule(data=st.data(), share=st.floats(0, 1), how=st.sampled_from(["succeeded", "failed", "uncalled"]))
     def end(self, data: st.DataObject, share: float, how: str) -> None:
-        if not self.work:
-            return
-        attempt = data.draw(st.sampled_from(list(self.work)))
+        attempt = data.draw(st.sampled_from(self.under_way()))
         each = self.work[attempt]
-        if attempt in {fact.attempt for fact in self.ledger}:
-            return
         if how == "uncalled":
             del self.work[attempt]
             self.outcome(made.ended(each, FailureKind.HANDED_BACK, called=False))
@@ -144,6 +153,7 @@ class Budgets(RuleBasedStateMachine):
         self.outcomes[fact.project, fact.job] = fact
         self.board.apply(fact, self.now)
 
+    @precondition(lambda self: len(self.told) < len(self.ledger))
     @rule(count=st.integers(1, 3))
     def tell(self, count: int) -> None:
         """The leader reads on in LEDGER; sometimes something is told again."""
@@ -152,10 +162,10 @@ class Budgets(RuleBasedStateMachine):
             self.board.apply(fact, self.now)
             self.work.pop(fact.attempt, None)
 
+    @precondition(lambda self: self.told)
     @rule(data=st.data())
     def tell_again(self, data: st.DataObject) -> None:
-        if self.told:
-            self.board.apply(data.draw(st.sampled_from(self.told)), self.now)
+        self.board.apply(data.draw(st.sampled_from(self.told)), self.now)
 
     @rule(seconds=st.sampled_from([1.0, 700.0, 3_600.0, 40_000.0]))
     def wait(self, seconds: float) -> None:
@@ -245,8 +255,6 @@ class Budgets(RuleBasedStateMachine):
         wall = WALL + self.now
         counts = self.board.counts(self.now)
         for (payer, window), (_, spent, reserved) in counts.budgets.items():
-            if payer == "key:q/k":
-                continue
             begin = window_start(window, wall)
             live = sum(
                 each.cost or 0
@@ -265,6 +273,8 @@ class Budgets(RuleBasedStateMachine):
         self.tell(len(self.ledger))
         for _ in range(400):
             self.decide(50, stored=True)
+            if self.jobs and not self.work:
+                self.nobody_waits_beside_room()
             for attempt, each in list(self.work.items()):
                 tags, cost, surest = self.tags[each.job], each.cost, (False, True, True, True)
                 fact = Charged(attempt, each.project, each.route, each.key, tags, each.charged, cost, each.cost, surest)
@@ -279,6 +289,24 @@ class Budgets(RuleBasedStateMachine):
             assert wake is not None, "somebody waits for nothing"
             self.now = max(self.now, wake)
         raise AssertionError(f"{len(self.jobs)} jobs are left")
+
+    def nobody_waits_beside_room(self) -> None:
+        """Nothing is under way: a job that all its payers could pay at the dearer deployment is looked at soon."""
+        wake = self.board.next_wake(self.now)
+        assert wake is not None, "somebody waits for nothing"
+        wall = WALL + self.now
+        for job in self.jobs.values():
+            worst = 2 * (job.size + 100) * 1_000_000
+            payers = self.payers(job.project, job.key, job.tags)
+            room = all(
+                worst + sum(cost for at, cost in self.paid(payer) if window_start(window, at) == begin)
+                <= picodollars(amount)
+                for payer, budget in BUDGETS.items()
+                if payer in payers and budget is not None
+                for window, amount in budget.amounts()
+                for begin in (window_start(window, wall),)
+            )
+            assert not room or wake <= self.now + BENCHED, f"{job.job} waits although it could be paid"
 
 
 TestBudgets = Budgets.TestCase
