@@ -9,7 +9,10 @@ import pytest
 
 from tests.architecture.tree import Module, imported, modules, present
 
-ROOMS = ("job_contracts", "catalogue", "scheduler.policy", "workers.dialects", "ledger.pricing", "gateway.bodies")
+ROOMS = (
+    *("job_contracts", "catalogue", "scheduler.policy", "workers.dialects", "gateway.bodies"),
+    *("ledger.bookings", "ledger.deltas", "ledger.entries"),
+)
 
 EXCEPTIONS = {
     "catalogue.load": "reads the rows of catalogue/providers from disk, once, for the process that asks",
