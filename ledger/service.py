@@ -53,6 +53,7 @@ class Ledger(Duty):
         self._settings = settings
         self._store = Store(database)
         self._why: str | None = "nothing has been read"
+        self._reading = False
         self._looked = float("-inf")
         self.position = 0
         """LEDGER sequence up to which all is stored."""
@@ -69,23 +70,25 @@ class Ledger(Duty):
         failures = 0
         while not self.stopping.is_set():
             try:
-                if self._why is not None:
+                if not self._reading:
                     await self._resume()
-                busy = self._why is None and await self._step()
+                busy = self._reading and await self._step()
+                if self._reading:  # and only now: a database that is full, or another's, still answers what is asked
+                    self._why = None
                 failures = 0
             except Moved:
-                self._why = "another ledger has read on"
+                self._reading, self._why = False, "another ledger has read on"
                 continue
             except (BusError, SQLAlchemyError, OSError) as error:  # TimeoutError is an OSError
                 if not failures:
                     self.telemetry.emit("ledger.failed", WARNING, error=type(error).__name__)
                 where = "the broker" if isinstance(error, BusError) else "the database"
-                self._why = f"{where} does not answer"
+                self._reading, self._why = False, f"{where} does not answer"
                 await self.pause(min(AGAIN * 2.0 ** min(failures, 10), LONGEST))
                 failures += 1
                 continue
             if not busy:
-                await self.pause(max(self._settings.linger, 0.01) if self._why is None else AGAIN)
+                await self.pause(max(self._settings.linger, 0.01) if self._reading else AGAIN)
 
     async def _resume(self) -> None:
         """Find out where to go on. Not ready while the tables are not what this version needs."""
@@ -100,7 +103,7 @@ class Ledger(Duty):
             self._store = Store(self._database)
             self.position = await self._store.position()
         await self._look()
-        self._why = None
+        self._reading = True
         self.telemetry.emit("ledger.reading", INFO, position=self.position)
 
     async def _step(self) -> bool:

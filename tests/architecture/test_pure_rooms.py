@@ -10,8 +10,9 @@ import pytest
 from tests.architecture.tree import Module, imported, modules, present
 
 ROOMS = (
-    *("job_contracts", "catalogue", "scheduler.policy", "workers.dialects", "ledger.pricing", "gateway.bodies"),
-    *("ledger.drift", "ledger.statements", "ledger.statement_csv", "ledger.statement_json", "ledger.statement_lines"),
+    *("job_contracts", "catalogue", "scheduler.policy", "workers.dialects", "gateway.bodies"),
+    *("ledger.bookings", "ledger.deltas", "ledger.drift", "ledger.entries"),
+    *("ledger.statements", "ledger.statement_csv", "ledger.statement_json", "ledger.statement_lines"),
 )
 
 EXCEPTIONS = {

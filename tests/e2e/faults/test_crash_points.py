@@ -377,7 +377,7 @@ def test_every_row_of_the_table_of_crashes_is_shown_by_a_death() -> None:
 
 
 def test_every_point_shows_a_row_and_is_died_at() -> None:
-    points = [point.event for point in POINTS]
+    points = [point.event for point in POINTS if point.process != "ledger"]  # no job waits for that one
     died_at = {death.point for death in WORKERS_DIE} | {point for point, _ in LEADERS_DIE} | {*EDGES_DIE}
     assert died_at == set(points)
     shown = {shown for row in ROWS.values() for shown in row if isinstance(shown, str)}
