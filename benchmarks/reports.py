@@ -56,6 +56,12 @@ INSERT INTO {table} SELECT 24, start - start % 86400, {keys}, sum(attempts), sum
        sum(input), sum(cache_read), sum(cache_write), sum(output), sum(reasoning), sum(cost), sum(waste)
 FROM {table} WHERE grain = 1 GROUP BY start - start % 86400, {keys}
 """
+_MONTHS = """
+INSERT INTO {table} SELECT 720, extract(epoch FROM date_trunc('month', to_timestamp(start) AT TIME ZONE 'UTC'))::bigint m,
+       {keys}, sum(attempts), sum(won), sum(unpriced), sum(estimated), sum(input), sum(cache_read), sum(cache_write),
+       sum(output), sum(reasoning), sum(cost), sum(waste)
+FROM {table} WHERE grain = 24 GROUP BY m, {keys}
+"""
 _BY_TAG = """
 INSERT INTO spend_tags SELECT 1, start, (source / 12) * :tags + (start / 3600 + source) % :tags, source,
        sum(attempts), sum(won), sum(unpriced), sum(estimated), sum(input), sum(cache_read), sum(cache_write),
@@ -86,6 +92,8 @@ async def fill(engine: AsyncEngine, attempts: int, rows: int) -> None:
             (_BY_TAG, {}),
             (_DAYS.format(table="spend", keys="source, reason"), {}),
             (_DAYS.format(table="spend_tags", keys="tag, source"), {}),
+            (_MONTHS.format(table="spend", keys="source, reason"), {}),
+            (_MONTHS.format(table="spend_tags", keys="tag, source"), {}),
             (_ATTEMPTS, {"attempts": attempts, "rows": rows}),
         ):
             asked = {name: value for name, value in {**said, **extra}.items() if f":{name}" in statement}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from job_contracts.money import Budget, Window, dollars, picodollars, window_end, window_start
 from job_contracts.spend import AskForecast, Dimension, Forecast, Projection
 from ledger.forecast import DAYS, METHOD, Pace
-from ledger.periods import DAY, HOUR, segments
+from ledger.periods import DAY, HOUR, HOURLY, segments
 from ledger.sums import Question
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Forecaster:
         since = int(now // HOUR) * HOUR - DAYS * DAY
         found: dict[_Account, dict[int, int]] = {}
         for group, members in _grouped(list(known)).items():
-            question = _question(group, Question(segments(since, None, hourly=True), by=("hour",)))
+            question = _question(group, Question(segments(since, None, coarsest=HOURLY), by=("hour",)))
             _, rows = await self._reports.groups(question)
             by_name: defaultdict[str, dict[int, int]] = defaultdict(dict)
             for row in rows:

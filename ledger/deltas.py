@@ -1,9 +1,11 @@
-"""What an attempt adds to the sums of its hour and its day, and what another fact of it takes from them (pure)."""
+"""What an attempt adds to the sums of its hour, its day and its month, and what another fact of it takes from them (pure)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
+
+from ledger.periods import GRAINS, begun
 
 if TYPE_CHECKING:
     from ledger.bookings import Booking, Source
@@ -13,8 +15,6 @@ MEASURES = (
     *("input", "cache_read", "cache_write", "output", "reasoning"),
     *("cost", "waste"),
 )
-GRAINS = (1, 24)
-"""Hours of a sum: an hour's and a day's."""
 
 BySource: TypeAlias = "dict[tuple[int, int, Source, str], list[int]]"
 """By grain, start, source and reason: an amount for each of ``MEASURES``."""
@@ -40,7 +40,7 @@ def deltas(added: Iterable[Booking], removed: Iterable[Booking] = ()) -> tuple[B
         for told in all_told:
             measures = measured(told)
             for grain in GRAINS:
-                start = int(told.at // (3600 * grain)) * 3600 * grain
+                start = begun(grain, told.at)
                 _add(
                     by_source.setdefault((grain, start, told.source, told.reason), [0] * len(MEASURES)), measures, sign
                 )

@@ -26,7 +26,7 @@ from job_contracts.spend import (
     Sums,
 )
 from ledger.periods import cursor, read_cursor, segments, whole_hours
-from ledger.sums import NAMES, Group, Question, Statement, sort_keys, sort_kinds
+from ledger.sums import NAMES, Group, Question, Statement, coarsest, sort_keys, sort_kinds
 from ledger.tables import attempts, positions, sources
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Reports:
         after = None if asked.after is None else read_cursor(asked.after, sort_kinds(asked.by))
         start, end = whole_hours(asked.since, asked.until)
         question = Question(
-            segments(asked.since, asked.until, hourly="hour" in asked.by),
+            segments(asked.since, asked.until, coarsest=coarsest(asked.by)),
             by=asked.by,
             names=names_of(asked),
             reason=asked.reason,

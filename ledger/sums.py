@@ -33,7 +33,7 @@ from sqlalchemy.sql import ColumnElement, Select, Subquery
 from sqlalchemy.types import String, TypeEngine
 
 from job_contracts.spend import LATEST, Dimension
-from ledger.periods import NOTHING, Segment, month_starts
+from ledger.periods import DAILY, HOURLY, MONTHLY, NOTHING, Segment, month_starts
 from ledger.tables import sources, spend, spend_tags, tags
 
 COUNTS = ("attempts", "won", "unpriced", "estimated", "input", "cache_read", "cache_write", "output", "reasoning")
@@ -68,6 +68,11 @@ class Group:
 
     keys: Mapping[str, Any]
     sums: Mapping[str, int]
+
+
+def coarsest(by: Sequence[Dimension]) -> int:
+    """The coarsest grain that can answer."""
+    return HOURLY if "hour" in by else DAILY if "day" in by else MONTHLY
 
 
 def sort_kinds(by: Sequence[Dimension]) -> tuple[type, ...]:
