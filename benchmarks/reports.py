@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from job_contracts.spend import AskAttempts, AskForecast, AskSpend
 from ledger.budgets import Forecaster
+from ledger.database import MEMORY
 from ledger.reports import Reports
 from ledger.tables import metadata
 from runtime.settings import Config
@@ -57,8 +58,9 @@ INSERT INTO {table} SELECT 24, start - start % 86400, {keys}, sum(attempts), sum
 FROM {table} WHERE grain = 1 GROUP BY start - start % 86400, {keys}
 """
 _MONTHS = """
-INSERT INTO {table} SELECT 720, extract(epoch FROM date_trunc('month', to_timestamp(start) AT TIME ZONE 'UTC'))::bigint m,
-       {keys}, sum(attempts), sum(won), sum(unpriced), sum(estimated), sum(input), sum(cache_read), sum(cache_write),
+INSERT INTO {table}
+SELECT 720, extract(epoch FROM date_trunc('month', to_timestamp(start) AT TIME ZONE 'UTC'))::bigint m, {keys},
+       sum(attempts), sum(won), sum(unpriced), sum(estimated), sum(input), sum(cache_read), sum(cache_write),
        sum(output), sum(reasoning), sum(cost), sum(waste)
 FROM {table} WHERE grain = 24 GROUP BY m, {keys}
 """
@@ -111,6 +113,7 @@ async def fill(engine: AsyncEngine, attempts: int, rows: int) -> None:
 def questions(reports: Reports) -> dict[str, Callable[[], Awaitable[Any]]]:
     """What is measured: by name, what asks it once."""
     month = END - END % 86_400 - 30 * 86_400 + 5_400.0
+    middle = END - END % 86_400 - 14 * 86_400.0 - 3_600.0
     year = END - DAYS * 86_400.0 + 5_400.0
     config = Config.model_validate(
         {
@@ -135,6 +138,19 @@ def questions(reports: Reports) -> dict[str, Callable[[], Awaitable[Any]]]:
         "a year by project and month": spent(by=("project", "month"), since=year, limit=1_000),
         "a year by day": spent(by=("day",), since=year, limit=1_000),
         "a year of one project by model, reason": spent(by=("model", "reason"), since=year, project="project7"),
+        "a year by tag and month": spent(by=("tag", "month"), tag="team", since=year, limit=1_000),
+        "a year by tag and day": spent(by=("tag", "day"), tag="team", since=year, limit=1_000),
+        "a year by model and day": spent(by=("model", "day"), since=year, limit=1_000),
+        "a year by day, project": spent(by=("day", "project"), since=year, limit=1_000),
+        "a year by hour": spent(by=("hour",), since=year, limit=1_000),
+        "a year by hour, model": spent(by=("hour", "model"), since=year, limit=1_000),
+        "a year by model, hour": spent(by=("model", "hour"), since=year, limit=1_000),
+        "a year by key, route, reason, provider": spent(by=("key", "route", "reason", "provider"), since=year),
+        "a year by deployment, tag": spent(by=("deployment", "tag"), tag="team", since=year),
+        "a year of one tag's value": spent(tag="team", tag_value="team3", since=year),
+        "from the middle of a month to another's": spent(
+            by=("model", "tag"), tag="team", since=middle - 300 * 86_400.0, until=middle
+        ),
         "a year by tag": spent(by=("tag",), tag="team", since=year),
         "a month by tag": spent(by=("tag",), tag="team", since=month),
         "a month by hour": spent(by=("hour",), since=month, limit=1_000),
@@ -163,12 +179,13 @@ async def measure(engine: AsyncEngine) -> bool:
         within = median <= LIMITS.get(name, LIMIT)
         fine &= within
         sys.stdout.write(f"{name:42} {median:8.1f} ms  (most {max(took):8.1f}){'' if within else '  TOO SLOW'}\n")
+        sys.stdout.flush()
     return fine
 
 
 async def run(database: str, attempts: int, rows: int, *, filled: bool) -> bool:
     """Fill (unless it is), say what there is, measure."""
-    engine = create_async_engine(database, connect_args={"server_settings": {"jit": "off"}})  # as ledger.database
+    engine = create_async_engine(database, connect_args={"server_settings": {"jit": "off", "work_mem": MEMORY}})  # as there
     try:
         if not filled:
             began = time.perf_counter()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from job_contracts.money import Budget, Window, dollars, picodollars, window_end, window_start
@@ -105,11 +105,11 @@ class Forecaster:
         return Forecast(through=through, lag=lag, at=now, rows=tuple(rows), method=METHOD)
 
     async def _spent(self, known: list[_Account], window: Window, now: float) -> dict[_Account, int]:
-        since = window_start(window, now)
+        base = Question(segments(window_start(window, now), None), measures=("cost",))
         found: dict[_Account, int] = {}
         for group, members in _grouped(known).items():
-            question = _question(group, Question(segments(since, None)))
-            _, rows = await self._reports.groups(question)
+            question = _question(group, base)
+            rows = await self._reports.groups(question)
             by_name = {row.keys[question.by[0]] if question.by else "": row.sums["cost"] for row in rows}
             for one in members:
                 found[one] = by_name.get(one.value if question.by else "", 0)
@@ -117,12 +117,12 @@ class Forecaster:
 
     async def _hours(self, known: Mapping[_Account, object], now: float) -> dict[_Account, dict[int, int]]:
         since = int(now // HOUR) * HOUR - DAYS * DAY
+        base = Question(segments(since, None, coarsest=HOURLY), by=("hour",), measures=("cost",))
         found: dict[_Account, dict[int, int]] = {}
         for group, members in _grouped(list(known)).items():
-            question = _question(group, Question(segments(since, None, coarsest=HOURLY), by=("hour",)))
-            _, rows = await self._reports.groups(question)
+            question = _question(group, base)
             by_name: defaultdict[str, dict[int, int]] = defaultdict(dict)
-            for row in rows:
+            for row in await self._reports.groups(question):
                 name = row.keys[question.by[0]] if len(question.by) > 1 else ""
                 by_name[name or ""][row.keys["hour"]] = row.sums["cost"]
             for one in members:
@@ -141,4 +141,4 @@ def _question(group: tuple[Payer, str | None, str | None], base: Question) -> Qu
     """The question whose groups are the members of ``group``."""
     payer, tag, project = group
     by: tuple[Dimension, ...] = base.by if payer == "all" else (payer, *base.by)
-    return Question(base.segments, by=by, names={} if project is None else {"project": project}, tag=tag)
+    return replace(base, by=by, names={} if project is None else {"project": project}, tag=tag, only="tagged")

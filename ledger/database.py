@@ -30,6 +30,8 @@ LOCK = 7_315_524_883
 """Number of the advisory lock under which one process alone changes the tables."""
 PATIENCE = 10.0
 """Seconds a connection may take."""
+MEMORY = "32MB"
+"""What a report's sums may take at Postgres before they go to its disk; four reports are made at once."""
 BUSY = 30.0
 """Seconds that SQLite waits for another writer."""
 AGAIN = 0.5
@@ -70,7 +72,8 @@ class Database:
             event.listen(self.engine.sync_engine, "connect", _set_up)
             event.listen(self.engine.sync_engine, "begin", _begin)
         else:
-            told = {"timeout": PATIENCE, "server_settings": {"jit": "off", "application_name": "penstock ledger"}}
+            own = {"jit": "off", "work_mem": MEMORY, "application_name": "penstock ledger"}
+            told = {"timeout": PATIENCE, "server_settings": own}
             if pooled:
                 more = {"pool_pre_ping": True, "pool_size": 8}
             self.engine = create_async_engine(where, connect_args=told, **more)

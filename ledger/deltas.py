@@ -1,4 +1,4 @@
-"""What an attempt adds to the sums of its hour, its day and its month, and what another fact of it takes from them (pure)."""
+"""What an attempt adds to the sums of its hour, day and month, and what another fact of it takes from them (pure)."""
 
 from __future__ import annotations
 

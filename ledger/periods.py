@@ -71,7 +71,7 @@ def _split(start: int, end: int | None, grain: int) -> Iterator[Segment]:
         return
     first = begun(grain, start)
     if first < start:
-        first = _next(grain, first)
+        first = following(grain, first)
     last = None if end is None else begun(grain, end)
     if last is not None and last <= first and grain != HOURLY:
         yield from _split(start, end, _FINER[grain])
@@ -86,8 +86,8 @@ def _split(start: int, end: int | None, grain: int) -> Iterator[Segment]:
 _FINER = {MONTHLY: DAILY, DAILY: HOURLY}
 
 
-def _next(grain: int, start: int) -> int:
-    """When the one after it begins."""
+def following(grain: int, start: int) -> int:
+    """When the day or month begins that follows one that begins at ``start``."""
     return start + DAY if grain == DAILY else begun(MONTHLY, start + 31 * DAY)
 
 

@@ -1,8 +1,8 @@
 """Sums by the month, from those by the day.
 
-The version before this one knows nothing of months. It must store no more once they are made, or they would lack what it
-stores: so the place read up to goes back by one message, which makes that version look at the revision and wait. Nothing
-counts twice by that: attempts that are known change nothing.
+The version before this one knows nothing of months. It must store no more once they are made, or they would lack what
+it stores: so the place read up to goes back by one message, which makes that version look at the revision and wait.
+Nothing counts twice by that: attempts that are known change nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def upgrade() -> None:
         op.execute("LOCK TABLE spend, spend_tags IN SHARE ROW EXCLUSIVE MODE")
     for name, keys in (("spend", ("source", "reason")), ("spend_tags", ("tag", "source"))):
         numbers = [sa.column(key, sa.BigInteger) for key in ("grain", "start", *SUMS)]
-        table = sa.table(name, *numbers, *(sa.column(key, sa.String if key == "reason" else sa.Integer) for key in keys))
+        table = sa.table(
+            name, *numbers, *(sa.column(key, sa.String if key == "reason" else sa.Integer) for key in keys)
+        )
         for start, end in _months(connection, table):
             _sum(connection, table, keys, start, end)
 

@@ -105,7 +105,9 @@ async def test_what_comes_in_while_a_project_is_forgotten_stays_its_own_in_every
     assert await total(database) == before
     async with database.engine.connect() as connection:
         for table in (spend, spend_tags):
-            own = select(table.c.grain, table.c.attempts, table.c.cost > 0).join(sources, sources.c.id == table.c.source)
+            own = select(table.c.grain, table.c.attempts, table.c.cost > 0).join(
+                sources, sources.c.id == table.c.source
+            )
             own = own.where(sources.c.project == "gone").order_by(table.c.grain)
             found = [tuple(row) for row in await connection.execute(own)]
             assert found == [(1, 1, True), (24, 1, True), (720, 1, True)]
