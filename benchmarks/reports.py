@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from job_contracts.spend import AskAttempts, AskForecast, AskSpend
 from ledger.budgets import Forecaster
-from ledger.database import MEMORY
+from ledger.database import OWN
 from ledger.reports import Reports
 from ledger.tables import metadata
 from runtime.settings import Config
@@ -185,7 +185,7 @@ async def measure(engine: AsyncEngine) -> bool:
 
 async def run(database: str, attempts: int, rows: int, *, filled: bool) -> bool:
     """Fill (unless it is), say what there is, measure."""
-    engine = create_async_engine(database, connect_args={"server_settings": {"jit": "off", "work_mem": MEMORY}})  # as there
+    engine = create_async_engine(database, connect_args={"server_settings": OWN})
     try:
         if not filled:
             began = time.perf_counter()

@@ -139,6 +139,10 @@ class Statement:
         base = self._summed_first()
         return select(*(func.sum(base.c[name]).label(name) for name in self._measures))
 
+    def amount(self, parts: Sequence[Any]) -> int:
+        """An amount from the columns it is told in."""
+        return int(parts[0]) * _PART + int(parts[1]) if self._lite else int(parts[0])
+
     def read(self, row: Mapping[str, Any]) -> Group:
         """A row of the answer."""
         sums = {}
@@ -190,7 +194,9 @@ class Statement:
         for number, segment in enumerate(asked.segments or (NOTHING,)):
             if asked.tag is None:
                 parts.append(self._of_spend(segment))
-            elif "tag" in asked.by and asked.tag_value is None and asked.only != "tagged":  # what has the tag; then all, without what has it
+            elif (
+                "tag" in asked.by and asked.tag_value is None and asked.only != "tagged"
+            ):  # what has the tag; then all, without what has it
                 tagged = self._of_tags(segment).cte(f"tagged_{number}")
                 parts += [] if asked.only == "untagged" else [select(*tagged.c)]
                 parts += [self._of_spend(segment), self._taken_off(tagged)]
