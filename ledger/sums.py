@@ -6,7 +6,7 @@ parameters throughout; what stands in the text of a statement is ours alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -108,8 +108,6 @@ class Statement:
         amounts = tuple(name for name in question.measures if name in AMOUNTS)
         if self._lite:
             amounts = tuple(f"{name}_{part}" for name in amounts for part in ("high", "low"))
-        self._counted = (*(name for name in counts if name == "attempts"), *amounts)
-        """What tells whether there is anything: a correction may move an amount alone."""
         self._measures = (*counts, *amounts)
 
     def sql(self) -> Select[Any]:
@@ -185,8 +183,19 @@ class Statement:
             *(func.sum(base.c[name]).label(name) for name in self._measures),
         )
         told = told.select_from(base.join(sources, sources.c.id == base.c.source) if self._named_by else base)
-        something = or_(*(func.sum(base.c[name]) != literal_column("0") for name in self._counted))
-        return told.group_by(*keys).having(something)
+        return told.group_by(*keys).having(or_(*(sums != literal_column("0") for sums in self._something(base))))
+
+    def _something(self, base: Subquery) -> Iterator[ColumnElement[Any]]:
+        """What tells whether there is anything: a correction may move an amount alone.
+
+        The two parts of an amount are looked at together: with what is taken off they may be a dollar and its negative.
+        """
+        for name in self._question.measures:
+            if name in AMOUNTS and self._lite:
+                high, low = func.sum(base.c[f"{name}_high"]), func.sum(base.c[f"{name}_low"])
+                yield high * literal_column(str(_PART)) + low
+            elif name in AMOUNTS or name == "attempts":
+                yield func.sum(base.c[name])
 
     def _summed_first(self) -> Subquery:
         asked = self._question
