@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import statistics
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
@@ -31,8 +33,6 @@ END = int(datetime(2026, 11, 29, 15, 30, tzinfo=UTC).timestamp())
 DAYS, SOURCES, TAGS = 365, 240, 10
 LIMIT = 300.0
 """Milliseconds that the slowest report may take, by the median of its runs."""
-LIMITS = {"forecast, 25 budgets": 3_000.0, "a year by tag": 1_000.0, "a year of one project by tag": 1_000.0}
-"""Of what may take longer: a forecast is a dozen statements; a year by tag reads 876,000 sums."""
 RUNS = 7
 
 _SOURCES = """
@@ -166,26 +166,44 @@ def questions(reports: Reports) -> dict[str, Callable[[], Awaitable[Any]]]:
     }
 
 
+def _here(backend: int) -> int:
+    """A process of this machine; 0: it is one of another."""
+    return backend if Path(f"/proc/{backend}/stat").exists() else 0
+
+
+def _processor(backend: int) -> float:
+    """Seconds that we and the database's process for us have used; on a busy machine, the clock tells of others."""
+    told = Path(f"/proc/{backend}/stat").read_text().rpartition(")")[2].split() if backend else ["0"] * 13
+    return time.process_time() + (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
+
+
 async def measure(engine: AsyncEngine) -> bool:
     """Print the times; whether all are within their limits."""
     fine = True
+    async with engine.connect() as connection:
+        backend = _here((await connection.exec_driver_sql("SELECT pg_backend_pid()")).scalar_one())
     for name, ask in questions(Reports(engine)).items():
-        took = []
+        await ask()
+        took, used = [], _processor(backend)
         for _ in range(RUNS):
             began = time.perf_counter()
             await ask()
             took.append((time.perf_counter() - began) * 1_000)
         median = statistics.median(took)
-        within = median <= LIMITS.get(name, LIMIT)
+        busy = f"{(_processor(backend) - used) * 1_000 / RUNS:8.1f} ms of a processor" if backend else ""
+        within = median <= LIMIT
         fine &= within
-        sys.stdout.write(f"{name:42} {median:8.1f} ms  (most {max(took):8.1f}){'' if within else '  TOO SLOW'}\n")
+        sys.stdout.write(
+            f"{name:42} {median:8.1f} ms  (most {max(took):8.1f}) {busy}{'' if within else '  TOO SLOW'}\n"
+        )
         sys.stdout.flush()
     return fine
 
 
 async def run(database: str, attempts: int, rows: int, *, filled: bool) -> bool:
     """Fill (unless it is), say what there is, measure."""
-    engine = create_async_engine(database, connect_args={"server_settings": OWN})
+    own = {**OWN, "max_parallel_workers_per_gather": "0"}  # so that one process does it all
+    engine = create_async_engine(database, pool_size=1, max_overflow=0, connect_args={"server_settings": own})
     try:
         if not filled:
             began = time.perf_counter()
