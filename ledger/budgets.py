@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from job_contracts.money import Budget, Window, dollars, picodollars, window_end, window_start
 from job_contracts.spend import AskForecast, Dimension, Forecast, Projection
 from ledger.forecast import DAYS, METHOD, Pace
-from ledger.periods import DAY, HOUR, segments
+from ledger.periods import DAY, HOUR, HOURLY, segments
 from ledger.sums import Question
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from runtime.settings import Config
 
 Payer = Literal["all", "project", "route", "key", "tag"]
+_Shared: TypeAlias = "tuple[Dimension, str | None, str | None]"
+"""By what accounts are told apart; the name of the tag; the one project they are in, if there is one."""
 _ALL: tuple[Window, ...] = ("day", "month")
 """Windows in which all spend is told."""
 
@@ -31,10 +33,13 @@ class _Account:
     project: str | None = None
 
     @property
-    def group(self) -> tuple[Payer, str | None, str | None]:
-        """Whose sums come from one statement: those of a tag's name in a project, else all of one kind."""
-        tag = self.name.partition("=")[0] if self.payer == "tag" else None
-        return self.payer, tag, self.project if self.payer in {"tag", "all"} else None
+    def group(self) -> _Shared:
+        """Whose sums come from one statement: those of a tag's name in a project, else all of one kind. All spend is
+        that of all projects.
+        """
+        if self.payer == "tag":
+            return self.payer, self.name.partition("=")[0], self.project
+        return "project" if self.payer == "all" else self.payer, None, None
 
     @property
     def value(self) -> str:
@@ -71,13 +76,14 @@ class Forecaster:
     async def forecast(self, asked: AskForecast, now: float) -> Forecast:
         """Of every configured budget, and of all spend."""
         known = accounts(self._config, asked.project)
+        names = {} if asked.project is None else {"project": asked.project}
         through = await self._reports.through()
-        paces = {one: Pace(hours, now) for one, hours in (await self._hours(known, now)).items()}
+        paces = {one: Pace(hours, now) for one, hours in (await self._hours(known, names, now)).items()}
         rows: list[Projection] = []
         windows = {one: tuple(w for w, _ in budget.amounts()) if budget else _ALL for one, budget in known.items()}
         spent: dict[Window, Mapping[_Account, int]] = {}
         for window in {window for told in windows.values() for window in told}:
-            spent[window] = await self._spent([one for one in known if window in windows[one]], window, now)
+            spent[window] = await self._spent([one for one in known if window in windows[one]], names, window, now)
         for account, budget in known.items():
             amounts = dict(budget.amounts()) if budget is not None else {}
             for window in windows[account]:
@@ -104,41 +110,45 @@ class Forecaster:
         lag = None if through is None else max(0.0, now - through)
         return Forecast(through=through, lag=lag, at=now, rows=tuple(rows), method=METHOD)
 
-    async def _spent(self, known: list[_Account], window: Window, now: float) -> dict[_Account, int]:
-        since = window_start(window, now)
+    async def _spent(
+        self, known: list[_Account], names: Mapping[str, str], window: Window, now: float
+    ) -> dict[_Account, int]:
+        base = Question(segments(window_start(window, now), None), names=names)
         found: dict[_Account, int] = {}
         for group, members in _grouped(known).items():
-            question = _question(group, Question(segments(since, None)))
-            _, rows = await self._reports.groups(question)
-            by_name = {row.keys[question.by[0]] if question.by else "": row.sums["cost"] for row in rows}
+            question = _question(group, base)
+            by_name: dict[str, int] = dict(await self._reports.costs(question))
             for one in members:
-                found[one] = by_name.get(one.value if question.by else "", 0)
+                found[one] = sum(by_name.values()) if one.payer == "all" else by_name.get(one.value, 0)
         return found
 
-    async def _hours(self, known: Mapping[_Account, object], now: float) -> dict[_Account, dict[int, int]]:
+    async def _hours(
+        self, known: Mapping[_Account, object], names: Mapping[str, str], now: float
+    ) -> dict[_Account, dict[int, int]]:
         since = int(now // HOUR) * HOUR - DAYS * DAY
+        base = Question(segments(since, None, coarsest=HOURLY), by=("hour",), names=names)
         found: dict[_Account, dict[int, int]] = {}
         for group, members in _grouped(list(known)).items():
-            question = _question(group, Question(segments(since, None, hourly=True), by=("hour",)))
-            _, rows = await self._reports.groups(question)
+            question = _question(group, base)
             by_name: defaultdict[str, dict[int, int]] = defaultdict(dict)
-            for row in rows:
-                name = row.keys[question.by[0]] if len(question.by) > 1 else ""
-                by_name[name or ""][row.keys["hour"]] = row.sums["cost"]
+            everything: defaultdict[int, int] = defaultdict(int)
+            for name, hour, cost in await self._reports.costs(question):
+                by_name[name][hour] = cost
+                everything[hour] += cost
             for one in members:
-                found[one] = by_name[one.value if len(question.by) > 1 else ""]
+                found[one] = everything if one.payer == "all" else by_name[one.value]
         return found
 
 
-def _grouped(known: list[_Account]) -> dict[tuple[Payer, str | None, str | None], list[_Account]]:
-    found: defaultdict[tuple[Payer, str | None, str | None], list[_Account]] = defaultdict(list)
+def _grouped(known: list[_Account]) -> dict[_Shared, list[_Account]]:
+    found: defaultdict[_Shared, list[_Account]] = defaultdict(list)
     for one in known:
         found[one.group].append(one)
     return found
 
 
-def _question(group: tuple[Payer, str | None, str | None], base: Question) -> Question:
+def _question(group: _Shared, base: Question) -> Question:
     """The question whose groups are the members of ``group``."""
     payer, tag, project = group
-    by: tuple[Dimension, ...] = base.by if payer == "all" else (payer, *base.by)
-    return Question(base.segments, by=by, names={} if project is None else {"project": project}, tag=tag)
+    by = (payer, *base.by)
+    return replace(base, by=by, names=base.names if project is None else {"project": project}, tag=tag, only="tagged")

@@ -1,10 +1,12 @@
-"""What an attempt adds to the sums of its hour and its day, and what another fact of it takes from them (pure)."""
+"""What an attempt adds to the sums of its hour, day and month, and what another fact of it takes from them (pure)."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from ledger.periods import GRAINS, begun
 
 if TYPE_CHECKING:
     from ledger.bookings import Booking, Source
@@ -18,8 +20,6 @@ MEASURES = (
     *("input", "cache_read", "cache_write", "output", "reasoning"),
     *("cost", "waste"),
 )
-GRAINS = (1, 24)
-"""Hours of a sum: an hour's and a day's."""
 
 BySource: TypeAlias = "dict[tuple[int, int, Source, str], list[int]]"
 """By grain, start, source and reason: an amount for each of ``MEASURES``."""
@@ -58,7 +58,7 @@ def _sums(hours: Mapping[tuple[int, K, L], Sequence[Sequence[int]]]) -> dict[tup
     for grain in GRAINS:
         wide: defaultdict[tuple[int, K, L], list[list[int]]] = defaultdict(list)
         for (start, one, other), sums in summed.items():
-            wide[start - start % (HOUR * grain), one, other].append(sums)
+            wide[begun(grain, start), one, other].append(sums)
         found.update({(grain, *key): _summed(rows) for key, rows in wide.items()})
     return found
 

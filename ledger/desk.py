@@ -23,7 +23,7 @@ from job_contracts.spend import (
 from ledger.budgets import Forecaster
 from ledger.comparison import EVERYWHERE, Other, compared
 from ledger.periods import segments, whole_hours
-from ledger.reports import Reports, names_of, refuse_zeros, sums_of
+from ledger.reports import Reports, names_of, refuse_zeros, sums_of, total_of
 from ledger.sums import Question
 from runtime.clock import SystemClock
 from runtime.telemetry import WARNING
@@ -138,7 +138,7 @@ class Desk:
         asked = _read(AskComparison, data)
         now = self._clock.wall()
         through = await self._reports.through()
-        total, groups = await self._reports.groups(
+        groups = await self._reports.groups(
             Question(
                 segments(asked.since, asked.until),
                 by=("project", "route", "deployment"),
@@ -158,7 +158,7 @@ class Desk:
                 lag=None if through is None else max(0.0, now - through),
                 since=float(start),
                 until=None if end is None else float(end),
-                seen=sums_of(total),
+                seen=total_of(groups),
                 rows=rows,
                 approximated=EVERYWHERE,
             )

@@ -1,6 +1,7 @@
 """Which stored sums make up a period, and where a page ends. Only computes.
 
-Whole days are read as days, what sticks out on either side as hours: a year is 365 rows of each source, not 8,760.
+Whole months (UTC) are read as months, what sticks out on either side as days, and of those what sticks out as hours: a
+year is some 70 rows of each source, not 8,760.
 """
 
 from __future__ import annotations
@@ -8,15 +9,18 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from job_contracts.codec import ContractError
 
 HOUR, DAY = 3_600, 86_400
-HOURLY, DAILY = 1, 24
-"""Grains, as ``ledger.tables.spend`` has them."""
+HOURLY, DAILY, MONTHLY = 1, 24, 720
+"""Grains, as ``ledger.tables.spend`` has them: hours, but a month is that of the calendar, however long it is."""
+GRAINS = (HOURLY, DAILY, MONTHLY)
 _BIGGEST = 2**63 - 1
 
 
@@ -31,6 +35,13 @@ class Segment:
 
 NOTHING = Segment(HOURLY, 0, 0)
 """A period without an hour in it."""
+
+
+def begun(grain: int, at: float) -> int:
+    """When the hour, day or month (UTC) began that ``at`` belongs to."""
+    size = HOUR if grain == HOURLY else DAY
+    start = int(at // size) * size
+    return _month_of(start) if grain == MONTHLY else start
 
 
 def month_starts(first: int, last: int) -> list[int]:
@@ -49,17 +60,40 @@ def whole_hours(since: float, until: float | None) -> tuple[int, int | None]:
     return start, None if until is None else -int(-until // HOUR) * HOUR
 
 
-def segments(since: float, until: float | None, *, hourly: bool = False) -> tuple[Segment, ...]:
-    """What to read for a period, without overlap; ``hourly``: hours throughout."""
-    start, end = whole_hours(since, until)
-    first_day = -(-start // DAY) * DAY
-    last_day = None if end is None else end // DAY * DAY
-    if hourly or (last_day is not None and last_day <= first_day):
-        return (Segment(HOURLY, start, end),) if end is None or start < end else ()
-    told = [Segment(HOURLY, start, first_day), Segment(DAILY, first_day, last_day)]
-    if last_day is not None and end is not None:
-        told.append(Segment(HOURLY, last_day, end))
-    return tuple(one for one in told if one.end is None or one.start < one.end)
+def segments(since: float, until: float | None, *, coarsest: int = MONTHLY) -> tuple[Segment, ...]:
+    """What to read for a period, in order and without overlap, in sums no coarser than ``coarsest``."""
+    return tuple(_split(*whole_hours(since, until), coarsest))
+
+
+def _split(start: int, end: int | None, grain: int) -> Iterator[Segment]:
+    """What ``grain`` can say in whole, and on either side of it what a finer one has to."""
+    if end is not None and start >= end:
+        return
+    first = begun(grain, start)
+    if first < start:
+        first = following(grain, first)
+    last = None if end is None else begun(grain, end)
+    if last is not None and last <= first and grain != HOURLY:
+        yield from _split(start, end, _FINER[grain])
+        return
+    if start < first:
+        yield from _split(start, first, _FINER[grain])
+    yield Segment(grain, first, last)
+    if last is not None and end is not None and last < end:
+        yield from _split(last, end, _FINER[grain])
+
+
+_FINER = {MONTHLY: DAILY, DAILY: HOURLY}
+
+
+def following(grain: int, start: int) -> int:
+    """When the day or month begins that follows one that begins at ``start``."""
+    return start + DAY if grain == DAILY else begun(MONTHLY, start + 31 * DAY)
+
+
+@lru_cache(maxsize=4_096)
+def _month_of(day: int) -> int:
+    return int(datetime.fromtimestamp(day, UTC).replace(day=1).timestamp())
 
 
 def cursor(keys: list[Any]) -> str:

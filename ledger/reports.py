@@ -6,7 +6,9 @@ Every method reads, none writes. Amounts leave as Decimal dollars, exact to the 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, String, and_, cast, column, exists, func, or_, select
@@ -25,8 +27,9 @@ from job_contracts.spend import (
     SpendRow,
     Sums,
 )
-from ledger.periods import cursor, read_cursor, segments, whole_hours
-from ledger.sums import NAMES, Group, Question, Statement, sort_keys, sort_kinds
+from ledger.paging import answered
+from ledger.periods import MONTHLY, cursor, read_cursor, segments, whole_hours
+from ledger.sums import AMOUNTS, COUNTS, NAMES, Group, Question, Statement, coarsest, sort_keys, sort_kinds
 from ledger.tables import attempts, positions, sources
 
 if TYPE_CHECKING:
@@ -37,6 +40,8 @@ _OF_ATTEMPT = (
     *("attempt", "at", "seconds", "first_token", "reason", "failure", "won", "told_by", "reported", "stated", "price"),
     *("input", "cache_read", "cache_write", "output", "reasoning"),
 )
+FEWER = 250
+"""Rows of a page by a tag and by the hour or day at most: each is of as many sums as there are tags and sources."""
 
 
 class Reports:
@@ -49,21 +54,22 @@ class Reports:
         """Sums of a period. Raises ContractError for an ``after`` that is none of this question."""
         after = None if asked.after is None else read_cursor(asked.after, sort_kinds(asked.by))
         start, end = whole_hours(asked.since, asked.until)
+        limit = min(asked.limit, FEWER) if "tag" in asked.by and coarsest(asked.by) != MONTHLY else asked.limit
         question = Question(
-            segments(asked.since, asked.until, hourly="hour" in asked.by),
+            segments(asked.since, asked.until),
             by=asked.by,
             names=names_of(asked),
             reason=asked.reason,
             tag=asked.tag if "tag" in asked.by or asked.tag_value is not None else None,
             tag_value=asked.tag_value,
-            limit=asked.limit + 1,
+            limit=limit + 1,
             after=after,
         )
-        async with self._engine.connect() as connection:
+        async with self._one_state() as connection:
             through = await _through(connection)
-            total, groups = await _groups(connection, question)
-        more = len(groups) > asked.limit
-        rows = groups[: asked.limit] if asked.by else groups[:1]
+            total, groups = await answered(connection, question)
+        more = len(groups) > limit
+        rows = groups[:limit] if asked.by else groups[:1]
         return Spend(
             through=through,
             lag=None if through is None else max(0.0, now - through),
@@ -79,10 +85,28 @@ class Reports:
         async with self._engine.connect() as connection:
             return await _through(connection)
 
-    async def groups(self, question: Question) -> tuple[Group, list[Group]]:
-        """The total of all groups, and the groups."""
+    async def groups(self, question: Question) -> list[Group]:
+        """All groups, in any order."""
         async with self._engine.connect() as connection:
-            return await _groups(connection, question)
+            statement = Statement(question, connection.dialect.name)
+            return [statement.read(row) for row in (await connection.execute(statement.groups())).mappings()]
+
+    async def costs(self, question: Question) -> list[tuple[Any, ...]]:
+        """All groups in any order: the values of ``by``, then picodollars. Forecasts read thousands of them."""
+        async with self._engine.connect() as connection:
+            statement = Statement(replace(question, measures=("cost",)), connection.dialect.name)
+            rows = (await connection.execute(statement.groups())).all()
+        width = len(question.by)
+        return [(*row[:width], statement.amount(row[width:])) for row in rows]
+
+    @asynccontextmanager
+    async def _one_state(self) -> AsyncIterator[AsyncConnection]:
+        """A connection all of whose statements see the same."""
+        async with self._engine.connect() as connection:
+            if connection.dialect.name == "postgresql":  # SQLite's transactions are so anyway
+                yield await connection.execution_options(isolation_level="REPEATABLE READ")
+            else:
+                yield connection
 
     async def attempts(self, asked: AskAttempts, now: float) -> AttemptPage:
         """Single attempts, newest first. Raises ContractError for an ``after`` that is none."""
@@ -144,6 +168,11 @@ def sums_of(group: Group) -> Sums:
     return Sums(**_told(group.sums))
 
 
+def total_of(groups: Sequence[Group]) -> Sums:
+    """Sums of all of them."""
+    return Sums(**_told({name: sum(one.sums[name] for one in groups) for name in (*COUNTS, *AMOUNTS)}))
+
+
 def refuse_zeros(asked: Wire) -> None:
     """Raise ContractError where a text holds the character 0, which no database text can hold."""
     for field, value in asked:
@@ -155,13 +184,6 @@ async def _through(connection: AsyncConnection) -> float | None:
     found = await connection.execute(select(positions.c.at).where(positions.c.stream == subjects.LEDGER))
     at: float | None = found.scalar_one_or_none()
     return at
-
-
-async def _groups(connection: AsyncConnection, question: Question) -> tuple[Group, list[Group]]:
-    statement = Statement(question, connection.dialect.name)
-    rows = (await connection.execute(statement.sql())).mappings().all()
-    total, *groups = (statement.read(row) for row in rows)
-    return total, groups
 
 
 def _told(sums: Mapping[str, int]) -> dict[str, Any]:

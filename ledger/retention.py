@@ -9,18 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, delete, func, insert, select, update
+from sqlalchemy import BigInteger, Select, Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from ledger.bookings import fitted
 from ledger.deltas import MEASURES
+from ledger.periods import GRAINS, HOURLY, begun
 from ledger.tables import alerts, attempts, entries, forgotten, positions, sources, spend, spend_tags, tags
 from runtime.service import Duty
 from runtime.telemetry import INFO, WARNING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -106,6 +107,8 @@ async def forget(database: Database, project: str, now: float) -> Gone:
             for row in (await connection.execute(select(sources).where(sources.c.project == project))).mappings()
         ]
     for source in found:
+        if (source["project"], source["key"], source["route"]) == (NOBODY, NOBODY, NOBODY):
+            continue
         while moved := await _unname(database, source, now):
             kept += moved
     gone = Gone(removed, booked, kept)
@@ -136,30 +139,56 @@ async def _remove(database: Database, query: Select[Any]) -> Gone:
 
 
 async def _unname(database: Database, source: dict[str, Any], now: float) -> int:
-    """Move some of a source's sums to one of the same deployment that is nobody's; how many there were.
+    """Move some of a source's hours to one of the same deployment that is nobody's; how many there were.
 
-    An hour that has not ended at ``now`` may hold what comes later: it moves with the rest.
+    An hour that has not ended at ``now`` may hold what comes later: it moves with the rest. Days and months lose what
+    their hours lose, so they stay the sums of them, and go when nothing is left.
     """
     nameless = {**source, "project": NOBODY, "key": NOBODY, "route": NOBODY}
     del nameless["id"]
     dialect = postgresql if database.kind == "postgresql" else sqlite
     async with database.writing() as connection:
-        mine = spend.c.source == source["id"]
-        rows = (await connection.execute(select(spend).where(mine, spend.c.start <= now).limit(STEP))).mappings().all()
+        hours = select(spend).where(spend.c.source == source["id"], spend.c.grain == HOURLY, spend.c.start <= now)
+        rows = [dict(row) for row in (await connection.execute(hours.limit(STEP))).mappings()]
         if not rows:
             return 0
         await connection.execute(dialect.insert(sources).values(nameless).on_conflict_do_nothing())
         names = [sources.c[name] == value for name, value in nameless.items()]
         number = (await connection.execute(select(sources.c.id).where(*names))).scalar_one()
+        keys = ("grain", "start", "source", "reason")
         adding = dialect.insert(spend)
         sums = {name: spend.c[name] + adding.excluded[name] for name in MEASURES}
-        keys = ["grain", "start", "source", "reason"]
         adding = adding.on_conflict_do_update(index_elements=keys, set_=sums)
-        await connection.execute(adding, [{**row, "source": number} for row in rows])
-        for row in rows:
-            same: list[ColumnElement[bool]] = [spend.c[name] == row[name] for name in keys]
-            await connection.execute(delete(spend).where(*same))
+        coarse = _coarser(rows, keys)
+        await connection.execute(adding, [{**row, "source": number} for row in rows + coarse])
+        await _take(connection, spend, keys, rows + coarse)
     return len(rows)
+
+
+def _coarser(hours: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
+    """What these hours are in the sums of their days and months."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for hour in hours:
+        for grain in GRAINS[1:]:
+            row = {**hour, "grain": grain, "start": begun(grain, hour["start"])}
+            key = tuple(row[name] for name in keys)
+            sums = found.setdefault(key, row)
+            if sums is not row:
+                sums |= {name: sums[name] + hour[name] for name in MEASURES}
+    return list(found.values())
+
+
+async def _take(
+    connection: AsyncConnection, table: Table, keys: Sequence[str], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Take sums away from those that are stored; none is left of which nothing remains."""
+    same = [table.c[name] == bindparam(f"of_{name}") for name in keys]
+    less = {name: table.c[name] - bindparam(f"less_{name}", type_=BigInteger()) for name in MEASURES}
+    keyed = [{f"of_{name}": row[name] for name in keys} for row in rows]
+    taken = [{f"less_{name}": row[name] for name in MEASURES} for row in rows]
+    both = [key | sums for key, sums in zip(keyed, taken, strict=True)]
+    await connection.execute(update(table).where(*same).values(less), both)
+    await connection.execute(delete(table).where(*same, *(table.c[name] == 0 for name in MEASURES)), keyed)
 
 
 async def _remove_names(database: Database, project: str, now: float, gone: Gone) -> None:
@@ -169,14 +198,13 @@ async def _remove_names(database: Database, project: str, now: float, gone: Gone
     is done, and no batch is stored meanwhile: whoever stores one moves the position first.
     """
     own = select(tags.c.id).where(tags.c.project == project)
+    keys = ("grain", "start", "tag", "source")
+    hours = select(spend_tags).where(spend_tags.c.grain == HOURLY, spend_tags.c.tag.in_(own), spend_tags.c.start <= now)
     while True:
         async with database.writing() as connection:
-            keys = (spend_tags.c.grain, spend_tags.c.start, spend_tags.c.tag, spend_tags.c.source)
-            query = select(*keys).where(spend_tags.c.tag.in_(own), spend_tags.c.start <= now).limit(STEP)
-            rows = (await connection.execute(query)).all()
-            for row in rows:
-                same = [column == value for column, value in zip(keys, row, strict=True)]
-                await connection.execute(delete(spend_tags).where(*same))
+            rows = [dict(row) for row in (await connection.execute(hours.limit(STEP))).mappings()]
+            if rows:
+                await _take(connection, spend_tags, keys, rows + _coarser(rows, keys))
         if len(rows) < STEP:
             break
     async with database.writing() as connection:

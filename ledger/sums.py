@@ -6,9 +6,9 @@ parameters throughout; what stands in the text of a statement is ours alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import (
     ARRAY,
@@ -29,11 +29,11 @@ from sqlalchemy import (
     select,
     union_all,
 )
-from sqlalchemy.sql import ColumnElement, Select, Subquery
+from sqlalchemy.sql import ColumnElement, FromClause, Select, Subquery
 from sqlalchemy.types import String, TypeEngine
 
 from job_contracts.spend import LATEST, Dimension
-from ledger.periods import NOTHING, Segment, month_starts
+from ledger.periods import DAILY, HOURLY, MONTHLY, NOTHING, Segment, month_starts
 from ledger.tables import sources, spend, spend_tags, tags
 
 COUNTS = ("attempts", "won", "unpriced", "estimated", "input", "cache_read", "cache_write", "output", "reasoning")
@@ -57,9 +57,15 @@ class Question:
     tag: str | None = None
     """A tag's name."""
     tag_value: str | None = None
+    only: Literal["tagged", "untagged"] | None = None
+    """By a tag: what has it, or what lacks it, alone."""
     limit: int | None = None
     after: Sequence[Any] | None = None
     """Sort keys of the last row of the page before (``sort_kinds``)."""
+    at_it: bool = False
+    """Whether what is right at ``after`` is meant as well."""
+    measures: tuple[str, ...] = (*COUNTS, *AMOUNTS)
+    """What is summed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,11 @@ class Group:
 
     keys: Mapping[str, Any]
     sums: Mapping[str, int]
+
+
+def coarsest(by: Sequence[Dimension]) -> int:
+    """The coarsest grain that can answer."""
+    return HOURLY if "hour" in by else DAILY if "day" in by else MONTHLY
 
 
 def sort_kinds(by: Sequence[Dimension]) -> tuple[type, ...]:
@@ -93,43 +104,64 @@ class Statement:
     def __init__(self, question: Question, dialect: str) -> None:
         self._question = question
         self._lite = dialect == "sqlite"
-        parts = AMOUNTS if not self._lite else tuple(f"{name}_{part}" for name in AMOUNTS for part in ("high", "low"))
-        self._amounts = parts
-        self._measures = (*COUNTS, *parts)
+        counts = tuple(name for name in question.measures if name in COUNTS)
+        amounts = tuple(name for name in question.measures if name in AMOUNTS)
+        if self._lite:
+            amounts = tuple(f"{name}_{part}" for name in amounts for part in ("high", "low"))
+        self._measures = (*counts, *amounts)
 
     def sql(self) -> Select[Any]:
         """Rows in the order of their groups, before them one with the total of all groups."""
-        asked = self._question
         groups = self._grouped().cte("groups")
+        asked = self._question
         nothing = [cast(null(), self._kind(one)).label(one) for one in asked.by]
         total = select(
             literal_column("0").label("part"),
             *nothing,
             *(func.sum(groups.c[name]).label(name) for name in self._measures),
         )
-        keys = [key for one in asked.by for key in self._sort(one, groups.c[one])]
-        page = select(literal_column("1").label("part"), *groups.c)
-        if asked.after is not None:
-            page = page.where(_behind(keys, asked.after))
-        if keys:
-            page = page.order_by(*keys)
-        if asked.limit is not None:
-            page = page.limit(asked.limit)
-        inner = page.subquery("page")
+        inner = self._paged(groups, literal_column("1").label("part")).subquery("page")
         both = union_all(total, select(*(inner.c[name] for name in ("part", *asked.by, *self._measures)))).subquery()
         return select(both).order_by(both.c.part, *(key for one in asked.by for key in self._sort(one, both.c[one])))
 
+    def groups(self) -> Select[Any]:
+        """All groups in any order, nothing else."""
+        return self._grouped()
+
+    def page(self) -> Select[Any]:
+        """Rows in the order of their groups."""
+        return self._paged(self._grouped().subquery("groups"))
+
+    def total(self) -> Select[Any]:
+        """One row: the total of all groups."""
+        base = self._summed_first()
+        return select(*(func.sum(base.c[name]).label(name) for name in self._measures))
+
+    def amount(self, parts: Sequence[Any]) -> int:
+        """An amount from the columns it is told in."""
+        return int(parts[0]) * _PART + int(parts[1]) if self._lite else int(parts[0])
+
     def read(self, row: Mapping[str, Any]) -> Group:
         """A row of the answer."""
-        sums = {name: int(row[name] or 0) for name in COUNTS}
-        for name in AMOUNTS:
-            if self._lite:
+        sums = {}
+        for name in self._question.measures:
+            if self._lite and name in AMOUNTS:
                 sums[name] = int(row[f"{name}_high"] or 0) * _PART + int(row[f"{name}_low"] or 0)
             else:
                 sums[name] = int(row[name] or 0)
         return Group({one: row[one] for one in self._question.by}, sums)
 
     # -- from the inside out
+
+    def _paged(self, groups: FromClause, *first: ColumnElement[Any]) -> Select[Any]:
+        asked = self._question
+        keys = [key for one in asked.by for key in self._sort(one, groups.c[one])]
+        page = select(*first, *groups.c)
+        if asked.after is not None:
+            page = page.where(_behind(keys, asked.after, at_it=asked.at_it))
+        if keys:
+            page = page.order_by(*keys)
+        return page if asked.limit is None else page.limit(asked.limit)
 
     @property
     def _named_by(self) -> bool:
@@ -138,8 +170,9 @@ class Statement:
 
     @property
     def _at_once(self) -> bool:
-        """Whether to sum in one step. By the hour, sums by source are as many as the rows they are made of."""
-        return self._question.tag is None and ("hour" in self._question.by or not self._named_by)
+        """Whether to sum in one step. By hour or day, sums by source are as many as the rows they are made of."""
+        fine = coarsest(self._question.by) != MONTHLY
+        return self._question.tag is None and (fine or not self._named_by)
 
     def _grouped(self) -> Select[Any]:
         """The groups, by their names."""
@@ -150,8 +183,19 @@ class Statement:
             *(func.sum(base.c[name]).label(name) for name in self._measures),
         )
         told = told.select_from(base.join(sources, sources.c.id == base.c.source) if self._named_by else base)
-        counted = ("attempts", *self._amounts)  # a correction may move an amount alone
-        return told.group_by(*keys).having(or_(*(func.sum(base.c[name]) != literal_column("0") for name in counted)))
+        return told.group_by(*keys).having(or_(*(sums != literal_column("0") for sums in self._something(base))))
+
+    def _something(self, base: Subquery) -> Iterator[ColumnElement[Any]]:
+        """What tells whether there is anything: a correction may move an amount alone.
+
+        The two parts of an amount are looked at together: with what is taken off they may be a dollar and its negative.
+        """
+        for name in self._question.measures:
+            if name in AMOUNTS and self._lite:
+                high, low = func.sum(base.c[f"{name}_high"]), func.sum(base.c[f"{name}_low"])
+                yield high * literal_column(str(_PART)) + low
+            elif name in AMOUNTS or name == "attempts":
+                yield func.sum(base.c[name])
 
     def _summed_first(self) -> Subquery:
         asked = self._question
@@ -159,9 +203,12 @@ class Statement:
         for number, segment in enumerate(asked.segments or (NOTHING,)):
             if asked.tag is None:
                 parts.append(self._of_spend(segment))
-            elif "tag" in asked.by and asked.tag_value is None:  # what has the tag; then all, without what has it
+            elif (
+                "tag" in asked.by and asked.tag_value is None and asked.only != "tagged"
+            ):  # what has the tag; then all, without what has it
                 tagged = self._of_tags(segment).cte(f"tagged_{number}")
-                parts += [select(*tagged.c), self._of_spend(segment), self._taken_off(tagged)]
+                parts += [] if asked.only == "untagged" else [select(*tagged.c)]
+                parts += [self._of_spend(segment), self._taken_off(tagged)]
             else:
                 parts.append(self._of_tags(segment))
         return union_all(*parts).subquery("base") if len(parts) > 1 else parts[0].subquery("base")
@@ -265,12 +312,14 @@ def _parted(table: Table, name: str) -> ColumnElement[Any]:
     return told
 
 
-def _behind(keys: Sequence[ColumnElement[Any]], values: Sequence[Any]) -> ColumnElement[bool]:
-    """Whether a row comes after ``values`` in the order of ``keys``."""
+def _behind(keys: Sequence[ColumnElement[Any]], values: Sequence[Any], *, at_it: bool) -> ColumnElement[bool]:
+    """Whether a row comes after ``values`` in the order of ``keys``, or (``at_it``) is there."""
     cases = [
         and_(*(keys[at] == _bound(values[at]) for at in range(number)), keys[number] > _bound(values[number]))
         for number in range(len(keys))
     ]
+    if at_it:
+        cases.append(and_(*(key == _bound(value) for key, value in zip(keys, values, strict=True))))
     return or_(false(), *cases)
 
 

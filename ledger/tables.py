@@ -1,8 +1,8 @@
 """The schema. Money is whole picodollars (``job_contracts.money``), times are UTC seconds; content is in none of it.
 
 ``attempts`` has one row an attempt, ``entries`` its double entries, ``spend`` and ``spend_tags`` the sums that reports
-read: by the hour and by the day, for ever. Where an attempt ran for whom is a row of ``sources``, so the large tables
-stay narrow. ``positions`` says how far a stream is read; it moves in the transaction that stores what was read.
+read: by the hour, the day and the month, for ever. Where an attempt ran for whom is a row of ``sources``, so the large
+tables stay narrow. ``positions`` says how far a stream is read; it moves in the transaction that stores what was read.
 ``missed`` has what the stream no longer held when it came to be read: what no sum can know.
 """
 
@@ -142,7 +142,7 @@ def _sums() -> list[Column[int]]:
 spend = Table(
     "spend",
     metadata,
-    Column("grain", SmallInteger, primary_key=True),  # seconds / 3600: 1 an hour, 24 a day
+    Column("grain", SmallInteger, primary_key=True),  # of hours: 1, a day: 24, a calendar month (UTC): 720
     Column("start", BigInteger, primary_key=True),
     Column("source", ForeignKey("sources.id"), primary_key=True),
     Column("reason", String(16), primary_key=True),

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, func, select
 from job_contracts.money import NEVER, Budget, Window, picodollars, window_end, window_start
 from ledger.alerts import Drifted, HourSpend, Seen, Spending, Unpriced
 from ledger.bookings import fitted
+from ledger.periods import DAILY, HOURLY, MONTHLY
 from ledger.tables import sources, spend, spend_tags, statements, tags
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ LATE = HOUR
 """Seconds that a window is looked at after its end: facts come late, and the last of it came after the look before."""
 DAYS = 14
 """Days back that tell what is usual."""
+_GRAINS: dict[Window, int] = {"hour": HOURLY, "day": DAILY, "week": DAILY, "month": MONTHLY, "total": MONTHLY}
+"""The sums that make up a window in whole."""
 _PART = 10**6
 """SQLite's sums end at 9.2 million dollars: amounts are summed in two parts."""
 
@@ -116,7 +119,7 @@ async def _sums(connection: AsyncConnection, kind: str, window: Window, start: f
     query = (
         select(*names, func.sum(table.c.cost // _PART), func.sum(table.c.cost % _PART))
         .select_from(joined)
-        .where(table.c.grain == (1 if window == "hour" else 24), table.c.start >= int(start))
+        .where(table.c.grain == _GRAINS[window], table.c.start >= int(start))
         .group_by(*names)
     )
     end = window_end(window, start)

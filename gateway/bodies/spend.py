@@ -38,6 +38,13 @@ _PERIOD = rf"^(?:[0-9]{{1,5}}[mhdw]|[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}|{ISO})$"
 WRITE_A_MOMENT = "write a time ago (7d, 12h), a day (2026-11-01), or a moment with its zone (2026-11-01T12:00:00Z)"
 _TIMES = ("hour", "day", "month")
 _DIMENSIONS: tuple[str, ...] = get_args(Dimension)
+_REASONS: tuple[str, ...] = get_args(Reason)
+_REMEDIES = {
+    "tag": "write tag=NAME beside by=tag (penstock spend --tag NAME)",
+    "until": "write a later until, or none",
+    "by": "name each once, four at most",
+}
+"""Of what the question's own rules refuse."""
 _ONE = "|".join(_DIMENSIONS)
 SUMS = tuple(Sums.model_fields)
 
@@ -47,6 +54,7 @@ def read(kind: type[A], query: Mapping[str, str], names: Sequence[str], *, proje
 
     Raises ``Failed``: 400 naming the parameter, 403 for another project.
     """
+    _refuse_slips(query, names)
     asked: dict[str, Any] = {name: query[name] for name in names if name in query}
     for name in ("since", "until"):
         if name in asked:
@@ -75,7 +83,19 @@ def read(kind: type[A], query: Mapping[str, str], names: Sequence[str], *, proje
     except ContractError as error:
         field = error.field or next((one for one in names if f" {one}: " in f" {error}"), "")
         message = str(error).removeprefix(f"{kind.__name__}: ").removeprefix("the whole message: ")
-        raise invalid(message, param=field or None, remedy=error.remedy or None) from error
+        remedy = _REMEDIES.get(field, "") if error.remedy == f"correct {field}" else error.remedy
+        raise invalid(message, param=field or None, remedy=remedy or None) from error
+
+
+def _refuse_slips(query: Mapping[str, str], names: Sequence[str]) -> None:
+    """A filter with a slip in it would tell of everything, or of nothing."""
+    for name in query:
+        if name not in names and name != "format":
+            raise invalid(f"{name!r:.40} is no parameter here", remedy=f"use {', '.join((*names, 'format'))}")
+    reason = query.get("reason")
+    if reason is not None and "reason" in names and reason not in _REASONS:
+        remedy = f"write one of: {', '.join(_REASONS)}"
+        raise invalid(f"reason: there is none that is {reason!r:.40}", param="reason", remedy=remedy)
 
 
 def as_csv(query: Mapping[str, str], accept: str) -> bool:

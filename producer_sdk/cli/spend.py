@@ -183,7 +183,7 @@ def _key(admin: str | None, key: str | None) -> str:
 
 def _one_form(*, as_csv: bool, as_json: bool) -> None:
     if as_csv and as_json:
-        raise InvalidRequest("csv: it goes with --json not", field="csv", remedy="say one of them")
+        raise InvalidRequest("--csv and --json are two forms of one answer", field="csv", remedy="say one of them")
 
 
 def _ask(url: str, path: str, key: str, asked: dict[str, Any]) -> dict[str, Any]:

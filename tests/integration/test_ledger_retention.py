@@ -64,12 +64,12 @@ async def test_a_forgotten_project_leaves_sums_that_are_nobodys(database: Databa
     before = await total(database)
 
     gone = await forget(database, "gone", AT + 1)
-    assert (gone.attempts, gone.entries > 7, gone.sums > 7) == (7, True, True)
+    assert (gone.attempts, gone.entries > 7, gone.sums) == (7, True, 7)  # an hour each
     assert await total(database) == before
     assert await one(database, select(func.count()).where(sources.c.project == "gone")) == 0
     assert await one(database, select(func.count()).where(tags.c.project == "gone")) == 0
     assert await one(database, select(func.count()).select_from(attempts)) == 1
-    assert await one(database, select(func.count()).select_from(spend_tags)) == 2
+    assert await one(database, select(func.count()).select_from(spend_tags)) == 3
     nobody = select(sources.c.key, sources.c.route).where(sources.c.project == "")
     async with database.engine.connect() as connection:
         assert (await connection.execute(nobody)).all() == [("", "")]
@@ -93,6 +93,24 @@ async def test_facts_that_are_read_again_do_not_bring_a_project_back_and_later_o
     assert (await stored(store, later, fact(10, started=AT))).new == 2
     assert await one(database, select(func.count()).where(sources.c.project == "gone")) == 1
     assert (await total(database))[1] == before[1] + 2
+
+
+async def test_what_comes_in_while_a_project_is_forgotten_stays_its_own_in_every_sum(database: Database) -> None:
+    store = Store(database)
+    hour = AT - AT % 3_600
+    mine = [fact(n, project="gone", tags={"a": "b"}, started=hour - n) for n in range(3)]
+    await stored(store, *mine, fact(9, project="gone", tags={"a": "b"}, started=hour + 3_600))
+    before = await total(database)
+    await forget(database, "gone", hour + 1)
+    assert await total(database) == before
+    async with database.engine.connect() as connection:
+        for table in (spend, spend_tags):
+            own = select(table.c.grain, table.c.attempts, table.c.cost > 0).join(
+                sources, sources.c.id == table.c.source
+            )
+            own = own.where(sources.c.project == "gone").order_by(table.c.grain)
+            found = [tuple(row) for row in await connection.execute(own)]
+            assert found == [(1, 1, True), (24, 1, True), (720, 1, True)]
 
 
 async def test_a_project_whose_name_is_a_trap_is_forgotten_alone(database: Database) -> None:

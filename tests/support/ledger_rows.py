@@ -99,7 +99,7 @@ async def put(engine: AsyncEngine, told: Sequence[Told], *, read: float | None =
         named = (one.project, one.key, one.route, one.provider, one.model, one.deployment)
         source = of_source.setdefault(named, len(of_source) + 1)
         rows.append(_row(number, one, source))
-        for grain, of in ((1, "hour"), (24, "day")):
+        for grain, of in ((1, "hour"), (24, "day"), (720, "month")):
             sums.add((grain, one.start(of), source, one.reason), one)
             for name, value in one.tags.items():
                 tag = of_tag.setdefault((one.project, name, value), len(of_tag) + 1)

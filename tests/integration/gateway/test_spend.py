@@ -75,6 +75,23 @@ async def test_the_admin_sees_every_project_and_a_projects_key_its_own(running: 
     assert {row["project"] for row in attempts} == {PROJECT}
 
 
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("sinse=7d", "'sinse' is no parameter here; use "),
+        ("reason=faild", "reason: there is none that is 'faild'; write one of: user, "),
+        ("by=tag", "tag: name the tag that is meant; write tag=NAME"),
+        ("since=2026-11-02&until=2026-11-01", "until: it is before since; write a later until"),
+    ],
+)
+async def test_a_slip_in_a_question_is_named_and_does_not_tell_of_everything(
+    running: RunningEdge, query: str, names: str
+) -> None:
+    found = await running.client.get(f"/v1/spend?{query}")
+    assert found.status_code == 400
+    assert found.json()["error"]["message"].startswith(names)
+
+
 async def test_every_number_leads_to_its_attempts(running: RunningEdge) -> None:
     found = (await running.client.get("/v1/spend?tag=team&since=1d")).json()
     assert {row["tag"]: row["attempts"] for row in found["rows"]} == {"=1+1": 1, "red": 1}
