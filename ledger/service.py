@@ -6,6 +6,7 @@ It asks for as much as it can store, so a database that is away costs no memory:
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -51,7 +52,7 @@ class Ledger(Duty):
         self._clock = clock
         self._database = database
         self._settings = settings
-        self._store = Store(database)
+        self._store = self._fresh()
         self._why: str | None = "nothing has been read"
         self._looked = float("-inf")
         self._missed = 0
@@ -88,6 +89,9 @@ class Ledger(Duty):
             if not busy:
                 await self.pause(max(self._settings.linger, 0.01) if self._why is None else AGAIN)
 
+    def _fresh(self) -> Store:
+        return Store(self._database, partial(self.telemetry.emit, "ledger.written"))
+
     async def _resume(self) -> None:
         """Find out where to go on. Not ready while the tables are not what this version needs."""
         async with asyncio.timeout(PATIENCE):
@@ -98,7 +102,7 @@ class Ledger(Duty):
                 self._why = wrong
                 return
             # A database that failed over, or was restored, may have lost its last commits: what we learned is void.
-            self._store = Store(self._database)
+            self._store = self._fresh()
             self.position = await self._store.position()
         await self._look()
         self._why = None
@@ -131,6 +135,7 @@ class Ledger(Duty):
 
     async def _commit(self, messages: list[Message], told: list[Booking], asked: float) -> None:
         begun, through = self._clock.monotonic(), messages[-1].seq
+        self.telemetry.emit("ledger.read", seq=through)
         # As long as there is more, all that is certain is how old the newest fact is.
         at = min(asked, max((one.at + one.seconds for one in told), default=asked)) if self.behind else asked
         try:

@@ -7,7 +7,7 @@ transaction does is to move the position from where its writer believed it to be
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,8 +56,10 @@ class Stored:
 class Store:
     """Writes the ledger's tables of one database. Methods raise what SQLAlchemy raises when it does not answer."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, written: Callable[[], None] | None = None) -> None:
+        """``written`` is called when all of a batch is written, before its transaction ends."""
         self._database = database
+        self._written = written
         self._sources: dict[Source, int] = {}
         self._tags: dict[tuple[str, str, str], int] = {}
         self._forgettings = 0
@@ -87,6 +89,8 @@ class Store:
             if forgettings != self._forgettings:  # rows have gone whose ids we may have known
                 of_source, of_tag = {}, {}
             stored = await _Batch(connection, self._database.kind, of_source, of_tag).store(told)
+            if self._written is not None:
+                self._written()
         self._sources = of_source if len(of_source) <= REMEMBERED else {}
         self._tags = of_tag if len(of_tag) <= REMEMBERED else {}
         self._forgettings = forgettings

@@ -78,9 +78,9 @@ async def scheduler_process(
 
 
 @asynccontextmanager
-async def ledger_process(config: Path, *more: str) -> AsyncIterator[Process]:
+async def ledger_process(config: Path, *more: str, environ: Mapping[str, str] | None = None) -> AsyncIterator[Process]:
     """``python -m ledger``; killed at the end if it still runs."""
-    async with _process("-m", "ledger", "--config", str(config), *more, environ=None) as process:
+    async with _process("-m", "ledger", "--config", str(config), *more, environ=environ) as process:
         yield process
 
 
