@@ -1,4 +1,4 @@
-# One image for every service: `python -m scheduler`, `python -m workers --pool NAME`, `python -m gateway`, ...
+# One image for every service: `python -m scheduler`, `python -m workers --pool NAME`, `python -m gateway`, `python -m ledger`
 # The broker is not in it: production takes the official NATS image (compose.yaml).
 #
 # The base is pinned by tag. Pin it by digest in your own registry: `docker buildx imagetools inspect
@@ -12,7 +12,8 @@ COPY pyproject.toml requirements.lock ./
 # What the services need, nothing of the tools and tests; every file's hash is in the lock.
 RUN python -m venv --without-pip /opt/penstock \
  && python -m pip --python /opt/penstock/bin/python install --require-hashes --only-binary :all: \
-    --constraint requirements.lock --group scheduler --group workers --group gateway --group simulator
+    --constraint requirements.lock --group scheduler --group workers --group gateway --group ledger \
+    --group simulator
 
 # The published packages as a wheel, so that the image knows the version it runs.
 RUN python -m pip install --require-hashes --only-binary :all: --constraint requirements.lock hatchling
@@ -30,7 +31,7 @@ LABEL org.opencontainers.image.title="Penstock" \
       org.opencontainers.image.licenses="Apache-2.0"
 
 # Owned by the user below, so that named volumes mounted here are writable for it; nothing else in the image is.
-RUN install -d -m 0700 -o 65532 -g 65532 /keys /data /data-2 /data-3
+RUN install -d -m 0700 -o 65532 -g 65532 /keys /ledger-keys /data /data-2 /data-3 /ledger
 
 WORKDIR /app
 COPY --from=build /opt/penstock /opt/penstock
@@ -40,6 +41,8 @@ COPY runtime runtime
 COPY scheduler scheduler
 COPY workers workers
 COPY gateway gateway
+COPY ledger ledger
+COPY migrations migrations
 COPY simulator simulator
 COPY appliance appliance
 RUN python -m compileall -q /app /opt/penstock

@@ -54,7 +54,7 @@ def _demo(options: argparse.Namespace) -> int:
 def _keys(options: argparse.Namespace) -> int:
     from appliance.handover import show, write  # noqa: PLC0415 - as above
 
-    print(show(options.dir) if options.show else write(options.config, options.dir, options.nodes))
+    print(show(options.dir) if options.show else write(options.config, options.dir, options.nodes, options.ledger))
     return 0
 
 
@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="HOST:PORT,…",
         help="the nodes of the broker's cluster: also make routes.conf, by which they know each other",
     )
+    keys.add_argument("--ledger", type=Path, metavar="DIR", help="also make a password for the ledger's Postgres there")
     keys.add_argument("--show", action="store_true", help="print the projects' keys, make nothing")
     keys.set_defaults(run=_keys)
     ready = commands.add_parser("ready", help="exit 0 if a URL answers 200")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
 from appliance import configuration
 from appliance.errors import WrongUse
-from appliance.keys import Keys, keys_of
+from appliance.keys import SECRET_BYTES, Keys, keys_of
 from appliance.places import Places, write_private
 from appliance.users import as_include, as_routes, callout_of, users_of
 
@@ -16,10 +17,11 @@ USERS = "users.conf"
 ROUTES = "routes.conf"
 
 
-def write(config: Path | None, folder: Path, nodes: Sequence[str] = ()) -> str:
+def write(config: Path | None, folder: Path, nodes: Sequence[str] = (), ledger: Path | None = None) -> str:
     """Make ``users.conf``, ``service.password``, ``edge.json`` and ``keys.json`` in ``folder``; keys are kept.
 
-    With ``nodes``, the ``host:port`` of each node of a cluster, also ``routes.conf``.
+    With ``nodes``, the ``host:port`` of each node of a cluster, also ``routes.conf``; with ``ledger``, a folder that
+    only the ledger and its database read, ``database.password`` there.
 
     The configuration may name the very password that is being made: its projects are all that is read of it. Returns
     what to tell the person; the admin key is in it once, at the first time.
@@ -42,7 +44,20 @@ def write(config: Path | None, folder: Path, nodes: Sequence[str] = ()) -> str:
             write_private(folder / ROUTES, as_routes(keys, nodes))
     except OSError as error:
         raise WrongUse(f"{folder} cannot be written ({error.strerror}): give --dir a place of your own") from error
+    if ledger is not None:
+        _write_for_the_ledger(ledger)
     return _told(keys, folder)
+
+
+def _write_for_the_ledger(folder: Path) -> None:
+    """A password for its database, kept if it is there. It follows from nothing: all services may read the pepper."""
+    place = Places(folder).database_password
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not place.exists():
+            write_private(place, secrets.token_hex(SECRET_BYTES) + "\n")
+    except OSError as error:
+        raise WrongUse(f"{folder} cannot be written ({error.strerror}): give --ledger a place of your own") from error
 
 
 def show(folder: Path) -> str:

@@ -57,7 +57,7 @@ class Places:
 
     @property
     def database_password(self) -> Path:
-        """The ledger's, for a database that is made for it."""
+        """The ledger's, for a Postgres that is made for it; in a folder of its own."""
         return self.root / "database.password"
 
     @property

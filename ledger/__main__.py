@@ -41,6 +41,7 @@ FAILED = 1
 async def serve(config: Config, arguments: Namespace) -> int:
     """Run one ledger process until it is told to stop; returns the exit status."""
     telemetry, metrics, clock = Telemetry(), Metrics("ledger"), SystemClock()
+    command.crash_points(telemetry, "ledger")
     write_logs(telemetry, "ledger", sys.stdout.write)
     command.crash_points(telemetry, "ledger")
     metrics.listen(telemetry, INSTRUMENTS)

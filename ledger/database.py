@@ -7,8 +7,10 @@ only write lock at once instead of failing half way.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,6 +74,7 @@ class Database:
             more: dict[str, Any] = {} if pooled else {"poolclass": NullPool}
             self.engine: AsyncEngine = _engine(where.url, {"timeout": command}, more)
             self._slow = self.engine
+            event.listen(self.engine.sync_engine, "do_connect", partial(_private, Path(where.url.database or "")))
             event.listen(self.engine.sync_engine, "connect", _set_up)
             event.listen(self.engine.sync_engine, "begin", _begin)
         else:
@@ -212,6 +215,12 @@ def _run(connection: Connection, script: ScriptDirectory, steps: Callable[[Any, 
     context = MigrationContext.configure(connection, opts={"fn": steps, "script": script, "transactional_ddl": True})
     with Operations.context(context):
         context.run_migrations()
+
+
+def _private(file: Path, *_: object) -> None:
+    """The file is made readable by its owner alone; what SQLite lays beside it has the same rights."""
+    with contextlib.suppress(OSError):  # SQLite will say what is wrong with the place
+        file.touch(mode=0o600)
 
 
 def _set_up(connection: Any, _: object) -> None:

@@ -51,7 +51,7 @@ class Ledger(Duty):
         self._clock = clock
         self._database = database
         self._settings = settings
-        self._store = Store(database)
+        self._store = Store(self._database)
         self._why: str | None = "nothing has been read"
         self._reading = False
         self._looked = float("-inf")
@@ -135,7 +135,7 @@ class Ledger(Duty):
 
     async def _commit(self, messages: list[Message], told: list[Booking], asked: float) -> None:
         begun, through = self._clock.monotonic(), messages[-1].seq
-        self.telemetry.emit("ledger.decoded")
+        self.telemetry.emit("ledger.read", seq=through)
         # As long as there is more, all that is certain is how old the newest fact is.
         at = min(asked, max((one.at + one.seconds for one in told), default=asked)) if self.behind else asked
         try:

@@ -73,9 +73,9 @@ POINTS = (
     Point("gateway", "batch.complete", "all output lines are there, the files of results are not written"),
     Point("gateway", "batch.written", "the content of the files of results is stored, their heads do not say so"),
     Point("gateway", "batch.ended", "the batch has ended, its output lines still lie in their stream"),
-    Point("ledger", "ledger.decoded", "facts are read, nothing of them is stored"),
-    Point("ledger", "ledger.written", "all of a batch is written, its transaction is not committed"),
-    Point("ledger", "ledger.stored", "a batch is stored, the next one is not asked for"),
+    Point("ledger", "ledger.read", "facts are read, nothing of them is in the database"),
+    Point("ledger", "ledger.written", "a batch is written, its transaction is not ended"),
+    Point("ledger", "ledger.stored", "a batch is stored with the place read up to, nothing further is read"),
 )
 """Every point, in the order of a job's life."""
 

@@ -42,7 +42,8 @@ class Input:
                     if not text.isspace():
                         yield read_line(number, text, model=self._model)
         except (OSError, UnicodeDecodeError) as error:
-            raise InvalidRequest(f"{self._path} cannot be read: {error}", remedy="name a file in UTF-8") from error
+            why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+            raise InvalidRequest(f"{self._path} cannot be read: {why}", remedy="name a file in UTF-8") from error
 
 
 @dataclass

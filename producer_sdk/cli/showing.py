@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import signal
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Collection, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from job_contracts.codec import encode
 from job_contracts.stream import ReasoningToken, Started, StreamEvent, Switched, Token, ToolCall
@@ -76,6 +78,19 @@ def put(text: str) -> None:
     """A line of data."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
+
+
+def put_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: Collection[str]) -> None:
+    """Rows for somebody at a terminal; all columns but those in ``left`` are numbers."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="left" if column in left else "right", overflow="fold")
+    empty = True
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+        empty = False
+    if not empty:
+        Console(highlight=False, width=shutil.get_terminal_size().columns).print(table)
 
 
 def show_event(event: StreamEvent, *, as_json: bool) -> None:

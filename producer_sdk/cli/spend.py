@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ from job_contracts.sheets import sheet
 from job_contracts.spend import Projection, Sums
 from producer_sdk.cli.arguments import AsJson
 from producer_sdk.cli.edge import ask
-from producer_sdk.cli.showing import errors_told, people, put
+from producer_sdk.cli.showing import errors_told, people, put, put_table
 from producer_sdk.errors import InvalidRequest
 
 spend = typer.Typer(invoke_without_command=True)
@@ -39,6 +40,16 @@ GATEWAY = "http://127.0.0.1:8400"
 PAGE = 500
 _TIMES = ("hour", "day", "month")
 _MOMENTS = ("start", "end", "exhausted")
+_WIDE = {"start", "rate", "soft"}
+"""Of a forecast; programs have them."""
+_WORDS = {
+    "cost": "USD",
+    "notes": "approximated",
+    "projected": "at the end",
+    "exhausted": "used up",
+    "payer": "budget of",
+}
+"""What a person reads at the head of a column, where it is not the name that programs have."""
 _SUMS = tuple(Sums.model_fields)
 
 
@@ -100,8 +111,8 @@ def sums(
             cells = ([*(_name(row, name) for name in names), *(_number(row[one]) for one in _SUMS)] for row in rows)
             put(sheet([*names, *_SUMS], cells).rstrip("\r\n"))
         else:
-            for row in rows:
-                put("\t".join([*(_shown(_name(row, name)) for name in names), *_figures(row)]))
+            lines = [[*(_shown(_name(row, name)) for name in names), *_figures(row)] for row in rows]
+            _put_lines([*names, "attempts", "tokens in", "tokens out", "USD", "wasted"], lines, left=names)
         _tell_total(first)
 
 
@@ -218,9 +229,26 @@ def _put_rows(
         cells = ([kind(value) for kind, value in zip(kinds, row, strict=True)] for row in rows)
         put(sheet(columns, cells).rstrip("\r\n"))
         return
-    for row in rows:
-        words = (_shown(_money(value) if name in numbers else value) for name, value in zip(columns, row, strict=True))
-        put("\t".join(words).rstrip())
+    lines = [
+        [_shown(_money(value) if name in numbers else value) for name, value in zip(columns, row, strict=True)]
+        for row in rows
+    ]
+    _put_lines(columns, lines, left=set(columns) - numbers)
+
+
+def _put_lines(columns: Sequence[str], lines: list[list[str]], *, left: Collection[str]) -> None:
+    """For a program lines with tabs; for somebody at a terminal a table, without what would not fit there anyway."""
+    if not sys.stdout.isatty():
+        for cells in lines:
+            put("\t".join(cells).rstrip())
+        return
+    kept = [index for index, name in enumerate(columns) if name not in _WIDE]
+    shown = [[cells[index] for index in kept] for cells in lines]
+    put_table(
+        [_WORDS.get(columns[index], columns[index]) for index in kept],
+        shown,
+        left={_WORDS.get(one, one) for one in left},
+    )
 
 
 def _tell_total(found: dict[str, Any]) -> None:

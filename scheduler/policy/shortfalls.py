@@ -46,8 +46,9 @@ def hopeless(world: World, job: Job, deployment: Deployment, now: float) -> str 
             if accounts.trusted and cells[index].spent + cost > amount:
                 end = ends(hour_of(wall))[index]
                 if wall + (job.deadline - now) <= end:
-                    never = "never" if end == NEVER else f"only at {_moment(end)}, after its deadline"
-                    return f"{_sums(payer, cells[index], index, amount, cost)}; there is room {never}"
+                    late = f"there is room only at {_moment(end)}, after its deadline"
+                    room = "it will never have room" if end == NEVER else late
+                    return f"{_sums(payer, cells[index], index, amount, cost)}; {room}"
     return None
 
 

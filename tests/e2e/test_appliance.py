@@ -6,17 +6,23 @@ import asyncio
 import os
 import signal
 import stat
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
 from appliance.configuration import BUILT_IN
+from appliance.http import ask
 from job_contracts.keys import written
+from ledger.database import Database
+from ledger.tables import attempts
 from producer_sdk import Forbidden, Producer
 from producer_sdk.handle import JobHandle
 from tests.support.appliances import Up, answers, end, gone, start, up
 from tests.support.eventually import eventually
+from tests.support.postgres import Postgres
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -66,6 +72,34 @@ async def test_the_card_names_everything_and_everything_works(tmp_path: Path) ->
         await gone(family)
         private = [path for path in tmp_path.rglob("*") if path.is_file() and "jetstream" not in path.parts]
         assert {stat.S_IMODE(path.stat().st_mode) for path in private if "log" not in path.name} == {0o600}
+
+
+async def test_what_was_spent_arrives_in_postgres_and_is_still_there_after_a_restart(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    url = await postgres.new()
+    async with up(tmp_path, "--postgres", url) as appliance:
+        async with Producer(appliance.url, key=appliance.key) as producer:
+            handles = await submitted(producer, 6)
+            records = await asyncio.gather(*(handle.record(timeout=30) for handle in handles))
+        cost = sum((record.cost or Decimal(0) for record in records), Decimal(0))
+        assert cost > 0
+        await eventually(partial(spent, appliance, cost), within=20, every=0.2)
+        assert await appliance.stop() == 0
+    assert not (tmp_path / "ledger.db").exists()
+    assert url not in "".join(path.read_text() for path in (tmp_path / "logs").iterdir())
+    database = Database(url, pooled=False)
+    async with database.engine.connect() as connection:
+        assert (await connection.execute(select(func.count()).select_from(attempts))).scalar_one() == 6
+    await database.close()
+    async with up(tmp_path, "--postgres", url) as again:
+        assert await spent(again, cost)
+
+
+async def spent(appliance: Up, cost: Decimal) -> bool:
+    """Whether the edge tells that sum, as a project's own key sees it."""
+    told = await ask(f"{appliance.card['gateway_url']}/v1/spend?by=route", key=appliance.key)
+    return Decimal(told.json["total"]["cost"]) == cost
 
 
 async def test_no_other_key_is_let_in(tmp_path: Path) -> None:

@@ -14,11 +14,16 @@ from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from appliance.handover import write
+from appliance.http import ask
 from appliance.ports import free_ports
+from ledger.database import Database
 from producer_sdk import Forbidden, Producer, Unreachable
 from runtime.broker import Broker, BrokerConfig, ClusterNode, binary
+from runtime.config import DATABASE, ConfigError, parse
 from tests.support.compose import ROOT, Machine, compose_file, variables_of
 from tests.support.eventually import eventually
 
@@ -26,6 +31,10 @@ SIMULATED = {"PENSTOCK_CONFIG": "./deploy/penstock.simulated.yaml"}
 CLUSTER = variables_of("deploy/cluster.env")
 BROKERS = ("broker", "broker-2", "broker-3")
 ONE_SHOT = "keys"
+ENDING = {ONE_SHOT, "migrate"}
+"""What does its work and ends."""
+LEDGERS = {"ledger", "migrate", "postgres"}
+"""What may reach the database."""
 
 
 @pytest.fixture
@@ -64,7 +73,7 @@ def test_every_service_runs_with_the_least_it_needs(compose: dict[str, Any]) -> 
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}, name
         assert service["logging"]["options"]["max-size"], name
-        assert ("healthcheck" in service) is (name != ONE_SHOT), name
+        assert ("healthcheck" in service) is (name not in ENDING), name
 
 
 def test_ports_are_published_on_the_loopback_alone(compose: dict[str, Any]) -> None:
@@ -74,10 +83,54 @@ def test_ports_are_published_on_the_loopback_alone(compose: dict[str, Any]) -> N
 
 
 def test_no_service_has_a_credential_by_default_and_a_pool_sees_its_own_alone(compose: dict[str, Any]) -> None:
+    own = {
+        "ledger": ["PENSTOCK_WEBHOOK_SECRET"],
+        "postgres": ["PGDATA", "POSTGRES_INITDB_ARGS", "POSTGRES_PASSWORD_FILE"],
+    }
     for name, service in compose["services"].items():
         environment = service.get("environment", {})
-        assert not any(environment.values()), f"{name} has a default credential"
-        assert len(environment) == (1 if name.startswith("worker-") else 0), name
+        if name != "postgres":
+            assert not any(environment.values()), f"{name} has a default credential"
+        if name.startswith("worker-"):
+            assert list(environment) == [f"{name.removeprefix('worker-').upper()}_API_KEY"], name
+        else:
+            assert sorted(environment) == own.get(name, []), name
+
+
+def test_the_database_and_its_password_are_the_ledgers_alone(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    secret = {
+        name: [one for one in service.get("volumes", ()) if one.startswith("ledger-keys:")]
+        for name, service in services.items()
+    }
+    assert {name for name, mounts in secret.items() if mounts} == LEDGERS | {ONE_SHOT}
+    assert all(mounts[0].endswith(":ro") for name, mounts in secret.items() if mounts and name != ONE_SHOT)
+    assert {name for name, service in services.items() if "ledger" in service.get("networks", ())} == LEDGERS
+    assert compose["networks"]["ledger"] == {"internal": True}
+    assert services["postgres"]["networks"] == services["migrate"]["networks"] == ["ledger"]
+    assert "ports" not in services["postgres"]
+    assert services["ledger"]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+
+
+def test_no_configuration_of_compose_holds_a_password_and_only_the_ledger_reads_the_database_s(tmp_path: Path) -> None:
+    for name in ("penstock.yaml", "penstock.cluster.yaml", "penstock.simulated.yaml"):
+        text = (ROOT / "deploy" / name).read_text(encoding="utf-8").replace("file:/", f"file:{tmp_path}/")
+        (tmp_path / "keys").mkdir(exist_ok=True)
+        (tmp_path / "keys" / "service.password").write_text("s")
+        assert parse(text, environ={}, credentials_of={"openai"}).ledger.database.get_secret_value() == ""
+        with pytest.raises(ConfigError, match=r"ledger\.database"):
+            parse(text, environ={}, credentials_of={DATABASE})
+
+
+def test_with_the_ledger_in_a_file_nothing_waits_for_postgres(compose: dict[str, Any]) -> None:
+    text = (ROOT / "deploy" / "compose.sqlite.yaml").read_text(encoding="utf-8")
+    over = yaml.safe_load(text.replace("!override", ""))["services"]  # compose's own word: not merged, but in its place
+    assert set(over) == LEDGERS
+    needed = compose["services"]["ledger"]["depends_on"]
+    assert over["ledger"]["depends_on"] == {name: terms for name, terms in needed.items() if name != "migrate"}
+    assert over["ledger"]["networks"] == ["default"]
+    assert {mount.partition(":")[0] for mount in over["ledger"]["volumes"]} <= set(compose["volumes"])
+    assert "sqlite:////ledger/ledger.db" in text
 
 
 def test_whatever_is_named_exists(compose: dict[str, Any]) -> None:
@@ -85,7 +138,7 @@ def test_whatever_is_named_exists(compose: dict[str, Any]) -> None:
         for needed, terms in service.get("depends_on", {}).items():
             waits_for_end = terms["condition"] == "service_completed_successfully"
             assert needed in compose["services"], name
-            assert waits_for_end is (needed == ONE_SHOT), name
+            assert waits_for_end is (needed in ENDING), name
         for mount in service.get("volumes", ()):
             source = mount.partition(":")[0]
             assert (ROOT / source).is_file() if source.startswith(".") else source in compose["volumes"], mount
@@ -171,7 +224,11 @@ def test_the_image_installs_from_the_lock_with_hashes_and_only_groups_that_exist
     groups = re.findall(r"--group (\S+)", " ".join(installs))
     with (ROOT / "pyproject.toml").open("rb") as file:
         assert set(groups) <= set(tomllib.load(file)["dependency-groups"])
-    assert {"scheduler", "workers", "simulator"} <= set(groups)
+    assert {"scheduler", "workers", "gateway", "ledger", "simulator"} <= set(groups)
+
+
+def test_the_image_holds_the_steps_of_the_ledgers_tables() -> None:
+    assert ("COPY", "migrations migrations") in _dockerfile()
 
 
 # -- the commands
@@ -186,7 +243,9 @@ async def start_all(machine: Machine) -> None:
     for name in [*brokers, *machine.order()]:
         if name not in machine.running:
             machine.start(name)
-        if name != ONE_SHOT:
+        if name in ENDING:
+            assert machine.running[name].wait(timeout=60) == 0, machine.said(name)
+        else:
             await eventually(partial(machine.healthy, name), within=60, every=0.1, says=partial(machine.said, name))
     assert set(machine.running) == set(machine.compose["services"])
 
@@ -205,12 +264,43 @@ async def test_every_command_and_health_check_of_compose_works_as_a_process(mach
         for route in ("fast", "smart", "cheap"):
             answer = await producer.complete(model=route, messages="What is a penstock?", timeout=30)
             assert answer.text
+    measured = f"http://127.0.0.1:{machine.ports['ledger', '8080']}/metrics"
+    await eventually(partial(stored, measured, 3), within=20, says=partial(machine.said, "ledger"))
+    command = "python -m ledger migrate --config /etc/penstock/penstock.yaml --after"
+    assert "are at revision" in machine.run("migrate", command)
 
-    private = [path for path in machine.folder.glob("keys/*") if stat.S_IMODE(path.stat().st_mode) != 0o600]
+    private = [path for path in machine.folder.glob("*keys/*") if stat.S_IMODE(path.stat().st_mode) != 0o600]
     assert private == []
     codes = machine.stop()
     del codes[ONE_SHOT]
     assert set(codes.values()) == {0}, codes
+
+
+async def stored(url: str, attempts: int) -> bool:
+    found = re.search(r"^penstock_ledger_attempts_total (\S+)", (await ask(url)).body.decode(), re.MULTILINE)
+    return found is not None and float(found[1]) >= attempts
+
+
+async def test_the_database_of_compose_lets_in_the_ledger_alone(machine: Machine) -> None:
+    assert machine.start(ONE_SHOT).wait(timeout=60) == 0, machine.said(ONE_SHOT)
+    machine.start("postgres")
+    await eventually(partial(machine.healthy, "postgres"), within=30, every=0.1, says=partial(machine.said, "postgres"))
+    password = (machine.folder / "ledger-keys" / "database.password").read_text().strip()
+
+    async def asked(user: str, password: str, name: str, question: str) -> str:
+        url = f"postgresql://{user}:{password}@127.0.0.1:{machine.ports['postgres', '5432']}/{name}"
+        database = Database(url, pooled=False)
+        try:
+            async with database.engine.connect() as connection:
+                return str((await connection.execute(text(question))).scalar_one())
+        finally:
+            await database.close()
+
+    rights = "SELECT concat(rolsuper, rolcreatedb, rolcreaterole) FROM pg_roles WHERE rolname = current_user"
+    assert await asked("penstock", password, "penstock", rights) == "fff"
+    for user, secret in (("postgres", password), ("penstock", "penstock"), ("postgres", "postgres")):
+        with pytest.raises(DBAPIError, match="password authentication failed"):
+            await asked(user, secret, "penstock", "SELECT 1")
 
 
 @pytest.mark.timeout(240)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,14 @@ async def test_text_that_looks_like_sql_or_that_no_database_holds_is_stored_as_t
     ]
     await Store(database).store([booking(one) for one in told], before=0, through=1, at=1.0)
     await check(database, told)
+
+
+async def test_the_file_and_what_lies_beside_it_are_its_owners_alone(tmp_path: Path) -> None:
+    database = Database("sqlite:///ledger.db", tmp_path)
+    await database.migrate()
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    await database.close()
+    assert modes == dict.fromkeys(("ledger.db", "ledger.db-wal", "ledger.db-shm"), 0o600)
 
 
 async def test_a_relative_file_lies_beside_the_configuration(tmp_path: Path) -> None:

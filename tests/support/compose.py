@@ -1,4 +1,7 @@
-"""compose.yaml on a machine without Docker: its commands and health checks as plain processes, paths mapped."""
+"""compose.yaml on a machine without Docker: its commands and health checks as plain processes, paths mapped.
+
+What the image of Postgres does before its command is done here with the machine's own programs.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import yaml
 
 from appliance.ports import free_ports
 from runtime.broker import binary
+from tests.support.postgres import USER, Postgres, programs
 
 ROOT = Path(__file__).resolve().parents[2]
 _VARIABLE = re.compile(r"\$\{([A-Z_0-9]+)(?::-([^}]*))?\}")
@@ -55,11 +59,13 @@ class Machine:
     folder: Path
     ports: dict[tuple[str, str], int] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    database: Postgres | None = None
 
     LISTENING: ClassVar[Mapping[str, Sequence[str]]] = {
         **dict.fromkeys(("broker", "broker-2", "broker-3"), ("4222", "6222", "8222")),
         "simulator": ("8090",),
         "gateway": ("8400", "8080"),
+        "postgres": ("5432",),
     }
 
     def __post_init__(self) -> None:
@@ -88,6 +94,10 @@ class Machine:
     def start(self, name: str) -> subprocess.Popen[bytes]:
         """Start a service's command."""
         log = (self.folder / f"{name}.log").open("wb")
+        if name == "postgres":
+            with log:
+                self.running[name] = self._postgres(self.compose["services"][name], log)
+            return self.running[name]
         with log:
             process = subprocess.Popen(
                 self.argv(name, self.compose["services"][name]["command"]),
@@ -98,6 +108,35 @@ class Machine:
             )
         self.running[name] = process
         return process
+
+    def _postgres(self, service: dict[str, Any], log: IO[bytes]) -> subprocess.Popen[bytes]:
+        """Made on the first start: the superuser's password, then the script, while only the socket is open."""
+        if self.database is None:
+            self.database = Postgres()
+            self.database.make(
+                *service["environment"]["POSTGRES_INITDB_ARGS"].split(),
+                password=(self.folder / "ledger-keys" / "database.password").read_text(encoding="utf-8"),
+            )
+            self.database.start("listen_addresses=''", f"unix_socket_directories={self.database.folder}")
+            own = {"PGHOST": str(self.database.folder), "PGPORT": str(self.database.port)}
+            own["POSTGRES_PASSWORD_FILE"] = str(self.folder / "ledger-keys" / "database.password")
+            env = {**os.environ, **own}  # noqa: TID251 - a child's
+            script = next(one.split(":")[0] for one in service["volumes"] if "docker-entrypoint-initdb.d" in one)
+            subprocess.run([ROOT / script], env=env, check=True, stdout=log, stderr=log, timeout=60)
+            self.database.stop("fast")
+        program, *options = service["command"]
+        options += ["-p", str(self.ports["postgres", "5432"])]
+        for setting in ("listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"):
+            options += ["-c", setting]
+        user = USER if os.geteuid() == 0 else None
+        return subprocess.Popen(
+            [str(programs() / program), "-D", "data", *options],
+            cwd=self.database.folder,
+            user=user,
+            group=user,
+            stdout=log,
+            stderr=log,
+        )
 
     def healthy(self, name: str) -> bool:
         """Run a service's health check once."""
@@ -116,7 +155,8 @@ class Machine:
 
     def argv(self, name: str, command: list[str]) -> list[str]:
         """A command of the container of service ``name``, as it runs here."""
-        program = {"python": sys.executable, "nats-server": str(binary())}.get(command[0]) or shutil.which(command[0])
+        known = {"python": sys.executable, "nats-server": str(binary()), "pg_isready": str(programs() / "pg_isready")}
+        program = known.get(command[0]) or shutil.which(command[0])
         assert program, f"{command[0]} is not installed here"
         return [program, *(self._here(name, word) for word in command[1:])]
 
@@ -133,6 +173,9 @@ class Machine:
             except subprocess.TimeoutExpired:
                 process.kill()
                 codes[name] = process.wait()
+        if self.database is not None:
+            self.database.remove()
+            self.database = None
         return codes
 
     def _here(self, name: str, word: str) -> str:
@@ -166,6 +209,7 @@ class Machine:
             text = self.ports_of(name, (ROOT / source).read_text(encoding="utf-8"))
             text = text.replace('"../../keys/', '"keys/')  # the copy lies beside the folders
             text = text.replace("file:/keys/", f"file:{self.folder}/keys/")
+            text = text.replace("file:/ledger-keys/", f"file:{self.folder}/ledger-keys/")
             text = text.replace("access: /keys/", f"access: {self.folder}/keys/")
             if "/data" in volumes:
                 text = text.replace('"/data/', f'"{self.folder / volumes["/data"]}/')

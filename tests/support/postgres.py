@@ -43,19 +43,24 @@ class Postgres:
     port: int = 0
     _names: count[int] = field(default_factory=lambda: count(1))
 
-    def make(self) -> None:
-        """Prepare its files."""
+    def make(self, *more: str, password: str = "") -> None:
+        """Prepare its files; with ``more`` options of initdb, and a password of the superuser's."""
         if os.geteuid() == 0:
             shutil.chown(self.folder, USER)
-        self._run("initdb", "-D", "data", "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+        told = ("-D", "data", "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+        if password:
+            (self.folder / "password").write_text(password)
+            more = ("--pwfile", "password", *more)
+        self._run("initdb", *told, *more)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
 
-    def start(self) -> None:
-        """Returns when it answers."""
+    def start(self, *more: str) -> None:
+        """Returns when it answers; ``more`` are settings, ``name=value``."""
         told = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
         told += " -c synchronous_commit=off -c max_connections=60"
+        told += "".join(f" -c {one}" for one in more)
         self._run("pg_ctl", "-D", "data", "-w", "-t", "60", "-l", "log", "-o", told, "start")
 
     def stop(self, how: str = "immediate") -> None:

@@ -43,8 +43,11 @@ SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("`scheduler.lanes.NAME`", settings.LaneShare, ""),
     ("`scheduler.breaker`", settings.Breaker, ""),
     ("`workers`", settings.Workers, ""),
+    ("`gateway`", settings.Edge, ""),
     ("`gateway.files`", settings.Filing, ""),
     ("`gateway.batches`", settings.Batching, ""),
+    ("`ledger`", settings.LedgerSettings, ""),
+    ("`ledger.alerts`", settings.Alerting, ""),
 )
 """Heading, model and a further sentence of every section of the configuration."""
 

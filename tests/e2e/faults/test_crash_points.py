@@ -23,6 +23,7 @@ from tests.e2e.faults.test_batches import EDGES_DIE
 from tests.e2e.test_edge_processes import (
     test_an_edge_that_is_killed_in_the_middle_of_a_stream_costs_its_client_nothing as killed_in_the_middle_of_a_stream,
 )
+from tests.integration.test_ledger_service import LEDGERS_DIE
 from tests.support.eventually import eventually
 from tests.support.plant import BASE, MESSAGES, ROOT, Plant, Victim, plant, producer_process
 from tests.support.proxy import FaultProxy, lose_nothing, publish_acks
@@ -362,6 +363,8 @@ ROWS: dict[str, tuple[object, ...]] = {
     "edge, job submitted, client not answered": (killed_in_the_middle_of_a_stream,),
     "edge, a file half uploaded": ("file.chunks_stored",),
     "edge, in the middle of a batch": tuple(point for point in EDGES_DIE if point.startswith("batch.")),
+    "ledger, facts read, not stored": ("ledger.read", "ledger.written"),
+    "ledger, facts stored": ("ledger.stored",),
     "broker, single node, any moment": (
         test_a_broker_that_is_killed_and_comes_back_has_lost_nothing_that_was_accepted,
     ),
@@ -377,8 +380,8 @@ def test_every_row_of_the_table_of_crashes_is_shown_by_a_death() -> None:
 
 
 def test_every_point_shows_a_row_and_is_died_at() -> None:
-    points = [point.event for point in POINTS if point.process != "ledger"]  # no job waits for that one
-    died_at = {death.point for death in WORKERS_DIE} | {point for point, _ in LEADERS_DIE} | {*EDGES_DIE}
+    points = [point.event for point in POINTS]
+    died_at = {death.point for death in WORKERS_DIE} | {point for point, _ in LEADERS_DIE} | {*EDGES_DIE, *LEDGERS_DIE}
     assert died_at == set(points)
     shown = {shown for row in ROWS.values() for shown in row if isinstance(shown, str)}
     assert shown == set(points)

@@ -7,6 +7,8 @@ import csv
 import io
 import json
 import os
+import pty
+import re
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -184,18 +186,37 @@ async def test_a_parameter_is_a_value_whatever_it_says(running: RunningEdge, tex
     assert (await running.client.get("/v1/spend", headers=AS_ADMIN)).json()["total"]["attempts"] == len(ATTEMPTS)
 
 
-async def penstock(url: str, *words: str, **kept: str) -> tuple[int, str, str]:
+async def penstock(url: str, *words: str, out: int = asyncio.subprocess.PIPE, **kept: str) -> tuple[int, str, str]:
+    """Runs the command; with ``out`` its standard output goes there."""
     rest = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK")}  # noqa: TID251
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "producer_sdk.cli", "spend", *words),
         cwd=ROOT,
         env={**rest, "PENSTOCK_GATEWAY": url, "COLUMNS": "200", **kept},
         stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
+        stdout=out,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode or 0, out.decode(), err.decode()
+    said, err = await asyncio.wait_for(process.communicate(), 60)
+    return process.returncode or 0, (said or b"").decode(), err.decode()
+
+
+async def test_at_a_terminal_it_is_a_table_with_heads_of_columns(running: RunningEdge) -> None:
+    keeper, terminal = pty.openpty()
+    try:
+        for words, heads in (
+            (("--by", "project,model"), "project model attempts tokens in tokens out USD wasted"),
+            (("compare",), "deployment USD difference approximated"),
+            (("forecast",), "budget of name project window end budget spent at the end used up"),
+        ):
+            code, _, err = await penstock(running.url, *words, out=terminal, PENSTOCK_ADMIN_KEY=ADMIN, TERM="xterm")
+            assert code == 0, err
+            said = re.sub(r"\x1b\[[0-9;]*m", "", os.read(keeper, 65_536).decode())
+            assert " ".join(said.splitlines()[0].split()) == heads
+            assert "\t" not in said
+    finally:
+        os.close(keeper)
+        os.close(terminal)
 
 
 async def test_the_command_tells_data_on_standard_output_and_the_total_beside_it(running: RunningEdge) -> None:

@@ -72,6 +72,21 @@ def test_keys_are_handed_over_once_and_kept(tmp_path: Path) -> None:
     assert show(folder).split() == ["demo", key]
 
 
+def test_the_databases_password_is_made_once_in_a_folder_of_its_own_and_follows_from_nothing(tmp_path: Path) -> None:
+    config = tmp_path / "penstock.yaml"
+    config.write_text("projects: {demo: {}}")
+    made = {}
+    for name in ("one", "two"):
+        write(config, tmp_path / "keys", ledger=tmp_path / name)
+        write(config, tmp_path / "keys", ledger=tmp_path / name)
+        (place,) = (tmp_path / name).iterdir()
+        assert stat.S_IMODE(place.stat().st_mode) == 0o600
+        made[name] = place.read_text().strip()
+        assert len(bytes.fromhex(made[name])) == 32
+    assert made["one"] != made["two"]
+    assert not any(made["one"] in path.read_text() for path in (tmp_path / "keys").iterdir())
+
+
 def test_without_keys_or_a_configuration_the_way_out_is_named(tmp_path: Path) -> None:
     with pytest.raises(WrongUse, match="--config"):
         write(None, tmp_path)

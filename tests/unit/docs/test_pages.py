@@ -120,7 +120,8 @@ def test_decisions_are_numbered_without_a_gap() -> None:
 
 @pytest.mark.parametrize("block", marked("yaml", "config"), ids=by_place)
 def test_a_configuration_that_is_shown_can_be_used(block: Block, tmp_path: Path) -> None:
-    (tmp_path / "service.password").write_text("secret\n")
+    for name in ("service", "database"):
+        (tmp_path / f"{name}.password").write_text("secret\n")
     text = block.code.replace("/etc/penstock/", f"{tmp_path}/")
     assert parse(text, environ=dict.fromkeys(re.findall(r"\$\{([A-Z_]+)\}", text), "value")).routes
 
@@ -184,7 +185,7 @@ def test_a_command_that_is_shown_exists(place: str, words: list[str]) -> None:
             assert re.search(rf"^{word}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
         case ["python", "-m", module, *rest]:
             assert importlib.util.find_spec(f"{module}.__main__") is not None
-            told = usage(module, *(word for word in rest[:1] if word in {"up", "demo", "keys", "ready"}))
+            told = usage(module, *(word for word in rest[:1] if word in {"up", "demo", "keys", "ready", "migrate"}))
             assert [option for option in rest if option.startswith("--") and option not in told] == []
         case ["docker", "compose", *rest]:
             services = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
