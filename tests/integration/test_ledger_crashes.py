@@ -25,7 +25,7 @@ from runtime.broker import Broker
 from runtime.bus import NatsBus, connect
 from runtime.clock import SystemClock
 from runtime.connection import declared
-from runtime.crash import POINTS, VARIABLE
+from runtime.crash import VARIABLE
 from runtime.settings import Config, LedgerSettings
 from runtime.telemetry import Telemetry
 from tests.support.broker import settings
@@ -39,6 +39,8 @@ TOLD = {
     "routes": {"chat": {"deployments": ["openai/gpt"]}},
     "nats": {"max_queue_bytes": 64 * 1024**2},
 }
+LEDGERS_DIE = ("ledger.read", "ledger.written", "ledger.stored")
+"""The points at which a ledger dies."""
 AWAY = float(os.environ.get("PENSTOCK_AWAY", "4"))  # noqa: TID251 - the proof asks for 60, a test has less time
 """Seconds for which a database is away while facts come."""
 RATE = 200
@@ -61,7 +63,7 @@ async def reached(database: Database, seq: int) -> bool:
     return await database.wrong() is None and await Store(database).position() >= seq
 
 
-@pytest.mark.parametrize("point", [each.event for each in POINTS if each.process == "ledger"])
+@pytest.mark.parametrize("point", LEDGERS_DIE)
 async def test_a_ledger_that_dies_at_any_point_counts_each_fact_once(
     own_broker: Broker, database_url: str, tmp_path: Path, point: str
 ) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-import signal
 from collections.abc import Iterator
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import yaml
@@ -82,39 +80,6 @@ async def test_a_ledger_killed_again_and_again_counts_each_attempt_once(
         await eventually(lambda: reached(database, seq), within=30, says=lambda: str(process.lines[-3:]))
         process.child.terminate()
         assert await process.ended() == 0
-    await check(database, facts)
-    await database.close()
-    await bus.close()
-
-
-LEDGERS_DIE = {"ledger.read": 2, "ledger.written": 2, "ledger.stored": 3}
-"""The points at which a ledger dies, and at the how manieth time."""
-
-
-async def test_a_ledger_that_dies_at_any_point_counts_each_attempt_once(
-    own_broker: Broker, database_url: str, tmp_path: Path
-) -> None:
-    bus = await opened(own_broker)
-    config = tmp_path / "penstock.yaml"
-    nats = {"url": own_broker.url, "max_queue_bytes": 64 * 1024**2}
-    own = {"database": database_url, "auto_migrate": True, "batch": 20, "linger": 0}
-    config.write_text(yaml.safe_dump({**TOLD, "nats": nats, "ledger": own}))
-    facts, seq = list[AttemptFact](), 0
-    for batch in batches(40):
-        facts += batch
-        seq = await tell(bus, batch)
-    database = Database(database_url, pooled=False)
-    positions = [0]
-    for point, nth in LEDGERS_DIE.items():
-        async with ledger_process(config, environ={"CRASH_AT": f"{point}:{nth}"}) as process:
-            assert await process.ended(30) == -signal.SIGKILL, process.other
-            assert f"CRASH_AT={point}\n" in process.other
-        positions.append(await Store(database).position())
-    stored = [after - before for before, after in pairwise(positions)]
-    assert stored[0] == stored[1], "what was written in a transaction that never ended is not there"
-    assert stored[2] == 3 * stored[0], "what was stored is"
-    async with ledger_process(config) as process:
-        await eventually(lambda: reached(database, seq), within=30, says=lambda: str(process.lines[-3:]))
     await check(database, facts)
     await database.close()
     await bus.close()

@@ -23,7 +23,7 @@ from tests.e2e.faults.test_batches import EDGES_DIE
 from tests.e2e.test_edge_processes import (
     test_an_edge_that_is_killed_in_the_middle_of_a_stream_costs_its_client_nothing as killed_in_the_middle_of_a_stream,
 )
-from tests.integration.test_ledger_service import LEDGERS_DIE
+from tests.integration.test_ledger_crashes import LEDGERS_DIE
 from tests.support.eventually import eventually
 from tests.support.plant import BASE, MESSAGES, ROOT, Plant, Victim, plant, producer_process
 from tests.support.proxy import FaultProxy, lose_nothing, publish_acks
