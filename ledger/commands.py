@@ -38,7 +38,8 @@ DRIFTED = 1
 BAD_INPUT = 65
 """Exit status for a file that is no statement (``EX_DATAERR`` of sysexits)."""
 BEHIND = 75
-"""Exit status when the ledger has not read what was told, so nothing was corrected (``EX_TEMPFAIL``)."""
+"""Exit status when it could not be done now: the ledger has not read what was told, or its file is in use
+(``EX_TEMPFAIL``)."""
 
 
 async def reconcile(config: Config, arguments: Namespace) -> int:
@@ -92,6 +93,9 @@ async def forget(config: Config, arguments: Namespace) -> int:
         sys.stdout.write(
             f"removed: {gone.attempts} attempts, {gone.entries} entries; {gone.sums} sums are nobody's now\n"
         )
+        if not await retention.scrub(database):
+            sys.stderr.write("the file was in use, and its free pages may still hold what was removed: run it again\n")
+            return BEHIND
         return 0
 
     return await _with(config, arguments, remove)

@@ -41,7 +41,7 @@ from tests.support.plant import ROOT
 from tests.support.upstream import Asked, Do, Upstream, response, upstream
 from tests.support.worker_process import Process, ledger_process
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(240)
 
 SECRET = "a secret of this test"
 DAY = 86_400.0

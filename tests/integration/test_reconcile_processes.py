@@ -30,14 +30,17 @@ from producer_sdk import Producer
 from runtime.bus.port import NotFound
 from scheduler.spending import Spent
 from simulator.exports import Form
+from tests.support.databases import raw
 from tests.support.eventually import eventually
 from tests.support.plant import ROOT, SIMULATED, Plant, plant
 from tests.support.stand_in import PROJECT
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(300)
 
 MARKER = "canary-9b1c44"
 """Stands in every prompt; nothing of it may reach the database."""
+TEAM = "crimson-5d2e"
+"""The value of a tag; nothing of it may be left when the project is forgotten."""
 MODEL = "gpt-4o-mini"
 SLOW, CUT = f"{MODEL}+tps=60+tokens=400", f"{MODEL}+fault=cut@0.5+tokens=200"
 OWN = f"""
@@ -90,17 +93,24 @@ class Site:
         files = [self.folder / f"{form}.export" for form in forms]
         for form, path in zip(forms, files, strict=True):
             path.write_text(self.parts.simulator.control.export(form, SIMULATED), encoding="utf-8")
-        told = ["--provider", "alpha", "--config", str(self.parts.path), "--json"]
-        told += ["--adjust", "--complete"] if adjust else []
+        told = ["--provider", "alpha", "--json"] + (["--adjust", "--complete"] if adjust else [])
+        status, out = await self._run("reconcile", *map(str, files), *told)
+        assert status in {0, 1}
+        return status, json.loads(out)
+
+    async def forget(self) -> int:
+        """The command as a process."""
+        return (await self._run("forget", PROJECT, "--yes"))[0]
+
+    async def _run(self, *told: str) -> tuple[int, bytes]:
         child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "ledger", "reconcile", *map(str, files), *told),
+            *(sys.executable, "-m", "ledger", *told, "--config", str(self.parts.path)),
             cwd=ROOT,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
         )
-        out, errors = await child.communicate()
-        assert child.returncode in {0, 1}, errors.decode()
-        return child.returncode, json.loads(out)
+        out, _ = await child.communicate()
+        assert child.returncode is not None
+        return child.returncode, out
 
     async def told(self) -> list[str]:
         """The attempts of all corrections that lie on the stream."""
@@ -125,7 +135,7 @@ async def running(folder: Path, database_url: str) -> AsyncIterator[Site]:
             "slow": {"deployments": [f"alpha/{SLOW}"]},
             "cut": {"deployments": [f"alpha/{CUT}"]},
         },
-        projects={PROJECT: {"retry_share": 1.0, "budget": {"total": "5"}, "tags": {"team=red": {"total": "5"}}}},
+        projects={PROJECT: {"retry_share": 1.0, "budget": {"total": "5"}, "tags": {f"team={TEAM}": {"total": "5"}}}},
         ledger={"database": database_url, "auto_migrate": True, "linger": 0.05},
     ) as parts:
         values = yaml.safe_load(parts.path.read_text(encoding="utf-8"))
@@ -153,22 +163,27 @@ async def traffic(parts: Plant) -> None:
             await handle.cancel()
         for handle in (*plain, broken, *left):
             await handle.record(timeout=30)
+        await calls(parts, 0)
         lost = [await submit(producer, "slow") for _ in range(2)]
-        calls = len(parts.simulator.control.bills().lines)
-        await eventually(lambda: parts.simulator.control.providers()[0].in_progress >= 2, within=10)
+        await calls(parts, 2)
         first.child.kill()
         second = await parts.process("workers", "--pool", "alpha", "--name", "w2")
         await second.began("service.started")
         for handle in lost:
             await handle.record(timeout=60)
-        await eventually(lambda: len(parts.simulator.control.bills().lines) >= calls + 4, within=10)
+        await calls(parts, 0)
     await parts.settled()
+
+
+async def calls(parts: Plant, count: int) -> None:
+    """Wait until the provider works on so many."""
+    await eventually(lambda: parts.simulator.control.providers()[0].in_progress == count, within=20)
 
 
 async def submit(producer: Producer, route: str, *, stream: bool = False) -> Any:
     text = f"{MARKER} Tell me of the sea. " * 10
     said = [{"role": "system", "content": MARKER}, {"role": "user", "content": text}]
-    return await producer.submit(model=route, messages=said, max_tokens=400, stream=stream, tags={"team": "red"})
+    return await producer.submit(model=route, messages=said, max_tokens=400, stream=stream, tags={"team": TEAM})
 
 
 async def test_what_nobody_saw_is_found_corrected_once_and_then_all_books_agree(
@@ -202,11 +217,20 @@ async def test_what_nobody_saw_is_found_corrected_once_and_then_all_books_agree(
 
         metered = site.metered()
         assert await site.booked() == metered
-        for payer in (f"project:{PROJECT}", f"tag:{PROJECT}/team=red"):
+        for payer in (f"project:{PROJECT}", f"tag:{PROJECT}/team={TEAM}"):
 
             async def agrees(payer: str = payer) -> bool:
                 return await site.budgeted(payer) == metered
 
             await eventually(agrees, within=25, says=f"the sums of {payer} are not what was billed")
+        there = raw(database_url)
+        assert TEAM.encode() in there
+        assert MARKER.encode() not in there
+        assert b"Tell me" not in there
+        assert await site.forget() == 0
+        assert TEAM.encode() not in raw(database_url)
+        assert await site.booked() == metered, "what was charged did not become less"
+        status, said = await site.reconcile("csv")
+        assert (status, said["ours"]["cost"]) == (0, said["theirs"]["cost"])
         ledger.child.terminate()
         assert await ledger.ended() == 0
