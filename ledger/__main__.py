@@ -18,6 +18,7 @@ from ledger.alerts import Alerts
 from ledger.database import BadAddress, BadRevision, Database, NoDatabase
 from ledger.desk import Desk
 from ledger.instruments import INSTRUMENTS, gauges
+from ledger.key_budgets import KeyBudgets
 from ledger.retention import Retention
 from ledger.service import Ledger
 from ledger.watching import Watch
@@ -67,10 +68,12 @@ async def serve(config: Config, arguments: Namespace) -> int:
             health.check("ledger", lambda: ledger.ready)
             gauges(metrics, ledger)
             service = Service("ledger", telemetry)
-            watch = Watch(database, config)
+            keys = KeyBudgets(bus, clock, telemetry, config)
+            watch = Watch(database, config, keys.payers)
             service.add(
                 health,
                 ledger,
+                keys,
                 Desk(bus, database, catalogue, config, telemetry, clock=clock),
                 Alerts(database, watch, clock, telemetry, settings.alerts),
                 Webhook(database, clock, telemetry, settings.alerts),

@@ -56,6 +56,8 @@ class Spending:
     budget: int
     soft: bool
     spent: int
+    label: str = ""
+    """What people call it, where ``name`` is an id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +142,14 @@ def _unusual(one: HourSpend, factor: float) -> bool:
 
 def _budget(one: Spending, share: float) -> Alert:
     spent, budget = _money(one.spent), _money(one.budget)
-    whose = f"{one.payer} {one.name}" + (f" of {one.project}" if one.project and one.payer in {"tag", "key"} else "")
+    called = f" ({one.label})" if one.label else ""
+    whose = f"{one.payer} {one.name}{called}" + (
+        f" of {one.project}" if one.project and one.payer in {"tag", "key"} else ""
+    )
     data = {
         "payer": one.payer,
         "name": one.name,
+        "label": one.label,
         "project": one.project,
         "window": one.window,
         "start": one.start,
@@ -226,15 +232,17 @@ class Alerts(Duty):
         now = self._clock.wall()
         found = holding(await self._watch.look(now), self._settings)
         told = await self._keep(found, now)
-        for alert in told:
-            self.telemetry.emit("alert.told", WARNING, kind=alert.kind, words=alert.words, **alert.data)
         active = Counter(alert.kind for alert in found)
         for kind in KINDS:
             self.telemetry.emit("alerts.active", kind=kind, value=active[kind])
         return told
 
     async def _keep(self, found: Iterable[Alert], now: float) -> list[Alert]:
-        """Note those that nobody has noted; two ledgers that look at once note each once."""
+        """Note and tell those that nobody has noted; two ledgers that look at once note each once.
+
+        The log has it before the note is for good: who dies in between tells it again, under the same id, and does not
+        keep it to himself.
+        """
         every = {alert.id: alert for alert in found}
         due = now if self._settings.webhook else None
         dialect = postgresql if self._database.kind == "postgresql" else sqlite
@@ -251,6 +259,9 @@ class Alerts(Duty):
             for alert, row in zip(told, rows, strict=True):
                 done = await connection.execute(dialect.insert(alerts).values(row).on_conflict_do_nothing())
                 fresh += [alert] if done.rowcount else []
+            for alert in fresh:
+                told_of = {"alert": alert.id, "kind": alert.kind, "words": alert.words}
+                self.telemetry.emit("alert.told", WARNING, **{**alert.data, **told_of})
         return fresh
 
 

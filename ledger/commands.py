@@ -37,6 +37,9 @@ DRIFTED = 1
 """Exit status when something differs by more than ``ledger.alerts.drift``."""
 BAD_INPUT = 65
 """Exit status for a file that is no statement (``EX_DATAERR`` of sysexits)."""
+BEHIND = 75
+"""Exit status when it could not be done now: the ledger has not read what was told, or its file is in use
+(``EX_TEMPFAIL``)."""
 
 
 async def reconcile(config: Config, arguments: Namespace) -> int:
@@ -62,9 +65,14 @@ async def reconcile(config: Config, arguments: Namespace) -> int:
         threshold = config.ledger.alerts.drift
         drift = await reconciling.reconcile(database, arguments.provider, lines, threshold=threshold, aliases=aliases)
         await reconciling.keep(database, arguments.provider, data, drift, at=SystemClock().wall())
-        facts = await reconciling.corrections(database, arguments.provider, lines, complete=arguments.complete)
-        if arguments.adjust and facts:
-            await _tell(config, arguments.provider, facts)
+        if arguments.adjust:
+            try:
+                facts = await _adjust(config, arguments, database, lines)
+            except reconciling.Behind as error:
+                sys.stderr.write(f"nothing was corrected: {error}\n")
+                return BEHIND
+        else:
+            facts = await reconciling.corrections(database, arguments.provider, lines, complete=arguments.complete)
         told = as_json(drift, facts, adjusted=arguments.adjust)
         sys.stdout.write(json.dumps(told, indent=2) + "\n" if arguments.json else _text(told))
         return DRIFTED if drift.over else 0
@@ -85,6 +93,9 @@ async def forget(config: Config, arguments: Namespace) -> int:
         sys.stdout.write(
             f"removed: {gone.attempts} attempts, {gone.entries} entries; {gone.sums} sums are nobody's now\n"
         )
+        if not await retention.scrub(database):
+            sys.stderr.write("the file was in use, and its free pages may still hold what was removed: run it again\n")
+            return BEHIND
         return 0
 
     return await _with(config, arguments, remove)
@@ -147,10 +158,10 @@ async def _with(config: Config, arguments: Namespace, act: Callable[[Database], 
         await database.close()
 
 
-async def _tell(config: Config, provider: str, facts: list[AttemptFact]) -> None:
+async def _adjust(config: Config, arguments: Namespace, database: Database, lines: list[Line]) -> list[AttemptFact]:
     bus = await connect(bus_settings(config.nats, name="ledger reconcile"))
     try:
-        await reconciling.tell(bus, provider, facts)
+        return await reconciling.adjust(database, bus, arguments.provider, lines, complete=arguments.complete)
     finally:
         await bus.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, date, datetime, timedelta
@@ -18,7 +19,9 @@ from job_contracts.money import dollars
 from ledger import bookings
 from ledger.drift import DAY, Drift, Figures, Hour, compare
 from ledger.statement_lines import Line
+from ledger.store import Store
 from ledger.tables import attempts, sources, spend, statement_lines, statements
+from runtime.bus.port import NotFound, OutcomeUnknown, Undecided, WrongSequence
 
 if TYPE_CHECKING:
     from catalogue.rows import ProviderRow
@@ -35,11 +38,19 @@ IN_MESSAGE = 64
 """Facts in one message to the ledger."""
 TELLER = "statement"
 """Stands where a worker's name stands in the subject of facts."""
+PATIENCE = 30.0
+"""Seconds in which the ledger must have read all that was told so far."""
+AGAIN = 0.1
+"""Seconds between two looks whether it has."""
+
+
+class Behind(Exception):
+    """The ledger has not read all that it was told: what still differs is not known."""
 
 
 def aliases_of(row: ProviderRow | None) -> dict[str, str]:
     """The catalogue's names of a provider's models, by their other names in lower case."""
-    models = () if row is None else row.models
+    models = () if row is None else (*row.models, *row.changes)
     return {alias.lower(): model.name for model in models for alias in model.aliases if "*" not in alias}
 
 
@@ -110,14 +121,57 @@ async def corrections(
 NOTHING = Figures(input=0, cache_read=0, cache_write=0, output=0, reasoning=0, cost=0)
 
 
-async def tell(bus: Bus, provider: str, facts: Sequence[AttemptFact]) -> None:
-    """Tell them as all facts are told, so that budgets hear of them too. Raises BusError.
+async def adjust(
+    database: Database,
+    bus: Bus,
+    provider: str,
+    lines: Sequence[Line],
+    *,
+    complete: bool = False,
+    patience: float = PATIENCE,
+) -> list[AttemptFact]:
+    """Tell the ``corrections``, as all facts are told, so that budgets hear of them too; returns what was told.
 
-    Told again they change nothing, as long as the scheduler remembers the attempt (an hour): after an answer that did
-    not come, look again what still differs, rather than telling all.
+    Each is told once, whoever tells it and whatever answer gets lost: what differs is only looked up when the ledger
+    has read all there was, and is only stored if nobody has told a correction of this provider since the look. So
+    whoever reads the stream may count the difference without knowing the attempt. Raises Behind, or BusError.
     """
-    for some in _chunks(facts, IN_MESSAGE):
-        await bus.append(subjects.usage(provider, TELLER), encode(Facts(facts=tuple(some))))
+    subject = subjects.usage(provider, TELLER)
+    told: dict[str, AttemptFact] = {}
+    while True:
+        last = await _last(bus, subject)
+        await _read(database, max(last, (await bus.stream_state(subjects.LEDGER)).last_seq), patience)
+        facts = await corrections(database, provider, lines, complete=complete)
+        try:
+            for some in _chunks(facts, IN_MESSAGE):
+                last = (await bus.append(subject, encode(Facts(facts=tuple(some))), expect_last=last)).seq
+                told |= {one.attempt: one for one in some}
+        except (OutcomeUnknown, Undecided, WrongSequence):
+            # Somebody else has told some, or it is our own that came without an answer: look again what differs.
+            await asyncio.sleep(AGAIN)
+        else:
+            return list(told.values())
+
+
+async def _last(bus: Bus, subject: str) -> int:
+    """Sequence of the last correction; 0 where there is none. A stale answer makes the write fail, nothing else."""
+    try:
+        return (await bus.last(subjects.LEDGER, subject)).seq
+    except NotFound:
+        return 0
+
+
+async def _read(database: Database, seq: int, patience: float) -> None:
+    """Wait until all up to there is in the database. Raises Behind."""
+    store, loop = Store(database), asyncio.get_running_loop()
+    until = loop.time() + patience
+    position = await store.position()
+    while position < seq:
+        if loop.time() >= until:
+            message = f"the ledger has read {position} of {seq} messages: let it run, and try again"
+            raise Behind(message)
+        await asyncio.sleep(AGAIN)
+        position = await store.position()
 
 
 async def _hours(database: Database, provider: str, since: int, until: int) -> list[Hour]:

@@ -6,7 +6,9 @@ Of a forgotten project they stay without its name, key, route and tags: what a p
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
+from sqlite3 import OperationalError
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Select, Table, bindparam, delete, func, insert, select, update
@@ -39,6 +41,8 @@ EVERY = 60.0
 """Seconds between two looks whether something is old enough."""
 BREATH = 0.05
 """Seconds between two steps: others may write."""
+SCRUBS = 5
+"""Times that a file is tried to be written anew."""
 NOBODY = ""
 """Stands where a forgotten project's name, key and route stood."""
 
@@ -114,6 +118,29 @@ async def forget(database: Database, project: str, now: float) -> Gone:
     gone = Gone(removed, booked, kept)
     await _remove_names(database, project, now, gone)
     return gone
+
+
+async def scrub(database: Database) -> bool:
+    """Whether no disk page holds any more what was deleted. Nobody else can write meanwhile; the ledger waits.
+
+    SQLite leaves it in its file until the place is needed, and in the log beside it: both are written anew. How soon
+    Postgres overwrites it is its own affair.
+    """
+    if database.kind != "sqlite":
+        return True
+    for _ in range(SCRUBS):
+        try:
+            async with database.engine.connect() as connection:
+                # On the driver's own connection: SQLAlchemy would begin a transaction, and in one it cannot be done.
+                plain: Any = (await connection.get_raw_connection()).driver_connection
+                await plain.execute("VACUUM")
+                busy, *_ = await (await plain.execute("PRAGMA wal_checkpoint(TRUNCATE)")).fetchone()
+        except OperationalError:
+            busy = 1
+        if not busy:
+            return True
+        await asyncio.sleep(1.0)
+    return False
 
 
 async def unforgotten(connection: AsyncConnection, told: Sequence[Booking]) -> tuple[Sequence[Booking], int]:

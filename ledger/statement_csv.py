@@ -31,6 +31,12 @@ class Columns:
     whole: bool = True
     item: bool = False
     """Whether ``model`` is a line item, ``MODEL, what of it``."""
+    titled: bool = False
+    """Whether ``model`` is what people call it: ``Claude Haiku 4.5``."""
+    gaps: bool = False
+    """Whether a day without any use has a row that says nothing but its day."""
+    otherwise: tuple[str, ...] = ()
+    """Names what no model was used for: a search, a run of code."""
 
 
 FORMS: Mapping[str, tuple[Columns, ...]] = MappingProxyType(
@@ -42,8 +48,10 @@ FORMS: Mapping[str, tuple[Columns, ...]] = MappingProxyType(
                 requests=("num_model_requests",),
                 input=("input_tokens",),
                 cache_read=("input_cached_tokens",),
+                cache_write=("input_cache_write_tokens",),
                 output=("output_tokens",),
                 batch=("batch",),
+                gaps=True,
             ),
             Columns(
                 date=("start_time_iso", "start_time"),
@@ -51,6 +59,7 @@ FORMS: Mapping[str, tuple[Columns, ...]] = MappingProxyType(
                 cost=("amount_value",),
                 currency=("amount_currency",),
                 item=True,
+                gaps=True,
             ),
         ),
         "anthropic": (
@@ -64,7 +73,14 @@ FORMS: Mapping[str, tuple[Columns, ...]] = MappingProxyType(
                 batch=("usage_type",),
                 whole=False,
             ),
-            Columns(date=("usage_date_utc",), model=("model",), cost=("cost_usd",), batch=("usage_type",)),
+            Columns(
+                date=("usage_date_utc",),
+                model=("model",),
+                cost=("cost_usd",),
+                batch=("usage_type",),
+                titled=True,
+                otherwise=("cost_type",),
+            ),
         ),
         "csv": (
             Columns(
@@ -98,7 +114,9 @@ def rows(text: str, form: str) -> Iterator[Line]:
             if len(values) != len(header):
                 message = f"{len(values)} values where the header has {len(header)} columns"
                 raise BadStatement(message, line=reader.line_num)
-            yield _line(dict(zip(header, values, strict=True)), columns, reader.line_num)
+            row = dict(zip(header, values, strict=True))
+            if not (columns.gaps and _silent(row, columns)):
+                yield _line(row, columns, reader.line_num)
     except csv.Error as error:
         raise BadStatement(f"this is no CSV ({error})", line=reader.line_num) from error
 
@@ -113,6 +131,11 @@ def _columns(header: list[str], form: str) -> Columns:
     raise BadStatement(f"the header has not the columns that are needed: {needed}", line=1)
 
 
+def _silent(row: Mapping[str, str], columns: Columns) -> bool:
+    figures = (columns.model, columns.requests, columns.input, columns.output, columns.cost)
+    return not any(row.get(name, "").strip() for names in figures for name in names)
+
+
 def _line(row: Mapping[str, str], columns: Columns, line: int) -> Line:
     def at(names: tuple[str, ...]) -> tuple[str | None, Place]:
         column = next((name for name in names if name in row), None)
@@ -124,6 +147,10 @@ def _line(row: Mapping[str, str], columns: Columns, line: int) -> Line:
     written = [told.count(row[name], Place(line, name)) for name in columns.cache_write if name in row]
     cache_write = None if all(one is None for one in written) else sum(one or 0 for one in written)
     model, place = at(columns.model)
+    if columns.item:
+        model = (model or "").partition(", ")[0]
+    if columns.titled:
+        model = "-".join((model or "").lower().replace(".", " ").split()) or at(columns.otherwise)[0]
     told.currency(*at(columns.currency))
     counted, cache_read = number(columns.input), number(columns.cache_read)
     if counted is not None and not columns.whole:
@@ -131,7 +158,7 @@ def _line(row: Mapping[str, str], columns: Columns, line: int) -> Line:
     return Line(
         line=line,
         day=told.day(*at(columns.date)),
-        model=told.name((model or "").partition(", ")[0] if columns.item else model, place),
+        model=told.name(model, place),
         requests=number(columns.requests),
         input=counted,
         cache_read=cache_read,

@@ -73,6 +73,7 @@ def _openai_usage(result: Result, begins: object, where: str, line: int) -> Line
         requests=number("num_model_requests"),
         input=number("input_tokens"),
         cache_read=number("input_cached_tokens"),
+        cache_write=number("input_cache_write_tokens"),
         output=number("output_tokens"),
         batch=told.yes(result.get("batch")),
     )

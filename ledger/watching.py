@@ -14,6 +14,8 @@ from ledger.periods import DAILY, HOURLY, MONTHLY
 from ledger.tables import sources, spend, spend_tags, statements, tags
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from ledger.database import Database
@@ -38,10 +40,12 @@ class Payer:
     name: str
     project: str | None
     budget: Budget
+    label: str = ""
+    """What people call it."""
 
 
 def payers(config: Config) -> tuple[Payer, ...]:
-    """All whose budget the configuration names. Keys made later carry theirs with them, and are not looked at."""
+    """All whose budget the configuration names."""
     found = [
         Payer("project", name, name, project.budget)
         for name, project in config.projects.items()
@@ -66,9 +70,11 @@ def payers(config: Config) -> tuple[Payer, ...]:
 class Watch:
     """Reads what one look needs. Methods raise what SQLAlchemy raises when the database does not answer."""
 
-    def __init__(self, database: Database, config: Config) -> None:
+    def __init__(self, database: Database, config: Config, more: Callable[[], Iterable[Payer]] = tuple) -> None:
+        """``more``: payers that come and go while it looks."""
         self._database = database
         self._payers = payers(config)
+        self._more = more
 
     async def look(self, now: float) -> Seen:
         """The figures at ``now`` (UTC seconds)."""
@@ -83,7 +89,7 @@ class Watch:
     async def _spending(self, connection: AsyncConnection, now: float) -> tuple[Spending, ...]:
         found = []
         sums: dict[tuple[str, Window, float], dict[str, int]] = {}
-        for payer in self._payers:
+        for payer in (*self._payers, *self._more()):
             for window, amount in payer.budget.amounts():
                 for start in sorted({window_start(window, now - LATE), window_start(window, now)}):
                     by_name = sums.get((payer.kind, window, start))
@@ -92,7 +98,7 @@ class Watch:
                         sums[payer.kind, window, start] = by_name
                     spent = by_name.get(_name(payer), 0)
                     told = payer.kind, payer.name, payer.project, window, start
-                    found.append(Spending(*told, picodollars(amount), payer.budget.soft, spent))
+                    found.append(Spending(*told, picodollars(amount), payer.budget.soft, spent, payer.label))
         return tuple(found)
 
 

@@ -122,7 +122,7 @@ class Webhook(Duty):
                 self.telemetry.emit("webhook.given_up", WARNING, alert=number, error=problem)
             else:
                 failed += 1
-                due = now + min(FIRST_PAUSE * 2.0**tries, LONGEST_PAUSE)
+                due = self._clock.wall() + min(FIRST_PAUSE * 2.0**tries, LONGEST_PAUSE)
                 self.telemetry.emit("webhook.retried", INFO, alert=number, error=problem)
             async with self._database.writing() as connection:
                 await connection.execute(update(alerts).where(alerts.c.id == number).values(due=due, tries=tries + 1))

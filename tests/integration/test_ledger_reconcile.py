@@ -17,16 +17,17 @@ from catalogue.load import providers
 from catalogue.prices import Price
 from catalogue.rows import ModelRow
 from job_contracts import subjects
-from job_contracts.codec import decode
+from job_contracts.codec import decode, encode
 from job_contracts.facts import AttemptFact, Facts
 from ledger import commands, statements
 from ledger.bookings import booking
 from ledger.database import Database
 from ledger.drift import Cause, Drift
-from ledger.reconcile import corrections, keep, reconcile, tell
+from ledger.reconcile import TELLER, Behind, adjust, corrections, keep, reconcile
 from ledger.store import Store
 from ledger.tables import metadata, statement_lines
 from ledger.tables import statements as kept
+from runtime.bus.port import WrongSequence
 from simulator import Settings, Simulator
 from simulator.exports import Form
 from tests.support import builders
@@ -75,7 +76,8 @@ class Site:
         """The ledger reads all that it was told, from the beginning: what it knows changes nothing."""
         before = await self.store.position()
         told = [booking(one) for one in self.told()]
-        await self.store.store(told, before=before, through=before + 1, at=1.0)
+        last = (await self.worker.bus.stream_state(subjects.LEDGER)).last_seq
+        await self.store.store(told, before=before, through=last, at=1.0)
 
     def statement(self, form: Form) -> bytes:
         return self.simulator.control.export(form, "openai").encode()
@@ -106,10 +108,9 @@ async def test_what_was_cut_is_found_corrected_by_the_statement_and_then_agrees_
     assert apart <= {Cause.ESTIMATED, Cause.NOT_THEIRS}
     assert await site.drift(site.statement("csv")) == before
 
-    facts = await corrections(site.database, "alpha", lines, complete=True)
+    facts = await adjust(site.database, site.worker.bus, "alpha", lines, complete=True)
     assert facts
     assert all((one.told_by, one.stated, one.key) == ("statement", True, "k-1") for one in facts)
-    await tell(site.worker.bus, "alpha", facts)
     await site.read()
     after = await site.drift(data)
     assert {row.cause for row in after.rows} == {Cause.NONE}
@@ -120,9 +121,43 @@ async def test_what_was_cut_is_found_corrected_by_the_statement_and_then_agrees_
     assert await site.drift(data) == after
 
 
+async def test_a_correction_is_told_once_whoever_tells_it_again_and_whatever_answer_was_lost(site: Site) -> None:
+    """Budgets count the difference of an attempt they have long forgotten: a second one would count again."""
+    bus, lines = site.worker.bus, statements.read(site.statement("requests")).lines
+    before = len(site.told())
+    facts = await adjust(site.database, bus, "alpha", lines, complete=True)
+    assert len(site.told()) == before + len(facts)
+    with pytest.raises(Behind, match="let it run"):  # what it would find out is what was told already
+        await adjust(site.database, bus, "alpha", lines, complete=True, patience=0.3)
+    late = encode(Facts(facts=tuple(facts)))
+    with pytest.raises(WrongSequence):  # one that was under way all the time, from before the others
+        await bus.append(subjects.usage("alpha", TELLER), late, expect_last=0)
+    await site.read()
+    assert not await adjust(site.database, bus, "alpha", lines, complete=True)
+    assert len(site.told()) == before + len(facts)
+
+
+async def test_two_who_correct_at_once_tell_each_correction_once(site: Site) -> None:
+    bus, lines = site.worker.bus, statements.read(site.statement("requests")).lines
+
+    async def reading() -> None:
+        while True:
+            await asyncio.sleep(0.05)
+            await site.read()
+
+    task = asyncio.create_task(reading())
+    told = await asyncio.gather(
+        *(adjust(site.database, bus, "alpha", lines, complete=True) for _ in range(3)), return_exceptions=True
+    )
+    task.cancel()
+    assert not [one for one in told if isinstance(one, BaseException)]
+    names = [one.attempt for one in site.told() if one.told_by == "statement"]
+    assert len(names) == len(set(names)) > 0
+
+
 async def test_the_other_forms_agree_where_nothing_was_cut(site: Site) -> None:
     lines = statements.read(site.statement("requests")).lines
-    await tell(site.worker.bus, "alpha", await corrections(site.database, "alpha", lines, complete=True))
+    await adjust(site.database, site.worker.bus, "alpha", lines, complete=True)
     await site.read()
     forms: tuple[Form, ...] = ("openai_usage", "openai_costs", "anthropic_usage", "csv")
     for form in forms:

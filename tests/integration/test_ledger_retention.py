@@ -10,11 +10,12 @@ from job_contracts.facts import AttemptFact
 from ledger import retention
 from ledger.bookings import booking
 from ledger.database import Database
-from ledger.retention import DAY, Gone, Retention, forget
+from ledger.retention import DAY, Gone, Retention, forget, scrub
 from ledger.store import Store, Stored
 from ledger.tables import attempts, entries, forgotten, sources, spend, spend_tags, tags
 from runtime.telemetry import Telemetry
 from tests.support.clock import ManualClock
+from tests.support.databases import raw
 from tests.support.ledger_facts import fact
 
 AT = 1_790_000_000.0
@@ -78,6 +79,21 @@ async def test_a_forgotten_project_leaves_sums_that_are_nobodys(database: Databa
     async with database.engine.connect() as connection:
         audit = (await connection.execute(select(forgotten.c.what, forgotten.c.attempts))).all()
     assert [tuple(row) for row in audit] == [("begun", 0), ("done", 7), ("begun", 0), ("done", 0)]
+
+
+async def test_nothing_that_singles_a_project_out_is_left_on_disk(database: Database, database_url: str) -> None:
+    """But its name, in the list of those who are not to come back."""
+    marks = ("mark-of-key", "mark-of-route", "mark-of-tag", "mark-of-value")
+    told = {"key": marks[0], "route": marks[1], "tags": {marks[2]: marks[3]}}
+    mine = [
+        fact(n, attempt=f"gone.mark-of-job-{n}.1", project="gone", **told, started=AT - n * 9_000) for n in range(40)
+    ]
+    await stored(Store(database), *mine, fact(99, started=AT))
+    there = raw(database_url)
+    assert all(mark.encode() in there for mark in marks)
+    await forget(database, "gone", AT + 1)
+    assert await scrub(database)
+    assert b"mark-of-" not in raw(database_url)
 
 
 async def test_facts_that_are_read_again_do_not_bring_a_project_back_and_later_ones_count(database: Database) -> None:

@@ -98,12 +98,48 @@ def test_anthropics_cost_report_is_in_cents_and_may_say_that_it_was_a_batch() ->
             "usage_date_utc,model,usage_type,token_type,cost_usd\n2026-11-28,claude-haiku-4-5,batch,output,0.02\n",
             Line(2, DAY, "claude-haiku-4-5", cost=20_000_000_000, batch=True),
         ),
+        (
+            lines(
+                "start_time,end_time,start_time_iso,end_time_iso,amount_value,amount_currency,quantity,line_item",
+                "1795737600,1795824000,2026-11-27T00:00:00,2026-11-28T00:00:00,,,,",
+                '1795824000,1795910400,2026-11-28T00:00:00,2026-11-29T00:00:00,0.5000,usd,9,"gpt-4o, input_tokens"',
+            ),
+            Line(3, DAY, "gpt-4o", cost=500_000_000_000),
+        ),
+        (
+            lines(
+                "start_time,start_time_iso,num_model_requests,model,input_tokens,input_cached_tokens,"
+                "input_cache_write_tokens,input_uncached_tokens,output_tokens",
+                "1795824000,2026-11-28T00:01:00+00:00,3.0,gpt-5.6,40,10,20,10,5",
+            ),
+            Line(2, DAY, "gpt-5.6", requests=3, input=40, cache_read=10, cache_write=20, output=5),
+        ),
+        (
+            lines(
+                "usage_date_utc,model,workspace,api_key,usage_type,context_window,token_type,cost_usd,list_price_usd,"
+                "cost_type,inference_geo,speed",
+                "2026-11-28,Claude 3.5 Sonnet 2024-10-22,Default,k,message,,output,0.02,0.03,token,global,",
+            ),
+            Line(2, DAY, "claude-3-5-sonnet-2024-10-22", cost=20_000_000_000),
+        ),
+        (
+            "usage_date_utc,model,usage_type,cost_usd,cost_type\n2026-11-28,,message,0.01,web_search\n",
+            Line(2, DAY, "web_search", cost=10_000_000_000),
+        ),
         ("\ufeffDate,Model\r\n2026-11-28,m\r\n\r\n", Line(2, DAY, "m")),
         ("date,model,cost\n2026-11-28,m,-$1\n".replace("-$", "-"), Line(2, DAY, "m", cost=-(10**12))),
     ],
 )
 def test_csv_is_told_apart_by_its_columns(text: str, expected: Line) -> None:
     assert only(text) == expected
+
+
+def test_what_was_written_to_a_cache_is_part_of_openais_input() -> None:
+    page = json.loads(exports.openai_usage(DAYS))
+    result = page["data"][0]["results"][0]
+    page["data"][0]["results"] = [{**result, "input_cache_write_tokens": 5, "input_uncached_tokens": 1}]
+    line = only(json.dumps(page))
+    assert (line.input, line.cache_write) == (result["input_tokens"], 5)
 
 
 def test_pages_may_follow_one_another_in_a_list_or_line_by_line() -> None:
