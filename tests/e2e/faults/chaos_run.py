@@ -20,7 +20,7 @@ from runtime.bus.port import BusError, Message, NotFound, Tail
 from tests.e2e.faults import chaos_plan as plan
 from tests.e2e.faults.chaos_blows import Striker
 from tests.e2e.faults.chaos_load import Load
-from tests.e2e.faults.events import Began, Called, Event, EventLog, Metered, Said, Stored
+from tests.e2e.faults.events import Began, Billed, Called, Event, EventLog, Metered, Said, Stored
 from tests.e2e.faults.fleet import Fleet, fleet
 from tests.e2e.faults.fleet_settings import PLACES, limits_told
 from tests.support.eventually import eventually
@@ -170,6 +170,11 @@ async def _ask_providers(control: SimulatorControl, tell: Callable[[Event], None
                 output_tokens=line.output_tokens,
             )
         )
+    bills = await control.bills()
+    if bills.forgotten:
+        tell(Said(at=time.time(), process="chaos", event="bills.forgotten", fields={"count": str(bills.forgotten)}))
+    for bill in bills.lines:
+        tell(Billed(line=bill))
     report = await control.meter()
     for provider in PLACES:
         rows = [row for row in report.rows if row.provider == provider]

@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from simulator.reports import BillLine
+
 FaultKind = Literal[
     "leader kill",
     "leader stop",
@@ -186,6 +188,13 @@ class Metered(Frozen):
     output_tokens: int
 
 
+class Billed(Frozen):
+    """What a provider billed for one call."""
+
+    kind: Literal["billed"] = "billed"
+    line: BillLine
+
+
 class Stored(Frozen):
     """A message of a stream. ``seen``: ``tail`` while it was written, ``dump`` at the end."""
 
@@ -222,6 +231,7 @@ Event = Annotated[
     | Disturbed
     | Called
     | Metered
+    | Billed
     | Stored
     | Said,
     Field(discriminator="kind"),

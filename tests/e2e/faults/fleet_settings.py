@@ -63,10 +63,18 @@ def simulator_settings() -> dict[str, Any]:
 
 
 def _simulated(name: str, place: Place) -> dict[str, Any]:
+    (price,) = catalogue_rows()[place.dialect].prices(place.model)
     told = {"requests": place.calls, "tokens": place.tokens, "concurrency": place.at_once}
     return {
         "name": name,
         "dialect": place.dialect,
+        # What the catalogue says, so that money is the same on both sides.
+        "price": {
+            "input": str(price.input),
+            "cached_read": str(price.cache_read),
+            "cache_write": str(price.cache_write or price.input),
+            "output": str(price.output),
+        },
         "pace": {"latency": 0.03, "ttft": 0.06, "tokens_per_second": place.pace, "jitter": 0.5},
         "limits": {"period": WINDOW, "window": "sliding", **{key: value for key, value in told.items() if value}},
     }

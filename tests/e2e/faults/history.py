@@ -77,6 +77,7 @@ def _figures(book: Book, found: list[Violation]) -> dict[str, int]:
         "extra calls": sum(len(extra) for _, extra in extras(book)),
         "in flight at faults": sum(in_flight(book, strike) for strike in book.strikes),
         "facts": sum(map(len, book.facts.values())),
+        "facts estimated": len(book.agreement.guesses),
         "faults": len(book.strikes),
         "violations": len(found),
     }
@@ -234,6 +235,7 @@ def times(book: Book) -> Iterator[Violation]:
 def accounts(book: Book) -> Iterator[Violation]:
     """Every call has a fact with what was billed, or an estimate where a fault took its worker; no fact is invented.
 
+    Of the facts that count, those whose usage was reported say what was billed to the token and the picodollar.
     An estimate of a call that no provider knows is none: an attempt may be cut off before its request is out.
     """
     for flights in book.flights.values():
@@ -244,6 +246,8 @@ def accounts(book: Book) -> Iterator[Violation]:
         for fact in facts:
             if attempt not in called and fact.usage.total and fact.usage.reported:
                 yield Violation("I7 fact", attempt, f"{fact.usage.total} tokens of a call that no provider knows")
+    for wrong in book.agreement.wrong if book.bills else ():
+        yield Violation("I7 money", wrong.partition(" ")[0].rstrip(":"), wrong)
     counted: dict[str, int] = defaultdict(int)
     tokens: dict[str, int] = defaultdict(int)
     for call in book.calls:

@@ -12,7 +12,9 @@ from job_contracts.attempts import Outcome, attempt_name
 from job_contracts.codec import ContractError, decode
 from job_contracts.facts import AttemptFact, Facts
 from job_contracts.results import Result
+from simulator.reports import BillLine
 from tests.e2e.faults import events as log
+from tests.support.agreement import Agreement, agreement
 
 JobKey = tuple[str, str]
 """Project and job id."""
@@ -78,6 +80,7 @@ class Book:
     facts: dict[str, list[AttemptFact]] = field(default_factory=lambda: defaultdict(list))
     calls: list[log.Called] = field(default_factory=list)
     metered: list[log.Metered] = field(default_factory=list)
+    bills: list[BillLine] = field(default_factory=list)
     struck: list[log.Struck] = field(default_factory=list)
     mended: dict[int, float] = field(default_factory=dict)
     disturbed: list[log.Disturbed] = field(default_factory=list)
@@ -90,6 +93,11 @@ class Book:
     def results(self) -> dict[JobKey, Result]:
         """The first record of each job."""
         return {job: decode(Result, seqs[min(seqs)]) for job, seqs in self.records.items()}
+
+    @cached_property
+    def agreement(self) -> Agreement:
+        """What the facts say was spent against what was billed, to the token and the picodollar."""
+        return agreement((fact for facts in self.facts.values() for fact in facts), self.bills)
 
     @cached_property
     def wishes(self) -> dict[JobKey, list[log.Submitted]]:
@@ -161,6 +169,8 @@ def _enter(book: Book, event: log.Event) -> None:  # noqa: C901 - one branch a k
             book.calls.append(event)
         case log.Metered():
             book.metered.append(event)
+        case log.Billed():
+            book.bills.append(event.line)
         case log.Struck():
             book.struck.append(event)
         case log.Mended():

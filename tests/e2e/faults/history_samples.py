@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from job_contracts import subjects
@@ -11,6 +12,7 @@ from job_contracts.facts import AttemptFact, Facts
 from job_contracts.failures import FailureKind
 from job_contracts.jobs import JobState
 from job_contracts.results import AttemptRecord, Result, Times
+from simulator.reports import BillLine
 from tests.e2e.faults import events as log
 
 T0 = 1_000.0
@@ -79,6 +81,7 @@ def fact(attempt: str, **over: Any) -> log.Stored:
         "started": T0 + 1,
         "seconds": 0.5,
         "usage": Usage(input=10, output=5),
+        "cost": Decimal("0.001"),
         "reason": "user",
         "won": True,
     }
@@ -120,6 +123,22 @@ def plain(number: int, job: str, **over: Any) -> History:
         fact(f"red.{job}.1"),
         seen(number, one),
     ]
+
+
+def bill(attempt: str, *, cost: str = "0.001", output: int = 5) -> log.Billed:
+    """What the provider billed for the call of an attempt."""
+    return log.Billed(
+        line=BillLine(
+            at=T0,
+            provider="alpha",
+            model="m",
+            request_id=attempt,
+            outcome="ok",
+            input_tokens=10,
+            output_tokens=output,
+            cost_usd=Decimal(cost),
+        )
+    )
 
 
 def good() -> History:

@@ -14,7 +14,17 @@ from tests.e2e.faults.history import Verdict, extras, in_flight
 from tests.e2e.faults.history_book import Book
 from tests.e2e.faults.report_recovery import percentile, recoveries
 
-FIGURES = ("jobs accepted", "records", "lost", "duplicated", "calls", "facts", "extra calls", "in flight at faults")
+FIGURES = (
+    "jobs accepted",
+    "records",
+    "lost",
+    "duplicated",
+    "calls",
+    "facts",
+    "facts estimated",
+    "extra calls",
+    "in flight at faults",
+)
 ABOUT = ("processes", "lease", "machine", "versions")
 FAULT_HEAD = (
     *("fault", "struck", "in flight then", "silence p50", "p95", "longest"),

@@ -13,8 +13,9 @@ from job_contracts.chat import Answer, TextPart, Usage
 from job_contracts.codec import decode, encode
 from job_contracts.facts import Facts
 from tests.e2e.faults import events as log
-from tests.e2e.faults.history import judge
-from tests.e2e.faults.history_samples import T0, History, call, fact, good, plain, result, seen, stored, submitted
+from tests.e2e.faults.history import judge, judged
+from tests.e2e.faults.history_book import book_of
+from tests.e2e.faults.history_samples import T0, History, bill, call, fact, good, plain, result, seen, stored, submitted
 
 
 def without(history: History, kind: type[log.Event], *, last: bool = False) -> History:
@@ -126,6 +127,8 @@ SUBMISSION_LEFT = log.Stored(
     at=T0 + 9, seen="dump", stream="SUBMIT_0", seq=9, subject=subjects.queued(0, "red", "s-z"), body="{}"
 )
 
+BILLS = (*map(bill, ("red.s-a.1", "red.s-b.1", "red.s-c.2")), bill("red.s-c.1", cost="0.0005", output=1))
+
 PLANTED: Sequence[tuple[str, str, Callable[[History], History]]] = (
     ("a job is lost", "I1 lost", record_gone),
     ("a producer never gets its result", "I1 unseen", lambda history: without(history, log.Seen)),
@@ -143,6 +146,7 @@ PLANTED: Sequence[tuple[str, str, Callable[[History], History]]] = (
     ("a fact tells other tokens than were billed", "I7 tokens", told(Usage(input=10, output=4))),
     ("an estimate stands where no fault struck", "I7 tokens", told(Usage(input=10, reported=False))),
     ("a fact of a call that nobody made", "I7 fact", plus(fact("red.s-q.1"))),
+    ("a fact tells another cost than was billed", "I7 money", plus(bill("red.s-a.1", cost="0.002"), *BILLS[1:])),
     ("the meter knows a call more than the log", "I7 meter", lambda history: without(history, log.Called)),
     ("a job that was cancelled while it was held is called", "I5 cancelled", cancelled(T0 + 0.2, not_before=T0 + 0.9)),
     ("a job is called long after its cancel", "I5 cancelled", cancelled(T0 - 10.0)),
@@ -205,3 +209,23 @@ def test_an_answer_that_a_cancel_cut_off_may_be_estimated() -> None:
     cut = told(Usage(input=10, reported=False))(good())
     assert not judge(cut).good
     assert judge([*cut, log.CancelAcked(at=T0 + 1.4, project="red", job="s-a")]).good
+
+
+def test_facts_that_say_what_was_billed_are_good_and_a_killed_workers_call_is_listed() -> None:
+    verdict = judged(book_of([*good(), *BILLS]))
+    assert verdict.good
+    assert verdict.figures["facts estimated"] == 1
+
+
+@pytest.mark.parametrize(
+    "bills",
+    [
+        pytest.param((bill("red.s-a.1", cost="0.002"), *BILLS[1:]), id="another cost"),
+        pytest.param((bill("red.s-a.1", output=6), *BILLS[1:]), id="another token"),
+        pytest.param(BILLS[1:], id="never billed"),
+        pytest.param((*BILLS, BILLS[0]), id="billed twice"),
+        pytest.param((*BILLS, bill("red.s-q.1")), id="no fact"),
+    ],
+)
+def test_money_that_does_not_agree_is_told(bills: Sequence[log.Billed]) -> None:
+    assert {violation.rule for violation in judge([*good(), *bills]).violations} == {"I7 money"}

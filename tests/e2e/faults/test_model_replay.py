@@ -7,11 +7,16 @@ change of the policy that changes decisions on purpose records it anew, and says
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from scheduler.policy.accounts import Accounts
 from scheduler.policy.buckets import Bucket
+from scheduler.policy.payers import Payers
+from scheduler.policy.payments import Payments
+from tests.e2e.faults.model.record import BILLED
 from tests.e2e.faults.model.run import config_of, run, shape_of
 from tests.e2e.faults.model.traces import recording, replay, save
 
@@ -20,7 +25,7 @@ TRACES = Path(__file__).parent / "traces"
 
 @pytest.mark.parametrize("path", sorted(TRACES.glob("*.jsonl")), ids=lambda path: path.stem)
 def test_a_recorded_run_is_decided_again_as_it_was(path: Path) -> None:
-    told = replay(path)
+    told = replay(path, BILLED)
     print(f"{path.name}: {told.terms} terms, {told.calls} calls, {told.dispatches} dispatches")
     assert told.problems == []
     assert told.terms >= 2
@@ -31,9 +36,20 @@ def test_there_is_a_trace_of_a_real_broker() -> None:
     assert (TRACES / "nats.jsonl").exists()
 
 
-def test_a_policy_that_decides_otherwise_is_told_by_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Bucket, "admits", lambda *_: True)
-    assert replay(TRACES / "nats.jsonl").problems
+@pytest.mark.parametrize(
+    ("owner", "name", "mistake"),
+    [
+        pytest.param(Bucket, "admits", lambda *_: True, id="limits are not kept"),
+        pytest.param(Payments, "lets", lambda *_: True, id="budgets are not asked"),
+        pytest.param(Accounts, "release", lambda *_: None, id="what was reserved stays so"),
+        pytest.param(Payers, "restore_spending", lambda *_: None, id="what was spent before is forgotten"),
+    ],
+)
+def test_a_policy_that_decides_otherwise_is_told_by_the_trace(
+    monkeypatch: pytest.MonkeyPatch, owner: type, name: str, mistake: Callable[..., object]
+) -> None:
+    monkeypatch.setattr(owner, name, mistake)
+    assert replay(TRACES / "nats.jsonl", BILLED).problems
 
 
 def test_a_run_of_the_model_can_be_recorded_and_replayed(tmp_path: Path) -> None:

@@ -226,7 +226,20 @@ def ledger_problems(board: Board) -> list[str]:
         for t in world.tenants.values()
         if t.flying != tenants[t.name]
     ]
-    return found
+    return found + _money_problems(board)
+
+
+def _money_problems(board: Board) -> list[str]:
+    """Every payer has reserved what the attempts make whose facts were not told."""
+    accounts = board._world.accounts
+    sums = Counter[str]()
+    for reservation in accounts.reservations.values():
+        sums.update({payer.name: reservation.cost for payer in reservation.payers})
+    return [
+        f"I3: {name}: {payer.purse.reserved} picodollars reserved, its attempts make {sums[name]}"
+        for name, payer in accounts.payers.named.items()
+        if payer.purse.reserved != sums[name]
+    ]
 
 
 def _pending(board: Board, domain: str) -> dict[str, float]:

@@ -205,7 +205,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation("a project's own count is not lowered", edit(grants, "_let_go", "tenant.flying -= 1", "pass")),
     Mutation(
         "a closed grant stays pending",
-        edit(domains.Domain, "confirm", "bucket.confirm(_amount(unit, tokens), now)", "pass"),
+        edit(domains.Domain, "confirm", "bucket.confirm(amount_of(unit, tokens), now)", "pass"),
     ),
     # -- facts that come late, twice, or of something else
     Mutation(

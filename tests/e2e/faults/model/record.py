@@ -1,7 +1,8 @@
 """Records a trace from schedulers on a real nats-server: ``python -m tests.e2e.faults.model.record FILE``.
 
 Two pools answer, fail and fall silent, a worker is killed, the leader hands over, jobs are cancelled, delayed and
-expire; the trace holds what both leaders' boards were asked and what they decided.
+expire, and budgets hold some of them and turn others away; the trace holds what both leaders' boards were asked and
+what they decided.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 
 from job_contracts.attempts import Assignment
 from job_contracts.failures import Failure, FailureKind
-from job_contracts.jobs import LANES
+from job_contracts.jobs import LANES, Bounds
+from job_contracts.money import Budget
 from runtime.broker import Broker, BrokerConfig
 from runtime.bus import connect
 from runtime.bus.port import Bus
@@ -22,26 +25,37 @@ from runtime.connection import declared
 from runtime.settings import Config
 from tests.e2e.faults.model.traces import Recorder, recording, save
 from tests.support.broker import settings
+from tests.support.budgets import PRICED, Till
 from tests.support.world import Answering, World, config, scheduler_on
 
 JOBS = 60
 BAD = (FailureKind.SERVER_ERROR, FailureKind.RATE_LIMIT, FailureKind.STALLED, FailureKind.BAD_REQUEST)
+BILLED = {name: PRICED["alpha"].model_copy(update={"name": name}) for name in ("alpha", "beta")}
+"""The catalogue of a recorded run: both providers have prices, and a job costs at most some 0.035 cents."""
+KEY = Bounds(tpm=40_000, budget=Budget(hour=Decimal("0.004")))
 
 
 def laws() -> Config:
-    """Limits that bind within seconds."""
+    """Limits that bind within seconds, and budgets: one that is used up, and one that jobs wait for."""
     limits = {"rpm": 600, "input_tpm": 60_000, "window": 10.0, "burst": 0.1, "skew": 1.0}
     provider = {"dialect": "openai_chat", "base_url": "http://127.0.0.1:1", "key": "k", "limits": limits}
-    return config(providers={"alpha": provider, "beta": provider}, projects={"demo": {}, "other": {"max_in_flight": 4}})
+    demo = {"tags": {"team=red": {"total": "0.002"}}}
+    other = {"max_in_flight": 4, "budget": {"hour": "0.002"}}
+    return config(providers={"alpha": provider, "beta": provider}, projects={"demo": demo, "other": other})
 
 
 async def jobs(world: World, random: Random, first: int) -> None:
     """Half of the jobs, some with times, some cancelled."""
     for number in range(first, first + JOBS // 2):
         project, wall = random.choice(["demo", "demo", "other"]), world.clock.wall()
+        tags = {"team": random.choice(["red", "blue"])}
+        key = "k" if random.random() < 0.25 else None
         ticket = await world.submit(
             f"t-{number}",
             project=project,
+            tags=tags,
+            key=key,
+            bounds=None if key is None else KEY,
             lane=random.choice(LANES),
             priority=random.randint(0, 9),
             input_estimate=random.choice([10, 200, 800]),
@@ -77,20 +91,28 @@ async def record(path: Path) -> None:
     save(path, laws(), kept)
 
 
+async def _pool(world: World, name: str, answers: Answering, worker: str = "w1") -> Till:
+    """Its facts come after their results, and some of them twice."""
+    pool = Till(world.bus, name, answers, worker=worker, late=0.3, twice=0.2)
+    await pool.start()
+    world.pools.append(pool)
+    return pool
+
+
 async def _two_terms(first: Bus, second: Bus, answers: Answering, random: Random) -> None:
     made = laws()
     await first.ensure(declared(made))
-    async with scheduler_on(first, made) as world:
-        alpha, beta = await world.pool("alpha", answers), await world.pool("beta", answers)
-        spare = await world.pool("alpha", answers, worker="w2")
+    async with scheduler_on(first, made, catalogue=BILLED) as world:
+        alpha, beta = await _pool(world, "alpha", answers), await _pool(world, "beta", answers)
+        spare = await _pool(world, "alpha", answers, "w2")
         await jobs(world, random, 0)
         await alpha.die()
         await asyncio.sleep(2.5)
         await spare.die()
         await beta.die()
-    async with scheduler_on(second, made, owner="s2") as world:
-        await world.pool("alpha", answers, worker="w3")
-        await world.pool("beta", answers, worker="w4")
+    async with scheduler_on(second, made, owner="s2", catalogue=BILLED) as world:
+        await _pool(world, "alpha", answers, "w3")
+        await _pool(world, "beta", answers, "w4")
         await jobs(world, random, JOBS // 2)
         await asyncio.sleep(4.0)
 

@@ -1,6 +1,8 @@
 """Real traces of the policy: every fact and call that a running leader made to its board, and what the board decided.
 
-A line of a trace is ``[what, seconds, value]``, the first one the rules' configuration and the time the board was made.
+A line of a trace is ``[what, seconds, value]``, the first one the rules' configuration; the seconds are null for a call
+that is not told the time. A board is made with the wall clock's time beside its own, because budgets have calendar
+windows.
 Values are written by name of field, defaults left out, so that a trace outlives a field that is added.
 """
 
@@ -16,16 +18,18 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from catalogue.rows import ProviderRow
 from job_contracts.attempts import LimitReading
 from job_contracts.chat import Usage
 from job_contracts.failures import Failure
-from job_contracts.jobs import JobState
+from job_contracts.jobs import Bounds, JobState
 from job_contracts.results import AttemptRecord
 from runtime.settings import Config
 from scheduler import service
 from scheduler.policy import decisions, facts
 from scheduler.policy.board import Board
 from scheduler.policy.decisions import Decision, Dispatch, Finish
+from scheduler.policy.purses import Spending
 from scheduler.policy.rules import Rules, rules_from
 from tests.e2e.faults.model.invariants import ledger_problems
 from tests.support.world import CATALOGUE
@@ -34,7 +38,8 @@ KNOWN: dict[str, Any] = {
     each.__name__: each
     for each in (
         *(facts.Submitted, facts.InFlight, facts.CancelAsked, facts.AttemptEnded, facts.Settled),
-        *(facts.LimitsRead, facts.PoolSeen, decisions.Dispatch, decisions.Finish, decisions.Abort),
+        *(facts.LimitsRead, facts.PoolSeen, facts.Charged, facts.Uncharged, Spending),
+        *(decisions.Dispatch, decisions.Finish, decisions.Abort),
     )
 }
 READ: dict[str, Callable[[Any], Any]] = {
@@ -46,6 +51,9 @@ READ: dict[str, Callable[[Any], Any]] = {
     "history": lambda told: tuple(AttemptRecord.model_validate(each) for each in told),
     "readings": lambda told: tuple(LimitReading.model_validate(each) for each in told),
     "needs": tuple,
+    "bounds": Bounds.model_validate,
+    "attempt": lambda told: tuple(told) if isinstance(told, list) else told,
+    "weight": tuple,
 }
 
 
@@ -84,9 +92,9 @@ def _field(name: str, value: Any) -> Any:
 class Recorder(Board):
     """A board that writes down what is asked of it."""
 
-    def __init__(self, rules: Rules, *, now: float = 0.0) -> None:
-        super().__init__(rules, now=now)
-        self.lines: list[list[Any]] = [["board", now, None]]
+    def __init__(self, rules: Rules, *, now: float = 0.0, wall: float = 0.0) -> None:
+        super().__init__(rules, now=now, wall=wall)
+        self.lines: list[list[Any]] = [["board", now, wall]]
 
     def apply(self, fact: facts.Fact, now: float) -> None:
         self.lines.append(["apply", now, written(fact)])
@@ -111,6 +119,14 @@ class Recorder(Board):
         self.lines.append(["restore", now, [written(levels), silence]])
         super().restore(levels, silence, now)
 
+    def restore_spending(self, spending: Spending) -> None:
+        self.lines.append(["restore_spending", None, written(spending)])
+        super().restore_spending(spending)
+
+    def trust_spending(self, trusted: bool) -> None:
+        self.lines.append(["trust_spending", None, trusted])
+        super().trust_spending(trusted)
+
 
 @contextmanager
 def recording() -> Iterator[list[Recorder]]:
@@ -118,8 +134,8 @@ def recording() -> Iterator[list[Recorder]]:
     made: list[Recorder] = []
 
     class Noted(Recorder):
-        def __init__(self, rules: Rules, *, now: float = 0.0) -> None:
-            super().__init__(rules, now=now)
+        def __init__(self, rules: Rules, *, now: float = 0.0, wall: float = 0.0) -> None:
+            super().__init__(rules, now=now, wall=wall)
             made.append(self)
 
     place, name = vars(service), "Board"  # the one place where a board is made
@@ -150,17 +166,17 @@ class Replayed:
     problems: list[str]
 
 
-def replay(path: Path) -> Replayed:
+def replay(path: Path, catalogue: Mapping[str, ProviderRow] = CATALOGUE) -> Replayed:
     """The same calls to boards of today: every decision must be the recorded one, and the books must balance."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    rules = rules_from(Config.model_validate(lines[0][2]), CATALOGUE)
+    rules = rules_from(Config.model_validate(lines[0][2]), catalogue)
     told = Replayed(0, len(lines) - 1, 0, [])
     board = Board(rules)
     ends: set[tuple[str, str]] = set()
     newest: dict[tuple[str, str], int] = {}
     for number, (what, now, value) in enumerate(lines[1:], start=2):
         if what == "board":
-            board, ends, newest = Board(rules, now=now), set(), {}
+            board, ends, newest = Board(rules, now=now, wall=value), set(), {}
             told.terms += 1
         elif what == "decide":
             found = board.decide(now, value[0])
@@ -170,6 +186,8 @@ def replay(path: Path) -> Replayed:
             told.problems += _in_order(found, ends, newest, number)
         elif what == "restore":
             board.restore(value[0], value[1], now)
+        elif now is None:
+            getattr(board, what)(read(value))
         else:
             getattr(board, what)(read(value), now)
         told.problems += [f"line {number}: {problem}" for problem in ledger_problems(board)]
