@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,21 @@ from job_contracts.facts import Facts
 from tests.e2e.faults import events as log
 from tests.e2e.faults.history import judge, judged
 from tests.e2e.faults.history_book import book_of
-from tests.e2e.faults.history_samples import T0, History, bill, call, fact, good, plain, result, seen, stored, submitted
+from tests.e2e.faults.history_samples import (
+    T0,
+    History,
+    bill,
+    booked,
+    call,
+    fact,
+    good,
+    ledger,
+    plain,
+    result,
+    seen,
+    stored,
+    submitted,
+)
 
 
 def without(history: History, kind: type[log.Event], *, last: bool = False) -> History:
@@ -93,6 +108,16 @@ def told(usage: Usage) -> Callable[[History], History]:
     return lambda history: [*without_fact("red.s-a.1")(history), fact("red.s-a.1", usage=usage)]
 
 
+def resulting(**over: Any) -> Callable[[History], History]:
+    """A further job that went well, but for what its result says."""
+
+    def plant(history: History) -> History:
+        one = result("s-d", **over)
+        return metered([*history, *plain(4, "s-d")[:3], fact("red.s-d.1"), stored(one, 9), seen(4, one)])
+
+    return plant
+
+
 def again(job: str, at: float) -> Callable[[History], History]:
     """A second call for a job, accounted for."""
     return plus(call(job, at, attempt=2), fact(f"red.{job}.2"))
@@ -147,6 +172,15 @@ PLANTED: Sequence[tuple[str, str, Callable[[History], History]]] = (
     ("an estimate stands where no fault struck", "I7 tokens", told(Usage(input=10, reported=False))),
     ("a fact of a call that nobody made", "I7 fact", plus(fact("red.s-q.1"))),
     ("a fact tells another cost than was billed", "I7 money", plus(bill("red.s-a.1", cost="0.002"), *BILLS[1:])),
+    ("the ledger has an attempt that nobody told", "I7 ledger", plus(*ledger(), booked("red.s-q.1"))),
+    ("the ledger lacks an attempt", "I7 ledger", plus(*ledger()[1:])),
+    ("the ledger has another cost than was told", "I7 ledger", plus(*ledger(), booked("red.s-a.1", cost=1))),
+    ("the ledger has another token than was told", "I7 ledger", plus(*ledger(), booked("red.s-a.1", output=6))),
+    ("the ledger's sums count an attempt twice", "I7 sums", plus(*ledger(attempts=5))),
+    ("the ledger's sums differ by a picodollar", "I7 sums", plus(*ledger(cost=4 * 10**9 - 1))),
+    ("the ledger has no entries", "I7 sums", plus(*ledger()[:-1])),
+    ("a result costs what its fact does not say", "I7 results", resulting(told=Decimal("0.002"))),
+    ("a result costs more than its attempts", "I7 results", resulting(cost=Decimal("0.002"))),
     ("the meter knows a call more than the log", "I7 meter", lambda history: without(history, log.Called)),
     ("a job that was cancelled while it was held is called", "I5 cancelled", cancelled(T0 + 0.2, not_before=T0 + 0.9)),
     ("a job is called long after its cancel", "I5 cancelled", cancelled(T0 - 10.0)),
@@ -185,7 +219,8 @@ def test_what_is_planted_is_caught(rule: str, plant: Callable[[History], History
 
 
 def test_every_rule_the_judge_knows_has_something_planted_against_it() -> None:
-    source = Path(__file__).with_name("history.py").read_text(encoding="utf-8")
+    rooms = [Path(__file__).with_name(f"{name}.py") for name in ("history", "history_money")]
+    source = "".join(room.read_text(encoding="utf-8") for room in rooms)
     known = {part.split('"')[1] for part in source.split("Violation(")[1:] if part.startswith('"')}
     assert known == {rule for _, rule, _ in PLANTED}
 
@@ -209,6 +244,14 @@ def test_an_answer_that_a_cancel_cut_off_may_be_estimated() -> None:
     cut = told(Usage(input=10, reported=False))(good())
     assert not judge(cut).good
     assert judge([*cut, log.CancelAcked(at=T0 + 1.4, project="red", job="s-a")]).good
+
+
+def test_a_ledger_that_has_what_the_facts_say_is_good_and_its_end_excuses_no_further_call() -> None:
+    assert judge([*good(), *ledger()]).good
+    blamed = [
+        event.model_copy(update={"what": "ledger kill"}) if isinstance(event, log.Struck) else event for event in good()
+    ]
+    assert "extra call" in {violation.rule for violation in judge(blamed).violations}
 
 
 def test_facts_that_say_what_was_billed_are_good_and_a_killed_workers_call_is_listed() -> None:
