@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from job_contracts import subjects
@@ -19,7 +20,7 @@ from tests.e2e.faults.fleet import Fleet
 WITHIN = 60.0
 """Seconds in which it must have caught up."""
 COUNTS = ("input", "cache_read", "cache_write", "output", "reasoning")
-GRAINS = {1: "hours", 24: "days"}
+GRAINS: dict[int, Literal["hours", "days"]] = {1: "hours", 24: "days"}
 
 
 async def ask_ledger(made: Fleet, tell: Callable[[Event], None]) -> None:
@@ -50,7 +51,7 @@ async def _all(database: Database) -> tuple[int, list[Event]]:
         read = (await connection.execute(select(positions.c.seq))).scalar_one_or_none() or 0
         columns = [attempts.c[name] for name in ("attempt", *COUNTS, "cost")]
         rows = (await connection.execute(select(*columns))).mappings().all()
-        query = select(spend.c.grain, sources.c.provider, func.sum(spend.c.attempts))
+        query: Select[Any] = select(spend.c.grain, sources.c.provider, func.sum(spend.c.attempts))
         query = query.add_columns(func.sum(spend.c.input + spend.c.output), func.sum(spend.c.cost))
         query = query.join(sources, sources.c.id == spend.c.source).group_by(spend.c.grain, sources.c.provider)
         sums = (await connection.execute(query)).all()
@@ -63,7 +64,7 @@ async def _all(database: Database) -> tuple[int, list[Event]]:
     return read, [*found, *_owed(now, booked)]
 
 
-def _owed(now: float, booked: list[tuple[str, str, int]]) -> Iterator[Summed]:
+def _owed(now: float, booked: Iterable[Any]) -> Iterator[Summed]:
     owed: dict[str, int] = {}
     for debit, credit, amount in booked:
         for account, sign in ((credit, 1), (debit, -1)):
