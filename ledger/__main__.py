@@ -9,7 +9,8 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
+from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from catalogue.load import CatalogueError, providers
 from ledger import commands
@@ -53,7 +54,10 @@ async def serve(config: Config, arguments: Namespace) -> int:
         await database.wait(settings.wait)
         automatic = database.kind == "sqlite" if settings.auto_migrate is None else settings.auto_migrate
         if automatic:
-            telemetry.emit("ledger.migrated", INFO, revision=await database.migrate())
+            try:
+                telemetry.emit("ledger.migrated", INFO, revision=await database.migrate())
+            except SQLAlchemyError as error:
+                return _failed(error)
         owner = arguments.name or f"{socket.gethostname()}-{os.getpid()}"
         bus = await connect(bus_settings(config.nats, name=f"ledger {owner}"))
         try:
@@ -92,9 +96,8 @@ async def migrate(config: Config, arguments: Namespace) -> int:
             revision = await database.migrate(after=arguments.after)
     except NoDatabase as error:
         return _unanswered(error)
-    except SQLAlchemyError as error:
-        sys.stderr.write(f"the migration failed, nothing was changed: {type(error).__name__}\n")
-        return FAILED
+    except (SQLAlchemyError, CommandError) as error:
+        return _failed(error)
     finally:
         await database.close()
     sys.stdout.write(f"the ledger's tables are at revision {revision}\n")
@@ -107,6 +110,13 @@ def _database(config: Config, arguments: Namespace) -> Database:
         return Database(config.ledger.database.get_secret_value(), folder)
     except BadAddress as error:
         raise command.Unusable(str(error)) from error
+
+
+def _failed(error: SQLAlchemyError | CommandError) -> int:
+    """In the database's own words, without the statement and its parameters."""
+    words = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
+    sys.stderr.write(f"the migration failed, nothing was changed: {type(error).__name__}: {words}\n")
+    return FAILED
 
 
 def _unanswered(error: NoDatabase) -> int:
