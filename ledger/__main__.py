@@ -10,7 +10,8 @@ from argparse import Namespace
 from contextlib import suppress
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
+from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from catalogue.load import CatalogueError, providers
 from ledger import commands
@@ -57,8 +58,11 @@ async def serve(config: Config, arguments: Namespace) -> int:
         await database.wait(settings.wait)
         automatic = database.kind == "sqlite" if settings.auto_migrate is None else settings.auto_migrate
         if automatic:
-            with suppress(BadRevision):  # a newer version has been here: the ledger says so, and is not ready
-                telemetry.emit("ledger.migrated", INFO, revision=await database.migrate())
+            try:
+                with suppress(BadRevision):  # a newer version has been here: the ledger says so, and is not ready
+                    telemetry.emit("ledger.migrated", INFO, revision=await database.migrate())
+            except SQLAlchemyError as error:
+                return _failed(error)
         owner = arguments.name or f"{socket.gethostname()}-{os.getpid()}"
         bus = await connect(bus_settings(config.nats, name=f"ledger {owner}"))
         try:
@@ -103,8 +107,7 @@ async def migrate(config: Config, arguments: Namespace) -> int:
         sys.stderr.write(f"nothing was changed: {error}\n")
         return FAILED
     except SQLAlchemyError as error:
-        sys.stderr.write(f"the migration failed, nothing was changed: {type(error).__name__}\n")
-        return FAILED
+        return _failed(error)
     finally:
         await database.close()
     sys.stdout.write(f"the ledger's tables are at revision {revision}\n")
@@ -119,6 +122,13 @@ def _database(config: Config, arguments: Namespace) -> Database:
         return Database(url, folder, connect=settings.connect_timeout, command=settings.command_timeout)
     except BadAddress as error:
         raise command.Unusable(str(error)) from error
+
+
+def _failed(error: SQLAlchemyError | CommandError) -> int:
+    """In the database's own words, without the statement and its parameters."""
+    words = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
+    sys.stderr.write(f"the migration failed, nothing was changed: {type(error).__name__}: {words}\n")
+    return FAILED
 
 
 def _unanswered(error: NoDatabase) -> int:

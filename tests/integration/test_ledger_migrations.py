@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +12,18 @@ import pytest
 import yaml
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, func, insert, inspect, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 import ledger.database as room
+from ledger.__main__ import FAILED, main
+from ledger.bookings import booking
 from ledger.database import BadRevision, Database
-from ledger.tables import metadata
+from ledger.retention import forget
+from ledger.store import Store
+from ledger.tables import forgotten, metadata, statements
+from tests.support.ledger_book import Book, tables
+from tests.support.ledger_facts import fact
 
 ROOT = Path(__file__).parents[2]
 TOLD = {
@@ -166,13 +173,112 @@ async def test_a_step_that_fails_changes_nothing(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, revision = await names(database), await database.revision()
-    steps = tmp_path / "before"
-    steps.mkdir()
-    for step in room.BEFORE.glob("step_*.py"):
-        (steps / step.name).write_text(step.read_text())
-    (steps / "step_9999_failing.py").write_text(FAILING.format(head=revision))
-    monkeypatch.setattr(room, "BEFORE", steps)
+    book = await filled(database)
+    monkeypatch.setattr(room, "BEFORE", failing(tmp_path, revision))
     with pytest.raises(SQLAlchemyError):
         await database.migrate()
     assert (await names(database), await database.revision()) == (before, revision)
     assert "this version needs 9999" in (await database.wrong() or "")
+    assert await tables(database) == book.expected()
+
+
+def failing(folder: Path, revision: str | None) -> Path:
+    """The steps, and one more that stumbles."""
+    steps = folder / "before"
+    steps.mkdir()
+    for step in room.BEFORE.glob("step_*.py"):
+        (steps / step.name).write_text(step.read_text())
+    (steps / "step_9999_failing.py").write_text(FAILING.format(head=revision))
+    return steps
+
+
+async def filled(database: Database) -> Book:
+    """A ledger in use: attempts, one corrected, a statement, a project that was forgotten."""
+    told = [fact(n, project="gone" if n == 9 else "default", tags={"team": str(n % 2)}) for n in range(1, 10)]
+    told.append(fact(3, told_by="statement", won=False, stated=True))
+    store, book = Store(database), Book()
+    await store.store([booking(one) for one in told], before=0, through=7, at=1.0)
+    book.hear(told)
+    now = told[0].at + 1.0
+    await forget(database, "gone", now)
+    book.forget("gone", now)
+    row = {"provider": "openai", "digest": "d", "at": 1.0, "first_day": 0, "last_day": 0, "drift": 0.5, "over": True}
+    async with database.writing() as connection:
+        await connection.execute(insert(statements).values(row))
+    assert await tables(database) == book.expected()
+    return book
+
+
+async def test_the_way_back_and_forth_keeps_what_the_earlier_step_had_a_table_for(database: Database) -> None:
+    book = await filled(database)
+    for earlier in ("0002", "0001"):
+        assert await database.downgrade(earlier) == earlier
+        assert await tables(database) == book.expected()
+        assert await Store(database).position() == 7
+        assert await database.migrate() == room.usable()[-1]
+        assert await database.wrong() is None
+        assert await tables(database) == book.expected()
+        async with database.engine.connect() as connection:
+            of_step_two = [(await connection.execute(select(func.count()).select_from(one))).scalar_one()
+                           for one in (statements, forgotten)]  # fmt: skip
+        assert of_step_two == ([1, 2] if earlier == "0002" else [0, 0])
+    more = fact(20)
+    await Store(database).store([booking(more)], before=7, through=8, at=2.0)
+    book.hear([more])
+    assert await tables(database) == book.expected()
+
+
+def configured(folder: Path, url: str) -> Path:
+    """The operator's file."""
+    config = folder / "penstock.yaml"
+    config.write_text(yaml.safe_dump({**TOLD, "ledger": {"database": url, "wait": 20}}))
+    return config
+
+
+async def migrator(config: Path, *more: str) -> tuple[int, str]:
+    """Run ``python -m ledger migrate``; its status and what it said."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ledger", "migrate", "--config", str(config), *more),
+        cwd=ROOT,
+        env={**os.environ},  # noqa: TID251 - the child needs what the tests have
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    return process.returncode or 0, out.decode()
+
+
+async def test_processes_that_migrate_at_once_wait_for_each_other(database_url: str, tmp_path: Path) -> None:
+    config = configured(tmp_path, database_url)
+    ended = await asyncio.gather(*(migrator(config) for _ in range(3)))
+    assert ended == [(0, f"the ledger's tables are at revision {room.usable()[-1]}\n")] * 3
+    database = Database(database_url, pooled=False)
+    assert await database.wrong() is None
+    await filled(database)
+    await database.close()
+
+
+def test_a_migration_that_fails_says_what_the_database_said_and_that_nothing_was_changed(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = configured(tmp_path, database_url)
+    assert main(["migrate", "--config", str(config)]) == 0
+    monkeypatch.setattr(room, "BEFORE", failing(tmp_path, room.usable()[-1]))
+    capsys.readouterr()
+    assert main(["migrate", "--config", str(config)]) == FAILED
+    if database_url.startswith("sqlite"):  # where a ledger that starts does it by itself
+        assert main(["--config", str(config)]) == FAILED
+    told = capsys.readouterr().err.splitlines()
+    for words in told:
+        assert "nothing was changed" in words
+        assert "there_is_no_such_table" in words
+    assert len(told) == (2 if database_url.startswith("sqlite") else 1)
+
+
+async def test_a_step_that_there_is_not_is_told_in_words(database_url: str, tmp_path: Path) -> None:
+    config = configured(tmp_path, database_url)
+    assert (await migrator(config))[0] == 0
+    status, words = await migrator(config, "--to", "1234")
+    assert status == FAILED
+    assert "1234" in words
+    assert "Traceback" not in words

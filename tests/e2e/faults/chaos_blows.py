@@ -70,6 +70,8 @@ class Striker:
             case "pool kill":
                 pool = (await self._busy_worker(blow.pick)).pool
                 await self._kill(what, [one for one in fleet.workers if one.pool == pool])
+            case "ledger kill":
+                await self._kill(what, [fleet.ledger])
             case "node kill" | "node stop":
                 async with self._node_down:
                     await self._node(what, int(blow.pick * len(fleet.nodes.brokers)), blow.seconds)
@@ -139,9 +141,9 @@ class Striker:
         await self._caught_up()
 
     async def _roll(self) -> None:
-        """Everything once, as an upgrade does: schedulers, one half of the workers, the other half, the nodes."""
+        """Everything once, as an upgrade does: schedulers, half the workers, the other half, the ledger, the nodes."""
         halves = [[one for one in self._fleet.workers if one.name.endswith(end)] for end in ("1", "2")]
-        for group in [*([one] for one in self._fleet.schedulers), *halves]:
+        for group in [*([one] for one in self._fleet.schedulers), *halves, [self._fleet.ledger]]:
             pools = [child.pool for child in group if child.pool]
             async with self._struck("rolling restart", {child.name: child.pid for child in group}, pools):
                 for child in group:

@@ -19,6 +19,7 @@ from runtime.bus import NatsBus
 from runtime.bus.port import BusError, Message, NotFound, Tail
 from tests.e2e.faults import chaos_plan as plan
 from tests.e2e.faults.chaos_blows import Striker
+from tests.e2e.faults.chaos_ledger import ask_ledger
 from tests.e2e.faults.chaos_load import Load
 from tests.e2e.faults.events import Began, Billed, Called, Event, EventLog, Metered, Said, Stored
 from tests.e2e.faults.fleet import Fleet, fleet
@@ -78,6 +79,7 @@ async def _under_fire(settings: Settings, made: Fleet, tell: Callable[[Event], N
             wishes = plan.wishes(settings.seed, settings.jobs, settings.seconds)
             tasks.create_task(load.run(wishes, began, settings.patience))
         await _settle(settings, made, tell)
+        await ask_ledger(made, tell)
         await _collect(made, tell)
     finally:
         await load.close()
@@ -190,7 +192,8 @@ def _began(settings: Settings, made: Fleet) -> Began:
         "command": settings.command,
         "load": f"{settings.jobs} jobs in {settings.seconds:g} s",
         "lease": f"{settings.lease:g} s, a worker is missed after {settings.beat_missed:g} s",
-        "processes": f"{len(made.schedulers)} schedulers, {len(made.workers)} workers, {len(made.nodes.brokers)} nodes",
+        "processes": f"{len(made.schedulers)} schedulers, {len(made.workers)} workers, "
+        f"{len(made.nodes.brokers)} nodes, a ledger",
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": f"penstock {version('penstock')}, {server.stdout.strip()}, Python {platform.python_version()}",
     }

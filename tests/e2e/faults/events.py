@@ -26,6 +26,7 @@ FaultKind = Literal[
     "node stop",
     "leader and node kill",
     "rolling restart",
+    "ledger kill",
 ]
 """What can be done to the processes: ``kill`` is SIGKILL and a restart, ``stop`` SIGSTOP and later SIGCONT."""
 
@@ -195,6 +196,34 @@ class Billed(Frozen):
     line: BillLine
 
 
+class Booked(Frozen):
+    """An attempt as the ledger's database has it at the end; ``cost`` in picodollars."""
+
+    kind: Literal["booked"] = "booked"
+    at: float
+    attempt: str
+    input: int
+    cache_read: int
+    cache_write: int
+    output: int
+    reasoning: int
+    cost: int | None
+
+
+class Summed(Frozen):
+    """All that the ledger's database has of a provider: by its sums of hours, of days, or by its entries."""
+
+    kind: Literal["summed"] = "summed"
+    at: float
+    of: Literal["hours", "days", "entries"]
+    provider: str
+    attempts: int = 0
+    tokens: int = 0
+    """Of prompts and answers."""
+    cost: int = 0
+    """Picodollars."""
+
+
 class Stored(Frozen):
     """A message of a stream. ``seen``: ``tail`` while it was written, ``dump`` at the end."""
 
@@ -232,6 +261,8 @@ Event = Annotated[
     | Called
     | Metered
     | Billed
+    | Booked
+    | Summed
     | Stored
     | Said,
     Field(discriminator="kind"),

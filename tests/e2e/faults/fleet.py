@@ -1,7 +1,7 @@
 """A whole fleet as real processes that are killed, paused and started again: brokers, schedulers, workers, providers.
 
-Three nodes, three schedulers, two workers for each of four pools, one simulator. Whoever dies is started again after a
-moment, as a supervisor would. Nothing outlives the process that runs the fleet.
+Three nodes, three schedulers, two workers for each of four pools, one ledger, one simulator. Whoever dies is started
+again after a moment, as a supervisor would. Nothing outlives the process that runs the fleet.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ class Fleet:
         self.nodes = nodes
         self.simulator = simulator
         self.config = config
+        self.folder = file.parent
         self.bus: NatsBus
         """Our own eyes: a connection that may do everything."""
         self.children: dict[str, Child] = {}
@@ -91,13 +92,15 @@ class Fleet:
             for number in range(1, WORKERS + 1):
                 name = f"{pool}{number}"
                 self._add(Child(name, ("workers", "--pool", pool, "--name", name), pool))
+        self.ledger = Child("ledger", ("ledger", "--name", "ledger"))
+        self._add(self.ledger)
 
     def _add(self, child: Child) -> None:
         self.children[child.name] = child
 
     @property
     def schedulers(self) -> list[Child]:
-        return [child for child in self.children.values() if not child.pool]
+        return [child for child in self.children.values() if child.words[0] == "scheduler"]
 
     @property
     def workers(self) -> list[Child]:

@@ -17,25 +17,15 @@ from job_contracts.codec import decode
 from job_contracts.jobs import JobState
 from job_contracts.results import Result, cost_of_all
 from tests.e2e.faults import events as log
+from tests.e2e.faults import history_money as money
 from tests.e2e.faults.history_book import Book, Flight, Strike, book_of, job_of
+from tests.e2e.faults.violations import Violation
 
 SLACK = 1.0
 """Seconds that a process of a busy machine may take between two of its own steps."""
 ROUNDING = 0.05
 """Seconds by which two clocks read in one machine may seem to disagree."""
 CONFLICT = "conflict"
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A rule that was broken, by what, in words."""
-
-    rule: str
-    about: str
-    words: str
-
-    def __str__(self) -> str:
-        return f"{self.rule}: {self.about}: {self.words}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +71,7 @@ def _figures(book: Book, found: list[Violation]) -> dict[str, int]:
         "in flight at faults": sum(in_flight(book, strike) for strike in book.strikes),
         "facts": sum(map(len, book.facts.values())),
         "facts estimated": len(book.agreement.guesses),
+        "attempts booked": len(book.booked),
         "faults": len(book.strikes),
         "violations": len(found),
     }
@@ -382,6 +373,7 @@ RULES: tuple[Callable[[Book], Iterator[Violation]], ...] = (
     times,
     accounts,
     receipts,
+    money.booked,
     extra,
     streams,
 )

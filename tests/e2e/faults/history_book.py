@@ -36,7 +36,8 @@ class Strike:
         return self.struck.at
 
     def reaches(self, pool: str) -> bool:
-        return not self.struck.pools or pool in self.struck.pools
+        """No job waits for the ledger, so its end excuses nothing."""
+        return self.struck.what != "ledger kill" and (not self.struck.pools or pool in self.struck.pools)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,9 @@ class Book:
     calls: list[log.Called] = field(default_factory=list)
     metered: list[log.Metered] = field(default_factory=list)
     bills: list[BillLine] = field(default_factory=list)
+    booked: dict[str, log.Booked] = field(default_factory=dict)
+    """Attempts in the ledger's database, by name."""
+    summed: list[log.Summed] = field(default_factory=list)
     struck: list[log.Struck] = field(default_factory=list)
     mended: dict[int, float] = field(default_factory=dict)
     disturbed: list[log.Disturbed] = field(default_factory=list)
@@ -185,6 +189,10 @@ def _enter(book: Book, event: log.Event) -> None:  # noqa: C901 - one branch a k
             book.metered.append(event)
         case log.Billed():
             book.bills.append(event.line)
+        case log.Booked():
+            book.booked[event.attempt] = event
+        case log.Summed():
+            book.summed.append(event)
         case log.Struck():
             book.struck.append(event)
         case log.Mended():

@@ -16,6 +16,8 @@ from simulator.reports import BillLine
 from tests.e2e.faults import events as log
 
 T0 = 1_000.0
+COST = Decimal("0.001")
+"""US dollars, of every attempt."""
 KILL = log.Struck(at=T0 + 5.0, id=1, what="worker kill", targets={"alpha1": 7}, pools=("alpha",))
 MENDED = log.Mended(at=T0 + 6.0, id=1)
 BEGAN = log.Began(
@@ -94,7 +96,7 @@ def fact(attempt: str, **over: Any) -> log.Stored:
         "started": T0 + 1,
         "seconds": 0.5,
         "usage": Usage(input=10, output=5),
-        "cost": Decimal("0.001"),
+        "cost": COST,
         "reason": "user",
         "won": True,
     }
@@ -152,6 +154,21 @@ def bill(attempt: str, *, cost: str = "0.001", output: int = 5) -> log.Billed:
             cost_usd=Decimal(cost),
         )
     )
+
+
+def booked(attempt: str, **over: int) -> log.Booked:
+    """What the ledger has of an attempt."""
+    counts = {"input": 10, "cache_read": 0, "cache_write": 0, "output": 5, "reasoning": 0, "cost": 10**9, **over}
+    return log.Booked.model_validate({"at": T0 + 30, "attempt": attempt, **counts})
+
+
+def ledger(**over: int) -> History:
+    """What the ledger has of the good history; ``over`` changes its sums by the hour."""
+    rows: History = [*map(booked, ("red.s-a.1", "red.s-b.1", "red.s-c.2")), booked("red.s-c.1", output=0)]
+    all_told = {"attempts": 4, "tokens": 55, "cost": 4 * 10**9}
+    of: dict[str, dict[str, int]] = {"hours": {**all_told, **over}, "days": all_told, "entries": {"cost": 4 * 10**9}}
+    sums = [{"at": T0 + 30, "of": name, "provider": "alpha", **figures} for name, figures in of.items()]
+    return [*rows, *map(log.Summed.model_validate, sums)]
 
 
 def good() -> History:

@@ -22,6 +22,7 @@ FIGURES = (
     "calls",
     "facts",
     "facts estimated",
+    "attempts booked",
     "extra calls",
     "in flight at faults",
 )

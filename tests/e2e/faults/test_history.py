@@ -20,9 +20,11 @@ from tests.e2e.faults.history_samples import (
     T0,
     History,
     bill,
+    booked,
     call,
     fact,
     good,
+    ledger,
     plain,
     record,
     result,
@@ -177,6 +179,13 @@ PLANTED: Sequence[tuple[str, str, Callable[[History], History]]] = (
     ("a result tells another cost than the fact", "I7 receipt", receipt(1, "s-a", attempts=(record(1, "0.002"),))),
     ("a result tells another sum than its attempts", "I7 receipt", receipt(1, "s-a", cost=Decimal("0.002"))),
     ("a result leaves out an attempt that cost something", "I7 receipt", receipt(3, "s-c", attempt=2)),
+    ("the ledger has an attempt that nobody told", "I7 ledger", plus(*ledger(), booked("red.s-q.1"))),
+    ("the ledger lacks an attempt", "I7 ledger", plus(*ledger()[1:])),
+    ("the ledger has another cost than was told", "I7 ledger", plus(*ledger(), booked("red.s-a.1", cost=1))),
+    ("the ledger has another token than was told", "I7 ledger", plus(*ledger(), booked("red.s-a.1", output=6))),
+    ("the ledger's sums count an attempt twice", "I7 sums", plus(*ledger(attempts=5))),
+    ("the ledger's sums differ by a picodollar", "I7 sums", plus(*ledger(cost=4 * 10**9 - 1))),
+    ("the ledger has no entries", "I7 sums", plus(*ledger()[:-1])),
     ("the meter knows a call more than the log", "I7 meter", lambda history: without(history, log.Called)),
     ("a job that was cancelled while it was held is called", "I5 cancelled", cancelled(T0 + 0.2, not_before=T0 + 0.9)),
     ("a job is called long after its cancel", "I5 cancelled", cancelled(T0 - 10.0)),
@@ -215,7 +224,8 @@ def test_what_is_planted_is_caught(rule: str, plant: Callable[[History], History
 
 
 def test_every_rule_the_judge_knows_has_something_planted_against_it() -> None:
-    source = Path(__file__).with_name("history.py").read_text(encoding="utf-8")
+    rooms = [Path(__file__).with_name(f"{name}.py") for name in ("history", "history_money")]
+    source = "".join(room.read_text(encoding="utf-8") for room in rooms)
     known = {part.split('"')[1] for part in source.split("Violation(")[1:] if part.startswith('"')}
     assert known == {rule for _, rule, _ in PLANTED}
 
@@ -239,6 +249,14 @@ def test_an_answer_that_a_cancel_cut_off_may_be_estimated() -> None:
     cut = told(Usage(input=10, reported=False))(good())
     assert not judge(cut).good
     assert judge([*cut, log.CancelAcked(at=T0 + 1.4, project="red", job="s-a")]).good
+
+
+def test_a_ledger_that_has_what_the_facts_say_is_good_and_its_end_excuses_no_further_call() -> None:
+    assert judge([*good(), *ledger()]).good
+    blamed = [
+        event.model_copy(update={"what": "ledger kill"}) if isinstance(event, log.Struck) else event for event in good()
+    ]
+    assert "extra call" in {violation.rule for violation in judge(blamed).violations}
 
 
 def test_facts_that_say_what_was_billed_are_good_and_a_killed_workers_call_is_listed() -> None:
