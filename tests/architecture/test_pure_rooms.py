@@ -11,7 +11,7 @@ from tests.architecture.tree import Module, imported, modules, present
 
 ROOMS = (
     *("job_contracts", "catalogue", "scheduler.policy", "workers.dialects", "gateway.bodies"),
-    *("ledger.bookings", "ledger.deltas", "ledger.drift", "ledger.entries"),
+    *("ledger.bookings", "ledger.deltas", "ledger.drift", "ledger.entries", "ledger.periods"),
     *("ledger.statements", "ledger.statement_csv", "ledger.statement_json", "ledger.statement_lines"),
 )
 

@@ -211,11 +211,14 @@ async def filled(database: Database) -> Book:
 
 async def test_the_way_back_and_forth_keeps_what_the_earlier_step_had_a_table_for(database: Database) -> None:
     book = await filled(database)
+    position = 7
     for earlier in ("0002", "0001"):
         assert await database.downgrade(earlier) == earlier
-        assert await tables(database) == book.expected()
-        assert await Store(database).position() == 7
+        assert await tables(database) == book.expected((1, 24)), "there are no months yet"
+        assert await Store(database).position() == position
         assert await database.migrate() == room.usable()[-1]
+        position -= 1  # the version before has to look at the revision
+        assert await Store(database).position() == position
         assert await database.wrong() is None
         assert await tables(database) == book.expected()
         async with database.engine.connect() as connection:
@@ -223,7 +226,7 @@ async def test_the_way_back_and_forth_keeps_what_the_earlier_step_had_a_table_fo
                            for one in (statements, forgotten)]  # fmt: skip
         assert of_step_two == ([1, 2] if earlier == "0002" else [0, 0])
     more = fact(20)
-    await Store(database).store([booking(more)], before=7, through=8, at=2.0)
+    await Store(database).store([booking(more)], before=position, through=8, at=2.0)
     book.hear([more])
     assert await tables(database) == book.expected()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -23,6 +23,7 @@ MEASURES = (
     *("attempts", "won", "unpriced", "estimated"),
     *("input", "cache_read", "cache_write", "output", "reasoning", "cost", "waste"),
 )
+GRAINS = (1, 24, 720)
 NAMES = ("project", "key", "route", "provider", "model", "deployment")
 
 Name: TypeAlias = "tuple[str, int]"
@@ -98,14 +99,15 @@ class Book:
         self.nobodys += [fact for fact in self.removed if fact.project == project]
         self.removed = [fact for fact in self.removed if fact.project != project]
 
-    def expected(self) -> Tables:
-        """What the tables must say."""
+    def expected(self, grains: Collection[int] = GRAINS) -> Tables:
+        """What the tables must say, with sums of these grains."""
         by_source: defaultdict[tuple[Any, ...], Counter[str]] = defaultdict(Counter)
         by_tag: defaultdict[tuple[Any, ...], Counter[str]] = defaultdict(Counter)
         for named, facts in ((True, [*self.counted.values(), *self.removed]), (False, self.nobodys)):
             for fact in facts:
                 source = _source(fact, named=named)
-                for grain, start in beginnings(fact.at).items():
+                for grain in grains:
+                    start = beginnings(fact.at)[grain]
                     by_source[grain, start, *source, fact.reason].update(_measures(fact))
                     for tag in fact.tags.items() if named else ():
                         by_tag[grain, start, fact.project, *tag, *source].update(_measures(fact))
