@@ -90,7 +90,9 @@ async def test_what_is_really_called_so_is_found_alone(engine: AsyncEngine) -> N
             for name in ("project", "key", "route", "model", "deployment"):
                 question = {name: getattr(one, name)}
                 sums = json.loads(await asked(bus, "spend", json.dumps(question).encode()))
-                assert (sums["total"]["attempts"], float(sums["total"]["cost"])) == (1, one.cost / 10**12), question
+                assert (sums["total"]["attempts"], float(sums["total"]["cost"])) == (1, (one.cost or 0) / 10**12), (
+                    question
+                )
             ((name, value),) = one.tags.items()
             question = {"tag": name, "tag_value": value}
             sums = json.loads(await asked(bus, "spend", json.dumps({**question, "by": ["tag"]}).encode()))
