@@ -20,6 +20,7 @@ import pytest
 from catalogue.load import providers
 from tests.support.edge import ADMIN, RunningEdge, edge
 from tests.support.gateway import gateway
+from tests.support.injections import INJECTIONS
 from tests.support.ledger_desk import ledger_desk
 from tests.support.ledger_rows import Told, put
 from tests.support.stand_in import OTHER, PROJECT, key
@@ -183,6 +184,28 @@ async def test_a_parameter_is_a_value_whatever_it_says(running: RunningEdge, tex
         assert (found.status_code, found.json()["total"]["attempts"]) == (200, 0), name
         behind = await running.client.get("/v1/spend/attempts", params={name: value}, headers=AS_ADMIN)
         assert (behind.status_code, behind.json()["rows"]) == (200, []), name
+    assert (await running.client.get("/v1/spend", headers=AS_ADMIN)).json()["total"]["attempts"] == len(ATTEMPTS)
+
+
+async def test_a_text_that_does_harm_in_a_statement_does_none_in_any_parameter(running: RunningEdge) -> None:
+    names = ("project", "provider", "model", "deployment", "route", "key")
+    for number, text in enumerate(INJECTIONS):
+        for path in ("", "/attempts"):
+            asked = dict.fromkeys(names if number % 8 == 0 else names[number % len(names) :][:1], text)
+            for name, value in {**asked, "tag": f"{text}={text}"}.items():
+                found = await running.client.get(f"/v1/spend{path}", params={name: value}, headers=AS_ADMIN)
+                assert (found.status_code, found.json()["rows"]) == (200, []), (path, name, value, found.text)
+            for name in ("since", "until", "after", "limit", "format", "reason") if number % 4 == 0 else ("since",):
+                found = await running.client.get(f"/v1/spend{path}", params={name: text}, headers=AS_ADMIN)
+                assert (found.status_code, found.json()["error"]["param"]) == (400, name), (path, text, found.text)
+        found = await running.client.get("/v1/spend", params={"by": text}, headers=AS_ADMIN)
+        assert (found.status_code, found.json()["error"]["param"]) == (400, "by"), text
+        found = await running.client.get("/v1/spend/compare", params={"against": f"openai/{text}"}, headers=AS_ADMIN)
+        assert found.status_code in {200, 400}, (text, found.text)
+        assert all(row["cost"] is None for row in found.json().get("rows", ()))
+        found = await running.client.get("/v1/spend/forecast", params={"project": text}, headers=AS_ADMIN)
+        assert found.status_code == 200, (text, found.text)
+        assert all(float(row["spent"]) == 0 for row in found.json()["rows"]), text
     assert (await running.client.get("/v1/spend", headers=AS_ADMIN)).json()["total"]["attempts"] == len(ATTEMPTS)
 
 
