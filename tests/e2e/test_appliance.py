@@ -187,7 +187,7 @@ async def test_killing_the_appliance_leaves_no_process_behind(tmp_path: Path, bu
             await submitted(producer, 9)
             await eventually(partial(in_progress, appliance, 9), within=20)
         family = appliance.family
-        assert len(family) == 8
+        assert len(family) == 9
         appliance.process.kill()
         await gone(family)
 

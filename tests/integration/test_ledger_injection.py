@@ -90,7 +90,7 @@ async def test_each_text_of_a_fact_is_read_back_as_it_was_written(database: Data
         assert named == {(one, *tag) for one in CORPUS for tag in ((one, one), ("plain", one), (f"{one}'", "x"))}
         accounts = {row[0] for row in await connection.execute(select(entries.c.credit))}
         assert accounts >= {f"provider:{one}" for one in CORPUS} | {f"budget:{one}" for one in CORPUS}
-        assert (await connection.execute(select(func.count()).select_from(spend_tags))).scalar_one() == 2 * len(named)
+        assert (await connection.execute(select(func.count()).select_from(spend_tags))).scalar_one() == 3 * len(named)
 
 
 async def test_a_heavier_fact_finds_the_one_whose_name_is_as_hostile(database: Database) -> None:

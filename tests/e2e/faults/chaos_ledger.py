@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from job_contracts import subjects
 from ledger.database import Database
+from ledger.periods import DAILY, HOURLY, MONTHLY
 from ledger.tables import attempts, entries, positions, sources, spend
 from runtime.bus.port import BusError
 from tests.e2e.faults.events import Booked, Event, Said, Summed
@@ -20,7 +21,7 @@ from tests.e2e.faults.fleet import Fleet
 WITHIN = 60.0
 """Seconds in which it must have caught up."""
 COUNTS = ("input", "cache_read", "cache_write", "output", "reasoning")
-GRAINS: dict[int, Literal["hours", "days"]] = {1: "hours", 24: "days"}
+GRAINS: dict[int, Literal["hours", "days", "months"]] = {HOURLY: "hours", DAILY: "days", MONTHLY: "months"}
 
 
 async def ask_ledger(made: Fleet, tell: Callable[[Event], None]) -> None:

@@ -211,11 +211,11 @@ class Booked(Frozen):
 
 
 class Summed(Frozen):
-    """All that the ledger's database has of a provider: by its sums of hours, of days, or by its entries."""
+    """All that the ledger's database has of a provider: by its sums of hours, days or months, or by its entries."""
 
     kind: Literal["summed"] = "summed"
     at: float
-    of: Literal["hours", "days", "entries"]
+    of: Literal["hours", "days", "months", "entries"]
     provider: str
     attempts: int = 0
     tokens: int = 0

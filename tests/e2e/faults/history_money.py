@@ -34,7 +34,7 @@ def booked(book: Book) -> Iterator[Violation]:
         elif _said(fact) != (has := (*_row(row), row.cost)):
             yield Violation("I7 ledger", attempt, f"told is {_said(fact)}, booked is {has}")
     told = _folded(counted.values())
-    for of in ("hours", "days", "entries"):
+    for of in ("hours", "days", "months", "entries"):
         found = {one.provider: (one.attempts, one.tokens, one.cost) for one in book.summed if one.of == of}
         for provider in sorted(told.keys() | found.keys()):
             expected = told.get(provider, (0, 0, 0))

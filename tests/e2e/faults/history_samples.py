@@ -166,7 +166,8 @@ def ledger(**over: int) -> History:
     """What the ledger has of the good history; ``over`` changes its sums by the hour."""
     rows: History = [*map(booked, ("red.s-a.1", "red.s-b.1", "red.s-c.2")), booked("red.s-c.1", output=0)]
     all_told = {"attempts": 4, "tokens": 55, "cost": 4 * 10**9}
-    of: dict[str, dict[str, int]] = {"hours": {**all_told, **over}, "days": all_told, "entries": {"cost": 4 * 10**9}}
+    whole = {"days": all_told, "months": all_told, "entries": {"cost": 4 * 10**9}}
+    of: dict[str, dict[str, int]] = {"hours": {**all_told, **over}, **whole}
     sums = [{"at": T0 + 30, "of": name, "provider": "alpha", **figures} for name, figures in of.items()]
     return [*rows, *map(log.Summed.model_validate, sums)]
 
