@@ -163,12 +163,14 @@ class _Following:
         watch, reader = self._watch, self._reader
         watch.readers.remove(reader)  # its end may be here already, and is told last
         try:
-            if watch.result is None:
-                await self._exchange.listen(watch)
-                await self._exchange.ask_for(watch)
-            await self._fill()
+            with watch.awaited_soon():
+                if watch.result is None:
+                    await self._exchange.listen(watch)
+                    await self._exchange.ask_for(watch)
+                await self._fill()
         finally:
             watch.readers.append(reader)
+            watch.attend(self._loop.time())  # another reader's leaving may have been the last one's meanwhile
         if watch.result is not None:
             reader.end(watch.result)
         elif watch.error is not None:

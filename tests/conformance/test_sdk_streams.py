@@ -137,6 +137,24 @@ async def test_a_waiting_stream_tells_its_place_in_the_queue(house: House, produ
     assert await stream.text() == "Hello"
 
 
+async def test_a_reader_that_begins_while_the_only_other_one_leaves_is_still_waiting(
+    house: House, producer: Producer
+) -> None:
+    house.stage.held = True
+    job = await producer.submit(**HELLO)
+    for steps in range(40):
+        leaving, staying = job.stream(), job.stream()
+        await anext(leaving)
+        begun = asyncio.ensure_future(anext(staying))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await leaving.aclose()
+        await begun
+        assert producer.awaits(job.id), steps
+        await staying.aclose()
+        assert not producer.awaits(job.id)
+
+
 async def test_a_stream_out_of_time_leaves_its_job_alone(house: House, producer: Producer) -> None:
     house.stage.script.append(silence())
     with pytest.raises(Timeout) as caught:
