@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from appliance.demo.books import Books
+from appliance.demo.books import Books, Guess
 from appliance.demo.capped import Capped
 from appliance.demo.stage import Billed, Use
 from appliance.demo.staging import FAILING, LIMITED, LOSING
 from appliance.demo.traffic import Story
+from job_contracts.attempts import attempt_name
 from job_contracts.failures import FailureKind
 from job_contracts.jobs import JobState
 from job_contracts.results import Result
@@ -214,6 +215,15 @@ def _about_money(seen: Evidence) -> list[str]:
         said.append(f"we say {books.reported}, the providers metered {books.metered}{example}")
     if books.unpriced:
         said.append(f"{books.unpriced} attempts have no cost, though every price is known")
-    if len(books.guesses) > sum(failures(seen.results).values()):
-        said.append(f"{len(books.guesses)} attempts are estimated, more than failed")
+    if len(failed := _failed(seen)) > sum(failures(seen.results).values()):
+        said.append(f"{len(failed)} attempts are estimated, more than failed")
     return said
+
+
+def _failed(seen: Evidence) -> list[Guess]:
+    """Estimated attempts that no other explains: on a slow machine a worker that lives may be taken for lost, and the
+    attempt that is made instead is stopped when the first one answers after all; it is in no result.
+    """
+    told = {attempt_name(one.project, one.job, each.number) for one in seen.results for each in one.attempts}
+    stopped = FailureKind.CANCELLED.value
+    return [guess for guess in seen.books.guesses if guess.why != stopped or guess.attempt in told]

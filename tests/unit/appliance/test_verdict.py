@@ -15,6 +15,7 @@ from appliance.demo.prompts import Prompt
 from appliance.demo.stage import Billed, Use
 from appliance.demo.traffic import Story
 from appliance.demo.verdict import Evidence, Live, Spread, broken_promises, failures, moved, spread
+from job_contracts.attempts import attempt_name
 from job_contracts.chat import Answer, TextPart
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import JobState
@@ -60,6 +61,12 @@ SUM = Account(6, 60, 600, Decimal("0.1"))
 GUESS = Guess("a", "cancelled", SUM, SUM)
 
 
+def _first(seen: Evidence) -> str:
+    """The name of an attempt that a result tells of."""
+    one = next(result for result in seen.results if result.attempts)
+    return attempt_name(one.project, one.job, one.attempts[0].number)
+
+
 def _unpaid(job: str, kind: FailureKind = FailureKind.BUDGET) -> Result:
     return _result(job, state=JobState.FAILED, answer=None, provider=None, failure=Failure(kind=kind, message="no"))
 
@@ -90,6 +97,11 @@ def _kept() -> Evidence:
 
 def test_nothing_is_said_when_every_promise_was_kept() -> None:
     assert broken_promises(_kept()) == []
+
+
+def test_attempts_that_were_stopped_because_an_earlier_one_answered_are_no_failures() -> None:
+    stopped = tuple(Guess(f"demo.a-1.{number}", "cancelled", SUM, SUM) for number in range(7, 11))
+    assert broken_promises(_books(_kept(), guesses=stopped)) == []
 
 
 BROKEN: list[tuple[str, Callable[[Evidence], Evidence]]] = [
@@ -124,7 +136,11 @@ BROKEN: list[tuple[str, Callable[[Evidence], Evidence]]] = [
     ("2 attempts have no cost", lambda e: _books(e, unpriced=2)),
     (
         "3 attempts are estimated, more than failed",
-        lambda e: _books(e, guesses=(Guess("a", "cancelled", SUM, SUM),) * 3),
+        lambda e: _books(e, guesses=(Guess("a", "reset", SUM, SUM),) * 3),
+    ),
+    (
+        "3 attempts are estimated, more than failed",
+        lambda e: _books(e, guesses=(Guess(_first(e), "cancelled", SUM, SUM),) * 3),
     ),
 ]
 
