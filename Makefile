@@ -76,7 +76,7 @@ fix: $(STAMP) ## write generated files anew, let ruff repair and format what it 
 
 check: $(STAMP) ## lint, format, types, imports, architecture; runs all of them, fails if one fails
 	@failed=; \
-	for step in "ruff check ." "ruff format --check ." "mypy" "lint-imports --no-logo" "python -m pytest -q $(CHECKED)"; do \
+	for step in "ruff check ." "ruff format --check ." "mypy" "lint-imports --no-logo" "python -m pytest -q -n $(JOBS) $(CHECKED)"; do \
 	  echo "--- $$step"; \
 	  $(BIN)/$$step || failed="$$failed\n  $$step"; \
 	done; \
