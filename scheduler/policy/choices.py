@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from scheduler.policy.jobs import Job
-    from scheduler.policy.planning import Planner, Sums
+    from scheduler.policy.planning import Planner
     from scheduler.policy.turns import Deployment, Group
     from scheduler.policy.world import World
 
@@ -47,9 +47,7 @@ def _choice(world: World, job: Job, group: Group, chosen: int | None, now: float
             _weighed(group, index, costs[index], "" if index == chosen else _against(world, job, group, index, now))
             for index in told
         ),
-        session=None
-        if planner is None or job.session is None
-        else _staying(planner, planner.sums(job, route.barred(job))),
+        session=_staying(planner, job, route.barred(job)),
     )
 
 
@@ -86,8 +84,9 @@ def _against(world: World, job: Job, group: Group, index: int, now: float, *, th
     return obstacle(world, job, deployment, now)[0]
 
 
-def _staying(planner: Planner, sums: Sums | None) -> Staying | None:
-    if sums is None:
+def _staying(planner: Planner | None, job: Job, barred: int) -> Staying | None:
+    sums = None if planner is None or job.session is None else planner.sums(job, barred)
+    if planner is None or sums is None:
         return None
     home = planner.route.deployments[sums.home].name
     return Staying(

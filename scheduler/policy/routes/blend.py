@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scheduler.policy.routes.fastest import ENOUGH, TRIALS, expected
+from scheduler.policy.routes.fastest import ENOUGH, EXPLORE, TRIALS, expected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,8 @@ WORST = 8.0
 def blend(candidates: Sequence[Candidate], route: RouteRule) -> Sequence[Candidate]:
     """By the weighted sum of how many times the best each costs and takes, and of its load.
 
-    What is not known counts as the worst of a price, and as the best of a time while it is being tried out.
+    An unknown price counts as the worst, an unknown time as none at all while it is being tried out. Where time counts,
+    a place that has not had a turn for long comes first.
     """
     mix = route.blend
     streamed = all(each.first_token is not None for each in candidates if each.known >= ENOUGH)
@@ -28,13 +29,18 @@ def blend(candidates: Sequence[Candidate], route: RouteRule) -> Sequence[Candida
     times = _times([expected(each, streamed=streamed) for each in candidates])
     scores: dict[int, float] = {}
     for each, cost, time in zip(candidates, costs, times, strict=True):
-        untried = 1.0 if each.in_flight < TRIALS else WORST
+        untried = 0.0 if each.in_flight < TRIALS else WORST
         scores[each.index] = (
             mix.cost * (WORST if cost is None else cost)
             + mix.speed * (untried if time is None else time)
             + mix.load * (1.0 + each.load)
         )
-    return sorted(candidates, key=lambda each: (scores[each.index], each.in_flight, each.index))
+
+    def key(each: Candidate) -> tuple[bool, float, int, int]:
+        due = mix.speed > 0 and each.since >= EXPLORE and each.in_flight < TRIALS
+        return not due, scores[each.index], each.in_flight, each.index
+
+    return sorted(candidates, key=key)
 
 
 def _times(values: Sequence[float | None]) -> list[float | None]:
