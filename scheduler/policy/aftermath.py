@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from job_contracts.failures import Action, FailureKind
 from job_contracts.jobs import JobState
 from scheduler.policy import grants
+from scheduler.policy.buckets import NEVER
 from scheduler.policy.failover import Case, Conclude, Requeue, next_step
 from scheduler.policy.jobs import ENDING, FLYING, PARKED
 
@@ -43,7 +44,8 @@ class Aftermath:
             used = grants.spent(held, fact.failure, fact.record, called=fact.called)
             grants.release(job, held, used, 1 if fact.called else 0, now)
             grants.bench(self._world, held, fact.failure, now)
-            if held.deployment.speed is not None and fact.failure.kind in SLOW:
+            # Of a grant of an earlier owner it is not known since when it has been under way.
+            if held.deployment.speed is not None and fact.failure.kind in SLOW and held.since > -NEVER:
                 held.deployment.speed.see(None, max(now - held.since, 0.0), held.deployment.flying + 1, now)
         elif held is not None:
             self._drop(job, held, now)

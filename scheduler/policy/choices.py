@@ -11,6 +11,7 @@ from scheduler.policy.live import LiveGroup
 from scheduler.policy.routes.candidates import rejection
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from decimal import Decimal
 
     from scheduler.policy.jobs import Job
@@ -21,30 +22,28 @@ if TYPE_CHECKING:
 
 def choice(world: World, job: Job, group: Group, chosen: Deployment, now: float) -> Choice:
     """Why the job goes to ``chosen`` just now; asked before anything is reserved for it."""
-    return _choice(world, job, group, group.route.index(chosen.name), now)
+    able = group.able if isinstance(group, LiveGroup) else []
+    return _choice(world, job, group, [*able, *group.first, *group.then], now, to=group.route.index(chosen.name))
 
 
 def likely(world: World, job: Job, group: Group, now: float) -> Choice:
     """Where a job that waits would go now, as far as it is known."""
-    for index in (*_order(group, group.first, now), *_order(group, group.then, now)):
-        if not _against(world, job, group, index, now, then=False):
-            return _choice(world, job, group, index, now)
-    return _choice(world, job, group, None, now)
-
-
-def _choice(world: World, job: Job, group: Group, chosen: int | None, now: float) -> Choice:
-    route, planner = group.route, group.route.planner
     places = [*_order(group, group.first, now), *_order(group, group.then, now)]
-    places += [index for index in range(len(route.deployments)) if index not in places]
-    told = places[:MOST_WEIGHED]
-    if chosen is not None and chosen not in told:
-        told[-1] = chosen
+    free = (index for index in places if not _against(world, job, group, index, now, then=False))
+    return _choice(world, job, group, places, now, to=next(free, None))
+
+
+def _choice(world: World, job: Job, group: Group, places: Sequence[int], now: float, *, to: int | None) -> Choice:
+    route, planner = group.route, group.route.planner
+    told = list(dict.fromkeys((*places, *range(len(route.deployments)))))[:MOST_WEIGHED]
+    if to is not None and to not in told:
+        told[-1] = to
     costs = [None] * len(route.deployments) if planner is None else planner.costs(job)
     return Choice(
         strategy=route.rule.strategy,
-        deployment=None if chosen is None else route.deployments[chosen].name,
+        deployment=None if to is None else route.deployments[to].name,
         weighed=tuple(
-            _weighed(group, index, costs[index], "" if index == chosen else _against(world, job, group, index, now))
+            _weighed(group, index, costs[index], "" if index == to else _against(world, job, group, index, now))
             for index in told
         ),
         session=_staying(planner, job, route.barred(job)),

@@ -41,7 +41,7 @@ class Standing:
 class LiveGroup(Group):
     """Jobs that may go to the same places, in an order that is made each time one of them may go."""
 
-    __slots__ = ("_planner", "_seen", "_standing", "plan")
+    __slots__ = ("_planner", "_seen", "_standing", "able", "plan")
 
     def __init__(self, route: Route, barred: int, tried: int, plan: Plan, planner: Planner) -> None:
         super().__init__(route, barred, tried)
@@ -49,6 +49,8 @@ class LiveGroup(Group):
         self._planner = planner
         self._standing = planner.standing
         self._seen = (-1, -1)
+        self.able: list[int] = []
+        """The places that could take a job when it last thought, in their order."""
 
     def choice(self) -> Deployment | None:
         """As the others', but a grant at any of its places, whoever got it, lets it think again."""
@@ -64,7 +66,8 @@ class LiveGroup(Group):
         able = [index for index in self.first if deployments[index].usable(now)]
         if not able and all(deployments[index].benched(now) for index in self.first):
             able = [index for index in self.then if deployments[index].usable(now)]
-        return deployments[self.ranked(able, now)[0]] if able else None
+        self.able = self.ranked(able, now)
+        return deployments[self.able[0]] if able else None
 
     def went(self, deployment: Deployment, now: float) -> None:
         """One of its jobs went there."""

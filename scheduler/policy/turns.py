@@ -70,14 +70,10 @@ class Deployment:
         """Share of its limits taken with one attempt more: of places, of slots, of what its buckets sustain."""
         domain = self.gate.domain
         used = domain.slots.used
-        most = max(
-            (
-                (slots.used + 1) / max(slots.limit, 1)
-                for slots in (domain.pool.places, domain.slots)
-                if slots.limit is not None
-            ),
-            default=0.0,
-        )
+        most = 0.0
+        for slots in (domain.pool.places, domain.slots):
+            if slots.limit is not None:
+                most = max(most, (slots.used + 1) / max(slots.limit, 1))
         if self.seconds.count and domain.buckets:
             size = (domain.reserved_input // used, domain.reserved_output // used) if used else (0, 0)
             most = max(most, (used + 1) / max(domain.capacity(size) * self.seconds.value, 1.0))

@@ -340,3 +340,20 @@ def test_a_settled_job_of_another_leader_teaches_where_its_session_is() -> None:
     board.apply(Settled("p", "j-1", JobState.SUCCEEDED, 1, "c/m", used, 0.5), 1.0)
     made.submit(board, turn(2, 5_000), now=2.0)
     assert made.dispatched(board, 2.0)[0].deployment == "c/m"
+
+
+@pytest.mark.parametrize("strategy", ["fastest", "blend"])
+def test_a_timeout_says_how_slow_a_place_is_unless_nobody_knows_since_when(strategy: str) -> None:
+    """An earlier leader's attempt teaches nothing, and harms nothing."""
+    board, successor = made.board(three(strategy)), made.board(three(strategy))
+    for each in (board, successor):
+        made.submit(each, made.job(1))
+    (went,) = made.dispatched(board)
+    successor.apply(made.in_flight(went), 0.0)
+    late = made.ended(went, FailureKind.FIRST_TOKEN_TIMEOUT)
+    for each, seconds in ((board, pytest.approx(60.0, rel=0.25)), (successor, None)):
+        each.apply(late, 60.0)
+        made.submit(each, made.job(2), now=60.0)
+        told = each.choice("p", "j-2", 60.0)
+        assert told is not None
+        assert next(one.seconds for one in told.weighed if one.deployment == went.deployment) == seconds
