@@ -2,6 +2,7 @@
 
 python -m benchmarks.policy                      # 40,000 jobs through, in batches of 50
 python -m benchmarks.policy --backlog 1000000    # and what a million queued jobs take
+python -m benchmarks.policy --strategy cheapest  # on routes that go by price
 """
 
 from __future__ import annotations
@@ -11,30 +12,36 @@ import gc
 import resource
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 
+from catalogue.prices import Price
 from job_contracts.chat import Usage
 from job_contracts.jobs import LANES, JobState
 from scheduler.policy.board import Board
 from scheduler.policy.decisions import Dispatch
 from scheduler.policy.facts import PoolSeen, Settled, Submitted
+from scheduler.policy.routes import STRATEGIES
 from scheduler.policy.rules import DeploymentRule, DomainRule, Limit, ProjectRule, RouteRule, Rules
 
 PROJECTS, BATCH = 20, 50
 USED = Usage(input=310, output=200)
 
 
-def rules() -> Rules:
+def rules(strategy: str = "ordered") -> Rules:
     """Three providers, two of them limited (far above what is used), three routes over them, twenty projects."""
     limits = (Limit("requests", 9e6), Limit("input_tokens", 9e9), Limit("output_tokens", 9e9))
     providers = ("alpha", "beta", "gamma")
+    priced = () if strategy == "ordered" else (Price(input=Decimal(1), output=Decimal(2)),)
     names = [f"{provider}/{model}" for provider in providers for model in ("large", "small")]
     return Rules(
         domains={name: DomainRule(name, name, () if name == "gamma" else limits) for name in providers},
-        deployments={name: DeploymentRule(name, name.partition("/")[0], name.partition("/")[0]) for name in names},
+        deployments={
+            name: DeploymentRule(name, name.partition("/")[0], name.partition("/")[0], prices=priced) for name in names
+        },
         routes={
-            "fast": RouteRule("fast", ("alpha/small", "beta/small", "gamma/small")),
-            "good": RouteRule("good", ("beta/large", "alpha/large")),
-            "free": RouteRule("free", ("gamma/small",)),
+            "fast": RouteRule("fast", ("alpha/small", "beta/small", "gamma/small"), strategy),
+            "good": RouteRule("good", ("beta/large", "alpha/large"), strategy),
+            "free": RouteRule("free", ("gamma/small",), strategy),
         },
         projects={f"p{n}": ProjectRule(f"p{n}", max_queued=10**9) for n in range(PROJECTS)},
     )
@@ -59,9 +66,9 @@ def submissions(count: int, *, first: int = 0) -> Iterator[Submitted]:
         )
 
 
-def board() -> Board:
+def board(strategy: str = "ordered") -> Board:
     """With workers everywhere."""
-    made = Board(rules())
+    made = Board(rules(strategy))
     for pool in ("alpha", "beta", "gamma"):
         made.apply(PoolSeen(pool, 100_000), 0.0)
     return made
@@ -101,10 +108,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=40_000)
     parser.add_argument("--backlog", type=int, default=0, help="queue so many jobs first")
+    parser.add_argument("--strategy", choices=sorted(STRATEGIES), default="ordered")
     asked = parser.parse_args()
-    print(f"steady state: {through(board(), asked.jobs, arriving=True):6.1f} µs a job")
+    print(f"steady state: {through(board(asked.strategy), asked.jobs, arriving=True):6.1f} µs a job")
     if asked.backlog:
-        made = board()
+        made = board(asked.strategy)
         gc.collect()
         gc.disable()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from job_contracts.codec import VERSION, Version, Wire
+from job_contracts.decisions import Choice
 from job_contracts.failures import Failure
 from job_contracts.jobs import BlobRef, Job
 from job_contracts.results import AttemptRecord
@@ -89,6 +90,8 @@ class Assignment(Wire):
     switch_reason: str | None = None
     history: tuple[AttemptRecord, ...] = ()
     """The attempts so far, to be repeated in the result."""
+    decision: Choice | None = None
+    """Why it goes there, to be repeated in the attempt's record."""
     epoch: int
     """The leader's term that dispatched it."""
     blob: BlobRef | None = None

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from job_contracts.chat import Conversation
 from job_contracts.codec import VERSION, Version, Wire
+from job_contracts.decisions import Choice
 from job_contracts.embeddings import EmbeddingRequest
 from job_contracts.money import Budget
 
@@ -192,6 +193,8 @@ class JobStatus(Wire):
     """US dollars its next attempt is likely to cost, as prices and averages stand; ``None`` where no price is known."""
     worst_cost: Decimal | None = None
     """US dollars that attempt may cost at most."""
+    decision: Choice | None = None
+    """Where it would go now, and why not elsewhere, while it waits."""
     deadline: float | None = None
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from job_contracts.chat import Answer, FinishReason, Usage
 from job_contracts.codec import VERSION, Version, Wire
+from job_contracts.decisions import Choice
 from job_contracts.embeddings import Embeddings
 from job_contracts.failures import Failure
 from job_contracts.jobs import BlobRef, JobState
@@ -45,6 +46,8 @@ class AttemptRecord(Wire):
     cost: Decimal | None = None
     """US dollars: as the provider stated them, else by its price; ``None`` where neither is known."""
     losses: tuple[Loss, ...] = ()
+    decision: Choice | None = None
+    """Why it went there, on a route that does not go by the operator's own order."""
 
 
 def cost_of_all(attempts: tuple[AttemptRecord, ...]) -> Decimal | None:

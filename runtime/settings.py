@@ -205,11 +205,30 @@ class Breaker(Section):
     """Seconds it stays open at most."""
 
 
+class Blend(Section):
+    """What counts how much on a route of strategy ``blend``, each as a multiple of the best deployment's."""
+
+    cost: Annotated[float, Field(ge=0, le=1_000_000)] = 1.0
+    """What the job is likely to cost there."""
+    speed: Annotated[float, Field(ge=0, le=1_000_000)] = 1.0
+    """How long answers took lately."""
+    load: Annotated[float, Field(ge=0, le=1_000_000)] = 1.0
+    """Share of the limits that is taken."""
+
+
 class Route(Section):
     """The model name producers ask for, and where it may be served."""
 
-    strategy: Literal["ordered"] = "ordered"
-    """Which deployment comes first: as they stand."""
+    strategy: Literal["ordered", "weighted", "cheapest", "fastest", "least_loaded", "blend"] = "ordered"
+    """Which deployment comes first: as they stand; in turns by ``weights``; where this job costs least; where answers
+    came fastest lately; where most of the limits is free; or by cost, speed and load together (``blend``)."""
+    weights: dict[str, Annotated[float, Field(ge=0, le=1_000_000)]] = {}
+    """Shares of the jobs by deployment, for ``weighted``; 1 where none is given, 0 for the last resort."""
+    blend: Blend = Blend()
+    """What counts how much, for ``blend``."""
+    affinity: bool = True
+    """Whether a session stays where its prompt cache is as long as that is worth more than what another deployment
+    saves; with ``ordered`` it goes as its deployments stand."""
     deployments: Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+/.+$")], ...], Field(min_length=1)]
     """``provider/model``, best first."""
     timeouts: RouteTimeouts = Timeouts()
@@ -229,6 +248,14 @@ class Route(Section):
     fit: Fit = "refuse"
     """What becomes of a conversation that is too long for a model's context window: ``refuse`` it with the numbers, or
     ``trim`` its tool results and oldest turns until it fits."""
+
+    @model_validator(mode="after")
+    def _weights_are_of_its_own(self) -> Route:
+        strange = sorted(set(self.weights) - set(self.deployments))
+        if strange:
+            message = f"weights: {', '.join(strange)}: not among the route's deployments"
+            raise ValueError(message)
+        return self
 
 
 class Alerting(Section):

@@ -68,6 +68,7 @@ def assignment(
         switched_from=dispatch.switched_from,
         switch_reason=dispatch.switch_reason,
         history=dispatch.history,
+        decision=dispatch.decision,
         epoch=epoch,
         blob=entry.blob,
         key=dispatch.key,

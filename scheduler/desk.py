@@ -126,6 +126,7 @@ class Desk:
             waiting_for=told.waiting_for,
             estimated_cost=told.estimated_cost,
             worst_cost=told.worst_cost,
+            decision=self._term.board.choice(project, job, now),
             deadline=entry.deadline,
         )
 

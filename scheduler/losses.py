@@ -136,6 +136,7 @@ class Losses:
             failure=failure,
             usage=reserved(order) if order is not None and called else Usage(reported=not called),
             cost=Decimal(0) if not called else None if order is None else order.grant.cost,
+            decision=None if order is None else order.decision,
         )
         return Outcome(
             job_id=job,

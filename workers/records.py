@@ -110,6 +110,7 @@ def record_of(assignment: Assignment, ending: Ending) -> AttemptRecord:
         usage=ending.usage,
         cost=ending.charge.cost,
         losses=ending.losses[:MAX_LOSSES],
+        decision=assignment.decision,
     )
 
 

@@ -3,9 +3,10 @@
 ``facts`` what it is told · ``decisions`` what it answers · ``rules`` what the operator allows (``configured``: the
 shape of the configuration) · ``board`` the one door · ``world`` all running state (``tenants``, ``jobs``) · ``intake``
 what is refused at once · ``backlog`` jobs between their states (``queues`` their orders) · ``rounds`` of dispatching:
-``turns`` who is next at a limit domain (``fairness`` shares of lanes and projects), ``grants`` reservations taken and
-released, ``domains`` what a provider meters (``buckets``, ``pools``), ``estimates`` what a job will cost · ``routes``
-which deployment first, one strategy a file · ``aftermath`` of an attempt: ``failover`` what a failure leads to
+``turns`` who is next at a limit domain (``gates``; ``fairness`` shares of lanes and projects), ``grants`` reservations
+taken and released, ``domains`` what a provider meters (``buckets``, ``pools``), ``estimates`` what a job will cost ·
+``routes`` which deployment first, one strategy a file (``planning`` orders by the job: ``prompts``; ``live`` by load:
+``speeds``; ``choices`` their records) · ``aftermath`` of an attempt: ``failover`` what a failure leads to
 (``retry_budget``), ``breakers`` who is left alone · money: ``payments`` who may go and who waits (``payers``,
 ``quotas``), ``accounts`` what is reserved and spent (``purses``), ``costs`` at worst, ``shortfalls`` why not,
 ``planned`` of jobs that are not submitted · ``explain`` why a job waits · ``tally`` numbers for operators.

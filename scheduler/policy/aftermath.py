@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from job_contracts.failures import Action, FailureKind
 from job_contracts.jobs import JobState
 from scheduler.policy import grants
+from scheduler.policy.buckets import NEVER
 from scheduler.policy.failover import Case, Conclude, Requeue, next_step
 from scheduler.policy.jobs import ENDING, FLYING, PARKED
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from scheduler.policy.jobs import Held, Job, Story
     from scheduler.policy.turns import Deployment, Route
     from scheduler.policy.world import World
+
+SLOW = frozenset({FailureKind.FIRST_TOKEN_TIMEOUT, FailureKind.STALLED, FailureKind.TOTAL_TIMEOUT})
+"""Ends that say how slow a place is."""
 
 
 class Aftermath:
@@ -40,6 +44,9 @@ class Aftermath:
             used = grants.spent(held, fact.failure, fact.record, called=fact.called)
             grants.release(job, held, used, 1 if fact.called else 0, now)
             grants.bench(self._world, held, fact.failure, now)
+            # Of a grant of an earlier owner it is not known since when it has been under way.
+            if held.deployment.speed is not None and fact.failure.kind in SLOW and held.since > -NEVER:
+                held.deployment.speed.see(None, max(now - held.since, 0.0), held.deployment.flying + 1, now)
         elif held is not None:
             self._drop(job, held, now)
         story.attempt = fact.attempt
@@ -119,15 +126,17 @@ class Aftermath:
             self._drop(job, held, now)
             self._backlog.stop(job, held.attempt, held.deployment.name)
         else:
-            self._learn_beside(job, fact)
+            self._learn_beside(job, fact, now)
         self._backlog.forget(job, now)
 
-    def _learn_beside(self, job: Job, fact: Settled) -> None:
+    def _learn_beside(self, job: Job, fact: Settled, now: float) -> None:
         """Another process leads: what it learns of lengths must be known to whoever takes over."""
         deployment = self._world.deployments.get(fact.deployment or "")
         if deployment is not None and fact.state is JobState.SUCCEEDED and fact.usage.reported:
             used = grants.metered(deployment, fact.usage)
             self._learn_length(job, deployment, used)
+            if not isinstance(job.route, str) and job.route.planner is not None:
+                job.route.planner.learn(job, deployment, fact, now)
 
     def _learn(self, job: Job, held: Held, fact: Settled, now: float) -> None:
         deployment = held.deployment
@@ -141,6 +150,10 @@ class Aftermath:
         deployment.gate.domain.served()
         if fact.seconds > 0:
             deployment.seconds.see(fact.seconds)
+            if deployment.speed is not None:
+                deployment.speed.see(fact.first_token, fact.seconds, deployment.flying + 1, now)
+        if not isinstance(job.route, str) and job.route.planner is not None:
+            job.route.planner.learn(job, deployment, fact, now)
         if told:
             self._learn_length(job, deployment, used)
 

@@ -66,7 +66,7 @@ class Backlog:
         if barred == route.everywhere:
             self.end(job, JobState.FAILED, impossible(job, route))
             return
-        flow = route.group(barred, tried).flow(job.lane, job.tenant)
+        flow = route.group_of(job, barred, tried).flow(job.lane, job.tenant)
         job.flow = flow
         job.state = QUEUED
         flow.group.joined(job.lane)

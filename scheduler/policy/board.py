@@ -9,6 +9,7 @@ from scheduler.policy import grants
 from scheduler.policy.aftermath import Aftermath
 from scheduler.policy.backlog import Backlog
 from scheduler.policy.buckets import NEVER
+from scheduler.policy.choices import likely
 from scheduler.policy.costs import worst
 from scheduler.policy.explain import explain
 from scheduler.policy.facts import (
@@ -23,7 +24,7 @@ from scheduler.policy.facts import (
     Uncharged,
 )
 from scheduler.policy.intake import refusal
-from scheduler.policy.jobs import ENDING, FLYING, PARKED, Job
+from scheduler.policy.jobs import BLOCKED, ENDING, FLYING, PARKED, QUEUED, Job
 from scheduler.policy.payments import Payments
 from scheduler.policy.planned import estimate
 from scheduler.policy.rounds import Rounds
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from decimal import Decimal
 
+    from job_contracts.decisions import Choice
     from job_contracts.failures import Failure
     from job_contracts.jobs import Need
     from job_contracts.results import AttemptRecord
@@ -271,6 +273,13 @@ class Board:
         """Where a job is and why, ``None`` if it is not (or no longer) known."""
         known = self._world.job(project, job)
         return None if known is None else explain(self._world, known, now)
+
+    def choice(self, project: str, job: str, now: float) -> Choice | None:
+        """Where a job that waits for its turn would go now, and why not elsewhere; ``None`` of any other job."""
+        known = self._world.job(project, job)
+        if known is None or known.state not in {QUEUED, BLOCKED} or known.flow is None:
+            return None
+        return likely(self._world, known, known.flow.group, now)
 
     def history(self, project: str, job: str) -> tuple[AttemptRecord, ...]:
         """A job's attempts that have ended, as far as they are known."""

@@ -61,16 +61,22 @@ def output_bound(rule: DeploymentRule, needs: Sequence[Need], max_output: int | 
     return min(known, default=None)
 
 
+Kinds = tuple[int, int | None, int | None, int | None, int]
+"""Above so many prompt tokens: picodollars per token of input, of input from a cache, of output; and per request."""
+
+
 class Tariff:
     """A deployment's prices, as far as they may hold about now; looked up once an hour."""
 
-    __slots__ = ("_high", "_hour", "_now", "_prices")
+    __slots__ = ("_high", "_hour", "_kinds", "_now", "_prices", "_step")
 
     def __init__(self, prices: tuple[Price, ...]) -> None:
         self._prices = prices
         self._hour = -1
         self._high: tuple[Step, ...] = ()
         self._now: tuple[Step, ...] = ()
+        self._step = -1
+        self._kinds: tuple[Kinds, ...] = ()
 
     def worst(self, tokens_in: int | None, tokens_out: int | None, wall: float) -> int | None:
         """Picodollars at most for so many tokens at most, ``None`` if that is not known."""
@@ -87,6 +93,24 @@ class Tariff:
         if int(wall // HOUR) != self._hour:
             self._look_up(wall)
         return _cost(self._now, tokens_in, tokens_out)
+
+    def expected(self, tokens_in: int, read: int, tokens_out: int, wall: float) -> int | None:
+        """Picodollars for a prompt of so many tokens, of which ``read`` come from a cache; looked up every few minutes.
+
+        What is written to a cache is not in it: that is paid wherever the prompt is new.
+        """
+        step = int(wall // STEP)
+        if step != self._step:
+            self._step = step
+            price = price_at(self._prices, datetime.fromtimestamp(step * STEP, UTC))
+            self._kinds = () if price is None or not price.known else _kinds(price)
+        for above, fresh, cached, output, request in self._kinds:
+            if tokens_in > above or not above:
+                parts = ((tokens_in - read, fresh), (read, cached), (tokens_out, output))
+                if any(count and rate is None for count, rate in parts):
+                    return None
+                return request + sum(count * (rate or 0) for count, rate in parts)
+        return None
 
     def _look_up(self, wall: float) -> None:
         self._hour = int(wall // HOUR)
@@ -112,6 +136,21 @@ def _steps(prices: Sequence[Price], inputs: Sequence[Kind], outputs: Sequence[Ki
     request = max(_whole((price.requests or Decimal(0)) * 1_000_000_000) for price in prices)
     return tuple(
         (above, _highest(prices, inputs, above + 1), _highest(prices, outputs, above + 1), request) for above in bounds
+    )
+
+
+def _kinds(price: Price) -> tuple[Kinds, ...]:
+    """The rates of one price, those for the longest prompts first."""
+    request = _whole((price.requests or Decimal(0)) * 1_000_000_000)
+    return tuple(
+        (
+            above,
+            _highest([price], ("input",), above + 1),
+            _highest([price], ("cache_read",), above + 1),
+            _highest([price], ("output",), above + 1),
+            request,
+        )
+        for above in sorted({0, *(tier.above for tier in price.tiers)}, reverse=True)
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from job_contracts.decisions import Choice
     from job_contracts.failures import Failure
     from job_contracts.jobs import JobState
     from job_contracts.results import AttemptRecord
@@ -36,6 +37,8 @@ class Dispatch:
     """Output tokens it may ask for at most, so that ``cost`` holds; ``None`` where nobody relies on that."""
     key: str | None = None
     """The virtual key behind the job."""
+    decision: Choice | None = None
+    """Why it goes there, on a route that does not go by the operator's own order."""
 
 
 @dataclass(slots=True, frozen=True)

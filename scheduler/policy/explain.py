@@ -122,6 +122,8 @@ def _costs(world: World, job: Job, now: float) -> tuple[Decimal | None, Decimal 
     """What its next attempt is likely to cost and may cost, in US dollars, at the first place it may go to."""
     if isinstance(job.route, str):
         return None, None
+    if job.route.planner is not None and job.state in {QUEUED, BLOCKED} and job.flow is not None:
+        return priced(world, job, _places(job.flow.group)[0], now)
     barred = job.route.barred(job)
     place = next((each for index, each in enumerate(job.route.deployments) if not barred >> index & 1), None)
     return (None, None) if place is None else priced(world, job, place, now)

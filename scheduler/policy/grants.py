@@ -13,14 +13,16 @@ from scheduler.policy.jobs import FLYING, Held, Job
 
 if TYPE_CHECKING:
     from job_contracts.chat import Usage
+    from job_contracts.decisions import Choice
     from job_contracts.results import AttemptRecord
     from scheduler.policy.accounts import Accounts
     from scheduler.policy.domains import Tokens
-    from scheduler.policy.turns import Deployment, Turn
+    from scheduler.policy.gates import Turn
+    from scheduler.policy.turns import Deployment
     from scheduler.policy.world import World
 
 
-def grant(turn: Turn, tokens: Tokens, accounts: Accounts, now: float) -> Dispatch:
+def grant(turn: Turn, tokens: Tokens, accounts: Accounts, now: float, decision: Choice | None = None) -> Dispatch:
     """Take the reservation for the job's next attempt; the domain and who pays have just said that there is room."""
     job, deployment, gate = turn.job, turn.deployment, turn.deployment.gate
     tenant = job.tenant
@@ -61,6 +63,7 @@ def grant(turn: Turn, tokens: Tokens, accounts: Accounts, now: float) -> Dispatc
         wall,
         output_bound(deployment.rule, job.needs, job.max_output) or None if job.priced else None,
         None if wallet is None else wallet.key,
+        decision,
     )
 
 

@@ -169,6 +169,7 @@ class Job:
         "priority",
         "route",
         "seq",
+        "session",
         "size",
         "state",
         "story",
@@ -201,6 +202,8 @@ class Job:
         """Picodollars that all its attempts together may cost."""
         self.wallet = wallet
         """Who pays for it, ``None`` if nobody has to be asked."""
+        self.session = None if route is None or not route.keeps_sessions else fact.session
+        """What belongs together, where that makes a difference."""
         self.not_before = fact.not_before
         self.deadline = deadline
         self.state = QUEUED

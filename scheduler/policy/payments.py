@@ -26,9 +26,10 @@ from scheduler.policy.shortfalls import hopeless, until
 if TYPE_CHECKING:
     from scheduler.policy.backlog import Backlog
     from scheduler.policy.domains import Tokens
+    from scheduler.policy.gates import Turn
     from scheduler.policy.jobs import Job
     from scheduler.policy.payers import Entry, Payer
-    from scheduler.policy.turns import Deployment, Turn
+    from scheduler.policy.turns import Deployment
     from scheduler.policy.world import World
 
 MOVES = 1_000

@@ -31,7 +31,9 @@ def estimate(world: World, fact: Submitted, now: float) -> Estimated:
         return None, None, None, refused
     job = Job(fact, tenant, route, now + world.rules.default_deadline, wallet)
     barred = route.barred(job)
-    open_to = [place for index, place in enumerate(route.deployments) if not barred >> index & 1]
+    order = () if route.planner is None else route.planner.plan(job, barred).order
+    places = order or range(len(route.deployments))
+    open_to = [route.deployments[index] for index in places if not barred >> index & 1]
     if not open_to:
         return None, None, None, refused or impossible(job, route)
     reasons = [(place.name, hopeless(world, job, place, now)) for place in open_to]

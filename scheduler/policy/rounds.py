@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scheduler.policy import grants
+from scheduler.policy.choices import choice
 from scheduler.policy.domains import Saving
 from scheduler.policy.explain import cost
+from scheduler.policy.live import LiveGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from scheduler.policy.decisions import Dispatch
     from scheduler.policy.domains import Tokens
+    from scheduler.policy.gates import Gate, Turn
     from scheduler.policy.payments import Payments
-    from scheduler.policy.turns import Gate, Turn
     from scheduler.policy.world import World
 
     Serve = Callable[[Gate, float, list[Dispatch]], bool]
@@ -138,7 +140,12 @@ class Rounds:
         self._world.moment.version += 1
 
     def _grant(self, gate: Gate, turn: Turn, tokens: Tokens, dispatches: list[Dispatch]) -> None:
-        dispatches.append(grants.grant(turn, tokens, self._world.accounts, self._world.moment.now))
+        group, now = turn.flow.group, self._world.moment.now
+        planned = group.route.planner is not None
+        decision = choice(self._world, turn.job, group, turn.deployment, now) if planned else None
+        dispatches.append(grants.grant(turn, tokens, self._world.accounts, now, decision))
+        if planned and isinstance(group, LiveGroup):
+            group.went(turn.deployment, now)
         self._note_use(gate, turn)
 
     def _note_use(self, gate: Gate, turn: Turn) -> None:

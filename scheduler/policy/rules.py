@@ -64,6 +64,15 @@ class DeploymentRule:
 
 
 @dataclass(slots=True, frozen=True)
+class Blend:
+    """What counts how much where a route goes by several things at once."""
+
+    cost: float = 1.0
+    speed: float = 1.0
+    load: float = 1.0
+
+
+@dataclass(slots=True, frozen=True)
 class RouteRule:
     """A name that jobs ask for, and where it may be served, best first."""
 
@@ -76,6 +85,11 @@ class RouteRule:
     """Whether a conversation that is too long for a window is refused or made shorter."""
     budget: Budget | None = None
     """What all projects together may spend on it."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """By deployment, 1 where none is given."""
+    blend: Blend = Blend()
+    affinity: bool = True
+    """Whether a session stays where its prompt cache is, as long as that is worth it."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -172,6 +186,9 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
                 route.expected_output,
                 route.fit,
                 route.budget,
+                dict(route.weights),
+                Blend(route.blend.cost, route.blend.speed, route.blend.load),
+                route.affinity,
             )
             for name, route in config.routes.items()
         },

@@ -11,7 +11,6 @@ with the rest.
 
 from __future__ import annotations
 
-from heapq import heappop, heappush, heapreplace
 from typing import TYPE_CHECKING
 
 from job_contracts.jobs import LANES
@@ -19,19 +18,20 @@ from scheduler.policy.breakers import Breaker
 from scheduler.policy.buckets import NEVER
 from scheduler.policy.costs import Tariff
 from scheduler.policy.estimates import LONG_WIDEST, Average
-from scheduler.policy.fairness import Shares
+from scheduler.policy.gates import Ring
 from scheduler.policy.queues import Queue, key_of
-from scheduler.policy.routes import STRATEGIES
-from scheduler.policy.routes.candidates import Candidate, only_vectors, rejection
+from scheduler.policy.routes.candidates import only_vectors, rejection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scheduler.policy.domains import Domain, Saving
     from scheduler.policy.estimates import Estimates
     from scheduler.policy.fairness import Account
+    from scheduler.policy.gates import Gate
     from scheduler.policy.jobs import Job
+    from scheduler.policy.planning import Planner
     from scheduler.policy.rules import DeploymentRule, RouteRule, Rules
+    from scheduler.policy.speeds import Speed
     from scheduler.policy.tenants import Tenant
 
 
@@ -48,7 +48,7 @@ class Moment:
 class Deployment:
     """One model at one provider: its breaker, its gate, its load."""
 
-    __slots__ = ("breaker", "flying", "gate", "name", "rule", "seconds", "tariff")
+    __slots__ = ("breaker", "flying", "gate", "name", "rule", "seconds", "speed", "tariff")
 
     def __init__(self, rule: DeploymentRule, gate: Gate, rules: Rules) -> None:
         self.rule = rule
@@ -57,15 +57,27 @@ class Deployment:
         self.breaker = Breaker(rules.breaker, rules.quarantine)
         self.flying = 0
         self.seconds = Average()
+        self.speed: Speed | None = None
+        """How fast it answered lately, where a route asks for that."""
         self.tariff = Tariff(rule.prices)
 
     def usable(self, now: float) -> bool:
         """Whether it would take a job now, if there are tokens."""
         return self.gate.ready and self.breaker.allows(now)
 
-    def candidate(self, index: int) -> Candidate:
-        """What a strategy may know of it."""
-        return Candidate(index, self.rule, self.flying, self.seconds.value if self.seconds.count else None)
+    @property
+    def load(self) -> float:
+        """Share of its limits taken with one attempt more: of places, of slots, of what its buckets sustain."""
+        domain = self.gate.domain
+        used = domain.slots.used
+        most = 0.0
+        for slots in (domain.pool.places, domain.slots):
+            if slots.limit is not None:
+                most = max(most, (slots.used + 1) / max(slots.limit, 1))
+        if self.seconds.count and domain.buckets:
+            size = (domain.reserved_input // used, domain.reserved_output // used) if used else (0, 0)
+            most = max(most, (used + 1) / max(domain.capacity(size) * self.seconds.value, 1.0))
+        return most
 
     def benched(self, now: float) -> bool:
         """Whether waiting for it could take long: its breaker is open, or nobody works there."""
@@ -76,7 +88,8 @@ class Route:
     """A name that jobs ask for: its deployments and the groups its jobs fall into."""
 
     __slots__ = (
-        "_all_answer", "_estimates", "_fits", "_groups", "_moment", "deployments", "name", "rule", "rules", "trims",
+        "_all_answer", "_estimates", "_fits", "_groups",
+        "deployments", "moment", "name", "planner", "rule", "rules", "trims",
     )  # fmt: skip
 
     def __init__(
@@ -93,7 +106,9 @@ class Route:
         self._fits = NEVER if not windows or self.trims else min(windows) / LONG_WIDEST
         self._all_answer = not any(map(only_vectors, self.rules))
         self._estimates = estimates
-        self._moment = moment
+        self.moment = moment
+        self.planner: Planner | None = None
+        """Who makes the order, where it is not the operator's own."""
         self._groups: dict[tuple[int, int], Group] = {}
 
     def barred(self, job: Job) -> int:
@@ -118,6 +133,11 @@ class Route:
             return min(job.estimate, rule.window)
         return job.estimate
 
+    @property
+    def keeps_sessions(self) -> bool:
+        """Whether a session stays where its prompt cache is, as long as that is worth it."""
+        return self.planner is not None and self.rule.affinity
+
     def index(self, deployment: str) -> int | None:
         """The place of a deployment in this route."""
         for index, own in enumerate(self.deployments):
@@ -134,13 +154,17 @@ class Route:
         """The group of jobs that must not go to ``barred``, and to ``tried`` only when there is nowhere else."""
         group = self._groups.get((barred, tried))
         if group is None:
-            group = self._groups[(barred, tried)] = Group(self, barred, tried, self._moment)
+            group = self._groups[(barred, tried)] = Group(self, barred, tried)
         return group
+
+    def group_of(self, job: Job, barred: int, tried: int) -> Group:
+        """The group of this job, in the order that is right for it now."""
+        return self.group(barred, tried) if self.planner is None else self.planner.group(job, barred, tried)
 
     @property
     def groups(self) -> Sequence[Group]:
         """All groups so far, in the order they came up."""
-        return tuple(self._groups.values())
+        return (*self._groups.values(), *(() if self.planner is None else self.planner.groups))
 
 
 class Group:
@@ -151,7 +175,6 @@ class Group:
         "_flows",
         "_moment",
         "_queued",
-        "_strategy",
         "_version",
         "first",
         "gates",
@@ -160,10 +183,11 @@ class Group:
         "then",
     )
 
-    def __init__(self, route: Route, barred: int, tried: int, moment: Moment) -> None:
+    def __init__(self, route: Route, barred: int, tried: int, order: Sequence[int] | None = None) -> None:
         self.route = route
-        self._moment = moment
-        allowed = [index for index in range(len(route.deployments)) if not barred >> index & 1]
+        self._moment = route.moment
+        places = range(len(route.deployments)) if order is None else order
+        allowed = [index for index in places if not barred >> index & 1]
         self.first = [index for index in allowed if not tried >> index & 1]
         self.then = [index for index in allowed if tried >> index & 1]
         self._queued = [0] * len(LANES)
@@ -172,9 +196,6 @@ class Group:
         self.gates = tuple({deployment.gate.domain.name: deployment.gate for deployment in deployments}.values())
         lanes = range(len(LANES))
         self.rings = [[Ring(self, lane, place) for lane in lanes] for place in range(len(self.gates))]
-        self._strategy = STRATEGIES[route.rule.strategy]
-        if self._strategy.fixed:
-            self.first, self.then = self._ranked(self.first), self._ranked(self.then)
         self._version = -1
         self._choice: Deployment | None = None
 
@@ -202,20 +223,21 @@ class Group:
     def _choose(self, now: float) -> Deployment | None:
         deployments = self.route.deployments
         benched = True
-        for index in self.first if self._strategy.fixed else self._ranked(self.first):
+        for index in self.first:
             deployment = deployments[index]
             if deployment.usable(now):
                 return deployment
             benched = benched and deployment.benched(now)
         if benched:
-            for index in self.then if self._strategy.fixed else self._ranked(self.then):
+            for index in self.then:
                 if deployments[index].usable(now):
                     return deployments[index]
         return None
 
-    def _ranked(self, indexes: Sequence[int]) -> list[int]:
-        candidates = [self.route.deployments[index].candidate(index) for index in indexes]
-        return [candidate.index for candidate in self._strategy.rank(candidates)]
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits in it."""
+        return not any(self._queued)
 
     def flow(self, lane: int, tenant: Tenant) -> Flow:
         """The flow of one project in one lane."""
@@ -258,102 +280,3 @@ class Flow:
         """Between two flows of one project: whether this one's first job comes before the other's."""
         mine, theirs = self.queue.head(), other.queue.head()
         return mine is not None and (theirs is None or key_of(mine) < key_of(theirs))
-
-
-class Ring:
-    """The flows of one group and lane at one domain, farthest behind first. A stale entry is corrected when met."""
-
-    __slots__ = ("_bit", "_heap", "group", "lane", "place")
-
-    def __init__(self, group: Group, lane: int, place: int) -> None:
-        self.group = group
-        self.lane = lane
-        self.place = place
-        self._bit = 1 << place
-        self._heap: list[tuple[float, int, Flow]] = []
-
-    def add(self, flow: Flow) -> None:
-        """A flow has work."""
-        flow.present |= self._bit
-        heappush(self._heap, (flow.accounts[self.place].time, flow.serial, flow))
-
-    def first(self) -> Flow | None:
-        """The flow that is farthest behind and may have another attempt, ``None`` if there is none."""
-        heap, place = self._heap, self.place
-        while heap:
-            time, serial, flow = heap[0]
-            current = flow.accounts[place].time
-            if flow.queue.count == 0:
-                self._drop(flow)
-            elif flow.tenant.full:
-                self._drop(flow)
-                flow.tenant.paused[flow] = None
-            elif current > time:
-                heapreplace(heap, (current, serial, flow))
-            else:
-                return flow
-        return None
-
-    def _drop(self, flow: Flow) -> None:
-        heappop(self._heap)
-        flow.present &= ~self._bit
-
-
-class Turn:
-    """What a gate has picked: whose turn it is, and which lanes had work when it was."""
-
-    __slots__ = ("account", "deployment", "flow", "job", "waiting")
-
-    def __init__(self, job: Job, flow: Flow, account: Account, deployment: Deployment, waiting: Sequence[int]) -> None:
-        self.job = job
-        self.flow = flow
-        self.account = account
-        self.deployment = deployment
-        self.waiting = waiting
-
-
-class Gate:
-    """One limit domain and everybody who waits for it."""
-
-    __slots__ = ("beside", "domain", "ready", "rings", "saving", "shares", "short")
-
-    def __init__(self, domain: Domain, shares: Shares) -> None:
-        self.domain = domain
-        self.shares = shares
-        self.rings: dict[Ring, None] = {}
-        """Those in which somebody waits, in the order they began to."""
-        self.ready = False
-        """Whether it may still be asked in this round of deciding."""
-        self.short: tuple[int, int] | None = None
-        """Input and output tokens of the request that it has no room for yet."""
-        self.beside: tuple[int, int] | None = None
-        """Those of the request that has to leave alone what another one is saving up."""
-        self.saving: Saving | None = None
-        """For the lane whose next request is so large that the others go on meanwhile."""
-
-    def pick(self, *, only: int | None = None, but: int | None = None) -> Turn | None:
-        """Whose turn it is, ``None`` if nobody waits who would come here; of one lane, or of all but one."""
-        best: list[tuple[Flow, Account, Deployment] | None] = [None] * len(LANES)
-        for ring in self.rings:
-            lane = ring.lane
-            deployment = ring.group.choice()
-            if deployment is None or deployment.gate is not self:
-                continue
-            flow = ring.first()
-            if flow is None:
-                continue
-            account = flow.accounts[ring.place]
-            rival = best[lane]
-            if rival is None or account.time < rival[1].time or (account is rival[1] and flow.before(rival[0])):
-                best[lane] = (flow, account, deployment)
-        waiting = [lane for lane, found in enumerate(best) if found is not None]
-        if not waiting:
-            return None
-        asked = waiting
-        if only is not None or but is not None:
-            asked = [lane for lane in waiting if lane != but and only in {None, lane}]
-            if not asked:
-                return None
-        chosen = best[asked[0] if len(asked) == 1 else self.shares.next_lane(asked)]
-        job = None if chosen is None else chosen[0].queue.head()
-        return None if chosen is None or job is None else Turn(job, *chosen, waiting)

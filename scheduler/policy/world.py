@@ -8,9 +8,12 @@ from scheduler.policy.accounts import Accounts
 from scheduler.policy.domains import Domain
 from scheduler.policy.estimates import Estimates
 from scheduler.policy.fairness import Shares
+from scheduler.policy.gates import Gate
+from scheduler.policy.planning import Planner
 from scheduler.policy.pools import Pool
+from scheduler.policy.routes import STRATEGIES
 from scheduler.policy.tenants import Tenant
-from scheduler.policy.turns import Deployment, Gate, Moment, Route
+from scheduler.policy.turns import Deployment, Moment, Route
 
 if TYPE_CHECKING:
     from scheduler.policy.facts import Submitted
@@ -42,6 +45,9 @@ class World:
             for name, rule in rules.routes.items()
         }
         self.accounts = Accounts(rules, now, wall)
+        for route in self.routes.values():
+            if not STRATEGIES[route.rule.strategy].fixed:
+                route.planner = Planner(route, self.accounts, self.estimates)
         self.tenants = {name: Tenant(name, rule) for name, rule in rules.projects.items()}
 
     def tenant(self, project: str) -> Tenant:

@@ -6,7 +6,7 @@ from typing import get_args
 
 from hypothesis import strategies as st
 
-from job_contracts import attempts, desk, embeddings, facts, failures, jobs, keys, letters, results, stream
+from job_contracts import attempts, decisions, desk, embeddings, facts, failures, jobs, keys, letters, results, stream
 from job_contracts.codec import Wire, encode
 from job_contracts.money import Budget
 from tests.support.spend_strategies import SPEND
@@ -101,8 +101,32 @@ tickets = st.builds(
     blob=maybe(blob_refs),
 )
 cancels = st.builds(jobs.Cancel, job=job_ids, token=words, reason=words)
+choices = st.builds(
+    decisions.Choice,
+    strategy=words,
+    deployment=maybe(words),
+    weighed=some(
+        st.builds(
+            decisions.Weighed,
+            deployment=words,
+            against=words,
+            cost=maybe(money),
+            seconds=maybe(spans),
+            first_token=maybe(spans),
+            in_flight=maybe(small),
+            load=maybe(spans),
+        ),
+        most=2,
+    ),
+    session=maybe(
+        st.builds(
+            decisions.Staying, home=words, cached=small, worth=maybe(money), saves=maybe(money), stays=st.booleans()
+        )
+    ),
+)
 job_statuses = st.builds(
     jobs.JobStatus,
+    decision=maybe(choices),
     job=job_ids,
     state=states,
     route=words,
@@ -138,6 +162,7 @@ losses = st.builds(
 )
 records = st.builds(
     results.AttemptRecord,
+    decision=maybe(choices),
     number=small,
     deployment=words,
     provider=tokens,
@@ -223,6 +248,7 @@ def assignments(draw: st.DrawFn) -> attempts.Assignment:
         switched_from=draw(maybe(words)),
         switch_reason=draw(maybe(words)),
         history=draw(some(records, most=2)),
+        decision=draw(maybe(choices)),
         epoch=draw(counts),
         blob=body if isinstance(body, jobs.BlobRef) else None,
         job=body if isinstance(body, jobs.Job) else None,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from job_contracts.jobs import Need
     from scheduler.policy.rules import DeploymentRule
 
@@ -15,28 +15,6 @@ SLACK = 1.25
 
 _OF_VECTORS = frozenset({"embeddings", "images", "files"})
 """All that a model can do which makes vectors and no answers."""
-
-
-@dataclass(slots=True, frozen=True)
-class Candidate:
-    """What a strategy may look at. ``index`` is the deployment's place in its route."""
-
-    index: int
-    rule: DeploymentRule
-    in_flight: int = 0
-    seconds: float | None = None
-    """Average duration of its attempts, ``None`` before the first."""
-
-
-@dataclass(slots=True, frozen=True)
-class Strategy:
-    """Puts candidates into the order in which they are to be tried; it drops and adds none.
-
-    ``fixed`` if that order never changes while the rules do not: then it is asked only once.
-    """
-
-    rank: Callable[[Sequence[Candidate]], Sequence[Candidate]]
-    fixed: bool = False
 
 
 def rejection(rule: DeploymentRule, needs: Sequence[Need], input_estimate: int) -> str | None:

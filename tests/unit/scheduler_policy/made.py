@@ -29,12 +29,16 @@ def rules(
     expected_output: int = 100,
     domains: Mapping[str, str] | None = None,
     fit: Fit = "refuse",
+    route: Mapping[str, Any] | None = None,
     **further: Any,
 ) -> Rules:
-    """Rules over ``routes``; one domain a provider unless ``domains`` puts a deployment into one of its own."""
+    """Rules over ``routes``; one domain a provider unless ``domains`` puts a deployment into one of its own.
+
+    ``route``: what further is said of each of them.
+    """
     routes = {"r": ("a/m",)} if routes is None else routes
     deployments: dict[str, DeploymentRule] = {}
-    for name in dict.fromkeys(each for route in routes.values() for each in route):
+    for name in dict.fromkeys(each for places in routes.values() for each in places):
         provider = name.partition("/")[0]
         domain = (domains or {}).get(name, provider)
         deployments[name] = DeploymentRule(name, provider, domain, **(facts or {}).get(name, {}))
@@ -46,8 +50,10 @@ def rules(
         },
         deployments=deployments,
         routes={
-            name: RouteRule(name, route, max_attempts=max_attempts, expected_output=expected_output, fit=fit)
-            for name, route in routes.items()
+            name: RouteRule(
+                name, places, max_attempts=max_attempts, expected_output=expected_output, fit=fit, **(route or {})
+            )
+            for name, places in routes.items()
         },
         projects=projects or {name: ProjectRule(name) for name in ("p", "q")},
         **further,
@@ -132,10 +138,12 @@ def ended(
     return AttemptEnded(of.project, of.job, of.attempt, of.deployment, why, record, called)
 
 
-def succeeded(of: Dispatch, usage: Usage | None = None, seconds: float = 0.5) -> Settled:
+def succeeded(
+    of: Dispatch, usage: Usage | None = None, seconds: float = 0.5, first_token: float | None = None
+) -> Settled:
     """That attempt wrote the job's result."""
     used = usage or Usage(input=of.input_tokens, output=of.output_tokens)
-    return Settled(of.project, of.job, JobState.SUCCEEDED, of.attempt, of.deployment, used, seconds)
+    return Settled(of.project, of.job, JobState.SUCCEEDED, of.attempt, of.deployment, used, seconds, first_token)
 
 
 def settled(of: Finish) -> Settled:

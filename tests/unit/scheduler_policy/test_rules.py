@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from pydantic import ValidationError
+
 from catalogue.rows import ModelRow, ProviderRow
 from runtime.settings import Config
 from scheduler.policy.board import Board
 from scheduler.policy.estimates import Estimates
 from scheduler.policy.retry_budget import FLOOR, RetryBudget
-from scheduler.policy.rules import Limit, RouteRule, rules_from
+from scheduler.policy.rules import Blend, Limit, RouteRule, rules_from
 
 ROW = ProviderRow(
     name="alpha",
@@ -117,3 +120,13 @@ def test_retries_are_a_share_of_dispatches_above_a_floor_and_are_forgotten() -> 
     assert [budget.spend(0.0) for _ in range(11)] == [True] * 10 + [False]
     assert budget.spend(600.0)
     assert sum(budget.spend(600.0) for _ in range(50)) == FLOOR - 1
+
+
+def test_a_routes_strategy_and_its_weights_are_the_operators() -> None:
+    """And a weight of a deployment that the route does not have is a mistake."""
+    route = {"deployments": ["alpha/big-2", "mine/plain"], "strategy": "blend", "blend": {"cost": 2}, "affinity": False}
+    found = rules_from(config(routes={"r": {**route, "weights": {"mine/plain": 3}}}), {"alpha": ROW}).routes["r"]
+    assert (found.strategy, found.weights, found.affinity) == ("blend", {"mine/plain": 3.0}, False)
+    assert found.blend == Blend(cost=2.0)
+    with pytest.raises(ValidationError, match="not among the route's deployments"):
+        config(routes={"r": {**route, "weights": {"mine/other": 3}}})

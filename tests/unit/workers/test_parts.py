@@ -12,6 +12,7 @@ from job_contracts import subjects
 from job_contracts.attempts import Adaptation
 from job_contracts.chat import FinishReason, SystemTurn, Usage, UserTurn
 from job_contracts.codec import decode
+from job_contracts.decisions import Choice
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.stream import (
     Chunk,
@@ -31,7 +32,7 @@ from tests.support.eventually import eventually
 from workers.adapting import adapted
 from workers.dialects.port import Partial
 from workers.endpoint import NoSuchRow, row_of
-from workers.records import Ending, fact_of, partial_usage
+from workers.records import Ending, fact_of, partial_usage, record_of
 from workers.smoothing import Smoothing, pace
 from workers.streaming import Streams, merged
 from workers.watch import Watch
@@ -318,6 +319,13 @@ def test_a_fact_says_why_it_was_spent(kind: FailureKind | None, reason: str) -> 
     failure = Failure(kind=kind, message="x") if kind else None
     fact = fact_of(builders.assignment(), Ending(started=1.0, seconds=2.0, failure=failure), won=kind is None, tags={})
     assert (fact.reason, fact.failure, fact.won) == (reason, kind, kind is None)
+
+
+def test_the_record_of_an_attempt_repeats_why_it_went_there() -> None:
+    """The assignment has said so."""
+    decision = Choice(strategy="cheapest", deployment="openai/gpt-5-mini")
+    record = record_of(builders.assignment(decision=decision), Ending(started=1.0, seconds=2.0))
+    assert record.decision == decision
 
 
 # -- timeouts
