@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from decimal import Decimal
 
+    from job_contracts.constraints import Constraints
     from job_contracts.failures import Failure
     from job_contracts.jobs import Need
     from job_contracts.results import AttemptRecord
@@ -111,7 +112,7 @@ class Board:
             size=tenant.bytes,
             key=None if wallet is None else wallet.owner,
         )
-        job = Job(fact, tenant, route, deadline, wallet)
+        job = Job(fact, tenant, route, deadline, wallet, demands=world.demands(tenant, fact))
         backlog.add(job)
         cancelled = backlog.cancelled_early(job)
         if cancelled is not None:
@@ -241,12 +242,17 @@ class Board:
         needs: tuple[Need, ...],
         size: int,
         now: float,
+        constraints: Constraints | None = None,
     ) -> tuple[str | None, Decimal | None, Decimal | None, Failure | None]:
         """What such a job would cost: its deployment, US dollars expected and at worst, and why it would be refused."""
         rule = self._rules.projects.get(project)
         lane = rule.lanes[0] if rule is not None and rule.lanes else "std"
         asked = Submitted(
-            project, "", 0, route, lane, 5, now, input_estimate, "", "", max_output=max_output, needs=needs, size=size
+            *(project, "", 0, route, lane, 5, now, input_estimate, "", ""),
+            max_output=max_output,
+            needs=needs,
+            size=size,
+            constraints=constraints,
         )
         return estimate(self._world, asked, now)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from job_contracts.constraints import Constraints
     from job_contracts.failures import Failure
     from job_contracts.jobs import JobState
     from job_contracts.results import AttemptRecord
@@ -36,6 +37,8 @@ class Dispatch:
     """Output tokens it may ask for at most, so that ``cost`` holds; ``None`` where nobody relies on that."""
     key: str | None = None
     """The virtual key behind the job."""
+    constraints: tuple[Constraints, ...] = ()
+    """What the deployment has to meet: the worker sees to it again."""
 
 
 @dataclass(slots=True, frozen=True)

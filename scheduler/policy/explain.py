@@ -10,7 +10,6 @@ from job_contracts.money import dollars
 from scheduler.policy.buckets import NEVER
 from scheduler.policy.costs import worst
 from scheduler.policy.jobs import BLOCKED, ENDING, FLYING, PARKED, QUEUED
-from scheduler.policy.routes.candidates import rejection
 from scheduler.policy.shortfalls import shortfall
 
 if TYPE_CHECKING:
@@ -187,8 +186,8 @@ def _places(group: Group) -> list[Deployment]:
 
 def _candidates(world: World, job: Job, route: Route, now: float) -> tuple[tuple[str, str], ...]:
     told: list[tuple[str, str]] = []
-    for deployment in route.deployments:
-        never = rejection(deployment.rule, job.needs, job.estimate)
+    for index, deployment in enumerate(route.deployments):
+        never = route.unfit(job, index)
         told.append((deployment.name, never or obstacle(world, job, deployment, now)[0]))
     return tuple(told)
 

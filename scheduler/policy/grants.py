@@ -61,6 +61,7 @@ def grant(turn: Turn, tokens: Tokens, accounts: Accounts, now: float) -> Dispatc
         wall,
         output_bound(deployment.rule, job.needs, job.max_output) or None if job.priced else None,
         None if wallet is None else wallet.key,
+        () if job.demands is None else job.demands.constraints,
     )
 
 
