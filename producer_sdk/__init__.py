@@ -134,6 +134,7 @@ __all__ = [
     "AttemptRecord",
     "BudgetExceeded",
     "Closed",
+    "ConstraintsUnmet",
     "DeadLetter",
     "DeadLetters",
     "EmbeddingResult",

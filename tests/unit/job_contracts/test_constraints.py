@@ -75,7 +75,7 @@ def test_a_deployment_that_is_what_is_asked_for_meets_it(asked: dict[str, Any]) 
         ({"models": ["qwen/*"]}, "model 'qwen3-32b' is not among those allowed"),
         (
             {"max_input_price": "0.19"},
-            "its input price is 0.2 US dollars a million tokens, and at most 0.19 are allowed",
+            "its input price is 0.2 US dollars a million tokens, and at most 0.19",
         ),
         ({"max_output_price": "0.5"}, "its output price is 0.6"),
         ({"quantisation": ["bf16"]}, "its quantisation is 'fp8', and only bf16 is allowed"),
