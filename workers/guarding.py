@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from catalogue.rows import ProviderRow
 from catalogue.traits import Told, priced, traits_of
 from job_contracts.attempts import Assignment
-from job_contracts.constraints import Constraints, joined, unmet
+from job_contracts.constraints import Constraints, Traits, joined, unmet
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import Job
 
@@ -37,9 +37,7 @@ class Guard:
         asked = joined(self.projects.get(assignment.project), *assignment.constraints, job.constraints)
         if not asked:
             return None
-        model = assignment.model
-        prices = () if self.row is None else self.row.prices(model)
-        reason = unmet(asked, priced(traits_of(self.name, self.told, self.row, model), prices, wall))
+        reason = unmet(asked, self.traits(assignment.model, wall))
         if reason is None:
             return None
         return Failure(
@@ -48,3 +46,8 @@ class Guard:
             field="constraints",
             remedy="see that scheduler and workers read the same configuration",
         )
+
+    def traits(self, model: str, wall: float) -> Traits:
+        """What is known here of a model."""
+        prices = () if self.row is None else self.row.prices(model)
+        return priced(traits_of(self.name, self.told, self.row, model), prices, wall)
