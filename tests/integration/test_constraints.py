@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -15,13 +16,13 @@ from simulator import FaultOrder
 from tests.support.plant import MESSAGES, REQUEST_ID, plant
 from tests.support.stand_in import PROJECT
 
-POOLS = {
+POOLS: dict[str, dict[str, Any]] = {
     "home": {"hosting": "self", "region": "eu-home", "zero_retention": True},
     "europe": {"region": "eu-west", "zero_retention": True},
     "america": {"region": "us-east"},
     "secret": {"region": "eu-home", "hosting": "self", "zero_retention": True},
 }
-ASKED = (
+ASKED: tuple[dict[str, Any], ...] = (
     *({}, {"residency": ["eu-*"]}, {"hosting": "self"}, {"zero_retention": True}, {"residency": ["us-*"]}),
     *({"deny_providers": ["home"]}, {"models": ["europe/*", "america/*"]}, {"residency": ["cn"]}),
 )
@@ -34,7 +35,8 @@ async def test_no_provider_is_called_that_the_constraints_keep_a_job_from_not_ev
 ) -> None:
     deployments = [f"{pool}/{pool}" for pool in ("america", "europe", "secret", "home")]
     projects = {PROJECT: {"retry_share": 1.0, "deny_providers": ["secret"]}}
-    random, refused, asked = Random(3), 0, {}
+    random, refused = Random(3), 0
+    asked: dict[str, Constraints] = {}
     async with plant(tmp_path, pools=POOLS, routes={"chat": {"deployments": deployments}}, projects=projects) as made:
         await made.scheduler()
         for pool in POOLS:

@@ -18,7 +18,7 @@ from tests.support.upstream import completion, response, upstream
 from tests.support.worker import bench
 from workers.guarding import Guard
 
-EU = {"region": "eu-central-1", "hosting": "self", "quantisation": "fp8"}
+EU: dict[str, Any] = {"region": "eu-central-1", "hosting": "self", "quantisation": "fp8"}
 ROW = ProviderRow.model_validate(
     {
         "name": "alpha",
