@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from job_contracts.codec import VERSION, Version, Wire
+from job_contracts.constraints import Constraints
 from job_contracts.decisions import Choice
 from job_contracts.failures import Failure
 from job_contracts.jobs import BlobRef, Job
@@ -99,6 +100,8 @@ class Assignment(Wire):
     """Id of the virtual key behind the job."""
     tags: dict[str, str] = Field(default_factory=dict)
     """The job's, where it is a blob: whoever has no use for the body must know what to charge."""
+    constraints: tuple[Constraints, ...] = ()
+    """What its deployment must be, as the project and the job ask: all of them hold. The worker checks them again."""
     job: Job | None = None
     """Exactly one of ``job`` and ``blob`` is there; the worker sees to it, so that it can name what is wrong."""
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from job_contracts.codec import VERSION, Version, Wire
+from job_contracts.constraints import Constraints
 from job_contracts.failures import Failure
 from job_contracts.jobs import MOST_TOKENS, JobStatus, Lane, Need
 from job_contracts.stream import Chunk
@@ -96,6 +97,7 @@ class Planned(Wire):
     needs: Annotated[tuple[Need, ...], Field(max_length=16)] = ()
     size: Annotated[int, Field(ge=0)] = 0
     """Bytes of its body; 0 if not known yet."""
+    constraints: Constraints | None = None
 
 
 class AskEstimates(Wire):

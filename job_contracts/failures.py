@@ -91,6 +91,9 @@ class FailureKind(StrEnum):
     """A budget, or the job's own max_cost, does not allow what it may cost at most; or its price is not known."""
     NO_DEPLOYMENT = "no_deployment"
     """No deployment of the route can serve the job at all."""
+    CONSTRAINT = "constraint"
+    """No deployment meets what the job and its project ask for; or a worker found that its own does not, and called
+    nobody."""
     RETRIES_EXHAUSTED = "retries_exhausted"
     """The job has used up the attempts, or the project the retries, that are allowed."""
     INTERNAL = "internal"
@@ -195,6 +198,7 @@ _TABLE = {
     _K.QUEUE_FULL: _REPORT,
     _K.BUDGET: _REPORT,
     _K.NO_DEPLOYMENT: _REPORT,
+    _K.CONSTRAINT: Permits(Action.SWITCH, counts=True, scope=Scope.DEPLOYMENT),
     _K.RETRIES_EXHAUSTED: _SET_ASIDE,
     _K.INTERNAL: _SET_ASIDE,
 }

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from job_contracts.chat import Conversation
 from job_contracts.codec import VERSION, Version, Wire
+from job_contracts.constraints import Constraints
 from job_contracts.decisions import Choice
 from job_contracts.embeddings import EmbeddingRequest
 from job_contracts.money import Budget
@@ -59,6 +60,8 @@ class Job(Wire):
     session: Annotated[str, Field(max_length=256)] | None = None
     max_cost: Annotated[Decimal, Field(ge=0)] | None = None
     tags: Annotated[dict[str, str], Field(max_length=MAX_TAGS)] = Field(default_factory=dict)
+    constraints: Constraints | None = None
+    """What a deployment must be to serve it, beside what its project asks for."""
     stream: bool = False
     """Whether tokens are wanted while they come."""
     replay_of: str | None = None
@@ -143,6 +146,8 @@ class Ticket(Wire):
     """What that key is held to; it can only narrow what the project may."""
     tags: Annotated[dict[str, str], Field(max_length=MAX_TAGS)] = Field(default_factory=dict)
     """The job's own, for budgets of tags."""
+    constraints: Constraints | None = None
+    """The job's own."""
 
 
 class JobState(StrEnum):

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from producer_sdk.errors import (
         BudgetExceeded,
         Closed,
+        ConstraintsUnmet,
         Forbidden,
         IdempotencyConflict,
         InvalidAnswer,
@@ -99,6 +100,7 @@ _HOMES = {
     "producer_sdk.errors": (
         "BudgetExceeded",
         "Closed",
+        "ConstraintsUnmet",
         "Forbidden",
         "IdempotencyConflict",
         "InvalidAnswer",
@@ -132,6 +134,7 @@ __all__ = [
     "AttemptRecord",
     "BudgetExceeded",
     "Closed",
+    "ConstraintsUnmet",
     "DeadLetter",
     "DeadLetters",
     "EmbeddingResult",

@@ -9,6 +9,7 @@ from job_contracts.results import Result
 from producer_sdk.answers import Answered
 from producer_sdk.errors import (
     BudgetExceeded,
+    ConstraintsUnmet,
     Forbidden,
     IdempotencyConflict,
     InvalidRequest,
@@ -30,8 +31,12 @@ REFUSALS: dict[FailureKind, type[Refused]] = {
     _K.IDEMPOTENCY_CONFLICT: IdempotencyConflict,
     _K.QUEUE_FULL: QueueFull,
     _K.BUDGET: BudgetExceeded,
+    _K.CONSTRAINT: ConstraintsUnmet,
 }
 """Failures by which the gateway declines a job without having worked on it."""
+
+_AT_ONCE = frozenset({_K.BUDGET, _K.CONSTRAINT})
+"""Those that say so only of a job of which nothing was tried."""
 
 _ENDS: dict[JobState, type[JobFailed]] = {
     JobState.CANCELLED: JobCancelled,
@@ -54,7 +59,7 @@ def ended(result: Result) -> PenstockError:
     """The error for a terminal record that is not a success."""
     failure = result.failure
     if failure is not None and result.state is JobState.FAILED:
-        if failure.kind in REFUSALS and not (failure.kind is _K.BUDGET and result.attempts):
+        if failure.kind in REFUSALS and not (failure.kind in _AT_ONCE and result.attempts):
             return refused(failure, job=result.job)
         if failure.kind is _K.INVALID_JOB:
             return invalid(failure, job=result.job)

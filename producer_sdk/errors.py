@@ -10,6 +10,7 @@
     │   ├── Forbidden            the key, the project or its permissions do not allow it
     │   ├── IdempotencyConflict  the idempotency key belongs to another request
     │   ├── BudgetExceeded       a budget, or its own ``max_cost``, does not allow what it may cost
+    │   ├── ConstraintsUnmet     no deployment is what the job and its project ask for
     │   └── QueueFull            no room now; ``retry_after`` is in seconds
     ├── JobFailed                the job ended without an answer: ``kind``, ``failure``, ``attempts``, ``result``
     │   ├── JobCancelled         somebody cancelled it
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BudgetExceeded",
     "Closed",
+    "ConstraintsUnmet",
     "Forbidden",
     "IdempotencyConflict",
     "InvalidAnswer",
@@ -126,6 +128,10 @@ class IdempotencyConflict(Refused):
 
 class BudgetExceeded(Refused):
     """What the job may cost at most is more than a budget, or its own ``max_cost``, has left; or no price is known."""
+
+
+class ConstraintsUnmet(Refused):
+    """No deployment of the route meets the constraints of the job and its project; the message has all reasons."""
 
 
 class QueueFull(Refused):

@@ -20,6 +20,7 @@ from job_contracts.chat import (
     ToolTurn,
     UserTurn,
 )
+from job_contracts.constraints import Constraints
 from job_contracts.jobs import Bounds, Lane
 
 Message = SystemTurn | UserTurn | AssistantTurn | ToolTurn | Mapping[str, Any]
@@ -60,6 +61,9 @@ class JobOptions(TypedDict, total=False):
     max_cost: Decimal | float | str | None
     """US dollars."""
     tags: Mapping[str, str] | None
+    constraints: Constraints | Mapping[str, Any] | None
+    """What a deployment must be to serve it: ``{"residency": ["eu-*"], "hosting": "self"}``. They only narrow what the
+    project allows."""
     behalf: Behalf | None
     """Of services that submit for others, such as the HTTP edge; no producer needs it."""
 

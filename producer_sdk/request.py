@@ -4,7 +4,7 @@ The body says *what* is to be done and is the same bytes for equal requests; wha
 next travels in the ticket only: the moment of submission, its token, ``deadline``, ``not_before``, and whether tokens
 are wanted while they come. ``Ticket.body_hash`` is ``job_contracts.jobs.body_hash`` of exactly that body. So, under one
 idempotency key, these make another request (and a conflict): route, messages, tools, generation settings, lane,
-priority, session, max_cost, tags. These do not: deadline, not_before, stream.
+priority, session, max_cost, tags, constraints. These do not: deadline, not_before, stream.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class Request:
             max_output=ticket.max_output,
             needs=ticket.needs,
             size=len(self.body),
+            constraints=ticket.constraints,
         )
 
     def as_blob(self, ref: BlobRef) -> Request:
@@ -174,6 +175,7 @@ def _request(
         key=None if behalf is None else behalf.key,
         bounds=None if behalf is None else behalf.bounds,
         tags=_short(job.tags) if job.tags else {},
+        constraints=job.constraints,
     )
     return Request(job.id, body, ticket, keyed=job.idempotency_key is not None)
 

@@ -11,6 +11,8 @@ from typing_extensions import TypedDict
 
 from catalogue.rows import Dialect
 from job_contracts.attempts import Adaptation, Fit, Timeouts
+from job_contracts.constraints import Constraints, Globs, Hosting
+from job_contracts.constraints import Price as PriceCap
 from job_contracts.embeddings import MOST_INPUTS
 from job_contracts.jobs import LANES, Lane
 from job_contracts.keys import Scope
@@ -157,10 +159,15 @@ class Provider(Section):
     """What stands in the places of the address that the catalogue leaves open: ``{project: my-project}``."""
     catalogue: str | None = None
     """Name of the catalogue row to start from; default: the provider's own name."""
-    hosting: Literal["managed", "self"] = "managed"
-    """For your own record: nothing is decided by it yet."""
+    hosting: Hosting = "managed"
+    """``self`` for machines of your own: constraints are judged by it."""
     region: str | None = None
-    """Where the provider is called, if its address has the place ``{region}``; else for your own record."""
+    """Where the provider works, by which ``residency`` is judged; and what fills the place ``{region}`` of its address.
+    Without it, the one that the catalogue knows, if that is only one."""
+    zero_retention: bool = False
+    """Whether it keeps nothing of a call, as you have agreed with it: constraints are judged by it."""
+    quantisation: Annotated[str, Field(min_length=1)] | None = None
+    """In which precision it serves its models (``bf16``, ``fp8``), if you know: constraints are judged by it."""
     limits: Limits = Limits()
     """What the provider meters for all models that have no domain of their own."""
     domains: dict[Token, Domain] = {}
@@ -245,6 +252,8 @@ class Route(Section):
     the answer is whole; ``error`` ends in an error at once. Never are two answers joined."""
     budget: Bounding | None = None
     """US dollars that may be spent on it in each window, by all projects together."""
+    successors: bool = False
+    """Whether a model that its provider has retired is followed by the successor that the catalogue names."""
     fit: Fit = "refuse"
     """What becomes of a conversation that is too long for a model's context window: ``refuse`` it with the numbers, or
     ``trim`` its tool results and oldest turns until it fits."""
@@ -330,6 +339,31 @@ class Project(Section):
     """Budgets of its jobs with a tag, by ``name=value``."""
     retry_share: Annotated[float, Field(gt=0, le=1)] = 0.2
     """Further attempts may be at most this share of its dispatches (with a floor of 10) before retries are refused."""
+    residency: Globs | None = None
+    """Regions (globs) in which its jobs may be worked on."""
+    hosting: Hosting | None = None
+    """``self``: on your own machines alone; ``managed``: at providers alone."""
+    zero_retention: bool = False
+    """Only at providers that keep nothing of a call."""
+    providers: Globs | None = None
+    """Providers (globs) that its jobs may go to; ``None`` means all."""
+    deny_providers: Globs | None = None
+    """Providers they may not go to, by their name here or in the catalogue."""
+    models: Globs | None = None
+    """Models (globs over ``model`` or ``provider/model``) that may answer its jobs; ``None`` means all."""
+    deny_models: Globs | None = None
+    """Models that may not, by whichever name a provider serves them."""
+    max_input_price: PriceCap | None = None
+    """US dollars per million input tokens at most."""
+    max_output_price: PriceCap | None = None
+    """US dollars per million output tokens at most."""
+    quantisation: Globs | None = None
+    """Precisions (globs) in which models may be served."""
+
+    @property
+    def constraints(self) -> Constraints:
+        """What each of its jobs is held to, beside what the job asks for itself."""
+        return Constraints.model_construct(**{name: getattr(self, name) for name in Constraints.model_fields})
 
 
 class Nats(Section):

@@ -73,6 +73,7 @@ def assignment(
         blob=entry.blob,
         key=dispatch.key,
         tags=entry.tags,
+        constraints=dispatch.constraints,
     )
     data = encode(order)
     if body is not None:

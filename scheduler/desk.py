@@ -216,7 +216,7 @@ class Desk:
             if number % BREATH == 0:
                 await asyncio.sleep(0)
             deployment, expected, worst, refused = board.estimate(
-                project, job.route, job.input_estimate, job.max_output, job.needs, job.size, now
+                project, job.route, job.input_estimate, job.max_output, job.needs, job.size, now, job.constraints
             )
             found.append(Estimate(deployment=deployment, expected=expected, worst=worst, refused=refused))
         return encode(Estimates(estimates=tuple(found)))

@@ -162,6 +162,7 @@ class Intake:
             bounds=ticket.bounds,
             tags=ticket.tags,
             size=size,
+            constraints=ticket.constraints,
         )
 
     def _give_up(self, message: Message, project: str, job: str, error: Exception) -> None:

@@ -19,6 +19,7 @@ from workers.books import Books
 from workers.dialects.port import Dialect
 from workers.endpoint import Endpoint, row_of
 from workers.fetching import Fetcher
+from workers.guarding import Guard
 from workers.heartbeats import Heartbeats
 from workers.http import Upstream
 from workers.images import Images
@@ -96,6 +97,12 @@ def assemble(
         streams=streams,
         clock=clock,
         telemetry=telemetry,
+        guard=Guard(
+            pool,
+            provider,
+            catalogue.get(provider.catalogue or pool),
+            {name: project.constraints for name, project in config.projects.items()},
+        ),
         images=Images(Fetcher() if settings.fetch_images else None),
     )
     endpoint.prices.open()

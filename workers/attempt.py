@@ -164,6 +164,7 @@ class Attempt:
     async def _run(self, job: Job) -> Ending:
         endpoint, assignment = self._endpoint, self.assignment
         self._check()
+        self._guard(job)
         question = await self._question(job)
         await self._interruptible(endpoint.smoothing.turn(assignment.grant.domain, assignment.model))
         try:
@@ -181,6 +182,14 @@ class Attempt:
         if self._stream is not None:
             await self._stream.end(EndDelta(finish_reason=decoded.finish_reason, usage=usage))
         return self._ending(decoded=decoded, usage=usage, stated=decoded.cost)
+
+    def _guard(self, job: Job) -> None:
+        """Raises CallFailed if the job's constraints keep it from here: nothing is fetched or sent for it."""
+        endpoint = self._endpoint
+        if endpoint.guard is not None:
+            turned_away = endpoint.guard.turns_away(self.assignment, job, endpoint.clock.wall())
+            if turned_away is not None:
+                raise CallFailed(turned_away)
 
     async def _question(self, job: Job) -> Question:
         """The request, whatever kind of job it is. Raises CallFailed if this target cannot be asked it."""

@@ -13,6 +13,7 @@ from runtime.settings import Provider
 from runtime.telemetry import Telemetry
 from workers.dialects.port import Dialect, Target
 from workers.fitting import Fitting
+from workers.guarding import Guard
 from workers.http import Upstream
 from workers.images import Images
 from workers.leaders_clock import LeadersClock
@@ -75,6 +76,7 @@ class Endpoint:
     streams: Streams
     clock: Clock
     telemetry: Telemetry
+    guard: Guard | None = None
     leader: LeadersClock = field(default_factory=LeadersClock)
     images: Images = field(default_factory=Images)
     fitting: Fitting = field(default_factory=Fitting)

@@ -29,6 +29,8 @@ AMOUNT = r"^[0-9]{1,9}(\.[0-9]{1,12})?$"
 """Of US dollars."""
 _TAG = r"[^,=]*[^,=\s][^,=]*=[^,]*"
 _TAGS = rf"^{_TAG}(?:,{_TAG}){{0,{MAX_TAGS - 1}}}$"
+_CONSTRAINT = r" *[a-z_]+ *=[^;=]*[^;=\s][^;=]*"
+_CONSTRAINTS = rf"^{_CONSTRAINT}(?:;{_CONSTRAINT}){{0,31}}$"
 KEY: Mapping[str, Any] = {"type": "string", "minLength": 1, "maxLength": 256}
 """JSON Schema of an idempotency key."""
 HEADERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -39,11 +41,18 @@ HEADERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "tags": ("name=value,name=value: for reports.", {"type": "string", "pattern": _TAGS}),
     "idempotency-key": ("The same key names the same job: sent twice, it runs once.", KEY),
     "priority": ("0 first … 9 last, among the project's jobs in the lane.", _PRIORITY),
+    "constraints": (
+        "What a deployment must be: name=value; name=value,value (residency=eu,eu-*; hosting=self).",
+        {"type": "string", "pattern": _CONSTRAINTS, "examples": ["residency=eu,eu-*; zero_retention=true"]},
+    ),
     "not-before": ("Not sent to a provider before then.", MOMENT),
     "on-disconnect": ("What becomes of the job if its client goes away.", {"enum": ["cancel", "continue"]}),
 }
 """Our headers without their prefix: what each says, and its JSON Schema."""
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+_SINGLE = frozenset({"hosting", "zero_retention", "max_input_price", "max_output_price"})
+"""Constraints with one value; the others are lists."""
+_FLAGS: Mapping[str, Any] = {"true": True, "false": False}
 WRITE_A_MOMENT = "write seconds from now (30, 90s, 15m, 2h) or a moment with its zone (2026-01-31T12:00:00Z)"
 MOST_LOSSES = 10
 """Losses named in a header; the result has all of them."""
@@ -86,6 +95,8 @@ def read(headers: Mapping[str, str]) -> Extras:
         others["tags"] = _tags(given["tags"])
     if "max-cost" in given:
         others["max_cost"] = _amount(given["max-cost"])
+    if "constraints" in given:
+        others["constraints"] = _constraints(given["constraints"])
     if "priority" in given:
         others["priority"] = _whole(given["priority"], "priority")
     if "not-before" in given:
@@ -106,6 +117,22 @@ def _one_of(value: str | None, name: str, known: tuple[Any, ...]) -> Any:
             f"{PREFIX}{name}: {value!r} is none", param=PREFIX + name, remedy=f"use one of: {', '.join(known)}"
         )
     return value
+
+
+def _constraints(value: str) -> dict[str, Any]:
+    """As the contract has them, which checks the rest: lists where it asks for lists."""
+    if re.fullmatch(_CONSTRAINTS, value) is None:
+        raise invalid(
+            f"{PREFIX}constraints: {value!r:.50} cannot be read",
+            param=PREFIX + "constraints",
+            remedy="write name=value; name=value,value (residency=eu,eu-*; hosting=self)",
+        )
+    found: dict[str, Any] = {}
+    for part in value.split(";"):
+        name, _, words = part.partition("=")
+        several = [word.strip() for word in words.split(",") if word.strip()]
+        found[name.strip()] = _FLAGS.get(words.strip(), words.strip()) if name.strip() in _SINGLE else several
+    return found
 
 
 def _whole(value: str, name: str) -> int:

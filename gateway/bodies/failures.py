@@ -135,6 +135,7 @@ _STATUS: dict[FailureKind, int] = {
     _K.IDEMPOTENCY_CONFLICT: 409,
     _K.QUEUE_FULL: 429,
     _K.BUDGET: 402,
+    _K.CONSTRAINT: 403,
 }
 """What a job that ended without an answer is told with; anything that is not named is the providers' fault (502)."""
 

@@ -22,6 +22,7 @@ from gateway.bodies.frames import Frame
 from gateway.bodies.kinds import whole
 from job_contracts.chat import Answer, FinishReason, Usage
 from job_contracts.codec import Wire
+from job_contracts.decisions import Choice
 from job_contracts.desk import Estimate
 from job_contracts.embeddings import Embeddings
 from job_contracts.failures import Failure
@@ -33,7 +34,9 @@ CONVERSATION = frozenset({"messages", "tools", "stream"}) | openai_chat.SETTINGS
 """Fields of a job that asks for an answer."""
 EMBEDDING = frozenset({"inputs", "dimensions", "purpose"})
 """Fields of a job that asks for vectors."""
-OPTIONS = frozenset({"lane", "priority", "deadline", "not_before", "idempotency_key", "session", "max_cost", "tags"})
+OPTIONS = frozenset(
+    {"lane", "priority", "deadline", "not_before", "idempotency_key", "session", "max_cost", "tags", "constraints"}
+)
 """Fields that any job may have; each may as well come as a header, and the body's word counts."""
 
 
@@ -86,13 +89,29 @@ def _check_options(options: dict[str, Any]) -> None:
             raise invalid(f"{name}: expected a text, not {options[name]!r:.50}", param=name)
     if tags is not None and not isinstance(tags, dict):
         raise invalid("tags: expected an object of texts", param="tags", remedy='write {"name": "value"}')
-    cost = options.get("max_cost")
-    of_text = isinstance(cost, str) and re.fullmatch(extras.AMOUNT, cost) is not None
-    if cost is not None and not of_text and (isinstance(cost, bool) or not isinstance(cost, int | float)):
-        raise invalid(f"max_cost: {cost!r:.50} is no amount", param="max_cost", remedy='US dollars, such as "0.05"')
+    _check_amount(options.get("max_cost"), "max_cost")
+    if "constraints" in options:
+        options["constraints"] = _constraints(options["constraints"])
     for name in ("deadline", "not_before"):
         if name in options:
             options[name] = _moment(options[name], name)
+
+
+def _constraints(asked: Any) -> dict[str, Any]:
+    """What the SDK checks the rest of."""
+    if not isinstance(asked, dict):
+        remedy = 'write {"residency": ["eu-*"]}'
+        raise invalid(f"constraints: expected an object, not {asked!r:.50}", param="constraints", remedy=remedy)
+    given = {name: value for name, value in asked.items() if value is not None}
+    for name in ("max_input_price", "max_output_price"):
+        _check_amount(given.get(name), f"constraints.{name}")
+    return given
+
+
+def _check_amount(amount: Any, name: str) -> None:
+    of_text = isinstance(amount, str) and re.fullmatch(extras.AMOUNT, amount) is not None
+    if amount is not None and not of_text and (isinstance(amount, bool) or not isinstance(amount, int | float)):
+        raise invalid(f"{name}: {amount!r:.50} is no amount", param=name, remedy='US dollars, such as "0.05"')
 
 
 def _make_whole(given: dict[str, Any], name: str) -> None:
@@ -267,6 +286,8 @@ class Explanation(Wire):
     """US dollars its next attempt is likely to cost; null where no price is known."""
     worst_cost: Decimal | None = None
     """US dollars that attempt may cost at most."""
+    decision: Choice | None = None
+    """While it waits: where it would go now, and what counts of each deployment of its route and speaks against it."""
     dispatches: int = 0
     """Times it was sent to a provider."""
     deployment: str | None = None
@@ -286,6 +307,7 @@ def explained(status: JobStatus, result: Result | None, now: float) -> Explanati
         deadline=status.deadline,
         estimated_cost=status.estimated_cost,
         worst_cost=status.worst_cost,
+        decision=status.decision,
         dispatches=status.attempts,
         deployment=status.deployment,
         attempts=result.attempts if result is not None else (),

@@ -7,6 +7,7 @@ from typing import get_args
 from gateway.bodies import openai_chat_schemas as chat
 from gateway.bodies.extras import AMOUNT, MOMENT
 from gateway.bodies.schemas import FLAG, MODEL, SOME_TEXT, TEXT, Fields, either, many, one_of, taken
+from job_contracts.constraints import Hosting
 from job_contracts.embeddings import MOST_INPUTS, EmbeddingRequest, Purpose
 from job_contracts.jobs import LANES, MAX_TAGS
 
@@ -15,6 +16,24 @@ LATEST = 1e9
 _MOMENT: Fields = {
     **either({"type": "number", "minimum": 0, "exclusiveMaximum": LATEST}, MOMENT),
     "description": 'Seconds from now (30, "15m") or a moment with its zone.',
+}
+
+
+_GLOBS = many({"type": "string", "minLength": 1, "maxLength": 128}, least=1, most=64)
+_AMOUNT = either({"type": "number", "minimum": 0, "maximum": 1_000_000}, {"type": "string", "pattern": AMOUNT})
+CONSTRAINTS: Fields = {
+    **taken(
+        {},
+        {
+            **dict.fromkeys(("residency", "providers", "deny_providers", "models", "deny_models"), _GLOBS),
+            "hosting": one_of(get_args(Hosting)),
+            "zero_retention": FLAG,
+            "max_input_price": _AMOUNT,
+            "max_output_price": _AMOUNT,
+            "quantisation": _GLOBS,
+        },
+    ),
+    "description": "What a deployment must be; prices in US dollars per million tokens.",
 }
 
 
@@ -57,5 +76,6 @@ def _options() -> Fields:
         "idempotency_key": {"type": "string", "minLength": 1, "maxLength": 256},
         "session": {"type": "string", "maxLength": 256},
         "max_cost": {**amount, "description": "US dollars."},
+        "constraints": CONSTRAINTS,
         "tags": {"type": "object", "maxProperties": MAX_TAGS, "additionalProperties": TEXT},
     }

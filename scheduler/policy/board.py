@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from decimal import Decimal
 
+    from job_contracts.constraints import Constraints
     from job_contracts.decisions import Choice
     from job_contracts.failures import Failure
     from job_contracts.jobs import Need
@@ -113,7 +114,7 @@ class Board:
             size=tenant.bytes,
             key=None if wallet is None else wallet.owner,
         )
-        job = Job(fact, tenant, route, deadline, wallet)
+        job = Job(fact, tenant, route, deadline, wallet, demands=world.demands(tenant, fact))
         backlog.add(job)
         cancelled = backlog.cancelled_early(job)
         if cancelled is not None:
@@ -243,12 +244,17 @@ class Board:
         needs: tuple[Need, ...],
         size: int,
         now: float,
+        constraints: Constraints | None = None,
     ) -> tuple[str | None, Decimal | None, Decimal | None, Failure | None]:
         """What such a job would cost: its deployment, US dollars expected and at worst, and why it would be refused."""
         rule = self._rules.projects.get(project)
         lane = rule.lanes[0] if rule is not None and rule.lanes else "std"
         asked = Submitted(
-            project, "", 0, route, lane, 5, now, input_estimate, "", "", max_output=max_output, needs=needs, size=size
+            *(project, "", 0, route, lane, 5, now, input_estimate, "", ""),
+            max_output=max_output,
+            needs=needs,
+            size=size,
+            constraints=constraints,
         )
         return estimate(self._world, asked, now)
 
@@ -275,11 +281,15 @@ class Board:
         return None if known is None else explain(self._world, known, now)
 
     def choice(self, project: str, job: str, now: float) -> Choice | None:
-        """Where a job that waits for its turn would go now, and why not elsewhere; ``None`` of any other job."""
+        """Where a job that waits would go now, and why not elsewhere; ``None`` of any other job."""
         known = self._world.job(project, job)
-        if known is None or known.state not in {QUEUED, BLOCKED} or known.flow is None:
+        if known is None or known.state not in {QUEUED, BLOCKED, PARKED} or isinstance(known.route, str):
             return None
-        return likely(self._world, known, known.flow.group, now)
+        if known.state != PARKED and known.flow is not None:
+            return likely(self._world, known, known.flow.group, now)
+        barred, tried = (0, 0) if known.story is None else (known.story.barred, known.story.tried)
+        group = known.route.group_of(known, barred | known.route.barred(known), tried)
+        return likely(self._world, known, group, now)
 
     def history(self, project: str, job: str) -> tuple[AttemptRecord, ...]:
         """A job's attempts that have ended, as far as they are known."""

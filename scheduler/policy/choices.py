@@ -8,7 +8,6 @@ from job_contracts.decisions import MOST_SAID, MOST_WEIGHED, Choice, Staying, We
 from job_contracts.money import dollars
 from scheduler.policy.explain import obstacle
 from scheduler.policy.live import LiveGroup
-from scheduler.policy.routes.candidates import rejection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +72,7 @@ def _weighed(group: Group, index: int, cost: int | None, against: str) -> Weighe
 def _against(world: World, job: Job, group: Group, index: int, now: float, *, then: bool = True) -> str:
     """Why that place does not take it; that another one comes first is none."""
     deployment, route = group.route.deployments[index], group.route
-    never = rejection(deployment.rule, job.needs, route.expected(job, deployment.rule))
+    never = route.unfit(job, index)
     if never is not None:
         return never
     if then and index in group.then:

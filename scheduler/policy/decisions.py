@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from job_contracts.constraints import Constraints
     from job_contracts.decisions import Choice
     from job_contracts.failures import Failure
     from job_contracts.jobs import JobState
@@ -39,6 +40,8 @@ class Dispatch:
     """The virtual key behind the job."""
     decision: Choice | None = None
     """Why it goes there, on a route that does not go by the operator's own order."""
+    constraints: tuple[Constraints, ...] = ()
+    """What the deployment has to meet: the worker sees to it again."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -10,7 +10,6 @@ from job_contracts.money import dollars
 from scheduler.policy.buckets import NEVER
 from scheduler.policy.costs import worst
 from scheduler.policy.jobs import BLOCKED, ENDING, FLYING, PARKED, QUEUED
-from scheduler.policy.routes.candidates import rejection
 from scheduler.policy.shortfalls import shortfall
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from job_contracts.jobs import Lane
     from scheduler.policy.jobs import Job
-    from scheduler.policy.turns import Deployment, Flow, Group, Route
+    from scheduler.policy.turns import Deployment, Flow, Group
     from scheduler.policy.world import World
 
 
@@ -41,8 +40,6 @@ class Explanation:
     eta: float | None = None
     """Seconds until it is likely to be dispatched; ``None`` if nothing can be said."""
     waiting_for: str | None = None
-    candidates: tuple[tuple[str, str], ...] = ()
-    """Each deployment of its route, and why it does not take the job now (empty: it would)."""
     estimated_cost: Decimal | None = None
     """US dollars its next attempt is likely to cost, where it would go first; ``None`` where no price is known."""
     worst_cost: Decimal | None = None
@@ -83,7 +80,6 @@ def explain(world: World, job: Job, now: float) -> Explanation:
         position=position,
         eta=None if eta is None or eta == NEVER else eta,
         waiting_for=waiting,
-        candidates=() if isinstance(job.route, str) else _candidates(world, job, job.route, now),
         estimated_cost=likely,
         worst_cost=most,
     )
@@ -185,14 +181,6 @@ def _parked(job: Job, now: float) -> tuple[str, float]:
 
 def _places(group: Group) -> list[Deployment]:
     return [group.route.deployments[index] for index in (*group.first, *group.then)]
-
-
-def _candidates(world: World, job: Job, route: Route, now: float) -> tuple[tuple[str, str], ...]:
-    told: list[tuple[str, str]] = []
-    for deployment in route.deployments:
-        never = rejection(deployment.rule, job.needs, job.estimate)
-        told.append((deployment.name, never or obstacle(world, job, deployment, now)[0]))
-    return tuple(told)
 
 
 def _position(job: Job, flow: Flow) -> int:

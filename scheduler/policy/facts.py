@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from job_contracts.attempts import LimitReading
     from job_contracts.chat import Usage
+    from job_contracts.constraints import Constraints
     from job_contracts.failures import Failure
     from job_contracts.jobs import Bounds, JobState, Lane, Need
     from job_contracts.results import AttemptRecord
@@ -54,6 +55,8 @@ class Submitted:
     """The job's own; those that the project has budgets of pay, too."""
     size: int = 0
     """Bytes of its body; 0 where that is not known."""
+    constraints: Constraints | None = None
+    """The job's own; its project's are in the rules."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -32,7 +32,7 @@ NOTHING_SPENT = frozenset(
 )
 """Kinds with which a provider turns a request away at the door: its tokens were not metered."""
 
-SAME_AGAIN = frozenset({FailureKind.UNSUPPORTED_PARAM, FailureKind.RESPONSE_TOO_LARGE})
+SAME_AGAIN = frozenset({FailureKind.UNSUPPORTED_PARAM, FailureKind.RESPONSE_TOO_LARGE, FailureKind.CONSTRAINT})
 """Kinds that the same request would meet at the same deployment every time."""
 
 ENDS: dict[FailureKind, JobState] = {

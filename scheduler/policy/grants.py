@@ -64,6 +64,7 @@ def grant(turn: Turn, tokens: Tokens, accounts: Accounts, now: float, decision: 
         output_bound(deployment.rule, job.needs, job.max_output) or None if job.priced else None,
         None if wallet is None else wallet.key,
         decision,
+        () if job.demands is None else job.demands.constraints,
     )
 
 

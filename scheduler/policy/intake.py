@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from job_contracts.failures import Failure, FailureKind
-from scheduler.policy.routes.candidates import rejection, too_long
+from scheduler.policy.routes.candidates import too_long
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,7 +106,15 @@ def impossible(job: Job, route: Route) -> Failure:
             remedy="shorten the conversation, use a route to a model with a larger window, or have the operator let "
             "this route trim conversations (fit: trim)",
         )
-    reasons = [f"{rule.name}: {rejection(rule, job.needs, estimate)}" for rule, estimate in expected]
+    reasons = [f"{rule.name}: {route.unfit(job, index)}" for index, rule in enumerate(route.rules)]
+    if any(route.admission.by_constraint(index, job.demands) for index in range(len(route.rules))):
+        return Failure(
+            kind=FailureKind.CONSTRAINT,
+            message=f"no deployment of route {route.name!r} may serve this job: {_listed(reasons, '; ')}",
+            field="constraints",
+            remedy="use a route with a deployment that meets the constraints of the job and of its project, or ask the "
+            "operator to say what is not known of a provider (region, hosting, zero_retention, quantisation)",
+        )
     return Failure(
         kind=FailureKind.NO_DEPLOYMENT,
         message=f"no deployment of route {route.name!r} can serve this job: {_listed(reasons, '; ')}",

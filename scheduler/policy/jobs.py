@@ -14,6 +14,7 @@ from scheduler.policy.marks import joined, parted
 if TYPE_CHECKING:
     from job_contracts.failures import Failure
     from job_contracts.results import AttemptRecord
+    from scheduler.policy.admission import Demands
     from scheduler.policy.domains import Tokens
     from scheduler.policy.facts import Submitted
     from scheduler.policy.fairness import Account
@@ -158,6 +159,7 @@ class Job:
     __slots__ = (
         "_marks",
         "deadline",
+        "demands",
         "estimate",
         "flow",
         "id",
@@ -185,6 +187,8 @@ class Job:
         route: Route | None,
         deadline: float,
         wallet: Wallet | None = None,
+        *,
+        demands: Demands | None = None,
     ) -> None:
         self.tenant = tenant
         self.id = fact.job
@@ -204,6 +208,8 @@ class Job:
         """Who pays for it, ``None`` if nobody has to be asked."""
         self.session = None if route is None or not route.keeps_sessions else fact.session
         """What belongs together, where that makes a difference."""
+        self.demands = demands
+        """What a deployment must be to serve it, ``None`` if nothing is asked for."""
         self.not_before = fact.not_before
         self.deadline = deadline
         self.state = QUEUED

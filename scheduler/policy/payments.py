@@ -63,10 +63,13 @@ class Payments:
     # ---------------------------------------------------------------------------------------------------------- asking
 
     def lets(self, turn: Turn, tokens: Tokens, now: float) -> bool:
-        """Whether this job may go; if not, it has left its flow. Changes nothing else: the grant takes."""
+        """Whether this job may go there, by its constraints as they stand now and by who pays for it; if not, it has
+        left its flow. Changes nothing else: the grant takes.
+        """
         job, deployment = turn.job, turn.deployment
-        wallet = job.wallet
-        if job.priced and hopeless(self._world, job, deployment, now) is not None:
+        wallet, route = job.wallet, turn.flow.group.route
+        closed = route.admission.barred(job.demands) >> (route.index(deployment.name) or 0) & 1
+        if closed or (job.priced and hopeless(self._world, job, deployment, now) is not None):
             self._take_out(turn)
             self._backlog.enqueue(job)
             return False

@@ -29,7 +29,8 @@ def estimate(world: World, fact: Submitted, now: float) -> Estimated:
     refused = refusal(fact, tenant.rule, route, world.rules, queued=len(tenant.jobs), size=tenant.bytes)
     if route is None:
         return None, None, None, refused
-    job = Job(fact, tenant, route, now + world.rules.default_deadline, wallet)
+    demands = world.demands(tenant, fact)
+    job = Job(fact, tenant, route, now + world.rules.default_deadline, wallet, demands=demands)
     barred = route.barred(job)
     order = () if route.planner is None else route.planner.plan(job, barred).order
     places = order or range(len(route.deployments))

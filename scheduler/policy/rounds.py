@@ -73,13 +73,14 @@ class Rounds:
         self.more = progress and len(dispatches) > before
 
     def _pick(self, gate: Gate, now: float, *, only: int | None = None, but: int | None = None) -> Turn | None:
-        """Whose turn it is among the jobs that those who pay for them let go."""
+        """Whose turn it is among the jobs that may still go there, and that those who pay for them let go."""
         while True:
             turn = gate.pick(only=only, but=but)
             if turn is None:
                 return None
             job = turn.job
-            if job.wallet is None and job.max_cost is None:
+            route = turn.flow.group.route
+            if job.wallet is None and job.max_cost is None and job.demands is None and not route.admission.dated:
                 return turn
             if self._payments.lets(turn, cost(self._world, job, turn.deployment), now):
                 return turn

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
+from catalogue.traits import priced, retirement, traits_of
 from job_contracts.attempts import Fit
+from job_contracts.constraints import Constraints, Hosting, Traits, joined
 from job_contracts.jobs import LANES, Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from datetime import date
 
     from catalogue.prices import Price
     from catalogue.rows import ProviderRow
@@ -61,6 +64,33 @@ class DeploymentRule:
     """What it costs (``catalogue.prices``); none where that is not known."""
     max_output: int | None = None
     """Tokens of one answer at most."""
+    hosting: Hosting = "managed"
+    region: str | None = None
+    zero_retention: bool = False
+    """Whether it is known to keep nothing of a call."""
+    quantisation: str | None = None
+    retires: date | None = None
+    """Day (UTC) from which it is not called any more."""
+    successor: str = ""
+    """The model that its provider names in its place."""
+    vendor: str | None = None
+    """The catalogue's name of its provider."""
+    also: tuple[str, ...] = ()
+    """Other names of the model."""
+
+    def at(self, wall: float) -> Traits:
+        """What constraints are judged by at a moment (UTC seconds)."""
+        traits = Traits(
+            provider=self.provider,
+            model=self.name.partition("/")[2],
+            region=self.region,
+            hosting=self.hosting,
+            zero_retention=self.zero_retention,
+            quantisation=self.quantisation,
+            vendor=self.vendor,
+            names=self.also,
+        )
+        return priced(traits, self.prices, wall)
 
 
 @dataclass(slots=True, frozen=True)
@@ -90,6 +120,8 @@ class RouteRule:
     blend: Blend = Blend()
     affinity: bool = True
     """Whether a session stays where its prompt cache is, as long as that is worth it."""
+    stand_ins: Mapping[str, date] = field(default_factory=dict)
+    """Those of its deployments that are successors of others, and the day from which they take their place."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -111,6 +143,8 @@ class ProjectRule:
     budget: Budget | None = None
     tags: Mapping[str, Budget] = field(default_factory=dict)
     """Budgets of its jobs with a tag, by ``name=value``."""
+    constraints: Constraints | None = None
+    """What a deployment must be for each of its jobs."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -168,11 +202,17 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
         domains[name] = _domain(name, name, provider.limits)
         for own, domain in provider.domains.items():
             domains[f"{name}:{own}"] = _domain(f"{name}:{own}", name, domain.limits)
-    for route in config.routes.values():
-        for deployment in route.deployments:
+
+    def known(deployment: str) -> DeploymentRule:
+        if deployment not in deployments:
             name = deployment.partition("/")[0]
             provider = config.providers[name]
             deployments[deployment] = _deployment(deployment, provider, catalogue.get(provider.catalogue or name))
+        return deployments[deployment]
+
+    followed = {
+        name: _followed(route.deployments, known, successors=route.successors) for name, route in config.routes.items()
+    }
     scheduler = config.scheduler
     return Rules(
         domains=domains,
@@ -180,7 +220,7 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
         routes={
             name: RouteRule(
                 name,
-                route.deployments,
+                followed[name][0],
                 route.strategy,
                 route.max_attempts,
                 route.expected_output,
@@ -189,6 +229,7 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
                 dict(route.weights),
                 Blend(route.blend.cost, route.blend.speed, route.blend.load),
                 route.affinity,
+                followed[name][1],
             )
             for name, route in config.routes.items()
         },
@@ -206,6 +247,7 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
                 concurrency=project.limits.concurrency,
                 budget=project.budget,
                 tags=dict(project.tags),
+                constraints=next(iter(joined(project.constraints)), None),
             )
             for name, project in config.projects.items()
         },
@@ -215,6 +257,28 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
         max_worker_deaths=scheduler.max_worker_deaths,
         default_deadline=scheduler.default_deadline,
     )
+
+
+def _followed(
+    listed: tuple[str, ...], known: Callable[[str], DeploymentRule], *, successors: bool
+) -> tuple[tuple[str, ...], dict[str, date]]:
+    """A route's deployments, each followed by its successors, with the day from which these take its place.
+
+    One that the route names itself is its own man; nor is anybody followed by one that was there before.
+    """
+    every: dict[str, None] = {}
+    since: dict[str, date] = {}
+    for name in listed:
+        every[name] = None
+        rule, day = known(name), None
+        while successors and rule.retires is not None and rule.successor:
+            day = rule.retires if day is None else max(day, rule.retires)
+            after = f"{rule.provider}/{rule.successor}"
+            if after in every or after in listed:
+                break
+            every[after], since[after] = None, day
+            rule = known(after)
+    return tuple(every), since
 
 
 def _domain(name: str, provider: str, limits: LimitsLike) -> DomainRule:
@@ -240,14 +304,27 @@ def _deployment(name: str, provider: ProviderLike, row: ProviderRow | None) -> D
     pool, _, model = name.partition("/")
     own = [key for key, domain in provider.domains.items() if any(fnmatchcase(model, glob) for glob in domain.models)]
     domain = f"{pool}:{own[0]}" if own else pool
-    if row is None:
-        return DeploymentRule(name, pool, domain)
-    facts = row.model(model)
-    known = "capabilities" in facts.model_fields_set
-    return DeploymentRule(
+    traits = traits_of(pool, provider, row, model)
+    retires, successor = retirement(provider, row, model)
+    rule = DeploymentRule(
         name,
         pool,
         domain,
+        hosting=provider.hosting,
+        region=traits.region,
+        zero_retention=provider.zero_retention,
+        quantisation=traits.quantisation,
+        retires=retires,
+        successor=successor,
+        vendor=traits.vendor,
+        also=traits.names,
+    )
+    if row is None:
+        return rule
+    facts = row.model(model)
+    known = "capabilities" in facts.model_fields_set
+    return replace(
+        rule,
         window=facts.context_window,
         capabilities=frozenset(facts.capabilities) if known else None,
         cached_input_counts=row.cached_input_counts,

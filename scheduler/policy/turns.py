@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from job_contracts.jobs import LANES
+from scheduler.policy.admission import Admission
 from scheduler.policy.breakers import Breaker
 from scheduler.policy.buckets import NEVER
 from scheduler.policy.costs import Tariff
@@ -23,7 +24,7 @@ from scheduler.policy.queues import Queue, key_of
 from scheduler.policy.routes.candidates import only_vectors, rejection
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from scheduler.policy.estimates import Estimates
     from scheduler.policy.fairness import Account
@@ -88,12 +89,17 @@ class Route:
     """A name that jobs ask for: its deployments and the groups its jobs fall into."""
 
     __slots__ = (
-        "_all_answer", "_estimates", "_fits", "_groups",
+        "_all_answer", "_estimates", "_fits", "_groups", "admission",
         "deployments", "moment", "name", "planner", "rule", "rules", "trims",
     )  # fmt: skip
 
     def __init__(
-        self, rule: RouteRule, deployments: Sequence[Deployment], moment: Moment, estimates: Estimates
+        self,
+        rule: RouteRule,
+        deployments: Sequence[Deployment],
+        moment: Moment,
+        estimates: Estimates,
+        wall: Callable[[], float],
     ) -> None:
         self.rule = rule
         self.trims = rule.fit == "trim"
@@ -101,6 +107,7 @@ class Route:
         self.name = rule.name
         self.deployments = tuple(deployments)
         self.rules = tuple(deployment.rule for deployment in deployments)
+        self.admission = Admission(rule, self.rules, wall)
         windows = [rule.window for rule in self.rules if rule.window is not None]
         # What is surely short enough for all of them, however far its count is off; trimmed, everything is.
         self._fits = NEVER if not windows or self.trims else min(windows) / LONG_WIDEST
@@ -112,14 +119,19 @@ class Route:
         self._groups: dict[tuple[int, int], Group] = {}
 
     def barred(self, job: Job) -> int:
-        """Mask of the deployments that can never serve it."""
+        """Mask of the deployments that can never serve it, as constraints and calendar stand now."""
+        mask = self.admission.barred(job.demands)
         if not job.needs and self._all_answer and job.estimate <= self._fits:
-            return 0
-        mask = 0
+            return mask
         for index, rule in enumerate(self.rules):
             if rejection(rule, job.needs, self.expected(job, rule)) is not None:
                 mask |= 1 << index
         return mask
+
+    def unfit(self, job: Job, index: int) -> str | None:
+        """Why the deployment at that place can never serve it, ``None`` if it can."""
+        rule = self.rules[index]
+        return self.admission.reason(index, job.demands) or rejection(rule, job.needs, self.expected(job, rule))
 
     def expected(self, job: Job, rule: DeploymentRule) -> int:
         """Input tokens by which it is told whether the job fits there: its producer's count, as far as it is right."""

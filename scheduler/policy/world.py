@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scheduler.policy.accounts import Accounts
+from scheduler.policy.admission import Asking
 from scheduler.policy.domains import Domain
 from scheduler.policy.estimates import Estimates
 from scheduler.policy.fairness import Shares
@@ -16,6 +17,7 @@ from scheduler.policy.tenants import Tenant
 from scheduler.policy.turns import Deployment, Moment, Route
 
 if TYPE_CHECKING:
+    from scheduler.policy.admission import Demands
     from scheduler.policy.facts import Submitted
     from scheduler.policy.jobs import Job
     from scheduler.policy.payers import Wallet
@@ -25,7 +27,18 @@ if TYPE_CHECKING:
 class World:
     """Built once from the rules; the board and its rooms change it."""
 
-    __slots__ = ("accounts", "deployments", "estimates", "gates", "moment", "pools", "routes", "rules", "tenants")
+    __slots__ = (
+        "accounts",
+        "asking",
+        "deployments",
+        "estimates",
+        "gates",
+        "moment",
+        "pools",
+        "routes",
+        "rules",
+        "tenants",
+    )
 
     def __init__(self, rules: Rules, now: float = 0.0, wall: float = 0.0) -> None:
         self.rules = rules
@@ -40,14 +53,17 @@ class World:
         self.deployments = {
             name: Deployment(rule, self.gates[rule.domain], rules) for name, rule in rules.deployments.items()
         }
+        self.accounts = Accounts(rules, now, wall)
         self.routes = {
-            name: Route(rule, [self.deployments[each] for each in rule.deployments], self.moment, self.estimates)
+            name: Route(
+                rule, [self.deployments[each] for each in rule.deployments], self.moment, self.estimates, self.wall
+            )
             for name, rule in rules.routes.items()
         }
-        self.accounts = Accounts(rules, now, wall)
         for route in self.routes.values():
             if not STRATEGIES[route.rule.strategy].fixed:
                 route.planner = Planner(route, self.accounts, self.estimates)
+        self.asking = Asking()
         self.tenants = {name: Tenant(name, rule) for name, rule in rules.projects.items()}
 
     def tenant(self, project: str) -> Tenant:
@@ -56,6 +72,15 @@ class World:
         if found is None:
             found = self.tenants[project] = Tenant(project, None)
         return found
+
+    def wall(self) -> float:
+        """UTC seconds at the newest moment that is known."""
+        return self.accounts.wall(self.accounts.now)
+
+    def demands(self, tenant: Tenant, fact: Submitted) -> Demands | None:
+        """What a job and its project ask of a deployment, ``None`` if nothing."""
+        own = None if tenant.rule is None else tenant.rule.constraints
+        return None if own is None and fact.constraints is None else self.asking.of(own, fact.constraints)
 
     def wallet(self, tenant: Tenant, fact: Submitted, now: float) -> Wallet | None:
         """Who pays for a job, ``None`` if nobody has to be asked."""

@@ -11,6 +11,7 @@ from job_contracts.codec import Wire, encode
 from job_contracts.money import Budget
 from tests.support.spend_strategies import SPEND
 from tests.support.strategies_chat import answers, conversations, usages
+from tests.support.strategies_constraints import constraints
 from tests.support.strategies_plain import (
     counts,
     digests,
@@ -69,6 +70,7 @@ def whole_jobs(draw: st.DrawFn) -> jobs.Job:
         session=draw(maybe(words)),
         max_cost=draw(maybe(money)),
         tags=draw(tags),
+        constraints=draw(maybe(constraints)),
         stream=draw(st.booleans()),
     )
 
@@ -97,6 +99,7 @@ tickets = st.builds(
     stream=st.booleans(),
     session=maybe(words),
     max_cost=maybe(money),
+    constraints=maybe(constraints),
     needs=some(st.sampled_from(["tools", "images", "json_schema", "reasoning", "logprobs"])),
     blob=maybe(blob_refs),
 )

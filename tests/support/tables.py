@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
@@ -151,6 +152,7 @@ _SIMPLE = {
     float: "number",
     bool: "true or false",
     SecretStr: "secret text",
+    Decimal: "amount",
 }
 
 

@@ -176,6 +176,7 @@ CONFIGURATIONS = (
     "deploy/penstock.cluster.yaml",
     "deploy/penstock.simulated.yaml",
     "examples/penstock.yaml",
+    "examples/hybrid.yaml",
 )
 
 

@@ -21,6 +21,12 @@ def told(board: Board, job: str = "j-1", now: float = 0.0) -> Explanation:
     return found
 
 
+def against(board: Board, job: str) -> dict[str, str]:
+    found = board.choice("p", job, 0.0)
+    assert found is not None
+    return {each.deployment: each.against for each in found.weighed}
+
+
 def test_an_unknown_job_and_a_settled_job_are_not_explained() -> None:
     board = made.board()
     assert board.status("p", "j-1", 0.0) is None
@@ -53,7 +59,7 @@ def test_a_queued_job_says_what_limit_it_waits_for_and_for_how_long() -> None:
     assert "the limit of requests of a has room in" in (last.waiting_for or "")
     assert last.position == 19 - gone
     assert last.eta == pytest.approx((19 - gone) / ((60 - 1.2) / 61))
-    assert last.candidates == (("a/m", (last.waiting_for or "").removeprefix("a/m: ")),)
+    assert against(board, "j-19") == {"a/m": (last.waiting_for or "").removeprefix("a/m: ")}
 
 
 def test_the_position_counts_what_other_projects_and_weights_let_past() -> None:
@@ -121,8 +127,9 @@ def test_every_obstacle_has_its_own_words() -> None:
     for _ in range(4):
         made.dispatched(board)
     made.submit(board, made.job(50, needs=("tools",)))
-    made.dispatched(board)
-    reasons = dict(told(board, "j-50").candidates)
+    assert [dispatch.deployment for dispatch in made.dispatched(board)] == ["e/m"]
+    made.submit(board, made.job(51, needs=("tools",)))
+    reasons = against(board, "j-51")
     assert "left alone for 5.0 s after overloaded" in reasons["a/m"]
     assert reasons["b/m"] == "pool b has no live workers"
     assert "limits of c are closed for 9.0 s" in reasons["c/m"]
