@@ -70,8 +70,8 @@ INSERT INTO spend_tags SELECT 1, start, (source / 12) * :tags + (start / 3600 + 
        sum(output), sum(reasoning), sum(cost), sum(waste) FROM spend WHERE grain = 1 GROUP BY start, source
 """
 _ATTEMPTS = """
-INSERT INTO attempts (attempt, submitted, source, at, seconds, reason, failure, won, told_by, reported, stated, input, cache_read,
-       cache_write, output, reasoning, cost, reserved, tags)
+INSERT INTO attempts (attempt, submitted, source, at, seconds, reason, failure, won, told_by, reported, stated, input,
+       cache_read, cache_write, output, reasoning, cost, reserved, tags)
 SELECT 'project' || s / 12 || '.job-' || n || '.1', :end::bigint * 1000 + n, s,
        :end - (:rows - n) * (:days * 86400.0 / :attempts), 1.5,
        CASE WHEN n % 20 = 0 THEN 'failed' ELSE 'user' END,

@@ -8,7 +8,9 @@ from pydantic import Field, SecretStr, ValidationError
 
 from job_contracts.problems import problem
 from runtime.command import Unusable
-from runtime.settings import Callout, Config, Section, StaticKey, Token
+from runtime.settings import Config
+from runtime.settings.services import Callout, StaticKey
+from runtime.settings.written import Section, Token
 
 MOST = 16 * 1024 * 1024
 

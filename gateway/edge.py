@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from runtime.bus.port import Bus
     from runtime.clock import Clock
     from runtime.settings import Config
-    from runtime.settings import Edge as EdgeSettings
+    from runtime.settings.services import Edge as EdgeSettings
     from runtime.telemetry import Telemetry
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from uvicorn import Config
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-    from runtime.settings import Edge as EdgeSettings
+    from runtime.settings.services import Edge as EdgeSettings
     from runtime.telemetry import Telemetry
 
 SLOWEST = 256

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gateway.keys import Book
     from runtime.bus.port import Bus
     from runtime.clock import Clock
-    from runtime.settings import Edge
+    from runtime.settings.services import Edge
     from runtime.telemetry import Telemetry
 
 TRIES = 5

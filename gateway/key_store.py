@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gateway.keys import Book
     from runtime.bus.port import Bus, Message, Tail
     from runtime.clock import Clock
-    from runtime.settings import Edge
+    from runtime.settings.services import Edge
     from runtime.telemetry import Telemetry
 
 LOOK = 1.0

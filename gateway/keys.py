@@ -15,7 +15,7 @@ from job_contracts.keys import MAX_KEY, Ended, KeyRecord, mistyped
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runtime.settings import Edge
+    from runtime.settings.services import Edge
 
 _ENDED: Mapping[Ended, str] = {
     "revoked": "this key was revoked",

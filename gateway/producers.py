@@ -7,7 +7,7 @@ import ssl
 
 from producer_sdk import Producer
 from producer_sdk.nats_transport import NatsTransport
-from runtime.settings import Nats
+from runtime.settings.services import Nats
 
 
 class Producers:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-    from runtime.settings import Edge as EdgeSettings
+    from runtime.settings.services import Edge as EdgeSettings
     from runtime.telemetry import Telemetry
 
 Headers = list[tuple[bytes, bytes]]

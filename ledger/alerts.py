@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ledger.database import Database
     from ledger.watching import Watch
     from runtime.clock import Clock
-    from runtime.settings import Alerting
+    from runtime.settings.services import Alerting
     from runtime.telemetry import Telemetry
 
 Kind = Literal["budget", "anomaly", "unpriced", "drift"]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ledger.database import Database
     from runtime.bus.port import Bus, Message
     from runtime.clock import Clock
-    from runtime.settings import LedgerSettings
+    from runtime.settings.services import LedgerSettings
     from runtime.telemetry import Telemetry
 
 BARRIERS = f"{subjects.PREFIX}.ledger_barrier."

@@ -23,7 +23,7 @@ from runtime.telemetry import INFO, WARNING
 if TYPE_CHECKING:
     from ledger.database import Database
     from runtime.clock import Clock
-    from runtime.settings import Alerting
+    from runtime.settings.services import Alerting
     from runtime.telemetry import Telemetry
 
 SIGNATURE = "Penstock-Signature"

@@ -7,7 +7,8 @@ import asyncio
 from runtime.bus.manifest import Asset, StreamLimits, manifest
 from runtime.bus.port import Bus, OutcomeUnknown, Unreachable
 from runtime.bus.settings import BusSettings
-from runtime.settings import Config, Nats
+from runtime.settings import Config
+from runtime.settings.services import Nats
 
 PATIENCE, AGAIN = 30.0, 0.5
 """Seconds for which a broker that does not answer is asked again, and between two questions: an election takes some."""

@@ -13,7 +13,8 @@ from runtime.bus.port import Outgoing
 
 if TYPE_CHECKING:
     from job_contracts.attempts import Adaptation
-    from runtime.settings import Config, Route
+    from runtime.settings import Config
+    from runtime.settings.routing import Route
     from scheduler.policy.decisions import Dispatch
     from scheduler.submissions import Entry
 

@@ -12,7 +12,9 @@ from catalogue.rows import ProviderRow
 from runtime.bus.port import Bus
 from runtime.clock import Clock
 from runtime.service import Startable
-from runtime.settings import Config, Provider, Workers
+from runtime.settings import Config
+from runtime.settings.routing import Provider
+from runtime.settings.services import Workers
 from runtime.telemetry import Telemetry
 from workers.auth import credentials
 from workers.books import Books

@@ -9,7 +9,7 @@ from catalogue.places import Unfilled, settled
 from catalogue.pricing import PriceBook
 from catalogue.rows import ProviderRow
 from runtime.clock import Clock
-from runtime.settings import Provider
+from runtime.settings.routing import Provider
 from runtime.telemetry import Telemetry
 from workers.dialects.port import Dialect, Target
 from workers.fitting import Fitting

@@ -17,7 +17,7 @@ from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import Job
 from runtime.bus.port import Bus, BusError, Delivery, NotFound, OutcomeUnknown, Puller, Unreachable
 from runtime.service import Duty, place_of
-from runtime.settings import Workers
+from runtime.settings.services import Workers
 from runtime.telemetry import ERROR, INFO, WARNING
 from workers.attempt import Attempt
 from workers.books import Books

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 
 from aiolimiter import AsyncLimiter
 
-from runtime.settings import Limits, Provider
+from runtime.settings.routing import Limits, Provider
 
 __all__ = ["Smoothing", "pace"]
 

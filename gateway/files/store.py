@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from runtime.bus.port import Bus
     from runtime.clock import Clock
-    from runtime.settings import Filing
+    from runtime.settings.services import Filing
 
 CHUNK = 256 * 1024
 """Bytes of a chunk; less where the broker takes less."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from gateway.files.store import Files
     from runtime.bus.port import Bus
-    from runtime.settings import Filing
+    from runtime.settings.services import Filing
     from runtime.telemetry import Telemetry
 
 Name = tuple[str, str]

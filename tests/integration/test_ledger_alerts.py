@@ -22,7 +22,8 @@ from ledger.store import Store
 from ledger.tables import alerts
 from ledger.watching import Watch
 from ledger.webhook import BadWebhook, Round, Webhook, check, signature
-from runtime.settings import Alerting, Config
+from runtime.settings import Config
+from runtime.settings.services import Alerting
 from runtime.telemetry import Metrics, Telemetry
 from tests.support.clock import ManualClock
 from tests.support.ledger_facts import fact

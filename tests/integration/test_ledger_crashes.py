@@ -26,7 +26,8 @@ from runtime.bus import NatsBus, connect
 from runtime.clock import SystemClock
 from runtime.connection import declared
 from runtime.crash import VARIABLE
-from runtime.settings import Config, LedgerSettings
+from runtime.settings import Config
+from runtime.settings.services import LedgerSettings
 from runtime.telemetry import Telemetry
 from tests.support.broker import settings
 from tests.support.eventually import eventually

@@ -22,7 +22,8 @@ from runtime.bus.memory import MemoryBroker
 from runtime.bus.port import Bus
 from runtime.clock import SystemClock
 from runtime.connection import declared
-from runtime.settings import Config, LedgerSettings
+from runtime.settings import Config
+from runtime.settings.services import LedgerSettings
 from runtime.telemetry import Metrics, Telemetry
 from tests.support.eventually import eventually
 from tests.support.ledger_facts import check, fact

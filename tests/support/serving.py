@@ -17,7 +17,7 @@ from gateway.app import refused
 from gateway.bodies.failures import Failed
 from gateway.reading import read_body
 from gateway.server import Server
-from runtime.settings import Edge as Settings
+from runtime.settings.services import Edge as Settings
 from runtime.telemetry import DEBUG, Event, Telemetry
 
 if TYPE_CHECKING:

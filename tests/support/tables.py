@@ -23,32 +23,33 @@ from job_contracts.failures import PERMITS, Action, Bench, FailureKind, Scope
 from producer_sdk.cli.app import app
 from runtime import settings
 from runtime.crash import POINTS
+from runtime.settings import routing, services
 from runtime.telemetry import Instrument, Metrics
 from tests.support.docstrings import said_of
 
 SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("The file", settings.Config, ""),
-    ("`providers.NAME`", settings.Provider, ""),
-    ("`providers.NAME.limits`", settings.Limits, ""),
-    ("`providers.NAME.domains.NAME`", settings.Domain, ""),
-    ("`routes.NAME`", settings.Route, ""),
+    ("`providers.NAME`", routing.Provider, ""),
+    ("`providers.NAME.limits`", routing.Limits, ""),
+    ("`providers.NAME.domains.NAME`", routing.Domain, ""),
+    ("`routes.NAME`", routing.Route, ""),
     (
         "`routes.NAME.timeouts`",
         Timeouts,
         "Written in seconds or with a unit: `500ms`, `8s`, `2m`, `1h`. `ttft` is short for `first_token`.",
     ),
-    ("`routes.NAME.on_switch[]`", settings.Switching, ""),
-    ("`projects.NAME`", settings.Project, ""),
-    ("`nats`", settings.Nats, ""),
-    ("`scheduler`", settings.Scheduling, ""),
-    ("`scheduler.lanes.NAME`", settings.LaneShare, ""),
-    ("`scheduler.breaker`", settings.Breaker, ""),
-    ("`workers`", settings.Workers, ""),
-    ("`gateway`", settings.Edge, ""),
-    ("`gateway.files`", settings.Filing, ""),
-    ("`gateway.batches`", settings.Batching, ""),
-    ("`ledger`", settings.LedgerSettings, ""),
-    ("`ledger.alerts`", settings.Alerting, ""),
+    ("`routes.NAME.on_switch[]`", routing.Switching, ""),
+    ("`projects.NAME`", routing.Project, ""),
+    ("`nats`", services.Nats, ""),
+    ("`scheduler`", services.Scheduling, ""),
+    ("`scheduler.lanes.NAME`", routing.LaneShare, ""),
+    ("`scheduler.breaker`", routing.Breaker, ""),
+    ("`workers`", services.Workers, ""),
+    ("`gateway`", services.Edge, ""),
+    ("`gateway.files`", services.Filing, ""),
+    ("`gateway.batches`", services.Batching, ""),
+    ("`ledger`", services.LedgerSettings, ""),
+    ("`ledger.alerts`", services.Alerting, ""),
 )
 """Heading, model and a further sentence of every section of the configuration."""
 

@@ -23,7 +23,8 @@ from ledger.watching import Watch
 from runtime.bus.memory import MemoryBroker
 from runtime.bus.port import Message
 from runtime.clock import SystemClock
-from runtime.settings import Alerting, Config
+from runtime.settings import Config
+from runtime.settings.services import Alerting
 from runtime.telemetry import Telemetry
 from tests.support.clock import ManualClock
 from tests.support.edge import ADMIN, RunningEdge, edge

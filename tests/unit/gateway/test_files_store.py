@@ -10,7 +10,7 @@ from gateway.files.store import Files
 from runtime.bus.manifest import manifest
 from runtime.bus.memory import MemoryBroker
 from runtime.clock import SystemClock
-from runtime.settings import Filing
+from runtime.settings.services import Filing
 from tests.support.stand_in import LIMITS
 
 LIVE = FileHead(id="file-1", chunk=8, created_at=1.0, filename="b.jsonl", purpose="batch_output", batch="b", live=True)

@@ -17,7 +17,7 @@ from job_contracts.keys import KeyRecord, Scope
 from runtime.bus.manifest import StreamLimits, manifest
 from runtime.bus.memory import MemoryBroker, MemoryBus
 from runtime.bus.port import Unreachable, WrongSequence
-from runtime.settings import Edge
+from runtime.settings.services import Edge
 from runtime.telemetry import Telemetry
 from tests.support.clock import ManualClock
 from tests.support.eventually import eventually

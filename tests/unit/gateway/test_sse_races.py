@@ -22,7 +22,7 @@ from job_contracts.jobs import JobState
 from job_contracts.results import Result, Times
 from job_contracts.stream import Finished, Queued, Started, StreamEvent, Token
 from producer_sdk.errors import Unreachable
-from runtime.settings import Edge as Settings
+from runtime.settings.services import Edge as Settings
 from runtime.telemetry import Telemetry
 from tests.support.eventually import eventually
 

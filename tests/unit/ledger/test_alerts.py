@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from job_contracts.money import PICO
 from ledger.alerts import Drifted, HourSpend, Seen, Spending, Unpriced, holding
-from runtime.settings import Alerting
+from runtime.settings.services import Alerting
 
 RULES = Alerting()
 DAY = 86_400.0

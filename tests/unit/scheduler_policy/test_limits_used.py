@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from runtime.settings import Limits
+from runtime.settings.routing import Limits
 from scheduler.assignments import ON_TIME
 from scheduler.policy.buckets import Bucket
 from scheduler.policy.rules import Limit, Unit

@@ -11,7 +11,7 @@ from catalogue.rows import ModelRow, ProviderRow
 from job_contracts.constraints import Constraints, joined, unmet
 from job_contracts.failures import FailureKind
 from job_contracts.jobs import JobState
-from runtime.settings import Provider
+from runtime.settings.routing import Provider
 from simulator import Settings, Simulator
 from tests.support import builders
 from tests.support.upstream import completion, response, upstream

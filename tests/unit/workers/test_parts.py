@@ -25,7 +25,7 @@ from job_contracts.stream import (
 )
 from runtime.bus.memory import MemoryBroker
 from runtime.bus.port import Message
-from runtime.settings import Limits, Provider
+from runtime.settings.routing import Limits, Provider
 from runtime.telemetry import Telemetry
 from tests.support import builders
 from tests.support.eventually import eventually
