@@ -1,4 +1,4 @@
-"""Whether experiments are right as often as they promise, over thousands of simulated ones, with a look after each job.
+"""Whether experiments are right as often as they promise: thousands of simulated ones, looked at after each job.
 
 python -m benchmarks.experiments                 # 10,000 without a difference, some with 3 %; a few minutes of CPU
 python -m benchmarks.experiments --count 1000
@@ -121,7 +121,8 @@ def main() -> None:
         began = time.process_time()
         alarms = false_alarms(case, count)
         took = time.process_time() - began
-        print(f"{name:28} {count:12,} {alarms / count:12.2%} ± {2 * sqrt(alarms) / count:.2%} {ALPHA:7.0%} {took:7.1f}")
+        share, off = alarms / count, 2 * sqrt(alarms) / count
+        print(f"{name:28} {count:12,} {share:6.2%} ± {off:.2%} {ALPHA:7.0%} {took:7.1f}", flush=True)
     found, jobs = power(max(200, count // 10))
     print(f"a real 3 % at {jobs:,} jobs an arm: found in {found / max(200, count // 10):.1%}, stated {POWER:.0%}")
 

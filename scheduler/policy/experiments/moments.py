@@ -108,7 +108,7 @@ class Moments:
         While there are too few buckets to see it, each is taken for a single unit whose jobs are all the same.
         """
         if self.filled < FEWEST:
-            return self.count / max(1, self.filled)
+            return max(1.0, self.count / max(1, self.filled))
         plain = self.plain
         return max(1.0, self.grouped / plain) if plain > 0 else 1.0
 

@@ -153,7 +153,7 @@ def _most_likely(one: tuple[float, float], other: tuple[float, float], delta: fl
     (n, s), (m, t) = one, other
     low, high = max(0.0, -delta), min(1.0, 1.0 - delta)
     if delta == 0:
-        low = high = (s + t) / (n + m)
+        return log_likelihood(n + m, s + t, (s + t) / (n + m))
     for _ in range(_HALVINGS):
         if high - low <= _FINE * _FINE:
             break
