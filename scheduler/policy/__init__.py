@@ -9,5 +9,6 @@ taken and released, ``domains`` what a provider meters (``buckets``, ``pools``),
 ``speeds``; ``choices`` their records) · ``aftermath`` of an attempt: ``failover`` what a failure leads to
 (``retry_budget``), ``breakers`` who is left alone · money: ``payments`` who may go and who waits (``payers``,
 ``quotas``), ``accounts`` what is reserved and spent (``purses``), ``costs`` at worst, ``shortfalls`` why not,
-``planned`` of jobs that are not submitted · ``explain`` why a job waits · ``tally`` numbers for operators.
+``planned`` of jobs that are not submitted · ``experiments`` which of two routes does better · ``explain`` why a job
+waits · ``tally`` numbers for operators.
 """
