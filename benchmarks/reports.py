@@ -50,7 +50,7 @@ INSERT INTO spend SELECT 1, h, s, r, n, CASE WHEN r = 'user' THEN n ELSE 0 END, 
 FROM (SELECT h, s, r, greatest(1, round(:mean * w * (1 + 0.6 * sin((h % 86400) / 13750.0)) * (0.5 + random())))::bigint
       n FROM generate_series((:end / 3600 - :days * 24) * 3600, (:end / 3600) * 3600, 3600) h,
            generate_series(0, :sources - 1) s, (VALUES ('user', 1.0), ('failed', 0.05)) reasons(r, w)
-      WHERE r = 'user' OR random() < 0.1) made
+      WHERE r = 'user' OR random() < 0.1 ORDER BY h) made
 """
 _DAYS = """
 INSERT INTO {table} SELECT 24, start - start % 86400, {keys}, sum(attempts), sum(won), sum(unpriced), sum(estimated),
