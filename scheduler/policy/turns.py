@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from job_contracts.failures import FailureKind
 from job_contracts.jobs import LANES
 from scheduler.policy.admission import Admission
 from scheduler.policy.breakers import Breaker
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from scheduler.policy.rules import DeploymentRule, RouteRule, Rules
     from scheduler.policy.speeds import Speed
     from scheduler.policy.tenants import Tenant
+
+
+GONE = FailureKind.MODEL_NOT_FOUND.value
+"""Why a deployment is in quarantine whose provider does not have the model (any more)."""
 
 
 class Moment:
@@ -80,6 +85,11 @@ class Deployment:
             most = max(most, (used + 1) / max(domain.capacity(size) * self.seconds.value, 1.0))
         return most
 
+    @property
+    def gone(self) -> bool:
+        """Whether its provider says that it does not have the model."""
+        return self.breaker.why == GONE
+
     def benched(self, now: float) -> bool:
         """Whether waiting for it could take long: its breaker is open, or nobody works there."""
         return not self.breaker.allows(now) or self.gate.domain.pool.seen == 0
@@ -107,7 +117,7 @@ class Route:
         self.name = rule.name
         self.deployments = tuple(deployments)
         self.rules = tuple(deployment.rule for deployment in deployments)
-        self.admission = Admission(rule, self.rules, wall)
+        self.admission = Admission(rule, self.rules, wall, self._gone)
         windows = [rule.window for rule in self.rules if rule.window is not None]
         # What is surely short enough for all of them, however far its count is off; trimmed, everything is.
         self._fits = NEVER if not windows or self.trims else min(windows) / LONG_WIDEST
@@ -149,6 +159,9 @@ class Route:
     def keeps_sessions(self) -> bool:
         """Whether a session stays where its prompt cache is, as long as that is worth it."""
         return self.planner is not None and self.rule.affinity
+
+    def _gone(self, deployment: str) -> bool:
+        return any(each.name == deployment and each.gone for each in self.deployments)
 
     def index(self, deployment: str) -> int | None:
         """The place of a deployment in this route."""
