@@ -78,10 +78,10 @@ class Connection(asyncio.Protocol):
     def __init__(self, log: Log) -> None:
         self._log = log
         self._data = bytearray()
-        self._transport: asyncio.Transport | None = None
+        self._transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = transport
 
     def data_received(self, data: bytes) -> None:
         at = time.perf_counter()
@@ -94,7 +94,6 @@ class Connection(asyncio.Protocol):
             self._answer(head.split(b" ")[1].decode(), body, at)
 
     def _answer(self, path: str, body: bytes, at: float) -> None:
-        assert self._transport is not None
         if path == "/log":
             self._transport.write(_whole("200 OK", self._log.gaps))
             return
