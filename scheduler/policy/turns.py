@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 GONE = FailureKind.MODEL_NOT_FOUND.value
 """Why a deployment is in quarantine whose provider does not have the model (any more)."""
 
+APART = FailureKind.CONNECT.value
+"""Why a deployment is left alone whose provider could not be reached."""
+
 
 class Moment:
     """One instant of deciding. ``version`` changes whenever what is usable may have changed."""
@@ -54,7 +57,7 @@ class Moment:
 class Deployment:
     """One model at one provider: its breaker, its gate, its load."""
 
-    __slots__ = ("breaker", "flying", "gate", "name", "rule", "seconds", "speed", "tariff")
+    __slots__ = ("beside", "breaker", "flying", "gate", "name", "rule", "seconds", "speed", "tariff")
 
     def __init__(self, rule: DeploymentRule, gate: Gate, rules: Rules) -> None:
         self.rule = rule
@@ -66,10 +69,21 @@ class Deployment:
         self.speed: Speed | None = None
         """How fast it answered lately, where a route asks for that."""
         self.tariff = Tariff(rule.prices)
+        self.beside: Sequence[Deployment] = ()
+        """The other deployments of its provider."""
+
+    def allows(self, now: float) -> bool:
+        """Whether its breaker lets an attempt start now. Where nobody could connect, one probe asks for all models."""
+        breaker = self.breaker
+        if breaker.closed or not breaker.allows(now):
+            return breaker.closed
+        return breaker.why != APART or not any(
+            each.breaker.probing and each.breaker.why == APART for each in self.beside
+        )
 
     def usable(self, now: float) -> bool:
         """Whether it would take a job now, if there are tokens."""
-        return self.gate.ready and self.breaker.allows(now)
+        return self.gate.ready and self.allows(now)
 
     @property
     def load(self) -> float:
@@ -92,7 +106,7 @@ class Deployment:
 
     def benched(self, now: float) -> bool:
         """Whether waiting for it could take long: its breaker is open, or nobody works there."""
-        return not self.breaker.allows(now) or self.gate.domain.pool.seen == 0
+        return not self.allows(now) or self.gate.domain.pool.seen == 0
 
 
 class Route:

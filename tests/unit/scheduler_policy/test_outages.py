@@ -74,6 +74,26 @@ def test_jobs_that_must_stay_in_a_region_wait_for_it_and_not_one_leaves() -> Non
     assert len(late) < 20  # those that were probes too often; all others came through
 
 
+def test_a_provider_that_cannot_be_reached_is_asked_by_one_probe_whatever_the_number_of_its_models() -> None:
+    names = [f"a/m{number}" for number in range(6)]
+    board = made.board(made.rules({f"r{number}": (name,) for number, name in enumerate(names)}))
+    made.submit(board, *[made.job(number, route=f"r{number}") for number in range(6)])
+    under_way = made.dispatched(board)
+    assert len(under_way) == 6
+    for dispatch in under_way:
+        board.apply(made.ended(dispatch, K.CONNECT), 0.0)
+    assert made.dispatched(board, 4.9) == []
+    (probe,) = made.dispatched(board, 5.0)
+    board.apply(made.ended(probe, K.CONNECT), 6.0)
+    assert made.dispatched(board, 15.9) == []
+    went = []
+    for _ in range(6):  # it can be reached again: one after the other finds out
+        (probe,) = made.dispatched(board, 30.0)
+        went.append(probe.deployment)
+        board.apply(made.succeeded(probe), 30.0)
+    assert sorted(went) == names
+
+
 def replaced(*, since: date = date.max, names: tuple[str, ...] = ("a/old", "a/new")) -> Rules:
     """A model whose successor stands in for it."""
     rules = made.rules({"r": names}, facts={"a/old": {"successor": "new"}})
