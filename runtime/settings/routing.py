@@ -133,6 +133,17 @@ class Blend(Section):
     """Share of the limits that is taken."""
 
 
+class OnceMore(Section):
+    """When a job goes back to the deployment where it has just failed once, before another one is tried."""
+
+    when: Literal["never", "session", "always"] = "session"
+    """``session``: where its session's prompt cache is, or where no other deployment is free; ``always``: also where
+    another one is; ``never``. It takes a single server error or broken connection of a deployment that served well, or
+    a retry-after that is short; it happens once for each deployment and job, and is paid from the project's retries."""
+    within: Annotated[float, Field(ge=0, le=60)] = 2.0
+    """Longest retry-after, in seconds, that is waited for there."""
+
+
 class Route(Section):
     """The model name producers ask for, and where it may be served."""
 
@@ -163,7 +174,10 @@ class Route(Section):
     budget: Bounding | None = None
     """US dollars that may be spent on it in each window, by all projects together."""
     successors: bool = False
-    """Whether a model that its provider has retired is followed by the successor that the catalogue names."""
+    """Whether a model that its provider has retired, or no longer knows, is followed by the successor that the
+    catalogue names."""
+    once_more: OnceMore = OnceMore()
+    """When a job goes back to where it has just failed once."""
     fit: Fit = "refuse"
     """What becomes of a conversation that is too long for a model's context window: ``refuse`` it with the numbers, or
     ``trim`` its tool results and oldest turns until it fits."""

@@ -6,14 +6,13 @@ when a job is about to go.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from job_contracts.constraints import joined, unmet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import date
 
     from job_contracts.constraints import Constraints
     from scheduler.policy.rules import DeploymentRule, RouteRule
@@ -56,10 +55,20 @@ class Asking:
 class Admission:
     """One route's answers."""
 
-    __slots__ = ("_masks", "_minute", "_rules", "_stand_ins", "_wall", "dated")
+    __slots__ = ("_before", "_gone", "_masks", "_minute", "_rules", "_stand_ins", "_stepped", "_wall", "dated")
 
-    def __init__(self, route: RouteRule, rules: Sequence[DeploymentRule], wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        route: RouteRule,
+        rules: Sequence[DeploymentRule],
+        wall: Callable[[], float],
+        gone: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self._rules = rules
+        self._before = route.before
+        self._gone = gone
+        """Whether a deployment's provider says that it does not have the model."""
+        self._stepped = 0
         self._stand_ins: Mapping[str, date] = route.stand_ins
         self._wall = wall
         """UTC seconds now."""
@@ -72,9 +81,9 @@ class Admission:
         """Mask of the deployments that such a job may not go to now."""
         if demands is None and not self.dated:
             return 0
-        minute = int(self._wall() // MINUTE)
-        if minute != self._minute or len(self._masks) >= ROOM:
-            self._minute = minute
+        minute, stepped = int(self._wall() // MINUTE), self._stepping_in()
+        if minute != self._minute or stepped != self._stepped or len(self._masks) >= ROOM:
+            self._minute, self._stepped = minute, stepped
             self._masks.clear()
         mask = self._masks.get(demands)
         if mask is None:
@@ -91,6 +100,16 @@ class Admission:
         """Whether it is the constraints that keep it from there."""
         return demands is not None and unmet(demands.constraints, self._rules[index].at(self._wall())) is not None
 
+    def _stepping_in(self) -> int:
+        """Mask of the successors whose time has come because the model before them is not there any more."""
+        if not self._before:
+            return 0
+        return sum(1 << index for index, rule in enumerate(self._rules) if self._succeeds(rule.name))
+
+    def _succeeds(self, name: str) -> bool:
+        before = self._before.get(name)
+        return before is not None and self._gone(before)
+
     def _by_calendar(self, rule: DeploymentRule, wall: float) -> str | None:
         if not self.dated:
             return None
@@ -99,6 +118,7 @@ class Admission:
             instead = f", its successor is {rule.successor!r}" if rule.successor else ""
             return f"its provider has retired the model on {rule.retires.isoformat()}{instead}"
         since = self._stand_ins.get(rule.name)
-        if since is not None and today < since:
-            return f"it stands in from {since.isoformat()} on, when the model before it is retired"
+        if since is not None and today < since and not self._succeeds(rule.name):
+            when = "once" if since == date.max else f"from {since.isoformat()} on, when"
+            return f"it stands in {when} the model before it is retired"
         return None

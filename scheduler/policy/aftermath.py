@@ -10,6 +10,7 @@ from scheduler.policy import grants
 from scheduler.policy.buckets import NEVER
 from scheduler.policy.failover import Case, Conclude, Requeue, next_step
 from scheduler.policy.jobs import ENDING, FLYING, PARKED
+from scheduler.policy.once_more import standing
 
 if TYPE_CHECKING:
     from scheduler.policy.backlog import Backlog
@@ -43,7 +44,10 @@ class Aftermath:
         if held is not None and held.attempt == fact.attempt:
             used = grants.spent(held, fact.failure, fact.record, called=fact.called)
             grants.release(job, held, used, 1 if fact.called else 0, now)
+            gone = held.deployment.gone
             grants.bench(self._world, held, fact.failure, now)
+            if held.deployment.gone and not gone:
+                self._backlog.succeed(held.deployment)
             # Of a grant of an earlier owner it is not known since when it has been under way.
             if held.deployment.speed is not None and fact.failure.kind in SLOW and held.since > -NEVER:
                 held.deployment.speed.see(None, max(now - held.since, 0.0), held.deployment.flying + 1, now)
@@ -73,18 +77,22 @@ class Aftermath:
         elif isinstance(job.route, str):
             self._backlog.end(job, JobState.FAILED, failure)
         else:
-            step = next_step(self._case(job, job.route, story, fact, now), self._world.rules.pace)
+            case = self._case(job, job.route, story, fact, now)
+            step = next_step(case, self._world.rules.pace)
             if isinstance(step, Conclude):
                 self._backlog.end(job, step.state, step.failure)
             else:
+                # What calendar and constraints say is asked again each time: a successor's turn may have come.
+                story.barred |= step.barred & ~case.barred
                 self._requeue(job, story, step, now)
 
     def _case(self, job: Job, route: Route, story: Story, fact: AttemptEnded, now: float) -> Case:
+        failed = route.index(fact.deployment)
         return Case(
             job=job.id,
             failure=fact.failure,
             route=route.rules,
-            failed=route.index(fact.deployment),
+            failed=failed,
             input_estimate=job.estimate,
             trims=route.trims and fact.called,
             counted=story.counted,
@@ -96,10 +104,11 @@ class Aftermath:
             waits=story.waits,
             max_attempts=route.rule.max_attempts,
             max_deaths=self._world.rules.max_worker_deaths,
+            standing=standing(job, route, story, failed, now),
         )
 
     def _requeue(self, job: Job, story: Story, step: Requeue, now: float) -> None:
-        story.tried, story.barred = step.tried, step.barred
+        story.tried = step.tried
         counts = story.last is not None and story.last.permits.counts
         if not counts:
             story.waits += 1

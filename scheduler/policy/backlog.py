@@ -19,7 +19,7 @@ from scheduler.policy.shortfalls import hopeless, unaffordable
 if TYPE_CHECKING:
     from scheduler.policy.facts import CancelAsked
     from scheduler.policy.jobs import Story
-    from scheduler.policy.turns import Route
+    from scheduler.policy.turns import Deployment, Route
     from scheduler.policy.world import World
 
 FORGOTTEN = 4096
@@ -117,6 +117,17 @@ class Backlog:
             self._world.accounts.departed += 1
             for payer in () if job.wallet is None else job.wallet.payers:
                 payer.stir()
+
+    def succeed(self, deployment: Deployment) -> None:
+        """Its provider does not have its model: whoever waits for it joins a queue for its successor, too.
+
+        It looks at every job there is, once each time a deployment that has a successor turns out to be gone.
+        """
+        routes = {route for route in self._world.routes.values() if deployment.name in route.rule.before.values()}
+        for tenant in self._world.tenants.values() if routes else ():
+            for job in [each for each in tenant.jobs.values() if each.state == QUEUED and each.route in routes]:
+                self.leave(job)
+                self.enqueue(job)
 
     def forget(self, job: Job, now: float) -> None:
         """Its result exists."""

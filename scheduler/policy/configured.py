@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +77,15 @@ class BlendLike(Protocol):
     def load(self) -> float: ...
 
 
+class OnceMoreLike(Protocol):
+    """When a job goes back to where it has failed."""
+
+    @property
+    def when(self) -> Literal["never", "session", "always"]: ...
+    @property
+    def within(self) -> float: ...
+
+
 class RouteLike(Protocol):
     """A name that jobs ask for."""
 
@@ -98,6 +107,8 @@ class RouteLike(Protocol):
     def fit(self) -> Fit: ...
     @property
     def successors(self) -> bool: ...
+    @property
+    def once_more(self) -> OnceMoreLike: ...
     @property
     def budget(self) -> Budget | None: ...
 

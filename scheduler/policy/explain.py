@@ -137,8 +137,8 @@ def obstacle(world: World, job: Job, deployment: Deployment, now: float) -> tupl
     """Why a deployment would not take the job now ("" if it would), and for how many seconds."""
     breaker, domain = deployment.breaker, deployment.gate.domain
     pool = domain.pool
-    if not breaker.allows(now):
-        if breaker.probing and now >= breaker.until:
+    if not deployment.allows(now):
+        if now >= breaker.until:
             return f"being probed after {breaker.why}", NEVER
         return f"left alone for {breaker.until - now:.1f} s after {breaker.why}", breaker.until - now
     if pool.seen == 0:

@@ -8,11 +8,13 @@ from zlib import crc32
 
 from job_contracts.failures import Action, Bench, Failure, FailureKind
 from job_contracts.jobs import JobState
+from scheduler.policy.once_more import pause
 from scheduler.policy.routes.candidates import same_domain, smaller_windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from scheduler.policy.once_more import Standing
     from scheduler.policy.rules import DeploymentRule, Pace
 
 NOTHING_SPENT = frozenset(
@@ -67,6 +69,8 @@ class Case:
     max_deaths: int
     trims: bool = False
     """Whether a conversation the provider refused as too long comes back to it shorter than it was."""
+    standing: Standing | None = None
+    """The failed deployment, where the job may go back to it before another one is tried."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -109,7 +113,8 @@ def next_step(case: Case, pace: Pace) -> Requeue | Conclude:
 def _waiting(case: Case, pace: Pace) -> float:
     """A closed bucket is a wait of its own; what came back uncalled goes at once, but not for ever at once."""
     if case.failure.permits.bench is Bench.BUCKET and case.failed is not None:
-        return 0.0
+        again = pause(case.failure, case.standing, alone=False)
+        return 0.0 if again is None else max(again, pace.limited)
     return backoff(case.job, case.waits, pace) if case.waits > 0 else 0.0
 
 
@@ -121,6 +126,9 @@ def _switch(case: Case, pace: Pace) -> Requeue | Conclude:
         return Conclude(JobState.FAILED, case.failure)
     tried = case.tried if case.failed is None else case.tried | 1 << case.failed
     untried = open_to & ~tried
+    again = pause(case.failure, case.standing, alone=not untried & ~case.benched)
+    if again is not None:
+        return Requeue(again, case.tried, barred, paid=True)  # as if it had not failed there
     if untried & ~case.benched:
         return Requeue(0.0, tried, barred)
     delay = backoff(case.job, case.returns, pace)

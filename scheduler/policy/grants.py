@@ -151,8 +151,11 @@ def bench(world: World, held: Held, failure: Failure, now: float) -> None:
             deployment.gate.domain.refused(held.granted_at, failure.retry_after, now)
             deployment.breaker.left(probe=held.probe)
         case Bench.BREAKER:
-            for each in world.siblings(deployment) if permits.scope is Scope.PROVIDER else [deployment]:
-                each.breaker.failed(failure.kind.value, now, probe=held.probe and each is deployment)
+            why = failure.kind.value
+            for each in deployment.beside if permits.scope is Scope.PROVIDER else ():
+                # The probe of one is the probe of all that were left alone for the same reason.
+                each.breaker.failed(why, now, probe=held.probe and each.breaker.why == why)
+            deployment.breaker.failed(why, now, probe=held.probe)
         case Bench.QUARANTINE:
             for each in world.siblings(deployment) if permits.scope is Scope.CREDENTIAL else [deployment]:
                 each.breaker.quarantine(failure.kind.value, now, probe=held.probe and each is deployment)

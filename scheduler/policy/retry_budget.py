@@ -26,10 +26,14 @@ class RetryBudget:
             self._fade(now)
         self._dispatches += 1.0
 
+    def affords(self, now: float) -> bool:
+        """Whether there is one left for now."""
+        self._fade(now)
+        return self._retries < max(FLOOR, self._share * self._dispatches)
+
     def spend(self, now: float) -> bool:
         """Take one retry; False if there is none left for now."""
-        self._fade(now)
-        if self._retries >= max(FLOOR, self._share * self._dispatches):
+        if not self.affords(now):
             return False
         self._retries += 1.0
         return True

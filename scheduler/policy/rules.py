@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import date
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
@@ -13,7 +14,6 @@ from job_contracts.jobs import LANES, Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import date
 
     from catalogue.prices import Price
     from catalogue.rows import ProviderRow
@@ -103,6 +103,15 @@ class Blend:
 
 
 @dataclass(slots=True, frozen=True)
+class OnceMore:
+    """When a job goes back to where it has just failed once, before another deployment is tried."""
+
+    when: Literal["never", "session", "always"] = "session"
+    within: float = 2.0
+    """Longest retry-after, seconds, that is waited for there."""
+
+
+@dataclass(slots=True, frozen=True)
 class RouteRule:
     """A name that jobs ask for, and where it may be served, best first."""
 
@@ -122,6 +131,10 @@ class RouteRule:
     """Whether a session stays where its prompt cache is, as long as that is worth it."""
     stand_ins: Mapping[str, date] = field(default_factory=dict)
     """Those of its deployments that are successors of others, and the day from which they take their place."""
+    once_more: OnceMore = OnceMore()
+    """When a job goes back to where it has just failed once."""
+    before: Mapping[str, str] = field(default_factory=dict)
+    """Of those that are successors, whose."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -229,7 +242,9 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
                 dict(route.weights),
                 Blend(route.blend.cost, route.blend.speed, route.blend.load),
                 route.affinity,
-                followed[name][1],
+                {after: day for after, (_, day) in followed[name][1].items()},
+                OnceMore(route.once_more.when, route.once_more.within),
+                {after: old for after, (old, _) in followed[name][1].items()},
             )
             for name, route in config.routes.items()
         },
@@ -261,22 +276,24 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
 
 def _followed(
     listed: tuple[str, ...], known: Callable[[str], DeploymentRule], *, successors: bool
-) -> tuple[tuple[str, ...], dict[str, date]]:
-    """A route's deployments, each followed by its successors, with the day from which these take its place.
+) -> tuple[tuple[str, ...], dict[str, tuple[str, date]]]:
+    """A route's deployments, each followed by its successors, with whose place these take and from which day.
 
-    One that the route names itself is its own man; nor is anybody followed by one that was there before.
+    Where the day is not known it is the last of all: they step in once the provider no longer has the model before
+    them. One that the route names itself is its own man; nor is anybody followed by one that was there before.
     """
     every: dict[str, None] = {}
-    since: dict[str, date] = {}
+    since: dict[str, tuple[str, date]] = {}
     for name in listed:
         every[name] = None
         rule, day = known(name), None
-        while successors and rule.retires is not None and rule.successor:
-            day = rule.retires if day is None else max(day, rule.retires)
+        while successors and rule.successor:
+            retires = rule.retires or date.max
+            day = retires if day is None else max(day, retires)
             after = f"{rule.provider}/{rule.successor}"
             if after in every or after in listed:
                 break
-            every[after], since[after] = None, day
+            every[after], since[after] = None, (rule.name, day)
             rule = known(after)
     return tuple(every), since
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from job_contracts.failures import FailureKind
 from job_contracts.jobs import LANES
 from scheduler.policy.admission import Admission
 from scheduler.policy.breakers import Breaker
@@ -36,6 +37,13 @@ if TYPE_CHECKING:
     from scheduler.policy.tenants import Tenant
 
 
+GONE = FailureKind.MODEL_NOT_FOUND.value
+"""Why a deployment is in quarantine whose provider does not have the model (any more)."""
+
+APART = FailureKind.CONNECT.value
+"""Why a deployment is left alone whose provider could not be reached."""
+
+
 class Moment:
     """One instant of deciding. ``version`` changes whenever what is usable may have changed."""
 
@@ -49,7 +57,7 @@ class Moment:
 class Deployment:
     """One model at one provider: its breaker, its gate, its load."""
 
-    __slots__ = ("breaker", "flying", "gate", "name", "rule", "seconds", "speed", "tariff")
+    __slots__ = ("beside", "breaker", "flying", "gate", "name", "rule", "seconds", "speed", "tariff")
 
     def __init__(self, rule: DeploymentRule, gate: Gate, rules: Rules) -> None:
         self.rule = rule
@@ -61,10 +69,21 @@ class Deployment:
         self.speed: Speed | None = None
         """How fast it answered lately, where a route asks for that."""
         self.tariff = Tariff(rule.prices)
+        self.beside: Sequence[Deployment] = ()
+        """The other deployments of its provider."""
+
+    def allows(self, now: float) -> bool:
+        """Whether its breaker lets an attempt start now. Where nobody could connect, one probe asks for all models."""
+        breaker = self.breaker
+        if breaker.closed or not breaker.allows(now):
+            return breaker.closed
+        return breaker.why != APART or not any(
+            each.breaker.probing and each.breaker.why == APART for each in self.beside
+        )
 
     def usable(self, now: float) -> bool:
         """Whether it would take a job now, if there are tokens."""
-        return self.gate.ready and self.breaker.allows(now)
+        return self.gate.ready and self.allows(now)
 
     @property
     def load(self) -> float:
@@ -80,9 +99,14 @@ class Deployment:
             most = max(most, (used + 1) / max(domain.capacity(size) * self.seconds.value, 1.0))
         return most
 
+    @property
+    def gone(self) -> bool:
+        """Whether its provider says that it does not have the model."""
+        return self.breaker.why == GONE
+
     def benched(self, now: float) -> bool:
         """Whether waiting for it could take long: its breaker is open, or nobody works there."""
-        return not self.breaker.allows(now) or self.gate.domain.pool.seen == 0
+        return not self.allows(now) or self.gate.domain.pool.seen == 0
 
 
 class Route:
@@ -107,7 +131,7 @@ class Route:
         self.name = rule.name
         self.deployments = tuple(deployments)
         self.rules = tuple(deployment.rule for deployment in deployments)
-        self.admission = Admission(rule, self.rules, wall)
+        self.admission = Admission(rule, self.rules, wall, self._gone)
         windows = [rule.window for rule in self.rules if rule.window is not None]
         # What is surely short enough for all of them, however far its count is off; trimmed, everything is.
         self._fits = NEVER if not windows or self.trims else min(windows) / LONG_WIDEST
@@ -149,6 +173,9 @@ class Route:
     def keeps_sessions(self) -> bool:
         """Whether a session stays where its prompt cache is, as long as that is worth it."""
         return self.planner is not None and self.rule.affinity
+
+    def _gone(self, deployment: str) -> bool:
+        return any(each.name == deployment and each.gone for each in self.deployments)
 
     def index(self, deployment: str) -> int | None:
         """The place of a deployment in this route."""

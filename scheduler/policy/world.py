@@ -53,6 +53,8 @@ class World:
         self.deployments = {
             name: Deployment(rule, self.gates[rule.domain], rules) for name, rule in rules.deployments.items()
         }
+        for each in self.deployments.values():
+            each.beside = [other for other in self.siblings(each) if other is not each]
         self.accounts = Accounts(rules, now, wall)
         self.routes = {
             name: Route(
