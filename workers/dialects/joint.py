@@ -112,7 +112,8 @@ class Joint:
 
 
 def _word_begins(text: str, at: int) -> bool:
-    return text[at].isalnum() and not text[at - 1].isalnum()
+    """Of a word, or of what stands between two."""
+    return not text[at].isspace() and not (text[at].isalnum() and text[at - 1].isalnum())
 
 
 def _circles(text: str) -> bool:
