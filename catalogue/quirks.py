@@ -69,6 +69,11 @@ class Quirks(BaseModel):
     image_stores: tuple[str, ...] = ()
     """Beginnings of addresses it reads all the same: of stores its maker keeps (``s3://``)."""
 
+    prefill_taken: bool = False
+    """The model goes on with an answer that the last turn begins, without being asked for it by a field."""
+    prefill_echoed: bool = False
+    """Its answer then begins with what was begun for it."""
+
     # -- embeddings
     embed_path: str = ""
     """Path below the base URL for embeddings; empty: the dialect's own."""
@@ -172,6 +177,8 @@ class Quirks(BaseModel):
     """Where system turns may stand: anywhere, before all others, or as a single one before all others."""
     prefill_field: str = ""
     """Set to true on a last assistant message that the model is to continue; empty: there is no such field."""
+    prefill_sent: tuple[str, ...] = ()
+    """``path=JSON`` of fields of the request that ask for the same: ``continue_final_message=true``."""
     tool_choices: tuple[Literal["auto", "none", "required", "named"], ...] = ()
     """What ``tool_choice`` may say; empty: everything."""
     reasoning_tool_choices: tuple[Literal["auto", "none", "required", "named"], ...] = ()
@@ -265,7 +272,7 @@ class Quirks(BaseModel):
                 )
         return value
 
-    @field_validator("always_send", "reasoning_send")
+    @field_validator("always_send", "reasoning_send", "prefill_sent")
     @classmethod
     def _fields_are_json(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for entry in value:

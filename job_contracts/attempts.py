@@ -93,6 +93,9 @@ class Assignment(Wire):
     """The attempts so far, to be repeated in the result."""
     decision: Choice | None = None
     """Why it goes there, to be repeated in the attempt's record."""
+    continues: int | None = None
+    """Number of the attempt whose broken answer it may go on with: the worker looks what of that was sent, and whether
+    the target can; else the answer starts over."""
     epoch: int
     """The leader's term that dispatched it."""
     blob: BlobRef | None = None

@@ -45,6 +45,8 @@ class FailureKind(StrEnum):
     """The model cannot do something the job asks for."""
     BAD_REQUEST = "bad_request"
     """The provider holds the request to be wrong for another reason (400)."""
+    PREFILL_REFUSED = "prefill_refused"
+    """The provider turned away a request to go on with an answer that another attempt had begun."""
     MODEL_OUTPUT_INVALID = "model_output_invalid"
     """The model produced something its provider could not make an answer of."""
     # the connection or the answer broke
@@ -176,6 +178,7 @@ _TABLE = {
     _K.CONTENT_POLICY: _REPORT,
     _K.UNSUPPORTED_PARAM: Permits(Action.SWITCH, counts=True, scope=Scope.MODEL),
     _K.BAD_REQUEST: _REPORT,
+    _K.PREFILL_REFUSED: _REQUEUE,
     _K.MODEL_OUTPUT_INVALID: Permits(Action.SWITCH, counts=True, scope=Scope.MODEL, letter=True),
     _K.CONNECT: Permits(Action.SWITCH, counts=True, bench=Bench.BREAKER, scope=Scope.PROVIDER, letter=True),
     _K.RESET: _SWITCH_BREAKER,

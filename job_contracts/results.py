@@ -48,6 +48,8 @@ class AttemptRecord(Wire):
     losses: tuple[Loss, ...] = ()
     decision: Choice | None = None
     """Why it went there, on a route that does not go by the operator's own order."""
+    continued: int | None = None
+    """Number of the attempt whose broken answer it went on with; ``None`` if its answer is its own from the start."""
 
 
 def cost_of_all(attempts: tuple[AttemptRecord, ...]) -> Decimal | None:

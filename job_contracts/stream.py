@@ -25,6 +25,9 @@ class StartDelta(Wire):
     model: str
     switched_from: str | None = None
     reason: str | None = None
+    continues: int | None = None
+    """Attempt whose answer this generation goes on with. The text that was sent of it follows in the same chunk, and
+    nothing else: who was told just that, or the beginning of it, has nothing to forget."""
 
 
 class TextDelta(Wire):
@@ -114,6 +117,8 @@ class Started(Event):
     deployment: str
     provider: str
     model: str
+    continues: int | None = None
+    """Attempt whose broken answer it goes on with: what was said so far stands, the rest follows."""
 
 
 class Token(Event):

@@ -53,6 +53,13 @@ class _Said:
     def anything(self) -> bool:
         return bool(self.text or self.reasoning or self.calls)
 
+    def goes_on_in(self, chunk: Chunk, start: StartDelta) -> bool:
+        """Whether this is the beginning of what a new generation carries on, so that nothing is to be forgotten."""
+        if start.continues is None or self.reasoning or self.calls:
+            return False
+        carried = "".join(delta.text for delta in chunk.deltas if isinstance(delta, TextDelta))
+        return carried.startswith("".join(self.text))
+
 
 class Splice:
     """The stream of one job for one listener. Every method returns the events that are due now, in order."""
@@ -131,12 +138,17 @@ class Splice:
         else:
             before = self._said
         g, n = self.position = (chunk.generation, chunk.sequence)
-        said = self._said
+        said, known = self._said, ""
         for delta in chunk.deltas:
             match delta:
                 case TextDelta():
                     said.text.append(delta.text)
-                    events.append(Token(generation=g, sequence=n, text=delta.text))
+                    if fresh := delta.text.removeprefix(known):
+                        events.append(Token(generation=g, sequence=n, text=fresh))
+                    known = ""
+                case StartDelta() if before.anything and before.goes_on_in(chunk, delta):
+                    known = "".join(before.text)
+                    events.append(_goes_on(delta, g, n))
                 case StartDelta():
                     events += _started(delta, g, n, anew=before.anything)
                 case ReasoningDelta():
@@ -160,14 +172,17 @@ class Splice:
         generation = result.attempts[-1].number if result.attempts else told
         events: list[StreamEvent] = []
         anew = generation != told
-        if anew or not self._begins(answer):
+        carried = anew and _continued(result) and self._begins(answer) and not self._said.reasoning
+        if not carried and (anew or not self._begins(answer)):
             if self._said.anything or generation > max(told, 1):
                 events.append(_switched(result, rewritten=not anew))
             self._said = _Said()
         if anew:
             self.position = (generation, 0)
             provider, model = result.provider or "", result.model or ""
-            events.append(Started(deployment=result.deployment or "", provider=provider, model=model))
+            goes_on = result.attempts[-1].continued if carried else None
+            deployment = result.deployment or ""
+            events.append(Started(deployment=deployment, provider=provider, model=model, continues=goes_on))
         events += self._unsaid(answer)
         if not self._said.ended:
             events.append(UsageReported(usage=result.usage))
@@ -232,6 +247,15 @@ def _switched(result: Result, *, rewritten: bool) -> Switched:
         return Switched(deployment=result.deployment or "", reason="the answer was rewritten")
     reason = before.failure.kind.value if before.failure is not None else None
     return Switched(deployment=result.deployment or "", switched_from=before.deployment, reason=reason)
+
+
+def _continued(result: Result) -> bool:
+    return bool(result.attempts) and result.attempts[-1].continued is not None
+
+
+def _goes_on(start: StartDelta, generation: int, sequence: int) -> Started:
+    event = Started(deployment=start.deployment, provider=start.provider, model=start.model, continues=start.continues)
+    return event.model_copy(update={"generation": generation, "sequence": sequence})
 
 
 def _started(start: StartDelta, generation: int, sequence: int, *, anew: bool) -> list[StreamEvent]:

@@ -10,6 +10,7 @@ from job_contracts.attempts import Assignment, Grant
 from job_contracts.codec import encode
 from job_contracts.money import dollars
 from runtime.bus.port import Outgoing
+from scheduler.policy.continuing import continued
 
 if TYPE_CHECKING:
     from job_contracts.attempts import Adaptation
@@ -70,6 +71,7 @@ def assignment(
         switch_reason=dispatch.switch_reason,
         history=dispatch.history,
         decision=dispatch.decision,
+        continues=_continues(dispatch, route) if dispatch.history and entry.stream else None,
         epoch=epoch,
         blob=entry.blob,
         key=dispatch.key,
@@ -81,6 +83,11 @@ def assignment(
         data = b"".join((data[:-1], b',"job":', body, b"}"))
     subject = subjects.work(shard, provider, dispatch.project, dispatch.job)
     return Outgoing(subject, data)
+
+
+def _continues(dispatch: Dispatch, route: Route) -> int | None:
+    """The attempt whose answer may be gone on with; on a route that joins nothing there is none."""
+    return continued(dispatch.history, dispatch.deployment) if route.broken_stream == "continue" else None
 
 
 def _valid_for(config: Config, domain: str) -> float:

@@ -27,6 +27,7 @@ from workers.http import Upstream
 from workers.images import Images
 from workers.pool import Pool
 from workers.reporting import Reporter
+from workers.sent import Sent
 from workers.signing import signer_of
 from workers.smoothing import Smoothing
 from workers.streaming import Streams
@@ -105,6 +106,7 @@ def assemble(
             catalogue.get(provider.catalogue or pool),
             {name: project.constraints for name, project in config.projects.items()},
         ),
+        sent=Sent(bus, telemetry),
         images=Images(Fetcher() if settings.fetch_images else None),
     )
     endpoint.prices.open()

@@ -20,12 +20,13 @@ from job_contracts.chat import Conversation, Usage
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import Job
 from job_contracts.results import Loss
-from job_contracts.stream import EndDelta, StartDelta
+from job_contracts.stream import EndDelta
 from runtime.service import place_of
 from runtime.telemetry import ERROR
 from workers.adapting import adapted
 from workers.bounding import bounded
 from workers.charging import charge_of
+from workers.continuing import Carried, as_refusal, start_of
 from workers.dialects.port import Decoded, Decoder, Target
 from workers.endpoint import Endpoint
 from workers.fitting import Fitted, overflows
@@ -36,7 +37,7 @@ from workers.questions import Question, of_conversation, of_texts
 from workers.records import Ending, known_usage, partial_usage, placed
 from workers.streaming import TokenStream
 from workers.watch import Watch
-from workers.wording import stopped_by_us
+from workers.wording import redirected, stopped_by_us
 
 __all__ = ["Attempt"]
 
@@ -61,6 +62,7 @@ class Attempt:
 
     __slots__ = (
         "_calling",
+        "_carried",
         "_decoder",
         "_endpoint",
         "_error_body",
@@ -93,6 +95,7 @@ class Attempt:
         self._losses: tuple[Loss, ...] = ()
         self._fitted: Fitted | None = None
         self._places: Places | None = None
+        self._carried: Carried | None = None
         self._decoder: Decoder | None = None
         self._stream: TokenStream | None = None
         self._error_body = bytearray()
@@ -134,7 +137,8 @@ class Attempt:
         limits: tuple[LimitReading, ...] = ()
         if self.reply is not None and self.target is not None:
             limits = self._endpoint.dialect(self.target).limits(self.target, self.reply.headers)
-        placed_failure = placed(failure, self.assignment, produced=produced)
+        carries = self._carried is not None and not produced
+        placed_failure = placed(as_refusal(failure) if carries else failure, self.assignment, produced=produced)
         stated = partial.cost if partial is not None and usage.reported and usage.total else None
         return self._ending(failure=placed_failure, usage=usage, limits=limits, stated=stated)
 
@@ -204,11 +208,16 @@ class Attempt:
         kept = endpoint.prepared.take(assignment, endpoint.clock.monotonic(), overflows=overflows(assignment))
         if kept is not None:
             self.target, self._fitted, self._losses = kept.target, kept.fitted, kept.losses
+            self._carried = kept.carried
             return kept.question
         conversation, self._losses = adapted(job.chat, assignment.adaptation)
+        target = self.target = endpoint.target(assignment.model, stream=assignment.stream)
+        if assignment.continues is not None and endpoint.sent is not None:
+            going_on = endpoint.sent.begun(assignment, conversation, target)
+            conversation, self._carried, clamped = await self._interruptible(going_on)
+            self._losses += clamped
         if conversation is not job.chat:
             self._places = places(job.chat.messages, conversation.messages)
-        target = self.target = endpoint.target(assignment.model, stream=assignment.stream)
         held = bounded(conversation, assignment.grant.max_output, target)
         if isinstance(held, Failure):
             raise CallFailed(held)
@@ -223,7 +232,7 @@ class Attempt:
         question = of_conversation(fitted.conversation, target, endpoint.dialect(target), estimate=fitted.estimate)
         encoded = question.encoded.losses if fitted.places is None else put_back(question.encoded.losses, fitted.places)
         self._losses += self._told((*fitted.losses, *encoded))
-        return question
+        return question if self._carried is None else self._carried.read_as_one(question)
 
     async def _fit(self, conversation: Conversation, target: Target) -> Fitted:
         """The conversation in a form and a length that the target takes. Raises CallFailed if there is none."""
@@ -239,7 +248,7 @@ class Attempt:
         """All of it was for nothing, but for the next attempt."""
         endpoint, assignment = self._endpoint, self.assignment
         if self.target is not None and self._fitted is not None:
-            ready = Ready(question, self.target, self._fitted, self._losses)
+            ready = Ready(question, self.target, self._fitted, self._losses, self._carried)
             endpoint.prepared.keep(assignment, ready, endpoint.clock.monotonic(), overflows=overflows(assignment))
 
     def _watch_deadline(self) -> Watch | None:
@@ -314,15 +323,7 @@ class Attempt:
     def _begin_stream(self) -> TokenStream:
         assignment = self.assignment
         stream = self._stream = self._endpoint.streams.open(assignment.project, assignment.job_id, assignment.attempt)
-        stream.start(
-            StartDelta(
-                deployment=assignment.deployment,
-                provider=assignment.provider,
-                model=assignment.model,
-                switched_from=assignment.switched_from,
-                reason=assignment.switch_reason,
-            )
-        )
+        stream.start(*start_of(assignment, self._carried))
         return stream
 
     def _never_sent(self, failure: Failure) -> bool:
@@ -338,9 +339,7 @@ class Attempt:
         reply, target = self.reply, self.target
         assert reply is not None and target is not None  # noqa: S101, PT018 - an error answer is an answer
         if 300 <= reply.status < 400:
-            words = f"the provider answered with a redirect ({reply.status}), which is never followed"
-            kind, remedy = FailureKind.MALFORMED_RESPONSE, "correct the provider's base_url"
-            return Failure(kind=kind, message=words, remedy=remedy, status=reply.status)
+            return redirected(reply.status)
         body = bytes(self._error_body[:MAX_ERROR_BODY])
         return self._endpoint.dialect(target).failure(target, reply.status, reply.headers, body)
 
@@ -397,4 +396,5 @@ class Attempt:
             charge=charge_of(book, model, usage, at=at, stated=stated, failed=failed),
             losses=self._losses,
             limits=limits,
+            continued=None if self._carried is None else self._carried.attempt,
         )

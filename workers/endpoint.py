@@ -18,6 +18,7 @@ from workers.http import Upstream
 from workers.images import Images
 from workers.leaders_clock import LeadersClock
 from workers.prepared import Prepared
+from workers.sent import Sent
 from workers.smoothing import Smoothing
 from workers.streaming import Streams
 
@@ -77,6 +78,8 @@ class Endpoint:
     clock: Clock
     telemetry: Telemetry
     guard: Guard | None = None
+    sent: Sent | None = None
+    """Reads what attempts before have sent; without it every answer starts over."""
     leader: LeadersClock = field(default_factory=LeadersClock)
     images: Images = field(default_factory=Images)
     fitting: Fitting = field(default_factory=Fitting)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from job_contracts.attempts import Adaptation, Assignment, Fit
     from job_contracts.results import Loss
+    from workers.continuing import Carried
     from workers.dialects.port import Target
     from workers.fitting import Fitted
     from workers.questions import Question
@@ -34,6 +35,7 @@ class Ready:
     target: Target
     fitted: Fitted
     losses: tuple[Loss, ...]
+    carried: Carried | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class _Sort:
     fit: Fit
     overflows: int
     max_output: int | None
+    continues: int | None
 
     @classmethod
     def of(cls, assignment: Assignment, overflows: int) -> _Sort:
@@ -58,6 +61,7 @@ class _Sort:
             assignment.fit,
             overflows,
             assignment.grant.max_output,
+            assignment.continues,
         )
 
 

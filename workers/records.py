@@ -65,6 +65,8 @@ class Ending:
     charge: Charge = UNKNOWN
     losses: tuple[Loss, ...] = ()
     limits: tuple[LimitReading, ...] = ()
+    continued: int | None = None
+    """The attempt whose answer it went on with."""
 
     def failed(self, failure: Failure) -> Ending:
         """The same end, but it is this failure."""
@@ -111,6 +113,7 @@ def record_of(assignment: Assignment, ending: Ending) -> AttemptRecord:
         cost=ending.charge.cost,
         losses=ending.losses[:MAX_LOSSES],
         decision=assignment.decision,
+        continued=ending.continued,
     )
 
 

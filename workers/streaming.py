@@ -28,6 +28,7 @@ class TokenStream:
         "_busy",
         "_generation",
         "_idle",
+        "_opening",
         "_pending",
         "_sequence",
         "_size",
@@ -41,6 +42,7 @@ class TokenStream:
         self._streams = streams
         self._subject = subjects.tokens(project, job_id)
         self._generation = generation
+        self._opening: tuple[Delta, ...] = ()
         self._pending: list[Delta] = []
         self._size = 0
         self._sequence = 0
@@ -49,9 +51,16 @@ class TokenStream:
         self._idle: asyncio.Future[None] | None = None
         self.due = 0.0
 
-    def start(self, delta: StartDelta) -> None:
-        """The provider has taken the request; told alone only if the first token is not about to come."""
-        self._pending.append(delta)
+    def start(self, delta: StartDelta, carried: str = "") -> None:
+        """The provider has taken the request; told alone only if the first token is not about to come.
+
+        ``carried``: text of another attempt that this one goes on with; a chunk of its own, so that it can be told from
+        what is new.
+        """
+        if carried:
+            self._opening = (delta, TextDelta(text=carried))
+        else:
+            self._pending.append(delta)
         self._streams.remind(self, share=1 / _LOOKS)
 
     async def add(self, deltas: Sequence[Delta]) -> None:
@@ -75,6 +84,7 @@ class TokenStream:
 
     def abandon(self) -> None:
         """The attempt failed: nothing more of it is told."""
+        self._opening = ()
         self._pending.clear()
         self._streams.forget(self)
 
@@ -84,8 +94,11 @@ class TokenStream:
             return
         self._busy = True
         try:
-            while self._pending:
-                deltas, self._pending, self._size = merged(self._pending), [], 0
+            while self._opening or self._pending:
+                if self._opening:
+                    deltas, self._opening = self._opening, ()
+                else:
+                    deltas, self._pending, self._size = merged(self._pending), [], 0
                 self._sequence += 1
                 chunk = Chunk(generation=self._generation, sequence=self._sequence, deltas=deltas)
                 await self._streams.publish(self._subject, encode(chunk))

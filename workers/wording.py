@@ -9,7 +9,7 @@ from job_contracts.failures import Failure, FailureKind
 if TYPE_CHECKING:
     from job_contracts.attempts import Timeouts
 
-__all__ = ["stopped_by_us"]
+__all__ = ["redirected", "stopped_by_us"]
 
 _WORDS = {
     FailureKind.FIRST_TOKEN_TIMEOUT: "no first token within {seconds:g} s",
@@ -36,3 +36,10 @@ def stopped_by_us(kind: FailureKind, timeouts: Timeouts, *, called: bool) -> Fai
     }.get(kind, 0.0)
     words = (_WORDS if called else _BEFORE).get(kind, kind.value)
     return Failure(kind=kind, message=words.format(seconds=seconds))
+
+
+def redirected(status: int) -> Failure:
+    """The failure of a call that was answered with another address."""
+    words = f"the provider answered with a redirect ({status}), which is never followed"
+    remedy = "correct the provider's base_url"
+    return Failure(kind=FailureKind.MALFORMED_RESPONSE, message=words, remedy=remedy, status=status)

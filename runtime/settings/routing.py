@@ -168,9 +168,11 @@ class Route(Section):
     expected_output: Annotated[int, Field(gt=0)] = 256
     """Output tokens to reserve until the route has learnt its own average."""
     broken_stream: Literal["continue", "hold", "error"] = "continue"
-    """What a client of the HTTP edge gets whose answer broke off after some of it was sent: ``continue`` goes on with
-    the next attempt's answer where it says the same so far, and else ends in an error; ``hold`` sends nothing before
-    the answer is whole; ``error`` ends in an error at once. Never are two answers joined."""
+    """What becomes of a streamed answer that broke off after some of it was sent. ``continue``: a plain text is gone on
+    with by the next deployment if that can (it takes the beginning of an answer); else it starts over, and a client of
+    the HTTP edge, which cannot forget what it read, gets the rest where that says the same so far, and an error where
+    not. ``hold`` and ``error`` always start over: ``hold`` sends a client of the edge nothing before the answer is
+    whole, ``error`` ends in an error at once. Never are two answers joined."""
     budget: Bounding | None = None
     """US dollars that may be spent on it in each window, by all projects together."""
     successors: bool = False

@@ -29,6 +29,7 @@ NOTHING_SPENT = frozenset(
         FailureKind.REQUEST_EXCEEDS_LIMIT,
         FailureKind.UNSUPPORTED_PARAM,
         FailureKind.BAD_REQUEST,
+        FailureKind.PREFILL_REFUSED,
         FailureKind.CONNECT,
     }
 )

@@ -57,6 +57,8 @@ class OpenAIChat(Answering):
             if quirks.stream_usage:
                 body["stream_options"] = {"include_usage": True}
         put_fields(body, quirks.always_send)
+        if quirks.prefill_sent and body["messages"] and body["messages"][-1]["role"] == "assistant":
+            put_fields(body, quirks.prefill_sent)
         return Encoded(
             path=path_of(target, quirks, "/chat/completions"),
             headers={**_JSON, **target.provider.headers},
