@@ -47,6 +47,8 @@ class FailureKind(StrEnum):
     """The provider holds the request to be wrong for another reason (400)."""
     MODEL_OUTPUT_INVALID = "model_output_invalid"
     """The model produced something its provider could not make an answer of."""
+    SCHEMA_VIOLATION = "schema_violation"
+    """The answer came whole, and is not the JSON that the job's schema asks for."""
     # the connection or the answer broke
     CONNECT = "connect"
     """No connection came about: refused, unreachable, name unknown, TLS failed, or too slow."""
@@ -177,6 +179,7 @@ _TABLE = {
     _K.UNSUPPORTED_PARAM: Permits(Action.SWITCH, counts=True, scope=Scope.MODEL),
     _K.BAD_REQUEST: _REPORT,
     _K.MODEL_OUTPUT_INVALID: Permits(Action.SWITCH, counts=True, scope=Scope.MODEL, letter=True),
+    _K.SCHEMA_VIOLATION: Permits(Action.SWITCH, counts=True, scope=Scope.MODEL, letter=True),
     _K.CONNECT: Permits(Action.SWITCH, counts=True, bench=Bench.BREAKER, scope=Scope.PROVIDER, letter=True),
     _K.RESET: _SWITCH_BREAKER,
     _K.FIRST_TOKEN_TIMEOUT: _SWITCH_BREAKER,

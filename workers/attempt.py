@@ -20,10 +20,12 @@ from job_contracts.chat import Conversation, Usage
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import Job
 from job_contracts.results import Loss
-from job_contracts.stream import EndDelta, StartDelta
+from job_contracts.stream import EndDelta
 from runtime.service import place_of
 from runtime.telemetry import ERROR
 from workers.adapting import adapted
+from workers.answers.expected import Expected, asks, reminded
+from workers.answers.screen import Screen
 from workers.bounding import bounded
 from workers.charging import charge_of
 from workers.dialects.port import Decoded, Decoder, Target
@@ -34,7 +36,7 @@ from workers.places import Places, places, put_back
 from workers.prepared import Ready
 from workers.questions import Question, of_conversation, of_texts
 from workers.records import Ending, known_usage, partial_usage, placed
-from workers.streaming import TokenStream
+from workers.streaming import TokenStream, start_of
 from workers.watch import Watch
 from workers.wording import stopped_by_us
 
@@ -64,6 +66,7 @@ class Attempt:
         "_decoder",
         "_endpoint",
         "_error_body",
+        "_expected",
         "_first_token",
         "_fitted",
         "_losses",
@@ -94,7 +97,8 @@ class Attempt:
         self._fitted: Fitted | None = None
         self._places: Places | None = None
         self._decoder: Decoder | None = None
-        self._stream: TokenStream | None = None
+        self._stream: TokenStream | Screen | None = None
+        self._expected: Expected | None = None
         self._error_body = bytearray()
 
     def interrupt(self, kind: FailureKind) -> None:
@@ -165,6 +169,8 @@ class Attempt:
         endpoint, assignment = self._endpoint, self.assignment
         self._check()
         self._guard(job)
+        if asks(job):
+            self._expected = await self._interruptible(endpoint.answers.expected(job, assignment))
         question = await self._question(job)
         await self._interruptible(endpoint.smoothing.turn(assignment.grant.domain, assignment.model))
         try:
@@ -174,11 +180,15 @@ class Attempt:
                 self._keep(question)
             raise
         self._started, self._started_wall = endpoint.clock.monotonic(), endpoint.clock.wall()
+        if self._expected is not None:
+            self._expected.asked(question.encoded)
         decoded = await self._call(question)
-        self._losses += decoded.losses
         usage = known_usage(decoded, question.estimate)
         if self._fitted is not None:
             endpoint.fitting.learn(self._fitted, usage)
+        if self._expected is not None:
+            decoded = await self._interruptible(self._expected.judged(decoded))
+        self._losses += decoded.losses
         if self._stream is not None:
             await self._stream.end(EndDelta(finish_reason=decoded.finish_reason, usage=usage))
         return self._ending(decoded=decoded, usage=usage, stated=decoded.cost)
@@ -206,6 +216,7 @@ class Attempt:
             self.target, self._fitted, self._losses = kept.target, kept.fitted, kept.losses
             return kept.question
         conversation, self._losses = adapted(job.chat, assignment.adaptation)
+        conversation = reminded(conversation, assignment)
         if conversation is not job.chat:
             self._places = places(job.chat.messages, conversation.messages)
         target = self.target = endpoint.target(assignment.model, stream=assignment.stream)
@@ -311,18 +322,11 @@ class Attempt:
             raise CallFailed(finished)
         return finished
 
-    def _begin_stream(self) -> TokenStream:
-        assignment = self.assignment
-        stream = self._stream = self._endpoint.streams.open(assignment.project, assignment.job_id, assignment.attempt)
-        stream.start(
-            StartDelta(
-                deployment=assignment.deployment,
-                provider=assignment.provider,
-                model=assignment.model,
-                switched_from=assignment.switched_from,
-                reason=assignment.switch_reason,
-            )
-        )
+    def _begin_stream(self) -> TokenStream | Screen:
+        given, expected = self.assignment, self._expected
+        opened = self._endpoint.streams.open(given.project, given.job_id, given.attempt)
+        stream = self._stream = opened if expected is None else expected.screen(opened)
+        stream.start(start_of(given))
         return stream
 
     def _never_sent(self, failure: Failure) -> bool:

@@ -9,13 +9,14 @@ import asyncio
 from collections.abc import Sequence
 
 from job_contracts import subjects
+from job_contracts.attempts import Assignment
 from job_contracts.codec import encode
 from job_contracts.stream import Chunk, Delta, EndDelta, ReasoningDelta, StartDelta, TextDelta, ToolCallDelta
 from runtime.bus.port import Bus, BusError
 from runtime.service import Duty
 from runtime.telemetry import Telemetry
 
-__all__ = ["Streams", "TokenStream", "merged"]
+__all__ = ["Streams", "TokenStream", "merged", "start_of"]
 
 _LOOKS = 3
 """Looks at the waiting streams in each coalescing time."""
@@ -154,6 +155,17 @@ class Streams(Duty):
         self.stopping.set()
         self._woken.set()
         await super().stop()
+
+
+def start_of(assignment: Assignment) -> StartDelta:
+    """How the generation of an attempt begins."""
+    return StartDelta(
+        deployment=assignment.deployment,
+        provider=assignment.provider,
+        model=assignment.model,
+        switched_from=assignment.switched_from,
+        reason=assignment.switch_reason,
+    )
 
 
 def merged(deltas: Sequence[Delta]) -> tuple[Delta, ...]:

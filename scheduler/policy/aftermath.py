@@ -96,6 +96,7 @@ class Aftermath:
             waits=story.waits,
             max_attempts=route.rule.max_attempts,
             max_deaths=self._world.rules.max_worker_deaths,
+            reports_invalid=route.rule.reports_invalid,
         )
 
     def _requeue(self, job: Job, story: Story, step: Requeue, now: float) -> None:

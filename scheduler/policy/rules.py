@@ -122,6 +122,8 @@ class RouteRule:
     """Whether a session stays where its prompt cache is, as long as that is worth it."""
     stand_ins: Mapping[str, date] = field(default_factory=dict)
     """Those of its deployments that are successors of others, and the day from which they take their place."""
+    reports_invalid: bool = False
+    """Whether a job ends with an answer that its schema does not allow."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -230,6 +232,7 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
                 Blend(route.blend.cost, route.blend.speed, route.blend.load),
                 route.affinity,
                 followed[name][1],
+                reports_invalid=route.on_invalid == "report",
             )
             for name, route in config.routes.items()
         },
