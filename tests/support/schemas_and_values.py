@@ -91,7 +91,7 @@ def _scalar_of(schema: dict[str, Any], kind: Any) -> st.SearchStrategy[Any]:
 
 @st.composite
 def answers(draw: st.DrawFn) -> tuple[dict[str, Any], str]:
-    """A schema, and a text as models write it: the value alone, in a fence, among words, with commas, cut, or anything."""
+    """A schema, and a text as models write it: the value alone, in a fence, among words, with commas, cut, anything."""
     schema = draw(schemas)
     value = draw(st.one_of(fitting(schema), fitting(schema), values))
     text = json.dumps(value, ensure_ascii=draw(st.booleans()), indent=draw(st.sampled_from([None, 2])))
