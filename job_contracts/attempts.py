@@ -65,6 +65,11 @@ Fit = Literal["refuse", "trim"]
 """What becomes of a conversation that is too long for the model: refused with the numbers, or its oldest turns go."""
 
 
+OnInvalid = Literal["repair", "retry", "report"]
+"""What becomes of an answer that is not the JSON the job asks for: repaired where nothing has to be made up for that,
+else another attempt; another attempt at once; or the job ends with it."""
+
+
 class Assignment(Wire):
     """One attempt to make. On the wire it is JSON whose last member ``job`` is the submitted body, byte for byte."""
 
@@ -80,6 +85,9 @@ class Assignment(Wire):
     timeouts: Timeouts = Timeouts()
     adaptation: Adaptation | None = None
     fit: Fit = "refuse"
+    on_invalid: OnInvalid = "repair"
+    tell_invalid: bool = False
+    """Whether the model is told what was wrong with the answer of an attempt before."""
     route: str
     token: str
     body_hash: str

@@ -49,6 +49,8 @@ class FailureKind(StrEnum):
     """The provider turned away a request to go on with an answer that another attempt had begun."""
     MODEL_OUTPUT_INVALID = "model_output_invalid"
     """The model produced something its provider could not make an answer of."""
+    SCHEMA_VIOLATION = "schema_violation"
+    """The answer came whole, and is not the JSON that the job's schema asks for."""
     # the connection or the answer broke
     CONNECT = "connect"
     """No connection came about: refused, unreachable, name unknown, TLS failed, or too slow."""
@@ -180,6 +182,7 @@ _TABLE = {
     _K.BAD_REQUEST: _REPORT,
     _K.PREFILL_REFUSED: _REQUEUE,
     _K.MODEL_OUTPUT_INVALID: Permits(Action.SWITCH, counts=True, scope=Scope.MODEL, letter=True),
+    _K.SCHEMA_VIOLATION: Permits(Action.SWITCH, counts=True, scope=Scope.MODEL, letter=True),
     _K.CONNECT: Permits(Action.SWITCH, counts=True, bench=Bench.BREAKER, scope=Scope.PROVIDER, letter=True),
     _K.RESET: _SWITCH_BREAKER,
     _K.FIRST_TOKEN_TIMEOUT: _SWITCH_BREAKER,

@@ -61,6 +61,8 @@ def assignment(
         timeouts=route.timeouts,
         adaptation=_adaptation(route, dispatch.deployment),
         fit=route.fit,
+        on_invalid=route.on_invalid,
+        tell_invalid=route.tell_invalid,
         route=dispatch.route,
         token=entry.token,
         body_hash=entry.body_hash,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from simulator.conversation import Answer, Ask, Refusal, Script, Stamp
@@ -12,6 +13,12 @@ from simulator.playback import UNBROKEN, Break
 from simulator.wire import chunk
 
 MEGABYTE = 1_000_000
+
+MISSES: Mapping[str, Callable[[list[str]], list[str]]] = {
+    "off_schema": lambda pieces: ['["no', "t wh", "at w", "as a", 'sked"', "]"] if pieces else [],
+    "fenced": lambda pieces: ["Here", " it", " is", ":\n\n", "```json\n", *pieces, "\n```", "\n"] if pieces else [],
+}
+"""By fault: what becomes of the tokens of an answer that was to be JSON."""
 
 _BAD_CHUNK = b"zz\r\nthis is no chunk\r\n"
 

@@ -5,7 +5,8 @@ A kind belongs to a family, which says where it strikes:
     refusal   instead of an answer, an error in the provider's own shape (429, 503, quota, context, auth, ...)
     before    instead of any answer, something no API would send (reset, hang, HTML page, empty body)
     within    in the middle of an answer (cut, stall, malformed chunk, ...), after the fraction ``amount`` of its tokens
-    ending    an answer that ends otherwise than it should (no terminator, content filter)
+    ending    an answer that ends, or is, otherwise than it should (no terminator, content filter); text that was to be
+              JSON of a schema is of another (`off_schema`), or stands among words (`fenced`)
     listener  the provider's port is closed: connections are refused
 """
 
@@ -61,6 +62,8 @@ KINDS: dict[str, Kind] = {
     "no_done": Kind("ending"),
     "wrong_content_type": Kind("ending"),
     "content_filter": Kind("ending", "fraction", 0.5),
+    "off_schema": Kind("ending"),
+    "fenced": Kind("ending"),
     # listener
     "refused": Kind("listener"),
 }

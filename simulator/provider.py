@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 
 from simulator.answers import compose, fingerprint, input_tokens, longest, shorten
-from simulator.breakage import INTACT, Breakage, breakage
+from simulator.breakage import INTACT, MISSES, Breakage, breakage
 from simulator.call import WRONG_SHAPE, Call, Terms, injected, overflow, terms_of, timing_of, wrong_shape
 from simulator.clock import Clock
 from simulator.connection import Exchange
@@ -158,6 +158,8 @@ class Provider:
         if fault is not None and fault.kind == "content_filter":
             produced = len(answer.thoughts) + answer.output_tokens
             shorten(answer, int(produced * fault.amount), "content_filter")
+        elif fault is not None and fault.kind in MISSES and (ask.schema is not None or ask.json_object):
+            answer.pieces = MISSES[fault.kind](answer.pieces)
         cached = self._cached(call, ask, tokens)
         uncached = tokens - cached.read - cached.written
         usage = Usage(uncached, cached.read, cached.written, answer.output_tokens, len(answer.thoughts))

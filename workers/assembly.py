@@ -16,6 +16,7 @@ from runtime.settings import Config
 from runtime.settings.routing import Provider
 from runtime.settings.services import Workers
 from runtime.telemetry import Telemetry
+from workers.answers.expected import Answers
 from workers.auth import credentials
 from workers.books import Books
 from workers.dialects.port import Dialect
@@ -49,24 +50,26 @@ class Worker:
     heartbeats: Heartbeats
     pool: Pool
     upstream: Upstream
+    answers: Answers
 
     @property
     def duties(self) -> tuple[Startable, ...]:
         """Start in this order; the pool stops first, the books after everything that could still cost."""
-        return _Way(self.upstream), self.streams, self.books, self.heartbeats, self.pool
+        return _Way(self.upstream, self.answers), self.streams, self.books, self.heartbeats, self.pool
 
 
 class _Way:
-    """The connections to the provider as something that is closed at the end."""
+    """The connections to the provider, and the process beside, as something that is closed at the end."""
 
-    def __init__(self, upstream: Upstream) -> None:
-        self._upstream = upstream
+    def __init__(self, upstream: Upstream, answers: Answers) -> None:
+        self._upstream, self._answers = upstream, answers
 
     async def start(self) -> None:
         pass
 
     async def stop(self) -> None:
         await self._upstream.close()
+        await self._answers.close()
 
 
 def assemble(
@@ -132,7 +135,14 @@ def assemble(
         settings=settings,
     )
     heartbeats = Heartbeats(bus, clock, telemetry, working, pool=pool, worker=worker, every=settings.beat_every)
-    return Worker(streams=streams, books=books, heartbeats=heartbeats, pool=working, upstream=endpoint.upstream)
+    return Worker(
+        streams=streams,
+        books=books,
+        heartbeats=heartbeats,
+        pool=working,
+        upstream=endpoint.upstream,
+        answers=endpoint.answers,
+    )
 
 
 def _upstream(

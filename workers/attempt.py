@@ -24,6 +24,8 @@ from job_contracts.stream import EndDelta
 from runtime.service import place_of
 from runtime.telemetry import ERROR
 from workers.adapting import adapted
+from workers.answers.expected import Expected, asks, reminded
+from workers.answers.screen import Screen
 from workers.bounding import bounded
 from workers.charging import charge_of
 from workers.continuing import Carried, as_refusal, start_of
@@ -66,6 +68,7 @@ class Attempt:
         "_decoder",
         "_endpoint",
         "_error_body",
+        "_expected",
         "_first_token",
         "_fitted",
         "_losses",
@@ -97,7 +100,8 @@ class Attempt:
         self._places: Places | None = None
         self._carried: Carried | None = None
         self._decoder: Decoder | None = None
-        self._stream: TokenStream | None = None
+        self._stream: TokenStream | Screen | None = None
+        self._expected: Expected | None = None
         self._error_body = bytearray()
 
     def interrupt(self, kind: FailureKind) -> None:
@@ -169,6 +173,8 @@ class Attempt:
         endpoint, assignment = self._endpoint, self.assignment
         self._check()
         self._guard(job)
+        if asks(job):
+            self._expected = await self._interruptible(endpoint.answers.expected(job, assignment))
         question = await self._question(job)
         await self._interruptible(endpoint.smoothing.turn(assignment.grant.domain, assignment.model))
         try:
@@ -178,11 +184,15 @@ class Attempt:
                 self._keep(question)
             raise
         self._started, self._started_wall = endpoint.clock.monotonic(), endpoint.clock.wall()
+        if self._expected is not None:
+            self._expected.asked(question.encoded)
         decoded = await self._call(question)
-        self._losses += decoded.losses
         usage = known_usage(decoded, question.estimate)
         if self._fitted is not None:
             endpoint.fitting.learn(self._fitted, usage)
+        if self._expected is not None:
+            decoded = await self._interruptible(self._expected.judged(decoded))
+        self._losses += decoded.losses
         if self._stream is not None:
             await self._stream.end(EndDelta(finish_reason=decoded.finish_reason, usage=usage))
         return self._ending(decoded=decoded, usage=usage, stated=decoded.cost)
@@ -211,6 +221,7 @@ class Attempt:
             self._carried = kept.carried
             return kept.question
         conversation, self._losses = adapted(job.chat, assignment.adaptation)
+        conversation = reminded(conversation, assignment)
         target = self.target = endpoint.target(assignment.model, stream=assignment.stream)
         if assignment.continues is not None and endpoint.sent is not None:
             going_on = endpoint.sent.begun(assignment, conversation, target)
@@ -320,10 +331,11 @@ class Attempt:
             raise CallFailed(finished)
         return finished
 
-    def _begin_stream(self) -> TokenStream:
-        assignment = self.assignment
-        stream = self._stream = self._endpoint.streams.open(assignment.project, assignment.job_id, assignment.attempt)
-        stream.start(*start_of(assignment, self._carried))
+    def _begin_stream(self) -> TokenStream | Screen:
+        given, expected = self.assignment, self._expected
+        opened = self._endpoint.streams.open(given.project, given.job_id, given.attempt)
+        stream = self._stream = opened if expected is None else expected.screen(opened)
+        stream.start(*start_of(given, self._carried))
         return stream
 
     def _never_sent(self, failure: Failure) -> bool:

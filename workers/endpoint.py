@@ -11,6 +11,7 @@ from catalogue.rows import ProviderRow
 from runtime.clock import Clock
 from runtime.settings.routing import Provider
 from runtime.telemetry import Telemetry
+from workers.answers.expected import Answers
 from workers.dialects.port import Dialect, Target
 from workers.fitting import Fitting
 from workers.guarding import Guard
@@ -84,6 +85,7 @@ class Endpoint:
     images: Images = field(default_factory=Images)
     fitting: Fitting = field(default_factory=Fitting)
     prepared: Prepared = field(default_factory=Prepared)
+    answers: Answers = field(default_factory=Answers)
     prices: PriceBook = field(init=False)
     _targets: dict[tuple[str, bool], Target] = field(default_factory=dict)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, model_validator
 
 from catalogue.rows import Dialect
-from job_contracts.attempts import Adaptation, Fit, Timeouts
+from job_contracts.attempts import Adaptation, Fit, OnInvalid, Timeouts
 from job_contracts.constraints import Constraints, Globs, Hosting
 from job_contracts.constraints import Price as PriceCap
 from job_contracts.jobs import LANES, Lane
@@ -183,6 +183,13 @@ class Route(Section):
     fit: Fit = "refuse"
     """What becomes of a conversation that is too long for a model's context window: ``refuse`` it with the numbers, or
     ``trim`` its tool results and oldest turns until it fits."""
+
+    on_invalid: OnInvalid = "repair"
+    """What becomes of an answer that is not the JSON its job asks for: ``repair`` it where nothing has to be made up
+    for that, and else make another attempt; ``retry`` makes another attempt at once; ``report`` ends the job. It is
+    never given out as it is."""
+    tell_invalid: bool = False
+    """Whether the next attempt tells the model what was wrong with that answer."""
 
     @model_validator(mode="after")
     def _weights_are_of_its_own(self) -> Route:

@@ -105,6 +105,7 @@ class Aftermath:
             max_attempts=route.rule.max_attempts,
             max_deaths=self._world.rules.max_worker_deaths,
             standing=standing(job, route, story, failed, now),
+            reports_invalid=route.rule.reports_invalid,
         )
 
     def _requeue(self, job: Job, story: Story, step: Requeue, now: float) -> None:

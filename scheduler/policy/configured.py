@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from job_contracts.attempts import Fit
+    from job_contracts.attempts import Fit, OnInvalid
     from job_contracts.constraints import Constraints, Hosting
     from job_contracts.jobs import Lane
     from job_contracts.money import Budget
@@ -105,6 +105,8 @@ class RouteLike(Protocol):
     def expected_output(self) -> int: ...
     @property
     def fit(self) -> Fit: ...
+    @property
+    def on_invalid(self) -> OnInvalid: ...
     @property
     def successors(self) -> bool: ...
     @property

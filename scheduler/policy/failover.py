@@ -72,6 +72,8 @@ class Case:
     """Whether a conversation the provider refused as too long comes back to it shorter than it was."""
     standing: Standing | None = None
     """The failed deployment, where the job may go back to it before another one is tried."""
+    reports_invalid: bool = False
+    """Whether the route has jobs end with an answer that is not what their schema asks for."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -102,7 +104,8 @@ def next_step(case: Case, pace: Pace) -> Requeue | Conclude:
     failure, permits = case.failure, case.failure.permits
     if case.failure.kind is FailureKind.WORKER_LOST and case.deaths >= case.max_deaths:
         return Conclude(JobState.DEAD, _poison(case))
-    if permits.action is Action.REPORT:
+    invalid = case.reports_invalid and failure.kind is FailureKind.SCHEMA_VIOLATION
+    if permits.action is Action.REPORT or invalid:
         return Conclude(ENDS.get(failure.kind, JobState.FAILED), failure)
     if permits.counts and case.counted >= case.max_attempts:
         return Conclude(JobState.FAILED, exhausted(failure, f"{case.counted} attempts, as many as its route permits"))

@@ -135,6 +135,8 @@ class RouteRule:
     """When a job goes back to where it has just failed once."""
     before: Mapping[str, str] = field(default_factory=dict)
     """Of those that are successors, whose."""
+    reports_invalid: bool = False
+    """Whether a job ends with an answer that its schema does not allow."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -245,6 +247,7 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
                 {after: day for after, (_, day) in followed[name][1].items()},
                 OnceMore(route.once_more.when, route.once_more.within),
                 {after: old for after, (old, _) in followed[name][1].items()},
+                reports_invalid=route.on_invalid == "report",
             )
             for name, route in config.routes.items()
         },

@@ -30,6 +30,10 @@ _LOOSENING = frozenset({"minLength", "maxLength", "uniqueItems", "minProperties"
 _DEEPEST = 64
 
 
+NULLABLE = "an optional key is required and may be null"
+"""The one change after which an answer may not be valid under the schema as it was: whoever checks looks for this."""
+
+
 class Inexpressible(ValueError):
     """The schema says something the subset has no words for; the message says where and what."""
 
@@ -168,7 +172,7 @@ class _Rewriting:
             made["properties"][name] = self.schema(one, place, depth + 1)
             if name not in required:
                 made["properties"][name] = _nullable(made["properties"][name])
-                self._note(place, "an optional key is required and may be null")
+                self._note(place, NULLABLE)
         made["required"] = list(properties)
         made["additionalProperties"] = False
         if extra is not False:

@@ -6,6 +6,8 @@ overflows twice, a request too large for a domain sent to the same domain, a poi
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from job_contracts.failures import PERMITS, Action, Bench, FailureKind, Scope
@@ -249,3 +251,15 @@ def test_quarantine_reaches_as_far_as_the_table_says() -> None:
         everything = permits.scope is Scope.CREDENTIAL
         assert where == {"j-1": "b/m", "j-2": "b/m" if everything else "a/n", "j-3": "c/m"}
         assert set(board.counts().benched) == ({"a/m", "a/n"} if everything else {"a/m"})
+
+
+@pytest.mark.parametrize(("reports", "kinds"), [(True, {FailureKind.SCHEMA_VIOLATION}), (False, set())])
+def test_a_route_may_end_a_job_with_an_answer_that_its_schema_does_not_allow(
+    reports: bool, kinds: set[FailureKind]
+) -> None:
+    rules = made.rules(TWO)
+    routes = {name: replace(rule, reports_invalid=reports) for name, rule in rules.routes.items()}
+    for kind in (FailureKind.SCHEMA_VIOLATION, FailureKind.SERVER_ERROR):
+        board, _ = after(replace(rules, routes=routes), kind)
+        decisions = board.decide(0.0, 10)
+        assert {one.failure.kind for one in made.finishes(decisions)} == kinds & {kind}

@@ -1,0 +1,98 @@
+"""What may take long is judged in a process beside, which is stopped when it does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.support.eventually import eventually
+from workers.answers.apart import Apart, TooCostly
+from workers.answers.judging import Unusable, Verdict
+
+TREE = {"$defs": {"t": {"items": {"$ref": "#/$defs/t"}, "type": "array"}}, "$ref": "#/$defs/t"}
+
+
+def doubled(times: int) -> str:
+    """A schema in which one value is looked at 2 ** times times."""
+    parts: dict[str, Any] = {"p0": {"type": "string"}}
+    for n in range(times):
+        parts[f"p{n + 1}"] = {"allOf": [{"$ref": f"#/$defs/p{n}"}, {"$ref": f"#/$defs/p{n}"}]}
+    return json.dumps({"$defs": parts, "$ref": f"#/$defs/p{times}"})
+
+
+@pytest.fixture
+async def apart() -> AsyncIterator[Apart]:
+    made = Apart(patience=1.0)
+    yield made
+    await made.close()
+
+
+async def judged(apart: Apart, text: str, schema: str = json.dumps(TREE)) -> Verdict:
+    return await apart.judge(schema, schema, text, repair=True, nulls=True)
+
+
+async def test_a_verdict_is_the_same_as_here(apart: Apart) -> None:
+    assert await judged(apart, "[[], [[]]]") == Verdict("[[], [[]]]")
+    assert await judged(apart, "So: [[],]") == Verdict(
+        "[[]]", ("3 characters around the JSON value are cut", "1 commas before a closing bracket are taken out")
+    )
+    assert (await judged(apart, "[[], [1]]")).complaint == '[1][0]: the value is not of type "array"'
+    assert (await judged(apart, "[\ud800]")).text is None
+
+
+async def test_what_takes_too_long_is_stopped_and_the_next_one_is_judged(apart: Apart) -> None:
+    assert (await judged(apart, "[]")).text == "[]"
+    began = time.perf_counter()
+    with pytest.raises(TooCostly):
+        await judged(apart, '"x"', doubled(60))
+    assert time.perf_counter() - began < 5.0
+    assert (await judged(apart, "[]")).text == "[]"
+
+
+async def test_the_loop_goes_on_meanwhile(apart: Apart) -> None:
+    await judged(apart, "[]")
+    hung = asyncio.create_task(judged(apart, '"x"', doubled(60)))
+    ticks = 0
+    while not hung.done():
+        await asyncio.sleep(0.01)
+        ticks += 1
+    assert ticks > 20
+    assert isinstance(hung.exception(), TooCostly)
+
+
+async def test_a_schema_that_is_none_is_found_there_as_well(apart: Apart) -> None:
+    with pytest.raises(Unusable, match="Retrieval is disabled"):
+        await apart.compile("k", '{"$ref": "http://127.0.0.1:9/x"}')
+    await apart.compile("k", json.dumps(TREE))
+
+
+async def test_who_is_interrupted_leaves_no_answer_for_the_next(apart: Apart) -> None:
+    await judged(apart, "[]")
+    hung = asyncio.create_task(judged(apart, '"x"', doubled(60)))
+    await asyncio.sleep(0.1)
+    hung.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await hung
+    assert (await judged(apart, "[[]]")).text == "[[]]"
+
+
+async def test_a_process_that_was_killed_is_started_anew(apart: Apart) -> None:
+    await judged(apart, "[]")
+    process = apart._process
+    assert process is not None
+    process.kill()
+    await eventually(lambda: process.returncode is not None)
+    assert (await judged(apart, "[]")).text == "[]"
+
+
+async def test_closing_ends_the_process(apart: Apart) -> None:
+    await judged(apart, "[]")
+    process = apart._process
+    assert process is not None
+    await apart.close()
+    assert process.returncode is not None

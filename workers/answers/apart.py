@@ -1,0 +1,97 @@
+"""A process beside the worker for what may take long to judge: stopped when it does, and started anew when needed.
+
+The checks hold the interpreter's lock, so a thread would stop everything; and what cannot be interrupted can only be
+killed. One at a time is judged: whoever makes it take long makes others of the kind wait, but none of the plain ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from workers.answers.judging import Unusable, Verdict
+from workers.answers.referee import LENGTH
+
+__all__ = ["PATIENCE", "Apart", "TooCostly"]
+
+PATIENCE = 3.0
+"""Seconds for one request; its start counts beside that."""
+_START = 20.0
+_ROOT = str(Path(__file__).parents[2])
+_CODE = "import sys; sys.path.insert(0, sys.argv[1]); from workers.answers.referee import main; main()"
+
+
+class TooCostly(Exception):
+    """It took too long, or more memory than it may."""
+
+
+class Apart:
+    """The process, which is started with the first request. ``patience`` in seconds."""
+
+    def __init__(self, *, patience: float = PATIENCE) -> None:
+        self._patience = patience
+        self._process: Process | None = None
+        self._lock = asyncio.Lock()
+
+    async def compile(self, key: str, schema: str) -> None:
+        """Raises Unusable or TooCostly if no answer can be checked against ``schema`` (JSON); ``key`` is its name."""
+        await self._ask({"key": key, "schema": schema, "text": None})
+
+    async def judge(self, key: str, schema: str, text: str, *, repair: bool, nulls: bool) -> Verdict:
+        """The verdict on an answer. Raises TooCostly."""
+        asked = {"key": key, "schema": schema, "text": text, "repair": repair, "nulls": nulls}
+        told = await self._ask(asked)
+        return Verdict(told["text"], tuple(told["repairs"]), told["complaint"])
+
+    async def close(self) -> None:
+        """End the process."""
+        process, self._process = self._process, None
+        if process is not None:
+            if process.stdin is not None:
+                process.stdin.close()
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        async with self._lock:
+            process = await self._running()
+            done = False
+            try:
+                async with asyncio.timeout(self._patience):
+                    told = await _exchange(process, json.dumps(request).encode())
+                done = True
+            except (TimeoutError, asyncio.IncompleteReadError, ConnectionError) as error:
+                raise TooCostly("it takes too long, or too much memory") from error
+            finally:
+                if not done:  # also when whoever asks is interrupted: what it still says would be taken for the next
+                    await self.close()
+        if "unusable" in told:
+            raise Unusable(told["unusable"])
+        return told
+
+    async def _running(self) -> Process:
+        if self._process is None or self._process.returncode is not None:
+            await self.close()
+            command = (sys.executable, "-I", "-c", _CODE, _ROOT)
+            self._process = await asyncio.create_subprocess_exec(
+                *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={}
+            )
+            async with asyncio.timeout(_START):  # that it imports what it needs does not count
+                await _exchange(self._process, json.dumps({"key": "", "schema": "{}", "text": None}).encode())
+        return self._process
+
+
+async def _exchange(process: Process, data: bytes) -> dict[str, Any]:
+    assert process.stdin is not None  # noqa: S101 - both are pipes
+    assert process.stdout is not None  # noqa: S101 - as above
+    process.stdin.write(len(data).to_bytes(LENGTH, "big") + data)
+    await process.stdin.drain()
+    length = int.from_bytes(await process.stdout.readexactly(LENGTH), "big")
+    found: dict[str, Any] = json.loads(await process.stdout.readexactly(length))
+    return found
