@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +62,12 @@ class ProviderLike(Protocol):
     def limits(self) -> LimitsLike: ...
     @property
     def domains(self) -> Mapping[str, DomainLike]: ...
+    @property
+    def tier(self) -> Literal["standard", "flex", "batch"]: ...
+    @property
+    def turnaround(self) -> float | None: ...
+    @property
+    def spare(self) -> float: ...
     @property
     def concurrency(self) -> int | None: ...
 
