@@ -91,7 +91,7 @@ class Route:
 
     __slots__ = (
         "_all_answer", "_estimates", "_fits", "_groups", "admission",
-        "deployments", "moment", "name", "planner", "rule", "rules", "trims", "waits",
+        "deployments", "moment", "name", "planner", "rule", "rules", "timed", "trims", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -117,6 +117,8 @@ class Route:
         self.moment = moment
         self.planner: Planner | None = None
         """Who makes the order, where it is not the operator's own."""
+        self.timed = self.admission.dated
+        """Whether time alone decides where its jobs may go: by the calendar, or by what is left to a deadline."""
         self.waits: Waits | None = None
         """Who knows which jobs may go where answers take long, if there is such a place."""
         self._groups: dict[tuple[int, int], Group] = {}

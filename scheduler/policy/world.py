@@ -65,6 +65,7 @@ class World:
             if not STRATEGIES[route.rule.strategy].fixed:
                 route.planner = Planner(route, self.accounts, self.estimates)
             route.waits = Waits(route.rules, lambda: self.accounts.now) or None
+            route.timed = route.timed or route.waits is not None
         self.asking = Asking()
         self.tenants = {name: Tenant(name, rule) for name, rule in rules.projects.items()}
 

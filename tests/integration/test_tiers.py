@@ -14,9 +14,8 @@ import pytest
 from catalogue.load import providers
 from catalogue.pricing import PriceBook
 from job_contracts import subjects
-from job_contracts.results import Result
-from producer_sdk import JobFailed
-from simulator import BatchPace, FaultOrder
+from producer_sdk import Answered, JobFailed
+from simulator import BatchPace, FaultOrder, ProviderSettings, Settings, Simulator
 from tests.support.eventually import eventually
 from tests.support.plant import MESSAGES, SIMULATED, Plant, plant
 
@@ -34,10 +33,10 @@ CHEAP: dict[str, Any] = {
 }
 POOLS: dict[str, dict[str, Any]] = {"cheap": CHEAP, "usual": {"catalogue": "openai"}}
 ROUTES = {"chat": {"deployments": [f"cheap/{MODEL}", f"usual/{MODEL}"]}}
-PATIENT = {"lane": "batch", "deadline": 60}
+PATIENT: dict[str, Any] = {"lane": "batch", "deadline": 60}
 
 
-async def results(site: Plant, count: int, **asked: Any) -> Sequence[Result]:
+async def results(site: Plant, count: int, **asked: Any) -> Sequence[Answered]:
     """So many jobs, and how they ended."""
     async with site.producer() as producer:
         jobs = [await producer.submit(model="chat", messages=MESSAGES, **{**PATIENT, **asked}) for _ in range(count)]
@@ -141,6 +140,32 @@ async def test_a_cancelled_job_leaves_its_batch(tmp_path: Path) -> None:
                 await job.result()
         [batch] = site.simulator.control.batches(SIMULATED)
         await eventually(lambda: batch.cancelled, within=5.0, says="the batch was not stopped")
+
+
+async def test_anthropic_batches_are_taken_back_by_their_answers_and_found_again_without_a_key(tmp_path: Path) -> None:
+    model = "claude-haiku-4-5"
+    settings = Settings(providers=(ProviderSettings(name="anthropic", dialect="anthropic"),))
+    async with Simulator(settings) as far:
+        there = {"catalogue": "anthropic", "dialect": "anthropic", "base_url": f"{far.base_url('anthropic')}/v1"}
+        pools = {"cheap": {**CHEAP, **there}, "usual": there}
+        routes = {"chat": {"deployments": [f"cheap/{model}", f"usual/{model}"]}}
+        async with plant(tmp_path, pools=pools, routes=routes) as site:
+            await started(site, "usual")
+            far.control.set_batches("anthropic", BatchPace(seconds=3))
+            await far.control.add_fault(FaultOrder(fault="529", models=model, times=1))
+            victim = await site.process("workers", "--pool", "cheap", crash_at="batch.made")
+            await victim.ready()
+            waiting = asyncio.create_task(results(site, 4))
+            await victim.killed()
+            await site.worker("cheap", "heir")
+            ends = await waiting
+            assert Counter(end.deployment for end in ends) == {f"cheap/{model}": 3, f"usual/{model}": 1}
+            assert [len(one.lines) for one in far.control.batches("anthropic")] == [4]
+            for end in ends:
+                share = 2 if end.deployment == f"cheap/{model}" else 1
+                full = PriceBook(providers()["anthropic"]).cost(model, end.usage, end.times.finished or 0.0).cost
+                assert full is not None
+                assert end.cost == full / share
 
 
 TIERS_DIE = ("batch.noted", "batch.made", "batch.sent")
