@@ -96,6 +96,11 @@ class Price(Rates):
         clock = moment.time()
         return start <= clock < end if start <= end else clock >= start or clock < end
 
+    def shared(self, share: Decimal) -> Price:
+        """The price where every rate is that share of it."""
+        tiers = tuple(tier.model_copy(update=_shared(tier, share)) for tier in self.tiers)
+        return self.model_copy(update={**_shared(self, share), "tiers": tiers})
+
     def rate(self, kind: Kind, prompt: int = 0) -> Decimal | None:
         """US dollars per million tokens of a kind in a call whose prompt has so many tokens; ``None``: unknown."""
         for tier in reversed(self.tiers):
@@ -133,6 +138,11 @@ class Price(Rates):
                 return None
             total += self.searches * searches / THOUSAND
         return total if self.known else None
+
+
+def _shared(rates: Rates, share: Decimal) -> dict[str, Decimal]:
+    known = {kind: getattr(rates, kind) for kind in Rates.model_fields}
+    return {kind: rate * share for kind, rate in known.items() if rate is not None}
 
 
 def price_at(prices: Sequence[Price], at: datetime) -> Price | None:

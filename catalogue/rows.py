@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import date
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal, Protocol
 
@@ -22,6 +23,9 @@ Capability = Literal[
 and no answers."""
 Dialect = Literal["openai_chat", "openai_responses", "anthropic", "gemini", "bedrock", "cohere", "ollama"]
 """The wire formats, by their names in ``workers.dialects``."""
+
+Tier = Literal["flex", "batch"]
+"""Cheaper places for what can wait: the usual interface when there is room, or the provider's batch API."""
 
 Quirk = str | int | float | bool | tuple[str, ...]
 
@@ -108,6 +112,19 @@ class Lent(Row):
     """The borrower takes no reasoning signatures of the lender's: their families are others here."""
 
 
+class TierRow(Row):
+    """A cheaper way to the same models, for whoever can wait."""
+
+    price: Annotated[Decimal, Field(gt=0, le=1)]
+    """Share of the usual prices that is charged."""
+    turnaround: Annotated[float, Field(gt=0)]
+    """Seconds in which an answer may be expected at the latest."""
+    api: Literal["", "openai", "anthropic"] = ""
+    """The batch API it goes by (``workers.dialects.batches``); empty: the usual one."""
+    quirks: QuirkTable = {}
+    """What differs in the requests, on top of the provider's own."""
+
+
 class ProviderRow(Row):
     """Facts about one authenticated endpoint."""
 
@@ -152,7 +169,10 @@ class ProviderRow(Row):
     retention: str = ""
     """What it keeps of a call and for how long, as published; empty: unknown."""
     docs: Annotated[str, Field(max_length=300)] = ""
+    tiers: dict[Tier, TierRow] = {}
+    """Cheaper ways to its models (``catalogue.tiers``)."""
 
+    _share: Decimal | None = PrivateAttr(default=None)
     _found: dict[str, ModelRow] = PrivateAttr(default_factory=dict)
     _prices: dict[str, tuple[Price, ...]] = PrivateAttr(default_factory=dict)
     _beyond: Beyond | None = PrivateAttr(default=None)
@@ -165,6 +185,12 @@ class ProviderRow(Row):
         """The row with other values, and with nothing remembered of these."""
         row = self.model_copy(update=values)
         row._found, row._prices = {}, {}  # noqa: SLF001 - our own copy
+        return row
+
+    def discounted(self, share: Decimal) -> ProviderRow:
+        """The row where every price is only that share of what it says."""
+        row = self.changed()
+        row._share = share  # noqa: SLF001 - our own copy
         return row
 
     def model(self, name: str) -> ModelRow:
@@ -190,6 +216,8 @@ class ProviderRow(Row):
             found = row.prices
             if self._beyond is not None and all(price.conditional for price in found):
                 found = (*self._beyond.prices(row.same_as or name), *found)
+            if self._share is not None:
+                found = tuple(price.shared(self._share) for price in found)
             self._prices[name] = found
         return found
 

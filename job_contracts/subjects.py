@@ -232,6 +232,11 @@ def batch_line(project: str, batch: str, number: int | str) -> str:
     return f"{PREFIX}.batch_line.{project}.{batch}.{number}"
 
 
+def batch_sent(pool: str, key: str) -> str:
+    """The note of a batch that a pool's worker has made, or is about to make, at its provider; ``*`` for all."""
+    return f"{PREFIX}.batch_sent.{check_token(pool, 'pool')}.{key}"
+
+
 def batch_part(project: str, batch: str, number: int | str, digest: str = "", index: int = 0) -> str:
     """Piece ``index`` of an output line too large for one message, named by the ``digest`` of the whole."""
     name = f"{digest[:16]}-{index}" if digest else "*"

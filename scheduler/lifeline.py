@@ -65,6 +65,12 @@ class Lifeline:
         self._settings = term.config.scheduler
         self._stream = term.stream(subjects.WORK)
         self._board = term.board
+        self._patience = {
+            name: provider.batch.patience
+            for name, provider in term.config.providers.items()
+            if provider.tier == "batch"
+        }
+        """By pool: seconds without a sign of an attempt that goes on at its provider when its worker has died."""
         self._flights: dict[JobKey, Flight] = {}
         self._workers: dict[tuple[str, str], WorkerSeen] = {}
         self._aborts: dict[str, JobKey] = {}
@@ -208,6 +214,8 @@ class Lifeline:
             if self._flights.get(key) is not flight or not flight.seq:
                 continue  # ended meanwhile, or still being stored: the dispatcher finds out what became of it
             if flight.seq <= upto:
+                if now - flight.claimed <= self._patience.get(pool, missed):
+                    continue
                 self._lost(key, flight, FailureKind.WORKER_LOST, "its worker fell silent")
             elif now - flight.since > self._settings.grant_valid + NEVER_FETCHED:
                 self._lost(key, flight, FailureKind.GRANT_EXPIRED, f"no worker of pool {pool} fetched it")

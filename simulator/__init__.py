@@ -8,7 +8,8 @@ Rooms, from the wire inwards: ``connection`` (HTTP/1.1), ``listener`` (ports tha
 ``control_http`` (the main port), ``provider`` and ``call`` (the way of a request), ``dialects`` (wire formats),
 ``answers``, ``vectors``, ``instances``, ``patterns``, ``words`` (what is answered), ``playback`` and ``breakage`` (how
 it is sent, and how it breaks), ``names`` and ``faults`` (what is to go wrong), ``limits`` and ``audit`` (what is
-enforced, and how it was used), ``prefixes`` (prompt caches), ``meter``, ``exports`` and ``journal`` (the books),
+enforced, and how it was used), ``prefixes`` (prompt caches), ``batches`` (answers that come later), ``meter``,
+``exports`` and ``journal`` (the books),
 ``control`` and ``reports`` (the handle on all of it), ``settings`` and ``configuration`` (what can be set), ``server``
 (the whole).
 """
@@ -19,6 +20,7 @@ from simulator.reports import FaultOrder
 from simulator.server import Simulator
 from simulator.settings import (
     AnswerLength,
+    BatchPace,
     Limits,
     ModelSettings,
     Pace,
@@ -30,6 +32,7 @@ from simulator.settings import (
 
 __all__ = [
     "AnswerLength",
+    "BatchPace",
     "Control",
     "FaultOrder",
     "Limits",

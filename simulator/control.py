@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+from simulator.batches import Batch
 from simulator.clock import Clock
 from simulator.exports import DAILY, Form, request_csv
 from simulator.faults import Rule, parse_fault
@@ -30,7 +31,7 @@ from simulator.reports import (
     MeterRow,
     ProviderView,
 )
-from simulator.settings import Limits, ModelSettings, Pace, Price, ProviderSettings
+from simulator.settings import BatchPace, Limits, ModelSettings, Pace, Price, ProviderSettings
 from simulator.wire import SECRET_HEADERS
 
 
@@ -164,6 +165,14 @@ class Control:
 
     def set_price(self, provider: str, price: Price, *, model: str | None = None) -> None:
         self._change(provider, model, price=price)
+
+    def set_batches(self, provider: str, pace: BatchPace) -> None:
+        """Let batches go like this from now on."""
+        self._change(provider, None, batches=pace)
+
+    def batches(self, provider: str) -> tuple[Batch, ...]:
+        """The batches that were made, in their order."""
+        return tuple(self._one(provider).batches.made.values())
 
     def set_keys(self, provider: str, keys: tuple[str, ...]) -> None:
         """Accept these API keys alone; none: any that is not empty."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 
 from simulator.answers import compose, fingerprint, input_tokens, longest, shorten
+from simulator.batches import Batches
 from simulator.breakage import INTACT, MISSES, Breakage, breakage
 from simulator.call import WRONG_SHAPE, Call, Terms, injected, overflow, terms_of, timing_of, wrong_shape
 from simulator.clock import Clock
@@ -28,6 +29,8 @@ from simulator.wire import HTML, JSON, Request, head, whole
 
 ATTEMPT = b"x-penstock-attempt"
 """Header by which a client names its call."""
+HAS_BATCHES = frozenset({"openai", "anthropic"})
+"""Dialects with a batch API."""
 MOST_TERMS = 4_096
 """Models whose settings are kept ready; beyond that all are worked out anew."""
 
@@ -59,6 +62,7 @@ class Provider:
         self._serial_prefix = secrets.token_hex(6)
         self._serials = itertools.count(1)
         self._chances = random.Random(settings.name)
+        self.batches = Batches(self.handle, lambda: self.settings.batches, clock.wall)
 
     # What others call
 
@@ -108,7 +112,11 @@ class Provider:
         dialect = self._dialect
         route = dialect.route(request)
         if isinstance(route, Refusal):
-            self._refuse(call, route)
+            batches = self.batches.answer(request) if self.settings.dialect in HAS_BATCHES else None
+            if batches is None:
+                self._refuse(call, route)
+            else:
+                exchange.reply(batches)
             return
         call.route = route
         key = dialect.key(request)

@@ -93,6 +93,16 @@ class ModelSettings(Frozen):
     context_window: Count | None = None
 
 
+class BatchPace(Frozen):
+    """How batches go: answered after ``seconds``; the last ``expiring`` (a fraction) of each one's requests expire
+    unanswered; one with which more than ``queued`` requests would wait is turned away.
+    """
+
+    seconds: Seconds = 0.0
+    expiring: Annotated[float, Field(ge=0, le=1)] = 0.0
+    queued: Count | None = None
+
+
 class ProviderSettings(Frozen):
     """One simulated provider: a dialect on a port of its own.
 
@@ -101,7 +111,7 @@ class ProviderSettings(Frozen):
     ``strict``: refuse what the real provider refuses (unknown fields, unanswered tool calls, foreign signatures and,
     for ``reasoning_models``, sampling parameters) instead of shrugging. ``reasoning_field``: where an OpenAI-shaped
     provider puts the text of its reasoning; OpenAI itself shows none. ``cache_minimum``: the shortest prompt whose
-    prefix is kept, tokens; ``cache_seconds``: how long it is kept.
+    prefix is kept, tokens; ``cache_seconds``: how long it is kept. ``batches``: how its batch API goes, if it has one.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
@@ -120,6 +130,7 @@ class ProviderSettings(Frozen):
     reasoning_field: Literal["", "reasoning", "reasoning_content"] = ""
     cache_minimum: Count = 1_024
     cache_seconds: Seconds = 300.0
+    batches: BatchPace = BatchPace()
 
     def model(self, name: str) -> ModelSettings:
         """The settings of a model, every gap filled from the provider; ``name`` without any suffix."""

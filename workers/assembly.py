@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import httpx
 
 from catalogue.rows import ProviderRow
+from catalogue.tiers import at_tier, tier_of
+from job_contracts import subjects
 from runtime.bus.port import Bus
 from runtime.clock import Clock
 from runtime.service import Startable
@@ -18,7 +20,12 @@ from runtime.settings.services import Workers
 from runtime.telemetry import Telemetry
 from workers.answers.expected import Answers
 from workers.auth import credentials
+from workers.batching.desk import Desk
+from workers.batching.upstream import BatchUpstream, Tier
+from workers.batching.way import Way
 from workers.books import Books
+from workers.dialects.batches import BATCHES
+from workers.dialects.batches.port import BatchApi
 from workers.dialects.port import Dialect
 from workers.endpoint import Endpoint, row_of
 from workers.fetching import Fetcher
@@ -36,6 +43,9 @@ from workers.transport import AiohttpTransport
 
 __all__ = ["Worker", "WrongPool", "assemble"]
 
+SETTLE = 5.0
+"""Seconds after which a batch that was made is in its provider's list, at most."""
+
 
 class WrongPool(ValueError):
     """The pool that was asked for is no provider of the configuration, or its provider cannot be called."""
@@ -51,11 +61,15 @@ class Worker:
     pool: Pool
     upstream: Upstream
     answers: Answers
+    desk: Desk | None = None
+    """Where the answers of a batch API are waited for."""
 
     @property
     def duties(self) -> tuple[Startable, ...]:
-        """Start in this order; the pool stops first, the books after everything that could still cost."""
-        return _Way(self.upstream, self.answers), self.streams, self.books, self.heartbeats, self.pool
+        """Start in this order; pool and desk stop first, the books after everything that could still cost."""
+        desk = () if self.desk is None else (self.desk,)
+        way = _Way(self.upstream, self.answers)
+        return way, self.streams, self.books, self.heartbeats, self.pool, *desk
 
 
 class _Way:
@@ -106,7 +120,7 @@ def assemble(
         guard=Guard(
             pool,
             provider,
-            catalogue.get(provider.catalogue or pool),
+            _priced(pool, provider, catalogue),
             {name: project.constraints for name, project in config.projects.items()},
         ),
         sent=Sent(bus, telemetry),
@@ -123,6 +137,10 @@ def assemble(
         sleep=asyncio.sleep,
         ttl=config.nats.result_ttl,
     )
+    tier = None
+    if provider.tier != "standard":
+        tier = Tier(provider, row, default_deadline=config.scheduler.default_deadline)
+    desk = _desk(bus, endpoint, provider, pool=pool, worker=worker, shard=shard)
     working = Pool(
         bus,
         endpoint,
@@ -133,6 +151,8 @@ def assemble(
         slots=provider.slots,
         shard=shard,
         settings=settings,
+        tier=tier,
+        desk=desk,
     )
     heartbeats = Heartbeats(bus, clock, telemetry, working, pool=pool, worker=worker, every=settings.beat_every)
     return Worker(
@@ -142,7 +162,14 @@ def assemble(
         pool=working,
         upstream=endpoint.upstream,
         answers=endpoint.answers,
+        desk=desk,
     )
+
+
+def _priced(pool: str, provider: Provider, catalogue: Mapping[str, ProviderRow]) -> ProviderRow | None:
+    """The catalogue's row, with the prices of the provider's tier."""
+    known = catalogue.get(provider.catalogue or pool)
+    return None if known is None else at_tier(known, tier_of(pool, provider, known))
 
 
 def _upstream(
@@ -151,4 +178,29 @@ def _upstream(
     transport = transport or AiohttpTransport(keep_alive=settings.keep_alive)
     signer = signer_of(row, provider.key, region=provider.region, clock=clock, transport=transport)
     sent = credentials(row, provider.key) if signer is None else {}
-    return Upstream(transport, row, sent, signer=signer, max_bytes=settings.max_response)
+    kind = Upstream if _batches(row, provider) is None else BatchUpstream
+    return kind(transport, row, sent, signer=signer, max_bytes=settings.max_response)
+
+
+def _batches(row: ProviderRow, provider: Provider) -> BatchApi | None:
+    """The batch API that the provider's tier goes by, if it goes by one."""
+    tier = None if provider.tier == "standard" else row.tiers.get(provider.tier)
+    return None if tier is None or not tier.api else BATCHES[tier.api]
+
+
+def _desk(bus: Bus, endpoint: Endpoint, provider: Provider, *, pool: str, worker: str, shard: int) -> Desk | None:
+    api, upstream = _batches(endpoint.row, provider), endpoint.upstream
+    if api is None or not isinstance(upstream, BatchUpstream):
+        return None
+    desk = upstream.desk = Desk(
+        bus,
+        Way(upstream, api, settle=min(provider.batch.poll, SETTLE)),
+        endpoint.clock,
+        endpoint.telemetry,
+        pool=pool,
+        worker=worker,
+        work=subjects.stream_name(subjects.WORK, shard),
+        settings=provider.batch,
+        most=upstream.max_bytes,
+    )
+    return desk

@@ -302,12 +302,11 @@ class Attempt:
             watch.stop()
 
     async def _exchange(self, question: Question, watch: Watch) -> Decoded:
-        endpoint, timeouts = self._endpoint, self.assignment.timeouts
+        endpoint, timeouts, send = self._endpoint, self.assignment.timeouts, self._endpoint.upstream.send
         streamed = self.target is not None and self.target.stream
         if streamed:
             watch.expect(FailureKind.FIRST_TOKEN_TIMEOUT, timeouts.first_token)
         self.called = True
-        send = endpoint.upstream.send
         reply = self.reply = await send(question.encoded, attempt_id=self.id, connect=timeouts.connect)
         endpoint.telemetry.emit("attempt.answering", attempt=self.id, status=reply.status)
         if self._was_error_answer:
@@ -364,6 +363,7 @@ class Attempt:
             if self._reason is None or task is None:
                 raise  # somebody else's: the process ends
             task.uncancel()
+            self.called = self.called and not self._endpoint.upstream.withdraw(self.id)
             raise _Stopped(self._reason) from None
         finally:
             self._calling = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from catalogue.places import Unfilled, settled
 from catalogue.pricing import PriceBook
 from catalogue.rows import ProviderRow
+from catalogue.tiers import at_tier, tier_of
 from runtime.clock import Clock
 from runtime.settings.routing import Provider
 from runtime.telemetry import Telemetry
@@ -42,7 +43,7 @@ def row_of(name: str, provider: Provider, catalogue: Mapping[str, ProviderRow]) 
     """The catalogue's row for a configured provider, with what the configuration overrides.
 
     Raises NoSuchRow if there is none and the configuration has no ``dialect`` and ``base_url`` of its own, or if its
-    address has a place that the configuration does not fill.
+    address has a place that the configuration does not fill; NoSuchTier if it has not the tier that is asked for.
     """
     row = catalogue.get(provider.catalogue or name)
     if row is None:
@@ -52,6 +53,7 @@ def row_of(name: str, provider: Provider, catalogue: Mapping[str, ProviderRow]) 
             raise NoSuchRow(message)
         auth = _USUAL_AUTH.get(provider.dialect, _BEARER)
         row = ProviderRow(name=name, dialect=provider.dialect, base_url=provider.base_url, auth=auth)
+    row = at_tier(row, tier_of(name, provider, row))
     changed: dict[str, object] = {"name": name}
     if provider.dialect is not None:
         # What the operator says holds for every model, whatever the catalogue says of single ones.

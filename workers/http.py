@@ -10,6 +10,7 @@ Credentials go to the provider's own origin only, redirects are not followed, an
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import cast
 
@@ -18,6 +19,7 @@ import httpx
 from catalogue.rows import ProviderRow
 from job_contracts.failures import Failure, FailureKind
 from workers.auth import BadOrigin, origin
+from workers.dialects.batches.port import Call
 from workers.dialects.port import Encoded
 from workers.signing import NotSigned, Signer
 from workers.transport import AiohttpTransport, Answer
@@ -167,6 +169,30 @@ class Upstream:
                 extensions={"timeout": {"connect": connect}},
             )
             return Reply(await self._transport.handle_async_request(request), self.max_bytes)
+        except httpx.TransportError as error:
+            raise _named(error, _BEFORE_HEADERS) from error
+
+    def withdraw(self, attempt_id: str) -> bool:
+        """The attempt is stopped; whether its request had not left, although it was handed over."""
+        return False
+
+    async def fetch(self, call: Call, *, connect: float) -> Reply:
+        """A call that is no attempt's, to a batch API; its answer may be of any size. Raises CallFailed."""
+        url = self._url(call.path)
+        headers = [
+            ("host", url.netloc.decode("ascii")),
+            *self._common(call.headers),
+            ("content-length", str(len(call.body))),
+        ]
+        request = httpx.Request(
+            call.method,
+            url,
+            headers=_raw(headers),
+            stream=httpx.ByteStream(call.body),
+            extensions={"timeout": {"connect": connect}},
+        )
+        try:
+            return Reply(await self._transport.handle_async_request(request), sys.maxsize)
         except httpx.TransportError as error:
             raise _named(error, _BEFORE_HEADERS) from error
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from math import inf
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from job_contracts import subjects
 from job_contracts.attempts import Assignment, LimitReading
@@ -20,6 +20,9 @@ from runtime.service import Duty, place_of
 from runtime.settings.services import Workers
 from runtime.telemetry import ERROR, INFO, WARNING
 from workers.attempt import Attempt
+from workers.batching.desk import Desk
+from workers.batching.notes import Kept
+from workers.batching.upstream import Tier
 from workers.books import Books
 from workers.dialects.port import Target
 from workers.endpoint import Endpoint
@@ -47,7 +50,10 @@ _BLOB_TRIES = 3
 
 
 class Pool(Duty):
-    """The duty that works. ``worker`` is this process's name in heartbeats and outcomes."""
+    """The duty that works. ``worker`` is this process's name in heartbeats and outcomes.
+
+    ``tier`` and ``desk``: where answers take long, and where they are waited for, if they come by a batch API.
+    """
 
     def __init__(
         self,
@@ -61,6 +67,8 @@ class Pool(Duty):
         slots: int,
         shard: int,
         settings: Workers,
+        tier: Tier | None = None,
+        desk: Desk | None = None,
     ) -> None:
         # Its end takes the drain, then a moment to hand back and report the rest.
         super().__init__("pool", endpoint.telemetry, grace=settings.drain + 10.0)
@@ -77,6 +85,10 @@ class Pool(Duty):
         self._answered: OrderedDict[tuple[str, int, float], float] = OrderedDict()
         self._answers: dict[str, tuple[Target, Reply]] = {}
         self._freed = asyncio.Event()
+        self._tier, self._desk = tier, desk
+        self._lying: dict[str, asyncio.Task[Any]] = {}
+        if desk is not None:
+            desk.take = self._begin
 
     # -- what heartbeats tell
 
@@ -126,7 +138,7 @@ class Pool(Duty):
             free = await self._free()
             if free:
                 for delivery in await puller.fetch(free, expires=FETCH_EXPIRES):
-                    self._begin(delivery)
+                    self._begin(self._kept(delivery))
         await self._drain()
 
     async def stop(self) -> None:
@@ -136,9 +148,9 @@ class Pool(Duty):
             self._freed.set()
             if self._puller is not None:
                 for delivery in await self._puller.close():
-                    self._begin(delivery)
+                    self._begin(self._kept(delivery))
             for attempt in tuple(self._in_hand.values()):
-                if not attempt.called:
+                if not attempt.called if self._desk is None else not self._desk.lies_there(attempt.id):
                     attempt.interrupt(FailureKind.HANDED_BACK)
         await super().stop()
 
@@ -167,7 +179,15 @@ class Pool(Duty):
         self.running -= 1
         self._freed.set()
 
+    def _kept(self, delivery: Delivery) -> Delivery:
+        return delivery if self._desk is None else Kept(self._bus, self._work, delivery.message)
+
     async def _drain(self) -> None:
+        if self._desk is not None:  # what lies at the provider goes on there, and another worker takes it over
+            await self._desk.release(within=self._settings.drain)
+            for attempt_id, task in self._lying.items():
+                if self._desk.lies_there(attempt_id):
+                    task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._settings.drain)
         for attempt in tuple(self._in_hand.values()):
@@ -199,13 +219,16 @@ class Pool(Duty):
         self._books.enter(delivery, None)
 
     async def _attempt(self, delivery: Delivery, found: Readable | InvalidJob) -> None:
-        attempt = Attempt(self._endpoint, found.assignment)
+        attempt = Attempt(self._endpoint, self._suited(found.assignment))
         if attempt.id in self._in_hand or _dispatch(found.assignment) in self._answered:
             # A killed broker may deliver twice.
             self.telemetry.emit("pool.twice", WARNING, attempt=attempt.id)
             self._books.enter(delivery, None)
             return
         self._in_hand[attempt.id] = attempt
+        if self._desk is not None and (task := asyncio.current_task()) is not None:
+            self._desk.fetched(attempt.id, delivery.message.seq)
+            self._lying[attempt.id] = task
         self.telemetry.emit("attempt.fetched", attempt=attempt.id)
         if self._endpoint.clock.monotonic() - self._aborted.get(attempt.id, -inf) < ABORTED_FOR:
             attempt.interrupt(FailureKind.CANCELLED)
@@ -220,9 +243,19 @@ class Pool(Duty):
                 await self._report(delivery, found.assignment, attempt.broken(error, ending), job)
         finally:
             del self._in_hand[attempt.id]
+            if self._desk is not None:
+                self._desk.answered(attempt.id)
+                del self._lying[attempt.id]
             if attempt.reply is not None and attempt.target is not None:
                 self._answers[found.assignment.deployment] = attempt.target, attempt.reply
             await attempt.close()
+
+    def _suited(self, assignment: Assignment) -> Assignment:
+        """The assignment as its tier has it carried out."""
+        if self._tier is None:
+            return assignment
+        adopted = self._desk is not None and self._desk.adopts(assignment.attempt_id)
+        return self._tier.suited(assignment, self._endpoint.clock.wall(), adopted=adopted)
 
     async def _job(self, assignment: Assignment) -> Job | Failure:
         """The job, from the assignment itself or from the blob where its body lies."""

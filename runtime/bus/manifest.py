@@ -215,7 +215,10 @@ def _edge_streams(limits: StreamLimits) -> Iterator[Asset]:
     yield _stream(
         subjects.BATCHES,
         limits,
-        subjects=[f"{prefix}.batch.*.*", f"{prefix}.batch_line.*.*.*", f"{prefix}.batch_part.*.*.*.*"],
+        subjects=[
+            *(f"{prefix}.batch.*.*", f"{prefix}.batch_line.*.*.*", f"{prefix}.batch_part.*.*.*.*"),
+            f"{prefix}.batch_sent.*.*",  # the workers' notes of what lies with their providers
+        ],
         max_msgs_per_subject=1,
         max_age=limits.file_days * DAY,
         max_bytes=limits.batch_bytes,

@@ -55,6 +55,32 @@ class Domain(Section):
     """What they share."""
 
 
+class BatchApi(Section):
+    """How a provider's batch API is used; times in seconds."""
+
+    linger: Annotated[float, Field(ge=0)] = 30.0
+    """For further jobs of the same model, before a batch is made of those that have come."""
+    requests: Annotated[int, Field(gt=0, le=10_000)] = 2_000
+    """Jobs in one batch at most."""
+    bytes: Annotated[int, Field(gt=0, le=200 * 1024**2)] = 64 * 1024**2
+    """Of the requests of one batch at most."""
+    poll: Annotated[float, Field(gt=0)] = 10.0
+    """Between the first looks at a batch; half as long again each time, up to ``poll_most``."""
+    poll_most: Annotated[float, Field(gt=0)] = 60.0
+    """Between two looks at most."""
+    silence: Annotated[float, Field(gt=0)] = 10.0
+    """Without a sign of life of the worker that made a batch, until another one takes it over."""
+    patience: Annotated[float, Field(gt=0)] = 300.0
+    """Without any worker that answers for a job at the batch API, until it is given up there; more than ``silence``."""
+
+    @model_validator(mode="after")
+    def _patient(self) -> BatchApi:
+        if self.patience <= 2 * self.silence:
+            message = "patience: more than twice as long as silence, so that a batch can be taken over"
+            raise ValueError(message)
+        return self
+
+
 class Provider(Section):
     """One authenticated endpoint; a name known to the catalogue needs only its key."""
 
@@ -85,7 +111,17 @@ class Provider(Section):
     concurrency: Annotated[int, Field(gt=0)] | None = None
     """Calls at once over all workers; the same as ``limits.concurrency``."""
     slots: Annotated[int, Field(gt=0, le=10_000)] = 256
-    """Calls at once in one worker process."""
+    """Calls at once in one worker process; with ``tier: batch``, jobs that it may have at the batch API."""
+    tier: Literal["standard", "flex", "batch"] = "standard"
+    """``flex`` or ``batch``: a cheaper place for jobs of the lanes ``batch`` and ``bg`` that can wait, if the catalogue
+    knows that the provider has it. Beside it, another provider with the same key serves the rest."""
+    turnaround: Annotated[float, Field(gt=0)] | None = None
+    """Seconds an answer of such a tier may take, in place of the catalogue's; a job goes there only if it has so much
+    time and ``spare`` besides."""
+    spare: Annotated[float, Field(gt=0)] = 900.0
+    """Seconds before its deadline at which a job is taken back from such a tier, to be served elsewhere in time."""
+    batch: BatchApi = BatchApi()
+    """How the batch API is used, with ``tier: batch``."""
 
     @model_validator(mode="after")
     def _complete(self) -> Provider:

@@ -68,7 +68,7 @@ class Payments:
         """
         job, deployment = turn.job, turn.deployment
         wallet, route = job.wallet, turn.flow.group.route
-        closed = route.admission.barred(job.demands) >> (route.index(deployment.name) or 0) & 1
+        closed = route.closed(job) >> (route.index(deployment.name) or 0) & 1
         if closed or (job.priced and hopeless(self._world, job, deployment, now) is not None):
             self._take_out(turn)
             self._backlog.enqueue(job)

@@ -7,6 +7,7 @@ from datetime import date
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
+from catalogue.tiers import at_tier, tier_of
 from catalogue.traits import priced, retirement, traits_of
 from job_contracts.attempts import Fit
 from job_contracts.constraints import Constraints, Hosting, Traits, joined
@@ -50,6 +51,16 @@ class DomainRule:
 
 
 @dataclass(slots=True, frozen=True)
+class Wait:
+    """A place that is cheaper because its answers take long, in seconds."""
+
+    tier: str
+    turnaround: float
+    spare: float
+    """What must be left then before the deadline, for another place."""
+
+
+@dataclass(slots=True, frozen=True)
 class DeploymentRule:
     """One model at one provider; ``None`` where the catalogue does not know."""
 
@@ -77,6 +88,8 @@ class DeploymentRule:
     """The catalogue's name of its provider."""
     also: tuple[str, ...] = ()
     """Other names of the model."""
+    wait: Wait | None = None
+    """Where answers take long: who may go there."""
 
     def at(self, wall: float) -> Traits:
         """What constraints are judged by at a moment (UTC seconds)."""
@@ -324,6 +337,8 @@ def _deployment(name: str, provider: ProviderLike, row: ProviderRow | None) -> D
     pool, _, model = name.partition("/")
     own = [key for key, domain in provider.domains.items() if any(fnmatchcase(model, glob) for glob in domain.models)]
     domain = f"{pool}:{own[0]}" if own else pool
+    tier = tier_of(pool, provider, row)
+    row = row if row is None else at_tier(row, tier)
     traits = traits_of(pool, provider, row, model)
     retires, successor = retirement(provider, row, model)
     rule = DeploymentRule(
@@ -338,6 +353,7 @@ def _deployment(name: str, provider: ProviderLike, row: ProviderRow | None) -> D
         successor=successor,
         vendor=traits.vendor,
         also=traits.names,
+        wait=None if tier is None else Wait(provider.tier, provider.turnaround or tier.turnaround, provider.spare),
     )
     if row is None:
         return rule

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from scheduler.policy.rules import DeploymentRule, RouteRule, Rules
     from scheduler.policy.speeds import Speed
     from scheduler.policy.tenants import Tenant
+    from scheduler.policy.waits import Waits
 
 
 GONE = FailureKind.MODEL_NOT_FOUND.value
@@ -114,7 +115,7 @@ class Route:
 
     __slots__ = (
         "_all_answer", "_estimates", "_fits", "_groups", "admission",
-        "deployments", "moment", "name", "planner", "rule", "rules", "trims",
+        "deployments", "moment", "name", "planner", "rule", "rules", "timed", "trims", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -140,11 +141,15 @@ class Route:
         self.moment = moment
         self.planner: Planner | None = None
         """Who makes the order, where it is not the operator's own."""
+        self.timed = self.admission.dated
+        """Whether time alone decides where its jobs may go: by the calendar, or by what is left to a deadline."""
+        self.waits: Waits | None = None
+        """Who knows which jobs may go where answers take long, if there is such a place."""
         self._groups: dict[tuple[int, int], Group] = {}
 
     def barred(self, job: Job) -> int:
         """Mask of the deployments that can never serve it, as constraints and calendar stand now."""
-        mask = self.admission.barred(job.demands)
+        mask = self.closed(job)
         if not job.needs and self._all_answer and job.estimate <= self._fits:
             return mask
         for index, rule in enumerate(self.rules):
@@ -152,10 +157,16 @@ class Route:
                 mask |= 1 << index
         return mask
 
+    def closed(self, job: Job) -> int:
+        """Mask of the deployments that time keeps it from, beside its constraints: what may change while it waits."""
+        mask = self.admission.barred(job.demands)
+        return mask if self.waits is None else mask | self.waits.barred(job)
+
     def unfit(self, job: Job, index: int) -> str | None:
         """Why the deployment at that place can never serve it, ``None`` if it can."""
         rule = self.rules[index]
-        return self.admission.reason(index, job.demands) or rejection(rule, job.needs, self.expected(job, rule))
+        reason = self.admission.reason(index, job.demands) or rejection(rule, job.needs, self.expected(job, rule))
+        return reason if reason is not None or self.waits is None else self.waits.reason(index, job)
 
     def expected(self, job: Job, rule: DeploymentRule) -> int:
         """Input tokens by which it is told whether the job fits there: its producer's count, as far as it is right."""

@@ -15,6 +15,7 @@ from scheduler.policy.pools import Pool
 from scheduler.policy.routes import STRATEGIES
 from scheduler.policy.tenants import Tenant
 from scheduler.policy.turns import Deployment, Moment, Route
+from scheduler.policy.waits import Waits
 
 if TYPE_CHECKING:
     from scheduler.policy.admission import Demands
@@ -65,6 +66,8 @@ class World:
         for route in self.routes.values():
             if not STRATEGIES[route.rule.strategy].fixed:
                 route.planner = Planner(route, self.accounts, self.estimates)
+            route.waits = Waits(route.rules, lambda: self.accounts.now) or None
+            route.timed = route.timed or route.waits is not None
         self.asking = Asking()
         self.tenants = {name: Tenant(name, rule) for name, rule in rules.projects.items()}
 

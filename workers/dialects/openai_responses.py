@@ -15,6 +15,7 @@ from job_contracts.chat import JsonFormat, JsonSchemaFormat, NamedTool
 from workers.dialects import strict_schema, thinking
 from workers.dialects.answering import Answering
 from workers.dialects.encoding import Losses, Names, Wanted, path_of
+from workers.dialects.openai_efforts import put_fields
 from workers.dialects.openai_items import Items
 from workers.dialects.openai_responses_answer import ResponseReader
 from workers.dialects.port import Encoded
@@ -49,6 +50,7 @@ class OpenAIResponses(Answering):
         _put_tools(body, conversation, wanted, names)
         if target.stream:
             body["stream"] = True
+        put_fields(body, quirks.always_send)
         return Encoded(
             path=path_of(target, quirks, "/responses"),
             headers={**_JSON, **target.provider.headers},

@@ -24,6 +24,7 @@ from tests.e2e.test_edge_processes import (
     test_an_edge_that_is_killed_in_the_middle_of_a_stream_costs_its_client_nothing as killed_in_the_middle_of_a_stream,
 )
 from tests.integration.test_ledger_crashes import LEDGERS_DIE
+from tests.integration.test_tiers import TIERS_DIE
 from tests.support.eventually import eventually
 from tests.support.plant import BASE, MESSAGES, ROOT, Plant, Victim, plant, producer_process
 from tests.support.proxy import FaultProxy, lose_nothing, publish_acks
@@ -354,7 +355,7 @@ ROWS: dict[str, tuple[object, ...]] = {
     "leader, dispatch handed over, outcome unknown": ("lease.outcome_unknown",),
     "leader, after the dispatch": ("dispatch.stored", "spending.stored", "spending.read", "lease.resigned"),
     "worker, fetched, not called": ("attempt.fetched",),
-    "worker, in the call": ("attempt.answering", "attempt.made", "result.blob_stored", "attempt.lost"),
+    "worker, in the call": ("attempt.answering", "attempt.made", "result.blob_stored", "attempt.lost", *TIERS_DIE),
     "worker, result stored, facts or acknowledgement not": ("result.stored", "books.stored", "books.acknowledged"),
     "worker, outcome stored, acknowledgement not": ("outcome.stored",),
     "leader, outcome read, nothing written": ("attempt.ended",),
@@ -381,7 +382,11 @@ def test_every_row_of_the_table_of_crashes_is_shown_by_a_death() -> None:
 
 def test_every_point_shows_a_row_and_is_died_at() -> None:
     points = [point.event for point in POINTS]
-    died_at = {death.point for death in WORKERS_DIE} | {point for point, _ in LEADERS_DIE} | {*EDGES_DIE, *LEDGERS_DIE}
+    died_at = (
+        {death.point for death in WORKERS_DIE}
+        | {point for point, _ in LEADERS_DIE}
+        | {*EDGES_DIE, *LEDGERS_DIE, *TIERS_DIE}
+    )
     assert died_at == set(points)
     shown = {shown for row in ROWS.values() for shown in row if isinstance(shown, str)}
     assert shown == set(points)
