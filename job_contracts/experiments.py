@@ -1,4 +1,4 @@
-"""What an operator writes of experiments: ``experiments:`` in the configuration, once a scheduler runs them."""
+"""What an operator writes of experiments: ``experiments:`` in the configuration, kept with the sums while they run."""
 
 from __future__ import annotations
 
