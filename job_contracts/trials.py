@@ -94,9 +94,9 @@ class ToldDifference(Wire):
 
     metric: Metric
     estimate: float
-    low: float | None
+    low: float | None = None
     """``None`` where nothing is ruled out."""
-    high: float | None
+    high: float | None = None
     finding: str
     """``open``, ``different`` or ``same``."""
     more: int | None = None
