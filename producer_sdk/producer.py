@@ -22,11 +22,11 @@ from producer_sdk.errors import Closed, InvalidRequest
 from producer_sdk.exchange import Exchange, Patience, checked_job
 from producer_sdk.handle import JobHandle
 from producer_sdk.letters import DeadLetters
-from producer_sdk.scoring import scored
 from producer_sdk.options import Inputs, JobOptions, Messages, Options, Tools
 from producer_sdk.parsing import asked_for, read_as
 from producer_sdk.replies import Reader, Watch
 from producer_sdk.request import Request, prepare, prepare_embedding
+from producer_sdk.scoring import scored
 from producer_sdk.streams import JobStream
 from producer_sdk.transport import Transport
 

@@ -101,6 +101,7 @@ class Trials:
         self._due = False
         """Whether something was decided that is not known to be stored."""
         self._begun = False
+        self._unknown: dict[str, tuple[str, ...]] = {}
 
     # ------------------------------------------------------------------------------------------------------- beginning
 
@@ -195,6 +196,10 @@ class Trials:
     def _configure(self) -> list[str]:
         wanted = plain(self._wanted())
         changed = self.book.configure(wanted, self._term.config.routes, self._clock.wall())
+        if self.book.unknown != self._unknown:
+            self._unknown = self.book.unknown
+            for name, routes in self._unknown.items():
+                self._term.telemetry.emit("trial.unknown_route", WARNING, experiment=name, routes=", ".join(routes))
         for name in changed:
             account = self.book.accounts.get(name)
             last = account.audit[-1] if account is not None and account.audit else None

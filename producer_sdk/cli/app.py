@@ -38,8 +38,8 @@ from producer_sdk.cli.arguments import (
 from producer_sdk.cli.batch import batch
 from producer_sdk.cli.dead import dead
 from producer_sdk.cli.embed import embed
-from producer_sdk.cli.experiments import experiments
 from producer_sdk.cli.estimate import Forecast, estimated, show_forecast
+from producer_sdk.cli.experiments import experiments
 from producer_sdk.cli.keys import keys
 from producer_sdk.cli.lines import told, told_error
 from producer_sdk.cli.models import models

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from job_contracts import experiments
 from runtime.settings.written import WrittenTime, seconds
@@ -24,3 +24,12 @@ class Experiment(experiments.Experiment):
 
     ramp: Ramp = Ramp()
     """How many take part."""
+
+    @field_validator("judge")
+    @classmethod
+    def _nobody_judges(cls, judge: experiments.Judge | None) -> experiments.Judge | None:
+        """No judge is asked yet: an experiment that waits for its scores would never learn anything."""
+        if judge is not None:
+            message = "nothing: judges are not asked yet; send scores as feedback"
+            raise ValueError(message)
+        return judge

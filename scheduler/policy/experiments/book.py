@@ -71,6 +71,8 @@ class Book:
 
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
+        self.unknown: dict[str, tuple[str, ...]] = {}
+        """Experiments that cannot begin, and the routes of theirs that are not known here."""
 
     # ----------------------------------------------------------------------------------------------------- what ended
 
@@ -110,6 +112,7 @@ class Book:
 
         Returns the names of those for which anything is different from before.
         """
+        self.unknown = {}
         changed = [name for name, settings in wanted.items() if self._wanted(name, settings, routes, now)]
         for name, account in list(self.accounts.items()):
             if name in wanted:
@@ -128,7 +131,8 @@ class Book:
         missing = sorted({settings.served_by(arm) for arm in settings.weights} - set(routes))
         reasons = [f"route {route!r} is not known to the scheduler that leads: restart it" for route in missing]
         if account is None:
-            if reasons:
+            if missing:
+                self.unknown[name] = tuple(missing)
                 return False
             made = self.accounts[name] = Account(settings, begun(now))
             made.note(now, "began", _said(settings), "configuration")
