@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
+from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,8 +25,11 @@ from job_contracts.trials import AskExperiments, AskFeedback, AskStop, TakenFeed
 from runtime.broker import Broker
 from runtime.bus.memory import MemoryBroker
 from runtime.bus.port import Bus
+from runtime.config import load
 from runtime.connection import declared
 from runtime.settings import Config
+from runtime.telemetry import Telemetry
+from scheduler.rereading import Rereading
 from scheduler.trials import Trials
 from tests.support.budgets import cut_off
 from tests.support.eventually import eventually
@@ -243,3 +250,58 @@ async def test_a_project_may_not_stop_an_arm(connected: Connect) -> None:
         await leading(stack, connected, trying())
         refused = await asked(connected, "stop_arm", AskStop(experiment="exp", arm="b"), "demo")
         assert decode(Refusal, refused).refused.field == "project"
+
+
+async def test_the_command_shows_how_arms_stand_and_stops_one(own_broker: Broker, open_bus: Callable[..., Any]) -> None:
+    async def one(project: str) -> Bus:
+        bus: Bus = await open_bus(own_broker.url, inbox_prefix=f"_INBOX_{project}")
+        return bus
+
+    async def penstock(*words: str) -> tuple[int, str]:
+        command = (sys.executable, "-m", "producer_sdk.cli", *words, "--url", own_broker.url)
+        done = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT)
+        said, _ = await done.communicate()
+        return done.returncode or 0, said.decode()
+
+    async with AsyncExitStack() as stack:
+        world = await leading(stack, one, trying())
+        await world.pool("alpha")
+        await world.pool("beta")
+        await submitted(world, range(10))
+        await trials(world).look()
+        code, said = await penstock("experiments", "list")
+        assert code == 0, said
+        assert "exp  fast  100 %  10 jobs" in said
+        code, said = await penstock("experiments", "stop", "exp", "b", "--why", "rude", "--yes")
+        assert code == 0, said
+        code, said = await penstock("experiments", "show", "exp")
+        assert "b (stopped)" in said
+        assert "operator: stopped: b: rude" in said
+        code, said = await penstock("experiments", "show", "nothing")
+        assert code != 0
+        assert "use one of: exp" in said
+
+
+async def test_the_section_is_read_again_and_a_file_that_is_wrong_changes_nothing(tmp_path: Path) -> None:
+    def written(route: str) -> str:
+        return json.dumps(
+            {
+                "providers": {"openai": {"key": "k"}},
+                "routes": {"fast": {"deployments": ["openai/a"]}, "cheap": {"deployments": ["openai/b"]}},
+                "experiments": {"exp": {"route": "fast", "challengers": {"b": {"route": route}}}},
+            }
+        )
+
+    telemetry, told = Telemetry(), list[str]()
+    telemetry.subscribe(lambda event: told.append(event.name), lowest=0)
+    file = tmp_path / "penstock.yaml"
+    file.write_text(json.dumps({**json.loads(written("cheap")), "experiments": {}}))
+    rereading = Rereading(file, load(file), telemetry)
+    file.write_text(written("nowhere"))
+    await rereading.look()
+    await rereading.look()
+    assert rereading.wanted() == {}
+    file.write_text(written("cheap"))
+    await rereading.look()
+    assert list(rereading.wanted()) == ["exp"]
+    assert told == ["configuration.unusable", "configuration.reread"]
