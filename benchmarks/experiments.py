@@ -13,10 +13,10 @@ from math import ceil, exp, sqrt
 from random import Random
 from typing import TYPE_CHECKING
 
+from job_contracts.experiments import Metric
 from scheduler.policy.experiments.comparing import LEAST, differs
 from scheduler.policy.experiments.moments import BUCKETS, Moments
 from scheduler.policy.experiments.sequences import information_for, tuned
-from scheduler.policy.experiments.settings import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Callable

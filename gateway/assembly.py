@@ -20,7 +20,7 @@ from gateway.keys import Book, Keys
 from gateway.nkeys import Issuer
 from gateway.peers import Peers
 from gateway.producers import Producers
-from gateway.routes import batches, chat, embeddings, files, jobs, keys, messages, models, responses, spend
+from gateway.routes import batches, chat, embeddings, feedback, files, jobs, keys, messages, models, responses, spend
 from gateway.server import Server
 from runtime.bus.door import Door
 from runtime.connection import bus_settings
@@ -42,6 +42,7 @@ ENDPOINTS = (
     *embeddings.ENDPOINTS,
     *models.ENDPOINTS,
     *jobs.ENDPOINTS,
+    *feedback.ENDPOINTS,
     *files.ENDPOINTS,
     *batches.ENDPOINTS,
     *keys.ENDPOINTS,

@@ -13,6 +13,7 @@ from job_contracts.decisions import Choice
 from job_contracts.failures import Failure
 from job_contracts.jobs import BlobRef, Job
 from job_contracts.results import AttemptRecord
+from job_contracts.trials import Trial
 
 
 def attempt_name(project: str, job: str, attempt: int) -> str:
@@ -113,6 +114,8 @@ class Assignment(Wire):
     """The job's, where it is a blob: whoever has no use for the body must know what to charge."""
     constraints: tuple[Constraints, ...] = ()
     """What its deployment must be, as the project and the job ask: all of them hold. The worker checks them again."""
+    trial: Trial | None = None
+    """Its place in an experiment, to be repeated in the result."""
     job: Job | None = None
     """Exactly one of ``job`` and ``blob`` is there; the worker sees to it, so that it can name what is wrong."""
 
@@ -156,6 +159,10 @@ class Outcome(Wire):
     limits: tuple[LimitReading, ...] = ()
     called: bool = True
     """False if the provider was never called (handed back, grant expired, unreadable)."""
+    route: str | None = None
+    """As the assignment said."""
+    trial: Trial | None = None
+    """The same."""
 
 
 class Heartbeat(Wire):

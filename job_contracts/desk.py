@@ -14,9 +14,23 @@ from job_contracts.jobs import MOST_TOKENS, JobStatus, Lane, Need
 from job_contracts.stream import Chunk
 
 Operation = Literal[
-    "hello", "status", "results", "chunks", "blob", "estimate", "letters", "letter", "letter_body", "replay", "discard"
+    "hello",
+    "status",
+    "results",
+    "chunks",
+    "blob",
+    "estimate",
+    "letters",
+    "letter",
+    "letter_body",
+    "replay",
+    "discard",
+    "feedback",
+    "experiments",
+    "stop_arm",
 ]
-"""The last five are about dead letters (``job_contracts.letters``)."""
+"""Five are about dead letters (``job_contracts.letters``), the last three about experiments (``job_contracts.trials``).
+"""
 
 MAX_ASKED = 500
 """Jobs one ``results`` question may name."""

@@ -18,6 +18,7 @@ from pydantic import Field
 from job_contracts.chat import Usage
 from job_contracts.codec import VERSION, Version, Wire
 from job_contracts.failures import ReadKind
+from job_contracts.trials import Trial
 
 Reason = Literal["user", "failed", "cancelled", "hedged", "shadow", "verify"]
 
@@ -65,6 +66,8 @@ class AttemptFact(Wire):
     """Of a statement: US dollars that had counted for the attempt until then. Whoever has forgotten the attempt since
     counts the difference."""
     tags: dict[str, str] = Field(default_factory=dict)
+    trial: Trial | None = None
+    """The job's place in an experiment, for reports: an experiment itself counts results."""
 
     @property
     def at(self) -> float:

@@ -46,6 +46,7 @@ from job_contracts.spend import (
     Spend,
 )
 from job_contracts.stream import Chunk
+from job_contracts.trials import AskExperiments, AskFeedback, AskStop, GivenScore, TakenFeedback, ToldExperiments
 
 MESSAGES: Mapping[str, type[Wire]] = MappingProxyType(
     {
@@ -91,6 +92,12 @@ MESSAGES: Mapping[str, type[Wire]] = MappingProxyType(
         "comparison": Comparison,
         "ask_forecast": AskForecast,
         "forecast": Forecast,
+        "given_score": GivenScore,
+        "ask_feedback": AskFeedback,
+        "taken_feedback": TakenFeedback,
+        "ask_experiments": AskExperiments,
+        "ask_stop": AskStop,
+        "told_experiments": ToldExperiments,
     }
 )
 

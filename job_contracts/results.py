@@ -13,6 +13,7 @@ from job_contracts.decisions import Choice
 from job_contracts.embeddings import Embeddings
 from job_contracts.failures import Failure
 from job_contracts.jobs import BlobRef, JobState
+from job_contracts.trials import Trial
 
 LossKind = Literal["dropped", "renamed", "clamped", "rewritten", "merged", "converted"]
 
@@ -88,6 +89,12 @@ class Settlement(Wire):
     seconds: float = 0.0
     """Duration of that attempt."""
     first_token: float | None = None
+    trial: Trial | None = None
+    """The job's place in an experiment, if its end counts there."""
+    cost: Decimal | None = None
+    """US dollars of all its attempts together, where an experiment counts them."""
+    finished: float | None = None
+    """UTC seconds, the same."""
 
 
 class Result(Wire):

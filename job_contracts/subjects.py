@@ -42,6 +42,8 @@ H_TICKET = "Penstock-Ticket"
 """On SUBMIT: what the scheduler needs to know without the body (jobs.Ticket)."""
 H_SETTLEMENT = "Penstock-Settlement"
 """On RES: what the scheduler needs to settle without the body (results.Settlement)."""
+H_SCORE = "Penstock-Score"
+"""On RES, beside a result: what was said of its answer (trials.GivenScore)."""
 H_PIECES = "Penstock-Pieces"
 """On CONV: where the rest lies of a conversation that was too large for one message (jobs.BlobRef)."""
 H_TRACE = "traceparent"
@@ -166,6 +168,11 @@ def result(project: str, job_id: str) -> str:
     return f"{PREFIX}.res.{project}.{_job_tokens(job_id)}"
 
 
+def score(project: str, job_id: str, metric: str) -> str:
+    """What was said of a job's answer by one metric of experiments, beside its result."""
+    return f"{PREFIX}.score.{project}.{_job_tokens(job_id)}.{metric}"
+
+
 def result_blob(project: str, job_id: str, index: int, digest: str = "") -> str:
     """Chunk ``index`` of a result too large for one message; the ``digest`` of the whole keeps attempts apart."""
     name = f"{digest[:16]}-{index}" if digest else str(index)
@@ -190,6 +197,11 @@ def usage(pool: str, worker: str) -> str:
 def spent(shard: int) -> str:
     """What had been spent in each window up to a place in LEDGER (spending.Spent), in the SPENT stream."""
     return f"{PREFIX}.spent.{shard}"
+
+
+def trials(shard: int) -> str:
+    """How experiments stand, up to a place in RES (scheduler.trials), in the SPENT stream."""
+    return f"{PREFIX}.spent.trials_{shard}"
 
 
 def ledger_desk(operation: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from job_contracts.embeddings import Purpose
+from job_contracts.trials import TakenFeedback
 from producer_sdk.answers import Answered
 from producer_sdk.batch import Item, Progress, mapped, when_there_is_room
 from producer_sdk.border import answered, same_request
@@ -25,6 +26,7 @@ from producer_sdk.options import Inputs, JobOptions, Messages, Options, Tools
 from producer_sdk.parsing import asked_for, read_as
 from producer_sdk.replies import Reader, Watch
 from producer_sdk.request import Request, prepare, prepare_embedding
+from producer_sdk.scoring import scored
 from producer_sdk.streams import JobStream
 from producer_sdk.transport import Transport
 
@@ -278,6 +280,10 @@ class Producer:
         # What is known of it here is kept with the handle: with the token a cancel needs no answer of the desk.
         known = self._exchange.replies.watched(checked_job(job)) if self._exchange is not None else None
         return JobHandle(self, checked_job(job), known)
+
+    async def feedback(self, job: str, score: float) -> TakenFeedback:
+        """Say how good a job's answer was, from 0 to 1: experiments compare their arms by it. See ``scoring``."""
+        return await scored((await self._ready()).desk, job, score)
 
     def awaits(self, job: str) -> bool:
         """Whether somebody waits for a job here, reads its stream, or is about to."""

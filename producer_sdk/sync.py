@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from job_contracts.embeddings import Purpose
+from job_contracts.trials import TakenFeedback
 from producer_sdk.answers import Answered
 from producer_sdk.batch import Item, Progress
 from producer_sdk.embedding import BATCH, EmbeddingResult
@@ -195,6 +196,10 @@ class SyncProducer:
     def attach(self, job: str) -> SyncJobHandle:
         """See ``Producer.attach``."""
         return SyncJobHandle(self._portal, self._producer.attach(job))
+
+    def feedback(self, job: str, score: float) -> TakenFeedback:
+        """See ``Producer.feedback``."""
+        return self._portal.call(self._producer.feedback(job, score))
 
     def awaits(self, job: str) -> bool:
         """See ``Producer.awaits``."""

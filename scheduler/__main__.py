@@ -19,6 +19,7 @@ from runtime.service import Service
 from runtime.settings import Config
 from runtime.telemetry import Metrics, Telemetry, write_logs
 from scheduler.instruments import INSTRUMENTS, gauges
+from scheduler.rereading import Rereading
 from scheduler.service import Scheduler
 
 
@@ -38,11 +39,17 @@ async def serve(config: Config, arguments: Namespace) -> int:
     service = Service("scheduler", telemetry)
     try:
         await prepare(bus, config)
-        scheduler = Scheduler(bus, clock, telemetry, config, rows, owner=owner, version=version("penstock"))
+        rereading = Rereading(arguments.config, config, telemetry)
+        scheduler = Scheduler(
+            *(bus, clock, telemetry, config, rows),
+            owner=owner,
+            version=version("penstock"),
+            experiments=rereading.wanted,
+        )
         health = Health(telemetry, metrics, host=arguments.health_host, port=arguments.health_port)
         health.check("scheduler", lambda: scheduler.ready)
         gauges(metrics, scheduler)
-        service.add(health, scheduler)
+        service.add(health, rereading, scheduler)
         return await service.run()
     finally:
         await bus.close()

@@ -79,6 +79,7 @@ def assignment(
         key=dispatch.key,
         tags=entry.tags,
         constraints=dispatch.constraints,
+        trial=dispatch.trial,
     )
     data = encode(order)
     if body is not None:

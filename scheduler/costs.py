@@ -67,6 +67,7 @@ def fact_of(order: Assignment, record: AttemptRecord, *, won: bool = False) -> A
         won=won,
         told_by="leader",
         tags=order.tagged,
+        trial=order.trial,
     )
 
 
@@ -92,6 +93,7 @@ def estimated(order: Assignment, *, seconds: float, failure: FailureKind = Failu
         won=False,
         told_by="leader",
         tags=order.tagged,
+        trial=order.trial,
     )
 
 

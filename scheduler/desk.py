@@ -27,12 +27,14 @@ from job_contracts.stream import Chunk
 from runtime.bus.port import BusError, NotFound
 from runtime.telemetry import WARNING
 from scheduler.letter_desk import LetterDesk
+from scheduler.trial_desk import TrialDesk
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from runtime.bus.port import Message, Subscription
     from scheduler.term import Term
+    from scheduler.trials import Trials
 
 MAX_MESSAGE = 512 * 1024
 """Bytes a submission may have before its body must go as a blob."""
@@ -45,15 +47,16 @@ MAX_CHUNKS = 500
 
 
 class Desk:
-    """Serves ``hello``, ``status``, ``results``, ``chunks``, ``blob``, ``estimate`` and ``LetterDesk``'s while this
-    process leads.
+    """Serves ``hello``, ``status``, ``results``, ``chunks``, ``blob``, ``estimate``, ``LetterDesk``'s and
+    ``TrialDesk``'s while this process leads.
     """
 
-    def __init__(self, term: Term, version: str) -> None:
+    def __init__(self, term: Term, version: str, trials: Trials) -> None:
         self._term = term
         self._bus = term.bus
         self._version = version
         self._letters = LetterDesk(term)
+        self._trials = TrialDesk(term, trials)
         self._open: list[Subscription] = []
 
     async def start(self) -> None:
@@ -66,6 +69,7 @@ class Desk:
             "blob": self._blob,
             "estimate": self._estimate,
             **self._letters.operations(),
+            **self._trials.operations(),
         }
         for name, answer in operations.items():
             responder = _Responder(self._term, answer)

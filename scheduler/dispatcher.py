@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -129,19 +130,7 @@ class Dispatcher:
         entry = self._submissions.entries.get((finish.project, finish.job))
         if entry is None:
             return finish
-        return Finish(
-            project=finish.project,
-            job=finish.job,
-            seq=finish.seq,
-            state=finish.state,
-            failure=finish.failure,
-            history=finish.history,
-            route=finish.route,
-            token=finish.token,
-            body_hash=finish.body_hash,
-            submitted=entry.submitted,
-            attempt=finish.attempt,
-        )
+        return replace(finish, submitted=entry.submitted)
 
     async def _send(self, dispatches: Sequence[Dispatch]) -> bool:
         """Store one batch; False when the term is over."""

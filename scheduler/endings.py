@@ -125,7 +125,14 @@ class Endings:
             times=Times(submitted=finish.submitted, finished=self._clock.wall()),
             replay_of=replay_of,
         )
-        settlement = Settlement(state=finish.state, token=finish.token, body_hash=finish.body_hash)
+        settlement = Settlement(
+            state=finish.state,
+            token=finish.token,
+            body_hash=finish.body_hash,
+            trial=finish.trial,
+            cost=None if finish.trial is None else result.cost,
+            finished=None if finish.trial is None else result.times.finished,
+        )
         return encode(result), {subjects.H_SETTLEMENT: encode(settlement).decode()}
 
     async def _keep_letter(self, finish: Finish) -> None:

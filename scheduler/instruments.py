@@ -50,6 +50,9 @@ INSTRUMENTS = (
     count("spending_errors", "spending.unreadable", "Messages or facts of LEDGER that could not be read"),
     count("spending_distrusted", "spending.distrusted", "Times that LEDGER could not be read"),
     count("spending_kept", "spending.stored", "Checkpoints of what was spent"),
+    count("experiment_jobs", "trial.ended", "Jobs that an experiment has counted", "experiment", "arm"),
+    count("experiment_decisions", "trial.decided", "Steps raised and arms stopped", "experiment", "kind"),
+    level("experiment_share", "trial.placed", "Share of all units that take part", "experiment", value="value"),
     count("workers_silent", "worker.silent", "Workers that stopped beating", "pool"),
 )
 

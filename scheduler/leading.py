@@ -23,10 +23,12 @@ from scheduler.refilling import Refilling
 from scheduler.settling import Settling
 from scheduler.spending import Spending
 from scheduler.standby import Standby
+from scheduler.trials import Trials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
+    from job_contracts.experiments import Experiment
     from runtime.bus.port import Subscription, Tail
     from scheduler.leadership import Predecessor
     from scheduler.recovery import Remnant
@@ -39,10 +41,14 @@ class Leading:
     ``close`` ends what was begun, at any time.
     """
 
-    def __init__(self, term: Term, version: str) -> None:
+    def __init__(
+        self, term: Term, version: str, experiments: Callable[[], Mapping[str, Experiment]] | None = None
+    ) -> None:
+        """``experiments``: what the configuration says of them now, if it can change meanwhile."""
         self._term = term
         self.lifeline = Lifeline(term)
         self.spending = Spending(term)
+        self.trials = Trials(term, experiments or (lambda: term.config.experiments))
         self._endings = Endings(term)
         self._intake = Intake(term, self._endings)
         self._settling = Settling(term, self.lifeline)
@@ -57,7 +63,7 @@ class Leading:
             self._outcomes,
             on_submission=self._intake.on_message,
         )
-        self._desk = Desk(term, version)
+        self._desk = Desk(term, version, self.trials)
         self.standby = Standby(
             term,
             self.lifeline,
@@ -95,6 +101,7 @@ class Leading:
             asyncio.create_task(Census(term, self.lifeline).run(), name="census"),
             asyncio.create_task(self._refilling.run(), name="refilling"),
             asyncio.create_task(self.spending.run(), name="spending"),
+            asyncio.create_task(self.trials.run(), name="trials"),
         ]
         asked = asyncio.create_task(stopping.wait(), name="stopping")
         try:
@@ -118,6 +125,7 @@ class Leading:
             await self._open.pop().close()
         await self.standby.close()
         await self.spending.close()
+        await self.trials.close()
         await self._endings.stop()
         await self._term.background.stop()
 
@@ -157,6 +165,7 @@ class Leading:
         """
         term, bus = self._term, self._term.bus
         remnants = await work_in_flight(term)
+        await self.trials.begin()
         results, submissions = await self.standby.opened()
         outcomes = await bus.tail(term.stream(subjects.OUT), self._outcomes.on_outcome)
         self._open.append(outcomes)
@@ -208,6 +217,7 @@ class Leading:
                 route=order.route,
                 key=order.key,
                 tags=order.tagged,
+                trial=order.trial,
             )
             term.board.apply(in_flight, term.clock.monotonic())  # of a remnant only its money counts
             if remnant.superseded or (order.project, order.job_id) not in term.submissions.entries:

@@ -149,6 +149,8 @@ class Losses:
             history=order.history if order is not None else self._term.board.history(project, job),
             failure=failure,
             called=called,
+            route=None if order is None else order.route,
+            trial=None if order is None else order.trial,
         )
 
     def _repaired(self, kind: str, loss: Loss) -> None:

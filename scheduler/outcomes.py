@@ -111,6 +111,8 @@ class Outcomes:
             input_tokens=0,
             output_tokens=0,
             history=outcome.history,
+            route=outcome.route,
+            trial=outcome.trial,
             cost=0,  # it has left WORK, so its fact is in LEDGER: only of what WORK holds money is still reserved
         )
         flight = self._lifeline.flights.get((outcome.project, outcome.job_id))

@@ -14,9 +14,10 @@ from scheduler.policy.rules import rules_from
 from scheduler.term import Term
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from catalogue.rows import ProviderRow
+    from job_contracts.experiments import Experiment
     from runtime.bus.port import Bus
     from runtime.clock import Clock
     from runtime.settings import Config
@@ -36,7 +37,9 @@ class Scheduler(Duty):
         *,
         owner: str,
         version: str,
+        experiments: Callable[[], Mapping[str, Experiment]] | None = None,
     ) -> None:
+        """``experiments``: what the configuration says of them now, where it is read again."""
         super().__init__("scheduler", telemetry, grace=10.0)
         self._bus = bus
         self._clock = clock
@@ -44,6 +47,7 @@ class Scheduler(Duty):
         self._rules = rules_from(config, catalogue)
         self._owner = owner
         self._version = version
+        self._experiments = experiments
         self.leading: Leading | None = None
         self.board: Board | None = None
         """What it knows, standing by or leading."""
@@ -77,7 +81,7 @@ class Scheduler(Duty):
             )
             self.board = Board(self._rules, now=self._clock.monotonic(), wall=self._clock.wall())
             term = Term(self._bus, self._clock, self.telemetry, self._config, lease, self.board)
-            period = Leading(term, self._version)
+            period = Leading(term, self._version, self._experiments)
             try:
                 predecessor = await lease.acquire(self.stopping, period.standby.look)
                 if predecessor is None:

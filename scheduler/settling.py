@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _UNREADABLE = Settlement(state=JobState.FAILED, token="", body_hash="")
 """For a record that tells the scheduler nothing: the job has ended all the same, and must not run again."""
 
+_RESULTS = f"{subjects.PREFIX}.res."
+
 SWEEP = 0.1
 """Seconds between two removals of finished submissions."""
 PATIENCE = 2.0
@@ -61,8 +63,8 @@ class Settling:
     def on_result(self, message: Message) -> None:
         """One terminal record."""
         self._gaps.read(message.seq)
-        if message.subject.startswith(f"{subjects.PREFIX}.res_barrier."):
-            return
+        if not message.subject.startswith(_RESULTS):
+            return  # a barrier, or what was said of an answer
         now = self._clock.monotonic()
         project, job = subjects.project_and_job(message.subject)
         try:

@@ -262,7 +262,7 @@ class Spending:
         except NotFound:
             return 0, Spent()
         try:
-            return found.seq, decode(Spent, _unpacked(found.data))
+            return found.seq, decode(Spent, unpacked(found.data))
         except (ContractError, zlib.error) as error:
             # Nobody but us writes there. All that LEDGER still holds is counted instead, that is the last 30 days.
             self._term.telemetry.emit("spending.checkpoint_unreadable", ERROR, seq=found.seq, error=str(error))
@@ -286,7 +286,7 @@ class Spending:
     async def _keep(self) -> bool:
         """Store a checkpoint; False if another one, that counts further, stands there. Raises BusError."""
         spent = Spent(read=max(self._read, self._until), marks=tuple(self._marks), payers=_payers(self._board))
-        data = _packed(encode(spent))
+        data = packed(encode(spent))
         while True:
             try:
                 self._stored = (await self._bus.append(self._subject, data, expect_last=self._stored)).seq
@@ -339,9 +339,11 @@ def _payers(board: Board) -> dict[str, dict[str, tuple[tuple[float, int], ...]]]
     return {payer: dict(sums) for payer, sums in board.spending().payers.items()}
 
 
-def _packed(data: bytes) -> bytes:
+def packed(data: bytes) -> bytes:
+    """A checkpoint as it is stored."""
     return data if len(data) < PLAIN else zlib.compress(data, 1)
 
 
-def _unpacked(data: bytes) -> bytes:
+def unpacked(data: bytes) -> bytes:
+    """As it was. Raises zlib.error."""
     return data if data[:1] == b"{" else zlib.decompressobj().decompress(data, UNPACKED)

@@ -283,18 +283,16 @@ class Pool(Duty):
         self.telemetry.emit("attempt.made", attempt=assignment.attempt_id)
         tags, replay_of = (assignment.tagged, None) if isinstance(job, Failure) else (job.tags, job.replay_of)
         if ending.decoded is not None:
-            stored = await self._reporter.result(
-                result_of(
-                    assignment,
-                    ending,
-                    ending.decoded,
-                    nonce=f"{assignment.attempt_id}@{self._worker}",
-                    finished=self._endpoint.clock.wall(),
-                    tags=tags,
-                    replay_of=replay_of,
-                ),
-                settlement_of(assignment, ending),
+            result = result_of(
+                assignment,
+                ending,
+                ending.decoded,
+                nonce=f"{assignment.attempt_id}@{self._worker}",
+                finished=self._endpoint.clock.wall(),
+                tags=tags,
+                replay_of=replay_of,
             )
+            stored = await self._reporter.result(result, settlement_of(assignment, ending, result))
         else:
             failure = ending.failure
             assert failure is not None  # noqa: S101 - an ending without an answer has a failure

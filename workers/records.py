@@ -158,8 +158,9 @@ def pointer_of(result: Result, blob: BlobRef) -> Result:
     return result.model_copy(update={"answer": None, "embeddings": None, "blob": blob})
 
 
-def settlement_of(assignment: Assignment, ending: Ending) -> Settlement:
+def settlement_of(assignment: Assignment, ending: Ending, result: Result) -> Settlement:
     """What the scheduler reads of a result."""
+    counts = assignment.trial is not None
     return Settlement(
         state=JobState.SUCCEEDED,
         token=assignment.token,
@@ -169,6 +170,9 @@ def settlement_of(assignment: Assignment, ending: Ending) -> Settlement:
         usage=ending.usage,
         seconds=ending.seconds,
         first_token=ending.first_token,
+        trial=assignment.trial,
+        cost=result.cost if counts else None,
+        finished=result.times.finished if counts else None,
     )
 
 
@@ -186,6 +190,8 @@ def outcome_of(assignment: Assignment, ending: Ending, failure: Failure, *, pool
         failure=failure,
         limits=ending.limits,
         called=ending.called,
+        route=assignment.route,
+        trial=assignment.trial,
     )
 
 
@@ -224,4 +230,5 @@ def fact_of(assignment: Assignment, ending: Ending, *, won: bool, tags: dict[str
         failure=failure.kind if failure is not None else None,
         won=won,
         tags=tags,
+        trial=assignment.trial,
     )

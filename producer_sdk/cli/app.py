@@ -39,6 +39,7 @@ from producer_sdk.cli.batch import batch
 from producer_sdk.cli.dead import dead
 from producer_sdk.cli.embed import embed
 from producer_sdk.cli.estimate import Forecast, estimated, show_forecast
+from producer_sdk.cli.experiments import experiments
 from producer_sdk.cli.keys import keys
 from producer_sdk.cli.lines import told, told_error
 from producer_sdk.cli.models import models
@@ -58,6 +59,7 @@ app = typer.Typer(
 jobs = typer.Typer(help="Look at a job, or call it off.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
 app.add_typer(dead, name="dead")
+app.add_typer(experiments, name="experiments")
 app.add_typer(batch, name="batch")
 app.add_typer(keys, name="keys")
 app.add_typer(spend, name="spend")

@@ -126,6 +126,11 @@ class FakeGateway:
         """The operations the desk was asked for, in order."""
         return self.stage().questions
 
+    @property
+    def scores(self) -> dict[str, float]:
+        """What was said of answers (``Producer.feedback``), by job."""
+        return self.stage().scores
+
     # -- the connection
 
     def disconnect(self) -> None:

@@ -30,6 +30,7 @@ from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import LANES, BlobRef, Cancel, Job, JobState, JobStatus, Lane, Ticket
 from job_contracts.results import AttemptRecord, Result, Times
 from job_contracts.stream import Chunk, Delta, StartDelta
+from job_contracts.trials import AskFeedback, TakenFeedback
 from producer_sdk.testing.letters import OPERATIONS, StageLetters
 from producer_sdk.testing.script import Reply, echo
 
@@ -88,6 +89,8 @@ class Stage:
         """What the desk says that jobs would cost."""
         self.held = False
         """Jobs stay queued while this is set; see ``release``."""
+        self.scores: dict[str, float] = {}
+        """What was said of answers, by job."""
         self.questions: list[str] = []
         """Operations the desk was asked for, in order."""
         self._publish = publish
@@ -198,6 +201,11 @@ class Stage:
                     return self._large[asked.job][asked.index * PIECE :][:PIECE]
                 case "estimate":
                     return encode(self._estimates(decode(AskEstimates, question)))
+                case "feedback":
+                    scored = decode(AskFeedback, question)
+                    first = scored.job not in self.scores
+                    self.scores.setdefault(scored.job, scored.score)
+                    return encode(TakenFeedback(job=scored.job, first=first))
                 case _ if operation in OPERATIONS:
                     answer = self.letters.asked(operation, question)
                     return answer if isinstance(answer, bytes) else encode(answer)

@@ -128,7 +128,7 @@ def _streams(limits: StreamLimits) -> Iterator[Asset]:
     yield _stream(
         subjects.RES,
         limits,
-        subjects=[f"{prefix}.res.*.*.*", f"{prefix}.res_barrier.>"],
+        subjects=[f"{prefix}.res.*.*.*", f"{prefix}.score.*.*.*.*", f"{prefix}.res_barrier.>"],
         max_msgs_per_subject=1,
         max_bytes=limits.result_bytes,
         discard="new",

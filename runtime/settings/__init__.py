@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from job_contracts.experiments import problems
+from runtime.settings.experiments import Experiment
 from runtime.settings.routing import Project, Provider, Route
 from runtime.settings.services import Edge, LedgerSettings, Nats, Scheduling, Workers
 from runtime.settings.written import Section, Token
@@ -21,6 +23,8 @@ class Config(Section):
     """By the model name that producers ask for."""
     projects: dict[Token, Project] = Field(default={"default": Project()})
     """By name; a producer speaks for one of them."""
+    experiments: dict[Token, Experiment] = Field(default={})
+    """By name: two or more routes tried side by side. The scheduler reads this section anew while it runs."""
     catalogue: Path | None = None
     """Folder with TOML files of your own, one a provider, that add to the catalogue or change it. A relative path
     begins at the configuration's folder."""
@@ -50,4 +54,6 @@ class Config(Section):
                     known = ", ".join(sorted(self.routes))
                     message = f"projects.{name}.routes: there is no route {asked!r} (there are: {known})"
                     raise ValueError(message)
+        for message in problems(self.experiments, self.routes)[:1]:
+            raise ValueError(message)
         return self

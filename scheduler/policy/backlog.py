@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import JobState
+from scheduler.policy import seats
 from scheduler.policy.decisions import Abort, Finish
 from scheduler.policy.early import EarlyCancels
 from scheduler.policy.explain import waits_for
@@ -53,6 +54,8 @@ class Backlog:
 
     def enqueue(self, job: Job) -> None:
         """It waits for its turn among the jobs that may go to the same places."""
+        if job.seat is not None:
+            seats.bind(self._world, job)
         route = job.route
         if isinstance(route, str):
             return
@@ -169,6 +172,7 @@ class Backlog:
             body_hash=job.body_hash,
             submitted=job.submitted,
             attempt=0 if story is None else story.attempt,
+            trial=None if job.seat is None else job.seat.ending(state, failure),
         )
 
     def cancel(self, job: Job, reason: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from job_contracts.jobs import JobState
-from scheduler.policy import grants
+from scheduler.policy import grants, seats
 from scheduler.policy.aftermath import Aftermath
 from scheduler.policy.backlog import Backlog
 from scheduler.policy.buckets import NEVER
@@ -28,6 +28,7 @@ from scheduler.policy.jobs import BLOCKED, ENDING, FLYING, PARKED, QUEUED, Job
 from scheduler.policy.payments import Payments
 from scheduler.policy.planned import estimate
 from scheduler.policy.rounds import Rounds
+from scheduler.policy.seats import Seat
 from scheduler.policy.tally import count
 from scheduler.policy.world import World
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from scheduler.policy.facts import Fact
     from scheduler.policy.purses import Spending
     from scheduler.policy.rules import Rules
+    from scheduler.policy.seats import Running
     from scheduler.policy.tally import Counts
 
 
@@ -115,6 +117,8 @@ class Board:
             key=None if wallet is None else wallet.owner,
         )
         job = Job(fact, tenant, route, deadline, wallet, demands=world.demands(tenant, fact))
+        if fact.route in world.trials.on:
+            job.seat = Seat(fact)
         backlog.add(job)
         cancelled = backlog.cancelled_early(job)
         if cancelled is not None:
@@ -147,6 +151,7 @@ class Board:
         story = job.told()
         if story.held is not None:
             grants.release(job, story.held, story.held.tokens, 1, now)
+        seats.recall(self._world, job, fact)
         story.recall(fact.history, job.route)
         story.attempt = fact.attempt
         story.at = fact.deployment
@@ -220,6 +225,18 @@ class Board:
                 self._backlog.expire(job, "its turn")
             else:
                 self._backlog.enqueue(job)
+
+    # --------------------------------------------------------------------------------------------------- experiments
+
+    def place_trials(self, running: Mapping[str, Running], now: float) -> None:
+        """How experiments stand from now on. Jobs that wait go where that sends them; what is under way stays there."""
+        self._now = self._world.accounts.now = now
+        self._world.trials.place(running)
+        for tenant in self._world.tenants.values():
+            for job in [each for each in tenant.jobs.values() if each.seat is not None]:
+                if job.state in {QUEUED, BLOCKED} and seats.moves(self._world, job):
+                    self._backlog.leave(job)
+                    self._backlog.enqueue(job)
 
     # --------------------------------------------------------------------------------------------------------- money
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from job_contracts.attempts import Fit, OnInvalid
     from job_contracts.constraints import Constraints, Hosting
+    from job_contracts.experiments import Experiment
     from job_contracts.jobs import Lane
     from job_contracts.money import Budget
 
@@ -188,5 +189,7 @@ class Configured(Protocol):
     def routes(self) -> Mapping[str, RouteLike]: ...
     @property
     def projects(self) -> Mapping[str, ProjectLike]: ...
+    @property
+    def experiments(self) -> Mapping[str, Experiment]: ...
     @property
     def scheduler(self) -> SchedulingLike: ...

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from job_contracts.failures import Failure
     from job_contracts.jobs import JobState
     from job_contracts.results import AttemptRecord
+    from job_contracts.trials import Trial
 
 
 @dataclass(slots=True, frozen=True)
@@ -42,6 +43,8 @@ class Dispatch:
     """Why it goes there, on a route that does not go by the operator's own order."""
     constraints: tuple[Constraints, ...] = ()
     """What the deployment has to meet: the worker sees to it again."""
+    trial: Trial | None = None
+    """Its place in an experiment."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -60,6 +63,8 @@ class Finish:
     submitted: float
     attempt: int = 0
     """Number of the last attempt, 0 if there was none."""
+    trial: Trial | None = None
+    """Where its end counts in an experiment."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from job_contracts.failures import Failure
     from job_contracts.jobs import Bounds, JobState, Lane, Need
     from job_contracts.results import AttemptRecord
+    from job_contracts.trials import Trial
 
 JobKey = tuple[str, str]
 """``(project, job id)``."""
@@ -81,6 +82,8 @@ class InFlight:
     route: str | None = None
     key: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict, hash=False)
+    trial: Trial | None = None
+    """The arm it was granted for, which has the last word on its job's."""
 
 
 @dataclass(slots=True, frozen=True)

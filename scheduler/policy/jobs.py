@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from scheduler.policy.fairness import Account
     from scheduler.policy.payers import Payer, Wallet
     from scheduler.policy.quotas import Quota
+    from scheduler.policy.seats import Seat
     from scheduler.policy.tenants import Tenant
     from scheduler.policy.turns import Deployment, Flow, Route
 
@@ -170,6 +171,7 @@ class Job:
         "not_before",
         "priority",
         "route",
+        "seat",
         "seq",
         "session",
         "size",
@@ -215,6 +217,8 @@ class Job:
         self.state = QUEUED
         self.flow: Flow | None = None
         self.story: Story | None = None
+        self.seat: Seat | None = None
+        """Its place at an experiment, if its route is under one."""
 
     def __lt__(self, other: Job) -> bool:
         """Between jobs of equal rank any fixed order will do."""
@@ -237,7 +241,7 @@ class Job:
 
     @property
     def route_name(self) -> str:
-        """The name its producer asked for."""
+        """The name its producer asked for; of a job in an experiment's arm the route that serves it."""
         return self.route if isinstance(self.route, str) else self.route.name
 
     def told(self) -> Story:

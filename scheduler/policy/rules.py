@@ -11,6 +11,7 @@ from catalogue.tiers import at_tier, tier_of
 from catalogue.traits import priced, retirement, traits_of
 from job_contracts.attempts import Fit
 from job_contracts.constraints import Constraints, Hosting, Traits, joined
+from job_contracts.experiments import Experiment
 from job_contracts.jobs import LANES, Lane
 
 if TYPE_CHECKING:
@@ -220,6 +221,8 @@ class Rules:
     max_worker_deaths: int = 2
     default_deadline: float = 86_400.0
     pace: Pace = Pace()
+    experiments: Mapping[str, Experiment] = field(default_factory=dict)
+    """By name, as the configuration has them; how far they are is told later."""
 
 
 def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rules:
@@ -287,7 +290,13 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
         breaker=BreakerRule(scheduler.breaker.failures, scheduler.breaker.open_for, scheduler.breaker.max_open),
         max_worker_deaths=scheduler.max_worker_deaths,
         default_deadline=scheduler.default_deadline,
+        experiments=plain(config.experiments),
     )
+
+
+def plain(experiments: Mapping[str, Experiment]) -> dict[str, Experiment]:
+    """As the contract has them, whatever else the configuration's own may be: so two of them can be compared."""
+    return {name: Experiment.model_validate(written.model_dump()) for name, written in experiments.items()}
 
 
 def _followed(

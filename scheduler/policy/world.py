@@ -13,6 +13,7 @@ from scheduler.policy.gates import Gate
 from scheduler.policy.planning import Planner
 from scheduler.policy.pools import Pool
 from scheduler.policy.routes import STRATEGIES
+from scheduler.policy.seats import Trials
 from scheduler.policy.tenants import Tenant
 from scheduler.policy.turns import Deployment, Moment, Route
 from scheduler.policy.waits import Waits
@@ -39,6 +40,7 @@ class World:
         "routes",
         "rules",
         "tenants",
+        "trials",
     )
 
     def __init__(self, rules: Rules, now: float = 0.0, wall: float = 0.0) -> None:
@@ -69,6 +71,7 @@ class World:
             route.waits = Waits(route.rules, lambda: self.accounts.now) or None
             route.timed = route.timed or route.waits is not None
         self.asking = Asking()
+        self.trials = Trials(rules.experiments)
         self.tenants = {name: Tenant(name, rule) for name, rule in rules.projects.items()}
 
     def tenant(self, project: str) -> Tenant:
@@ -87,13 +90,14 @@ class World:
         own = None if tenant.rule is None else tenant.rule.constraints
         return None if own is None and fact.constraints is None else self.asking.of(own, fact.constraints)
 
-    def wallet(self, tenant: Tenant, fact: Submitted, now: float) -> Wallet | None:
-        """Who pays for a job, ``None`` if nobody has to be asked."""
+    def wallet(self, tenant: Tenant, fact: Submitted, now: float, route: str | None = None) -> Wallet | None:
+        """Who pays for a job where that ``route`` serves it; ``None`` if nobody has to be asked."""
+        served_by = route or fact.route
         if fact.key is None and tenant.name not in self.accounts.payers.paying:
             return None
-        if tenant.rule is None or fact.route not in self.routes:
+        if tenant.rule is None or served_by not in self.routes:
             return None
-        return self.accounts.payers.wallet(tenant.rule, fact.route, fact.key, fact.bounds, fact.tags, now)
+        return self.accounts.payers.wallet(tenant.rule, served_by, fact.key, fact.bounds, fact.tags, now)
 
     def job(self, project: str, job: str) -> Job | None:
         """The job, if it is known."""

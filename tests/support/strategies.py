@@ -31,6 +31,7 @@ from tests.support.strategies_plain import (
     whens,
     words,
 )
+from tests.support.strategies_trials import TRIALS, placed
 
 # -- jobs and results
 
@@ -187,6 +188,9 @@ settlements = st.builds(
     usage=usages,
     seconds=spans,
     first_token=maybe(spans),
+    trial=maybe(placed),
+    cost=maybe(money),
+    finished=maybe(whens),
 )
 whole_results = st.builds(
     results.Result,
@@ -252,6 +256,7 @@ def assignments(draw: st.DrawFn) -> attempts.Assignment:
         switch_reason=draw(maybe(words)),
         history=draw(some(records, most=2)),
         decision=draw(maybe(choices)),
+        trial=draw(maybe(placed)),
         epoch=draw(counts),
         blob=body if isinstance(body, jobs.BlobRef) else None,
         job=body if isinstance(body, jobs.Job) else None,
@@ -271,6 +276,8 @@ outcomes = st.builds(
     failure=all_failures,
     limits=some(limit_readings, most=2),
     called=st.booleans(),
+    route=maybe(words),
+    trial=maybe(placed),
 )
 heartbeats = st.builds(
     attempts.Heartbeat,
@@ -321,6 +328,7 @@ attempt_facts = st.builds(
     failure=maybe(failure_kinds),
     won=st.booleans(),
     tags=tags,
+    trial=maybe(placed),
 )
 fact_batches = st.builds(facts.Facts, facts=some(attempt_facts))
 reasons = st.sampled_from(["poison", "unreadable", "invalid", "exhausted"])
@@ -479,5 +487,6 @@ EVERY_MESSAGE: dict[str, st.SearchStrategy[Wire]] = {
         event=st.sampled_from(["here", "joining", "leaving"]),
     ),
     **SPEND,
+    **TRIALS,
 }
 """A strategy for every message of ``job_contracts.messages``, by the same names."""

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from job_contracts.attempts import Assignment, Heartbeat, HeartbeatReply, Outcom
 from job_contracts.chat import Answer, Conversation, FinishReason, TextPart, Usage, UserTurn
 from job_contracts.codec import decode, encode
 from job_contracts.desk import AskJobs, Results, Statuses
+from job_contracts.experiments import Experiment
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import Cancel, Job, JobState, JobStatus, Ticket, body_hash
 from job_contracts.results import AttemptRecord, Result, Settlement, Times
@@ -66,6 +68,9 @@ class Pool:
     aborted: set[str] = field(default_factory=set)
     beating: bool = True
     acking: bool = True
+    cost: Decimal = Decimal("0.001")
+    """US dollars that a job is said to have cost, where an experiment asks."""
+    seconds: float = 0.01
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def start(self) -> Pool:
@@ -170,6 +175,9 @@ class Pool:
             attempt=order.attempt,
             deployment=order.deployment,
             usage=record.usage,
+            trial=order.trial,
+            cost=self.cost if order.trial is not None else None,
+            finished=order.grant.granted + self.seconds if order.trial is not None else None,
         )
         won = True
         try:
@@ -193,6 +201,8 @@ class Pool:
             record=self.record(order, failure),
             history=order.history,
             failure=failure,
+            route=order.route,
+            trial=order.trial,
         )
         await self.bus.append(subjects.outcome(0, order.project, order.job_id), encode(outcome))
         await self._done(order)
@@ -320,12 +330,15 @@ async def scheduler_on(
     wait: bool = True,
     clock: Clock | None = None,
     catalogue: Mapping[str, ProviderRow] = CATALOGUE,
+    experiments: Callable[[], Mapping[str, Experiment]] | None = None,
 ) -> AsyncIterator[World]:
     """One more scheduler on streams that exist already."""
     telemetry, events = Telemetry(), defaultdict[str, list[Event]](list)
     telemetry.subscribe(lambda event: events[event.name].append(event), lowest=0)
     clock = clock or SystemClock()
-    scheduler = Scheduler(bus, clock, telemetry, made, catalogue, owner=owner, version="test")
+    scheduler = Scheduler(
+        *(bus, clock, telemetry, made, catalogue), owner=owner, version="test", experiments=experiments
+    )
     running = World(bus, made, clock, scheduler, telemetry, events)
     await scheduler.start()
     try:

@@ -18,8 +18,8 @@ from scheduler.policy.experiments.moments import BUCKETS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from job_contracts.experiments import Experiment
     from scheduler.policy.experiments.ramp import Progress
-    from scheduler.policy.experiments.settings import Experiment
 
 _WHOLE = 2**64
 
@@ -64,9 +64,9 @@ def place_of(name: str, experiment: Experiment, project: str, unit: str) -> Plac
 
 def assigned(name: str, experiment: Experiment, progress: Progress, project: str, unit: str | None) -> Assigned:
     """Where a job of the experiment's route goes, now."""
-    if experiment.adopted is not None:
+    if experiment.adopted is not None and experiment.adopted not in progress.halted:
         return Assigned(experiment.served_by(experiment.adopted))
-    if unit is None:
+    if unit is None or experiment.adopted is not None:
         return Assigned(experiment.route)
     place = place_of(name, experiment, project, unit)
     if place.joins >= progress.share(experiment.ramp) or place.arm in progress.halted:

@@ -21,8 +21,8 @@ from scheduler.policy.experiments.sequences import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from job_contracts.experiments import Experiment, Metric
     from scheduler.policy.experiments.moments import ArmSums, Moments
-    from scheduler.policy.experiments.settings import Experiment, Metric
 
 LEAST = 200
 """Jobs of each arm before means are compared: their law is one of large numbers, and costs are skewed."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from scheduler.policy.experiments.settings import Metric
+from job_contracts.experiments import Metric
 
 BUCKETS = 128
 FEWEST = 30

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from scheduler.policy.experiments.settings import CONTROL
+from job_contracts.experiments import CONTROL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from job_contracts.experiments import Experiment, Guardrail, Metric, Ramp
     from scheduler.policy.experiments.comparing import Difference
-    from scheduler.policy.experiments.settings import Experiment, Guardrail, Metric, Ramp
 
     Compared = Mapping[str, Mapping[Metric, Difference]]
     """By challenger."""

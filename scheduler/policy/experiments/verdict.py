@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from job_contracts.experiments import Metric
 from scheduler.policy.experiments.comparing import Finding
-from scheduler.policy.experiments.settings import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from producer_sdk import Closed, JobFailed, Queued, SyncProducer, Timeout, Token, TooLarge
+from producer_sdk import Closed, InvalidRequest, JobFailed, Queued, SyncProducer, Timeout, Token, TooLarge
 from producer_sdk.testing import FakeGateway, fails, says
 from producer_sdk.testing.script import vector_of
 
@@ -47,6 +47,15 @@ def test_everything_works_without_a_loop(gateway: FakeGateway, producer: SyncPro
     held = producer.submit(model="m", messages="Hi")
     held.cancel("no")
     assert gateway.jobs[-1].cancelled is not None
+
+
+def test_an_answer_is_scored_once(gateway: FakeGateway, producer: SyncProducer) -> None:
+    job = producer.submit(model="m", messages="Hi").id
+    assert producer.feedback(job, 0.5).first
+    assert not producer.feedback(job, 1.0).first
+    assert gateway.scores == {job: 0.5}
+    with pytest.raises(InvalidRequest, match="between 0 and 1"):
+        producer.feedback(job, 7)
 
 
 def test_texts_become_vectors_without_a_loop(producer: SyncProducer) -> None:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from job_contracts.experiments import CONTROL, Challenger, Experiment, Ramp
 from scheduler.policy.experiments.arms import assigned, place_of, unit_of
 from scheduler.policy.experiments.moments import BUCKETS
 from scheduler.policy.experiments.ramp import begun
-from scheduler.policy.experiments.settings import CONTROL, Challenger, Experiment, Ramp
 
 NAMES = st.text(min_size=1, max_size=40)
 SHARES = st.floats(0.0001, 1).map(lambda share: round(share, 6)).filter(bool)

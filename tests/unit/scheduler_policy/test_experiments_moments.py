@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from job_contracts.experiments import Metric
 from scheduler.policy.experiments.moments import BUCKETS, ArmSums, Ended, Moments, Scored
-from scheduler.policy.experiments.settings import Metric
 
 SEEN = st.lists(st.tuples(st.integers(0, 10**13), st.integers(0, BUCKETS - 1)), max_size=40)
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from job_contracts.experiments import CONTROL, Challenger, Experiment, Guardrail, Metric, Ramp
 from scheduler.policy.experiments.comparing import Difference, Finding, compare, differs
 from scheduler.policy.experiments.moments import BUCKETS, ArmSums, Ended
 from scheduler.policy.experiments.ramp import Halt, Hold, Progress, Raise, begun, decide, moved
 from scheduler.policy.experiments.sequences import Interval
-from scheduler.policy.experiments.settings import CONTROL, Challenger, Experiment, Guardrail, Metric, Ramp
 from scheduler.policy.experiments.verdict import verdict
 
 DAY = 86_400.0

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.experiments import ALPHA, CASES, POWER, Case, false_alarms, narrow, power
+from job_contracts.experiments import Metric
 from scheduler.policy.experiments.sequences import (
     difference_interval,
     half_width,
@@ -23,7 +24,6 @@ from scheduler.policy.experiments.sequences import (
     rate_interval,
     tuned,
 )
-from scheduler.policy.experiments.settings import Metric
 
 ALPHAS = st.floats(0.001, 0.2)
 COUNTED = st.integers(1, 400).flatmap(lambda count: st.tuples(st.just(count), st.integers(0, count)))

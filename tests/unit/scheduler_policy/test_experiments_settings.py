@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from scheduler.policy.experiments.settings import Experiment, Metric, problems, refused
+from job_contracts.experiments import Experiment, Metric, problems, refused
 
 WRITTEN = """
 cheaper-summaries:

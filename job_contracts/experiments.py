@@ -1,4 +1,4 @@
-"""What an operator writes of experiments: ``experiments:`` in the configuration, once a scheduler runs them."""
+"""What an operator writes of experiments: ``experiments:`` in the configuration, kept with the sums while they run."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Experiment(_Section):
     guardrails: tuple[Guardrail, ...] = (Guardrail(metric=Metric.ERROR_RATE, worse_by=0.02),)
     """What stops an arm."""
     judge: Judge | None = None
-    """Who scores answers; needed for the metric ``judge``."""
+    """Who scores answers; needed for the metric ``judge``. Not asked yet: a configuration must not name one."""
     adopted: Token | None = None
     """The challenger that has won: from now on it serves every job of the route, and nothing is compared any more."""
 
