@@ -102,6 +102,11 @@ class Assignment(Wire):
     """The job's, where it is a blob: whoever has no use for the body must know what to charge."""
     constraints: tuple[Constraints, ...] = ()
     """What its deployment must be, as the project and the job ask: all of them hold. The worker checks them again."""
+    late_after: float | None = None
+    """Seconds from the call on after which it is late: without a first token, or without an answer that comes in one
+    piece. The worker tells (``Heartbeat.late``); ``None`` where nobody wants to know."""
+    hedge: bool = False
+    """Whether it runs beside the attempt before it, which is late: what it says is shown only if it is the first."""
     job: Job | None = None
     """Exactly one of ``job`` and ``blob`` is there; the worker sees to it, so that it can name what is wrong."""
 
@@ -145,6 +150,8 @@ class Outcome(Wire):
     limits: tuple[LimitReading, ...] = ()
     called: bool = True
     """False if the provider was never called (handed back, grant expired, unreadable)."""
+    hedge: bool = False
+    """Whether the attempt ran beside another one; its outcome has a subject of its own then."""
 
 
 class Heartbeat(Wire):
@@ -159,6 +166,10 @@ class Heartbeat(Wire):
     draining: bool = False
     limits: dict[str, tuple[LimitReading, ...]] = Field(default_factory=dict)
     """By deployment."""
+    late: tuple[str, ...] = ()
+    """Those of them that have waited for longer than ``Assignment.late_after`` and wait still."""
+    begun: tuple[str, ...] = ()
+    """Those of them that were late or hedges, and whose first token is the one that is shown."""
 
 
 class HeartbeatReply(Wire):
@@ -166,6 +177,8 @@ class HeartbeatReply(Wire):
 
     version: Version = VERSION
     abort: tuple[str, ...] = ()
+    outrun: tuple[str, ...] = ()
+    """Those of ``abort`` that are to stop because another attempt of their job was faster."""
     at: float = 0.0
     """UTC seconds on the leader's clock when it answered, by which its grants run out; 0 if it does not say."""
 
@@ -176,3 +189,4 @@ class Abort(Wire):
     version: Version = VERSION
     attempts: tuple[str, ...]
     reason: str = "cancelled"
+    """``cancelled``, or ``outrun``: another attempt of its job was faster."""

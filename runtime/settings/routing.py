@@ -133,6 +133,19 @@ class Blend(Section):
     """Share of the limits that is taken."""
 
 
+class Hedge(Section):
+    """A second attempt beside one that is late; the first to answer wins, the other one is stopped and paid for.
+
+    It goes to another provider, only if that has room at once, and only for jobs of the lanes ``rt`` and ``std``.
+    """
+
+    share: Annotated[float, Field(gt=0, le=0.5)]
+    """Part of what the route spends that second attempts may take."""
+    after: Literal["p95"] | Annotated[float, Field(gt=0)] = "p95"
+    """When an attempt is late: seconds without a first token (without an answer, where it is not streamed), or ``p95``
+    for longer than nineteen of twenty attempts at that deployment took lately."""
+
+
 class Route(Section):
     """The model name producers ask for, and where it may be served."""
 
@@ -164,6 +177,8 @@ class Route(Section):
     """US dollars that may be spent on it in each window, by all projects together."""
     successors: bool = False
     """Whether a model that its provider has retired is followed by the successor that the catalogue names."""
+    hedge: Hedge | None = None
+    """Whether a second attempt is made where the first is late; off unless it is given."""
     fit: Fit = "refuse"
     """What becomes of a conversation that is too long for a model's context window: ``refuse`` it with the numbers, or
     ``trim`` its tool results and oldest turns until it fits."""

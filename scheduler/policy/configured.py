@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +77,15 @@ class BlendLike(Protocol):
     def load(self) -> float: ...
 
 
+class HedgeLike(Protocol):
+    """When a second attempt is made."""
+
+    @property
+    def share(self) -> float: ...
+    @property
+    def after(self) -> Literal["p95"] | float: ...
+
+
 class RouteLike(Protocol):
     """A name that jobs ask for."""
 
@@ -98,6 +107,8 @@ class RouteLike(Protocol):
     def fit(self) -> Fit: ...
     @property
     def successors(self) -> bool: ...
+    @property
+    def hedge(self) -> HedgeLike | None: ...
     @property
     def budget(self) -> Budget | None: ...
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from job_contracts.results import AttemptRecord
 
 
+Lateness = tuple[float | None, float | None]
+"""Seconds to the first token and to a whole answer, ``None`` where that is not known."""
+
+
 @dataclass(slots=True, frozen=True)
 class Dispatch:
     """Make this attempt now; its reservation is already taken from the domain's buckets."""
@@ -42,6 +46,10 @@ class Dispatch:
     """Why it goes there, on a route that does not go by the operator's own order."""
     constraints: tuple[Constraints, ...] = ()
     """What the deployment has to meet: the worker sees to it again."""
+    late: Lateness | None = None
+    """When it is late, where its route would make a second attempt then."""
+    hedge: bool = False
+    """Whether it is such a second attempt, beside the one before it."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -70,6 +78,8 @@ class Abort:
     job: str
     attempt: int
     deployment: str
+    outrun: bool = False
+    """Whether another attempt of its job was faster."""
 
 
 Decision = Dispatch | Finish | Abort

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from scheduler.policy.estimates import Estimates
     from scheduler.policy.fairness import Account
     from scheduler.policy.gates import Gate
+    from scheduler.policy.hedging import Hedging
     from scheduler.policy.jobs import Job
     from scheduler.policy.planning import Planner
     from scheduler.policy.rules import DeploymentRule, RouteRule, Rules
@@ -90,7 +91,7 @@ class Route:
 
     __slots__ = (
         "_all_answer", "_estimates", "_fits", "_groups", "admission",
-        "deployments", "moment", "name", "planner", "rule", "rules", "trims",
+        "deployments", "hedging", "moment", "name", "planner", "rule", "rules", "trims",
     )  # fmt: skip
 
     def __init__(
@@ -116,6 +117,8 @@ class Route:
         self.moment = moment
         self.planner: Planner | None = None
         """Who makes the order, where it is not the operator's own."""
+        self.hedging: Hedging | None = None
+        """When its attempts are late, and what is left for second ones; ``None`` where none are made."""
         self._groups: dict[tuple[int, int], Group] = {}
 
     def barred(self, job: Job) -> int:
