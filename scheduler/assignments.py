@@ -75,6 +75,8 @@ def assignment(
         key=dispatch.key,
         tags=entry.tags,
         constraints=dispatch.constraints,
+        late_after=None if dispatch.late is None else dispatch.late[0 if entry.stream else 1],
+        hedge=dispatch.hedge,
     )
     data = encode(order)
     if body is not None:

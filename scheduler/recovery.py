@@ -41,12 +41,13 @@ class Remnant:
 async def work_in_flight(term: Term) -> list[Remnant]:
     """All assignments in WORK, read behind the barrier that the acquiring record is.
 
-    Superseded ones come last. They are left to the reconciler, which tells their cost before it removes them; until
-    then what was reserved for them stays reserved.
+    A hedge comes after the attempt it runs beside, superseded ones come last. Those are left to the reconciler, which
+    tells their cost before it removes them; until then what was reserved for them stays reserved.
     """
     bus, stream = term.bus, term.stream(subjects.WORK)
     found: dict[tuple[str, str], Remnant] = {}
     superseded: list[Remnant] = []
+    hedges: list[Remnant] = []
     for stored in await _newest(term, stream):
         try:
             order = decode(Assignment, stored.data)
@@ -56,13 +57,31 @@ async def work_in_flight(term: Term) -> list[Remnant]:
             continue
         key = (order.project, order.job_id)
         other = found.get(key)
+        if other is not None and beside(other.assignment, order):
+            first, second = sorted((other, Remnant(order, stored.seq)), key=lambda each: each.assignment.attempt)
+            found[key] = first
+            hedges.append(second)
+            continue
         if other is not None and other.assignment.attempt > order.attempt:
             superseded.append(Remnant(order, stored.seq, superseded=True))
             continue
         if other is not None:
             superseded.append(replace(other, superseded=True))
         found[key] = Remnant(order, stored.seq)
-    return [*found.values(), *superseded]
+    newest = {key: remnant.assignment.attempt for key, remnant in found.items()}
+    current = [hedge for hedge in hedges if newest[_key(hedge)] < hedge.assignment.attempt]
+    superseded += [replace(hedge, superseded=True) for hedge in hedges if hedge not in current]
+    return [*found.values(), *current, *superseded]
+
+
+def beside(one: Assignment, other: Assignment) -> bool:
+    """Whether the later of two assignments of a job is a hedge of the earlier one."""
+    first, second = (one, other) if one.attempt < other.attempt else (other, one)
+    return second.hedge and second.attempt == first.attempt + 1
+
+
+def _key(remnant: Remnant) -> tuple[str, str]:
+    return remnant.assignment.project, remnant.assignment.job_id
 
 
 async def _newest(term: Term, stream: str) -> list[Message]:

@@ -130,6 +130,7 @@ def assemble(
         settings=settings,
     )
     heartbeats = Heartbeats(bus, clock, telemetry, working, pool=pool, worker=worker, every=settings.beat_every)
+    working.stir = heartbeats.hurry
     return Worker(streams=streams, books=books, heartbeats=heartbeats, pool=working, upstream=endpoint.upstream)
 
 

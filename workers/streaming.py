@@ -9,13 +9,15 @@ import asyncio
 from collections.abc import Sequence
 
 from job_contracts import subjects
+from job_contracts.attempts import Assignment
 from job_contracts.codec import encode
 from job_contracts.stream import Chunk, Delta, EndDelta, ReasoningDelta, StartDelta, TextDelta, ToolCallDelta
 from runtime.bus.port import Bus, BusError
 from runtime.service import Duty
 from runtime.telemetry import Telemetry
+from workers.contest import shown_first
 
-__all__ = ["Streams", "TokenStream", "merged"]
+__all__ = ["Streams", "TokenStream", "merged", "start_of"]
 
 _LOOKS = 3
 """Looks at the waiting streams in each coalescing time."""
@@ -35,10 +37,13 @@ class TokenStream:
         "_subject",
         "_told",
         "due",
+        "quiet",
     )
 
-    def __init__(self, streams: Streams, project: str, job_id: str, generation: int) -> None:
+    def __init__(self, streams: Streams, project: str, job_id: str, generation: int, *, quiet: bool = False) -> None:
         self._streams = streams
+        self.quiet = quiet
+        """Whether nothing of it is told before ``claim``."""
         self._subject = subjects.tokens(project, job_id)
         self._generation = generation
         self._pending: list[Delta] = []
@@ -52,7 +57,8 @@ class TokenStream:
     def start(self, delta: StartDelta) -> None:
         """The provider has taken the request; told alone only if the first token is not about to come."""
         self._pending.append(delta)
-        self._streams.remind(self, share=1 / _LOOKS)
+        if not self.quiet:
+            self._streams.remind(self, share=1 / _LOOKS)
 
     async def add(self, deltas: Sequence[Delta]) -> None:
         """More of the answer: the first goes out at once, the others wait for company."""
@@ -64,8 +70,30 @@ class TokenStream:
             self._told = True
             await self.flush()
 
+    async def claim(self, deltas: Sequence[Delta]) -> bool:
+        """The first of the answer, if no other attempt's is shown; else nothing of this one is ever told."""
+        self._streams.forget(self)
+        if self._busy:  # its start is on the way
+            self._idle = asyncio.get_running_loop().create_future()
+            await self._idle
+        self._busy = True
+        try:
+            told = merged([*self._pending, *deltas])
+            chunk = Chunk(generation=self._generation, sequence=self._sequence + 1, deltas=told)
+            if not await self._streams.first(self._subject, chunk):
+                return False
+        finally:
+            self._pending.clear()
+            self._busy = False
+        self._sequence += 1
+        self._told, self.quiet = True, False
+        return True
+
     async def end(self, delta: EndDelta) -> None:
         """The generation is complete; returns when everything was handed over."""
+        if self.quiet:
+            self.abandon()
+            return
         self._pending.append(delta)
         await self.flush()
         if self._busy:  # the worker's publisher is at it, and takes the end along
@@ -111,9 +139,15 @@ class Streams(Duty):
         self._waiting: set[TokenStream] = set()
         self._woken = asyncio.Event()
 
-    def open(self, project: str, job_id: str, generation: int) -> TokenStream:
+    def open(self, project: str, job_id: str, generation: int, *, quiet: bool = False) -> TokenStream:
         """The stream of one attempt."""
-        return TokenStream(self, project, job_id, generation)
+        return TokenStream(self, project, job_id, generation, quiet=quiet)
+
+    async def first(self, subject: str, chunk: Chunk) -> bool:
+        """Store a chunk if no other attempt is shown."""
+        shown = await shown_first(self._bus, subject, chunk)
+        self.published += shown
+        return shown
 
     def remind(self, stream: TokenStream, *, share: float = 1.0) -> None:
         """Publish what waits in ``stream`` after the coalescing time (or a share of it), if nobody does before."""
@@ -154,6 +188,17 @@ class Streams(Duty):
         self.stopping.set()
         self._woken.set()
         await super().stop()
+
+
+def start_of(assignment: Assignment) -> StartDelta:
+    """What a generation begins with."""
+    return StartDelta(
+        deployment=assignment.deployment,
+        provider=assignment.provider,
+        model=assignment.model,
+        switched_from=assignment.switched_from,
+        reason=assignment.switch_reason,
+    )
 
 
 def merged(deltas: Sequence[Delta]) -> tuple[Delta, ...]:

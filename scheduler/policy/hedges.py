@@ -19,6 +19,7 @@ from scheduler.policy.costs import output_bound, worst
 from scheduler.policy.decisions import Dispatch
 from scheduler.policy.explain import cost
 from scheduler.policy.facts import Late
+from scheduler.policy.hedging import LANES_HEDGED
 from scheduler.policy.jobs import ENDING, FLYING, Held
 from scheduler.policy.shortfalls import hopeless, until
 
@@ -83,7 +84,7 @@ class Hedges:
         # Two attempts at once could cost more than the job may cost at all.
         if isinstance(route, str) or route.hedging is None or job.max_cost is not None or job.tenant.full:
             return None
-        if not _alone(job, story, first.attempt) or job.deadline <= now:
+        if job.lane >= LANES_HEDGED or not _alone(job, story, first.attempt) or job.deadline <= now:
             return None
         deployment = self._place(job, story, first, route, now)
         if deployment is None:
