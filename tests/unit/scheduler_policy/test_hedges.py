@@ -19,7 +19,7 @@ from job_contracts.failures import FailureKind
 from job_contracts.jobs import JobState
 from scheduler.policy.board import Board
 from scheduler.policy.decisions import Abort, Dispatch, Finish
-from scheduler.policy.facts import Submitted
+from scheduler.policy.facts import PoolSeen, Submitted
 from scheduler.policy.hedging import ENOUGH, Allowance
 from scheduler.policy.rules import HedgeRule, Rules
 from tests.unit.scheduler_policy import made
@@ -111,7 +111,7 @@ def test_a_hedge_is_granted_at_once_or_not_at_all(over: dict[str, Any]) -> None:
     first = flying(board, size=10, max_output=10, **over.get("job", {}))
     if "slots" in over:
         for pool in "bc":
-            board.apply(made.PoolSeen(pool, 0), 0.5)
+            board.apply(PoolSeen(pool, 0), 0.5)
     board.apply(made.late(first), 1.0)
     assert decided(board, 1.0) == []
     assert board.next_wake(1.0) == pytest.approx(86_400.0)
