@@ -86,6 +86,8 @@ class Hedges:
             return None
         if job.lane >= LANES_HEDGED or not _alone(job, story, first.attempt) or job.deadline <= now:
             return None
+        if any(record.failure is not None and record.failure.produced for record in story.history):
+            return None  # tokens were shown that only one attempt can go on from
         deployment = self._place(job, story, first, route, now)
         if deployment is None:
             return None

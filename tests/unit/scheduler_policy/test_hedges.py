@@ -134,6 +134,16 @@ def test_what_is_told_twice_or_too_late_makes_no_third_attempt() -> None:
     assert decided(board, 2.0) == [], "one hedge an attempt"
 
 
+@pytest.mark.parametrize("produced", [False, True])
+def test_an_attempt_that_follows_on_shown_tokens_gets_no_second_one(produced: bool) -> None:
+    board = funded()
+    first = flying(board)
+    board.apply(made.ended(first, FailureKind.STALLED, produced=produced), 0.5)
+    (next_one,) = made.dispatched(board, 0.5)
+    board.apply(made.late(next_one), 1.5)
+    assert [each.hedge for each in made.dispatched(board, 1.5)] == ([] if produced else [True])
+
+
 def test_an_attempt_is_late_when_it_takes_longer_than_nineteen_of_twenty_did() -> None:
     board = made.board(rules(HedgeRule(0.5)))
     for n in range(100):
