@@ -53,7 +53,7 @@ class Slow:
         if not order.job_id.startswith("slow"):
             return f"from {order.deployment}"
         if not order.hedge:
-            self.pool.late.add(order.attempt_id)
+            self.pool.overdue.add(order.attempt_id)
         return None
 
 

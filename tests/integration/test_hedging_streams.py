@@ -51,7 +51,22 @@ async def run(whole: Gateway, count: int) -> list[tuple[list[StreamEvent], Resul
         found = [await read(producer)]
         found += await asyncio.gather(*(read(producer) for _ in range(count)))
         await whole.settled()
+        for events, result in found[1:]:  # who joins late reads the same
+            again = [event async for event in producer.attach(result.job).stream()]
+            assert tokens_of(again) == tokens_of(events)
     return found
+
+
+def tokens_of(events: list[StreamEvent]) -> list[tuple[int, str]]:
+    return [(generation, "".join(each)) for generation, each in said(events).items()]
+
+
+def said(events: list[StreamEvent]) -> dict[int, list[str]]:
+    texts: dict[int, list[str]] = {}
+    for event in events:
+        if isinstance(event, Token):
+            texts.setdefault(event.generation, []).append(event.text)
+    return texts
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ class Pool:
     seen: list[Assignment] = field(default_factory=list)
     held: dict[str, Delivery] = field(default_factory=dict)
     aborted: set[str] = field(default_factory=set)
-    late: set[str] = field(default_factory=set)
+    overdue: set[str] = field(default_factory=set)
     begun: set[str] = field(default_factory=set)
     beating: bool = True
     acking: bool = True
@@ -88,7 +88,7 @@ class Pool:
                     worker=self.worker,
                     slots=self.slots,
                     attempts=tuple(self.held),
-                    late=tuple(name for name in self.held if name in self.late),
+                    late=tuple(name for name in self.held if name in self.overdue),
                     begun=tuple(name for name in self.held if name in self.begun),
                 )
                 try:

@@ -75,6 +75,13 @@ def texts(chunks: list[Chunk]) -> dict[int, str]:
     return said
 
 
+async def passed(seconds: float) -> None:
+    """So much time has passed, in which something could have happened."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + seconds
+    await eventually(lambda: clock() >= until)
+
+
 # -- late
 
 
@@ -97,7 +104,7 @@ async def test_an_attempt_that_begins_in_time_tells_nobody(worker: Bench, provid
     provider.play([head(), chunk(event("Hello")), Do.WAIT, *stream()[1:]])
     given = await worker.hand(worker.assignment(stream=True, late_after=LATE))
     await eventually(lambda: texts(worker.chunks(given)) == {1: "Hello"})
-    await asyncio.sleep(2 * LATE)
+    await passed(2 * LATE)
     assert worker.worker.pool.late() == worker.worker.pool.begun() == ()
     provider.proceed()
     await worker.result(given)
@@ -128,7 +135,7 @@ async def test_a_hedge_shows_nothing_before_its_first_token(worker: Bench, provi
     provider.play([head(), Do.WAIT, *stream("Hello")[1:]])
     given = await worker.hand(worker.assignment(stream=True, attempt=2, hedge=True))
     await eventually(lambda: provider.asked)
-    await asyncio.sleep(0.1)
+    await passed(0.1)
     assert worker.chunks(given) == []
     provider.proceed()
     await worker.result(given)
