@@ -133,14 +133,14 @@ def test_a_routes_strategy_and_its_weights_are_the_operators() -> None:
 
 
 def test_a_route_makes_second_attempts_only_if_it_says_so_and_for_at_most_half_of_its_spend() -> None:
-    def hedge(**told: Any) -> HedgeRule | None:
-        routes = {"fast": {"deployments": ["alpha/big-1", "mine/big-1"], **told}}
-        return rules_from(config(routes=routes), {"alpha": ROW}).routes["fast"].hedge
+    def made(**told: Any) -> HedgeRule | None:
+        routes = {"r": {"deployments": ["alpha/big-1", "mine/big-1"], **told}}
+        return rules_from(config(routes=routes), {"alpha": ROW}).routes["r"].hedge
 
-    assert hedge() is None
-    assert hedge(hedge={"share": 0.05}) == HedgeRule(0.05, None)
-    assert hedge(hedge={"share": 0.05, "after": "p95"}) == HedgeRule(0.05, None)
-    assert hedge(hedge={"share": 0.05, "after": 2}) == HedgeRule(0.05, 2.0)
+    assert made() is None
+    assert made(hedge={"share": 0.05}) == HedgeRule(0.05, None)
+    assert made(hedge={"share": 0.05, "after": "p95"}) == HedgeRule(0.05, None)
+    assert made(hedge={"share": 0.05, "after": 2}) == HedgeRule(0.05, 2.0)
     for wrong in ({"share": 0.6}, {"share": 0}, {"share": 0.1, "after": 0}, {"share": 0.1, "after": "p99"}, {}):
         with pytest.raises(ValidationError):
-            hedge(hedge=wrong)
+            made(hedge=wrong)
