@@ -116,6 +116,11 @@ class Assignment(Wire):
     """What its deployment must be, as the project and the job ask: all of them hold. The worker checks them again."""
     trial: Trial | None = None
     """Its place in an experiment, to be repeated in the result."""
+    late_after: float | None = None
+    """Seconds from the call on after which it is late: without a first token, or without an answer that comes in one
+    piece. The worker tells (``Heartbeat.late``); ``None`` where nobody wants to know."""
+    hedge: bool = False
+    """Whether it runs beside the attempt before it, which is late: what it says is shown only if it is the first."""
     job: Job | None = None
     """Exactly one of ``job`` and ``blob`` is there; the worker sees to it, so that it can name what is wrong."""
 
@@ -163,6 +168,8 @@ class Outcome(Wire):
     """As the assignment said."""
     trial: Trial | None = None
     """The same."""
+    hedge: bool = False
+    """Whether the attempt ran beside another one; its outcome has a subject of its own then."""
 
 
 class Heartbeat(Wire):
@@ -177,6 +184,10 @@ class Heartbeat(Wire):
     draining: bool = False
     limits: dict[str, tuple[LimitReading, ...]] = Field(default_factory=dict)
     """By deployment."""
+    late: tuple[str, ...] = ()
+    """Those of them that have waited for longer than ``Assignment.late_after`` and wait still."""
+    begun: tuple[str, ...] = ()
+    """Those of them that were late or hedges, and whose first token is the one that is shown."""
 
 
 class HeartbeatReply(Wire):
@@ -184,6 +195,8 @@ class HeartbeatReply(Wire):
 
     version: Version = VERSION
     abort: tuple[str, ...] = ()
+    outrun: tuple[str, ...] = ()
+    """Those of ``abort`` that are to stop because another attempt of their job was faster."""
     at: float = 0.0
     """UTC seconds on the leader's clock when it answered, by which its grants run out; 0 if it does not say."""
 
@@ -194,3 +207,4 @@ class Abort(Wire):
     version: Version = VERSION
     attempts: tuple[str, ...]
     reason: str = "cancelled"
+    """``cancelled``, or ``outrun``: another attempt of its job was faster."""

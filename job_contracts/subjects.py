@@ -179,9 +179,10 @@ def result_blob(project: str, job_id: str, index: int, digest: str = "") -> str:
     return f"{PREFIX}.blob.{project}.{_job_tokens(job_id)}.{name}"
 
 
-def outcome(shard: int, project: str, job_id: str) -> str:
-    """How the last attempt of a job ended, when it did not end the job."""
-    return f"{PREFIX}.out.{shard}.{project}.{_job_tokens(job_id)}"
+def outcome(shard: int, project: str, job_id: str, *, hedge: bool = False) -> str:
+    """How the last attempt of a job ended, when it did not end the job; ``hedge``: the last that ran beside another."""
+    beside = "hedge." if hedge else ""
+    return f"{PREFIX}.out.{shard}.{beside}{project}.{_job_tokens(job_id)}"
 
 
 def tokens(project: str, job_id: str) -> str:

@@ -80,6 +80,8 @@ def assignment(
         tags=entry.tags,
         constraints=dispatch.constraints,
         trial=dispatch.trial,
+        late_after=None if dispatch.late is None else dispatch.late[0 if entry.stream else 1],
+        hedge=dispatch.hedge,
     )
     data = encode(order)
     if body is not None:

@@ -142,7 +142,7 @@ class Costs:
 
     async def _outcome(self, order: Assignment) -> Outcome | None:
         """The job's last outcome, if it is one of the same submission."""
-        subject = subjects.outcome(self._term.shard, order.project, order.job_id)
+        subject = subjects.outcome(self._term.shard, order.project, order.job_id, hedge=order.hedge)
         found = await self._last(self._term.stream(subjects.OUT), subject)
         try:
             outcome = None if found is None else decode(Outcome, found.data)

@@ -121,7 +121,8 @@ class Dispatcher:
                 case Finish():
                     self._endings.write(self._in_wall_time(decision))
                 case Abort():
-                    self._lifeline.abort(decision.project, decision.job, decision.attempt, decision.deployment)
+                    attempt = (decision.project, decision.job, decision.attempt, decision.deployment)
+                    self._lifeline.abort(*attempt, outrun=decision.outrun)
         if len(dispatches) >= self._settings.batch:
             self._changed.set()
         return dispatches
@@ -166,7 +167,8 @@ class Dispatcher:
 
     async def _store(self, ready: Sequence[Dispatch], messages: Sequence[Outgoing]) -> bool:
         for dispatch in ready:
-            self._lifeline.dispatched(dispatch.project, dispatch.job, dispatch.attempt, dispatch.deployment)
+            attempt = (dispatch.project, dispatch.job, dispatch.attempt, dispatch.deployment)
+            self._lifeline.dispatched(*attempt, hedge=dispatch.hedge)
         self._term.telemetry.emit("dispatch.decided", jobs=len(ready))
         self._lifeline.work.stored(len(messages), sum(len(message.data) for message in messages))
         written = await self._lease.write(messages)
@@ -198,7 +200,8 @@ class Dispatcher:
             try:
                 if await self._stored(subjects.RES, subjects.result(dispatch.project, dispatch.job)) is not None:
                     return True
-                subject = subjects.outcome(self._settings.shard, dispatch.project, dispatch.job)
+                shard, hedge = self._settings.shard, dispatch.hedge
+                subject = subjects.outcome(shard, dispatch.project, dispatch.job, hedge=hedge)
                 outcome = await self._stored(self._term.stream(subjects.OUT), subject)
                 return outcome is not None and decode(Outcome, outcome.data).record.number >= dispatch.attempt
             except BusError:

@@ -218,11 +218,13 @@ class Leading:
                 key=order.key,
                 tags=order.tagged,
                 trial=order.trial,
+                hedge=order.hedge,
             )
             term.board.apply(in_flight, term.clock.monotonic())  # of a remnant only its money counts
             if remnant.superseded or (order.project, order.job_id) not in term.submissions.entries:
                 continue  # the reconciler removes it, when its cost is told
-            self.lifeline.dispatched(order.project, order.job_id, order.attempt, order.deployment, remnant.seq)
+            attempt = (order.project, order.job_id, order.attempt, order.deployment)
+            self.lifeline.dispatched(*attempt, remnant.seq, hedge=order.hedge)
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -15,7 +15,7 @@ from runtime.telemetry import INFO, WARNING
 from scheduler.assignments import pool_of
 from scheduler.headroom import Headroom
 from scheduler.losses import Loss, Losses
-from scheduler.policy.facts import LimitsRead, PoolSeen
+from scheduler.policy.facts import Begun, Late, LimitsRead, PoolSeen
 
 if TYPE_CHECKING:
     from runtime.bus.port import Message, Puller
@@ -43,6 +43,8 @@ class Flight:
     """Monotonic time of the last heartbeat that named it; the dispatch before the first."""
     losing: bool = False
     """Its loss is being written down."""
+    hedge: bool = False
+    """It was dispatched beside another attempt: its outcome has a subject of its own."""
 
 
 @dataclass(slots=True)
@@ -72,8 +74,12 @@ class Lifeline:
         }
         """By pool: seconds without a sign of an attempt that goes on at its provider when its worker has died."""
         self._flights: dict[JobKey, Flight] = {}
+        self._hedges: dict[JobKey, Flight] = {}
         self._workers: dict[tuple[str, str], WorkerSeen] = {}
+        self.hedge_outcomes: dict[JobKey, int] = {}
+        """Where the last outcome of a hedge lies, of jobs that have no result yet."""
         self._aborts: dict[str, JobKey] = {}
+        self._outrun: set[str] = set()
         self._pullers: dict[str, Puller] = {}
         self._slots: dict[str, int] = {}
         self.losses = Losses(term)
@@ -85,39 +91,66 @@ class Lifeline:
         return self._flights
 
     @property
+    def hedges(self) -> dict[JobKey, Flight]:
+        """What is in flight beside another attempt of its job."""
+        return self._hedges
+
+    def _all(self) -> list[tuple[JobKey, Flight]]:
+        return [*self._flights.items(), *self._hedges.items()]
+
+    def _flight(self, key: JobKey, attempt: int) -> Flight | None:
+        """That attempt, if it is in flight."""
+        pair = (self._flights.get(key), self._hedges.get(key) if self._hedges else None)
+        return next((flight for flight in pair if flight is not None and flight.attempt == attempt), None)
+
+    @property
     def workers(self) -> dict[tuple[str, str], WorkerSeen]:
         """Workers that were heard of, by pool and name."""
         return self._workers
 
-    def dispatched(self, project: str, job: str, attempt: int, deployment: str, seq: int = 0) -> None:
+    def dispatched(
+        self, project: str, job: str, attempt: int, deployment: str, seq: int = 0, *, hedge: bool = False
+    ) -> None:
         """An attempt is on its way into WORK; it may be answered before we hear that it is stored."""
         now = self._clock.monotonic()
-        self._flights[(project, job)] = Flight(attempt, deployment, seq, now, now)
+        beside = hedge and (project, job) in self._flights
+        flights = self._hedges if beside else self._flights
+        flights[(project, job)] = Flight(attempt, deployment, seq, now, now, hedge=hedge)
 
     def stored(self, project: str, job: str, attempt: int, seq: int) -> None:
         """An attempt lies in WORK at ``seq``."""
-        flight = self._flights.get((project, job))
-        if flight is not None and flight.attempt == attempt:
+        flight = self._flight((project, job), attempt)
+        if flight is not None:
             flight.seq = seq
             flight.claimed = self._clock.monotonic()
 
     def ended(self, project: str, job: str, attempt: int) -> None:
         """That attempt has ended, with or without the job."""
         flight = self._flights.get((project, job))
+        hedge = self._hedges.get((project, job)) if self._hedges else None
+        if hedge is not None and flight is not None and attempt in {flight.attempt, hedge.attempt}:
+            # One of two has ended: the other one is the job's attempt.
+            del self._hedges[(project, job)]
+            if attempt == flight.attempt:
+                self._flights[(project, job)] = hedge
+            return
         if flight is not None and flight.attempt <= attempt:
             self.forget(project, job)
 
     def forget(self, project: str, job: str) -> None:
         """Nothing of the job is in flight any more."""
         flight = self._flights.pop((project, job), None)
+        self._hedges.pop((project, job), None)
         if flight is not None and self._aborts:
             self._aborts.pop(attempt_name(project, job, flight.attempt), None)
 
-    def abort(self, project: str, job: str, attempt: int, deployment: str) -> None:
+    def abort(self, project: str, job: str, attempt: int, deployment: str, *, outrun: bool = False) -> None:
         """Ask the pool to stop an attempt: at once by message, and with every heartbeat's answer until it has ended."""
         name = attempt_name(project, job, attempt)
         self._aborts[name] = (project, job)
-        message = encode(Abort(attempts=(name,)))
+        if outrun:
+            self._outrun.add(name)
+        message = encode(Abort(attempts=(name,), reason="outrun" if outrun else "cancelled"))
         self._term.background.start(self._bus.publish(subjects.abort(pool_of(deployment)), message))
 
     async def on_heartbeat(self, message: Message) -> bytes:
@@ -129,7 +162,20 @@ class Lifeline:
             return encode(HeartbeatReply())
         holds = self._heard(beat)
         abort = tuple(name for name in self._aborts if name in holds)
-        return encode(HeartbeatReply(abort=abort, at=self._clock.wall()))
+        outrun = tuple(name for name in abort if name in self._outrun) if self._outrun else ()
+        self._heard_of_two(beat)
+        return encode(HeartbeatReply(abort=abort, outrun=outrun, at=self._clock.wall()))
+
+    def _heard_of_two(self, beat: Heartbeat) -> None:
+        """Which attempts are late, and which of two is shown."""
+        now = self._clock.monotonic()
+        for kind, names in ((Late, beat.late), (Begun, beat.begun)):
+            for name in names:
+                key, attempt = _parsed(name)
+                flight = self._flight(key, attempt)
+                if flight is not None and flight.deployment.startswith(f"{beat.pool}/"):
+                    self._board.apply(kind(*key, attempt), now)
+                    self._term.wake.set()
 
     def overhear(self, message: Message) -> None:
         """A worker's beat while another process leads, which answers it."""
@@ -145,10 +191,8 @@ class Lifeline:
         holds = frozenset(beat.attempts)
         self._workers[(beat.pool, beat.worker)] = WorkerSeen(now, beat.slots, beat.draining, holds)
         for name in holds:
-            key, _, attempt = name.rpartition(".")
-            project, _, job = key.partition(".")
-            flight = self._flights.get((project, job))
-            if flight is not None and str(flight.attempt) == attempt:
+            flight = self._flight(*_parsed(name))
+            if flight is not None:
                 flight.claimed = now
         for deployment, readings in beat.limits.items():
             self._board.apply(LimitsRead(deployment, readings), now)
@@ -191,10 +235,11 @@ class Lifeline:
         held = {name for seen in self._workers.values() for name in seen.holds} if self._aborts else ()
         for name in [name for name, job in self._aborts.items() if job not in self._flights and name not in held]:
             del self._aborts[name]
+            self._outrun.discard(name)
 
     def _reprieve(self, now: float) -> None:
         """We were the ones who slept or were cut off: nobody's silence during that time counts."""
-        for flight in self._flights.values():
+        for _, flight in self._all():
             flight.claimed = now
         for seen in self._workers.values():
             seen.at = now
@@ -202,7 +247,7 @@ class Lifeline:
     async def _find_lost(self) -> None:
         now = self._clock.monotonic()
         missed = self._settings.beat_missed
-        suspects = [(key, flight) for key, flight in self._flights.items() if now - flight.claimed > missed]
+        suspects = [(key, flight) for key, flight in self._all() if now - flight.claimed > missed]
         delivered: dict[str, int | None] = {}
         for key, flight in suspects:
             pool = pool_of(flight.deployment)
@@ -211,7 +256,7 @@ class Lifeline:
             upto = delivered[pool]
             if upto is None:
                 continue
-            if self._flights.get(key) is not flight or not flight.seq:
+            if self._flight(key, flight.attempt) is not flight or not flight.seq:
                 continue  # ended meanwhile, or still being stored: the dispatcher finds out what became of it
             if flight.seq <= upto:
                 if now - flight.claimed <= self._patience.get(pool, missed):
@@ -244,8 +289,9 @@ class Lifeline:
         try:
             seconds = self._clock.monotonic() - flight.since
             still = self._clock.monotonic() - flight.claimed > self._settings.beat_missed
-            if still and self._flights.get(key) is flight and self._term.lease.trusted:
-                loss = Loss(key, flight.attempt, flight.deployment, flight.seq, seconds, kind, message)
+            if still and self._flight(key, flight.attempt) is flight and self._term.lease.trusted:
+                what = (key, flight.attempt, flight.deployment, flight.seq, seconds, kind, message)
+                loss = Loss(*what, hedge=flight.hedge)
                 await self.losses.write(loss)
         finally:
             flight.losing = False
@@ -256,3 +302,10 @@ class Lifeline:
             self._slots[pool] = slots
             self._board.apply(PoolSeen(pool, slots), self._clock.monotonic())
             self._term.wake.set()
+
+
+def _parsed(name: str) -> tuple[JobKey, int]:
+    """Job and number of an attempt's name; what is none names nothing."""
+    key, _, attempt = name.rpartition(".")
+    project, _, job = key.partition(".")
+    return (project, job), int(attempt) if attempt.isdecimal() else 0

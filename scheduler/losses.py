@@ -39,6 +39,8 @@ class Loss:
     seconds: float
     kind: FailureKind
     message: str
+    hedge: bool = False
+    """Whether it ran beside another attempt."""
 
 
 class Losses:
@@ -71,7 +73,7 @@ class Losses:
 
     async def _store(self, loss: Loss, outcome: Outcome, outcome_seq: int) -> bool:
         project, job = loss.key
-        subject = subjects.outcome(self._term.shard, project, job)
+        subject = subjects.outcome(self._term.shard, project, job, hedge=loss.hedge)
         try:
             await self._bus.append(subject, encode(outcome), expect_last=outcome_seq)
         except WrongSequence:
@@ -95,7 +97,8 @@ class Losses:
     async def _last_outcome(self, loss: Loss) -> int | None:
         """Where the job's last outcome lies, 0 if it has none; ``None`` if it is this attempt's, or a later one's."""
         try:
-            found = await self._bus.last(self._out, subjects.outcome(self._term.shard, *loss.key))
+            subject = subjects.outcome(self._term.shard, *loss.key, hedge=loss.hedge)
+            found = await self._bus.last(self._out, subject)
         except NotFound:
             return 0
         if not self._ends(loss, found):
@@ -151,6 +154,7 @@ class Losses:
             called=called,
             route=None if order is None else order.route,
             trial=None if order is None else order.trial,
+            hedge=loss.hedge,
         )
 
     def _repaired(self, kind: str, loss: Loss) -> None:

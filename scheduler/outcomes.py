@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from runtime.bus.port import Message
     from scheduler.endings import Endings
-    from scheduler.entries import JobKey
+    from scheduler.entries import Entry, JobKey
     from scheduler.lifeline import Lifeline
     from scheduler.refilling import Refilling
     from scheduler.term import Term
@@ -89,10 +89,11 @@ class Outcomes:
         if entry is None:
             self._remove(seq, outcome)
         elif not self._superseded(outcome):
-            self._recall(outcome)
+            if not outcome.hedge or (outcome.project, outcome.job_id) not in self._lifeline.flights:
+                self._recall(outcome)  # else it ran beside what is under way
             self._apply(seq, outcome)
         else:
-            entry.outcome_seq = seq
+            self._note(entry, seq, outcome)
 
     def _superseded(self, outcome: Outcome) -> bool:
         flight = self._lifeline.flights.get((outcome.project, outcome.job_id))
@@ -144,7 +145,7 @@ class Outcomes:
         now = self._clock.monotonic()
         entry = self._submissions.entries.get((outcome.project, outcome.job_id))
         if entry is not None:
-            entry.outcome_seq = seq
+            self._note(entry, seq, outcome)
         else:
             self._remove(seq, outcome)
         self._lifeline.ended(outcome.project, outcome.job_id, outcome.record.number)
@@ -162,6 +163,7 @@ class Outcomes:
                 failure=outcome.failure,
                 record=outcome.record,
                 called=outcome.called,
+                hedge=outcome.hedge,
             ),
             now,
         )
@@ -169,6 +171,13 @@ class Outcomes:
             # Also of a job that has ended meanwhile: no fact will come that gives back what was reserved.
             self._board.apply(Uncharged(outcome.project, outcome.job_id, outcome.record.number), now)
         self._term.wake.set()
+
+    def _note(self, entry: Entry, seq: int, outcome: Outcome) -> None:
+        """Where it lies, until the job has its result."""
+        if outcome.hedge:
+            self._lifeline.hedge_outcomes[(outcome.project, outcome.job_id)] = seq
+        else:
+            entry.outcome_seq = seq
 
     def _remove(self, seq: int, outcome: Outcome) -> None:
         """Nobody else will ask for the outcome of a job that has ended, or remove it."""

@@ -114,10 +114,11 @@ class Reconciler:
         """Assignments nothing waits for; what is in flight and not there is found by the lifeline."""
         state = await self._bus.stream_state(self._work)
         found: dict[int, Message] = {}
-        if state.messages - 1 > len(self._lifeline.flights):
+        if state.messages - 1 > len(self._lifeline.flights) + len(self._lifeline.hedges):
             found = {message.seq: message for message in await self._superfluous(state.last_seq)}
         for seq in self._remnants.certain(found, self._term.clock.monotonic()):
-            if all(flight.seq != seq for flight in self._lifeline.flights.values()):
+            flights = (*self._lifeline.flights.values(), *self._lifeline.hedges.values())
+            if all(flight.seq != seq for flight in flights):
                 await self._remove_remnant(found[seq])
 
     async def _superfluous(self, last: int) -> list[Message]:
@@ -126,8 +127,11 @@ class Reconciler:
         listed = await self._bus.stream_state(self._work, subjects=f"{subjects.PREFIX}.work.{self._term.shard}.>")
         found: list[Message] = []
         for subject, count in (listed.subjects or {}).items():
-            flight = flights.get(subjects.project_and_job(subject))
-            if count == 1 and flight is not None and subject.split(".")[3] == flight.deployment.partition("/")[0]:
+            key, pool = subjects.project_and_job(subject), subject.split(".")[3]
+            flight, hedge = flights.get(key), self._lifeline.hedges.get(key)
+            if hedge is not None and hedge.deployment.partition("/")[0] == pool:
+                flight = hedge
+            if count == 1 and flight is not None and pool == flight.deployment.partition("/")[0]:
                 continue
             seq = 1
             while (stored := await self._next(self._work, seq, subject)) is not None and stored.seq <= last:

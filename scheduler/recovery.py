@@ -13,6 +13,8 @@ from runtime.bus.port import BusError, NotFound
 from runtime.telemetry import WARNING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from runtime.bus.port import Message, Tail
     from scheduler.term import Term
 
@@ -41,28 +43,36 @@ class Remnant:
 async def work_in_flight(term: Term) -> list[Remnant]:
     """All assignments in WORK, read behind the barrier that the acquiring record is.
 
-    Superseded ones come last. They are left to the reconciler, which tells their cost before it removes them; until
-    then what was reserved for them stays reserved.
+    A hedge comes after the attempt it runs beside, superseded ones come last. Those are left to the reconciler, which
+    tells their cost before it removes them; until then what was reserved for them stays reserved.
     """
     bus, stream = term.bus, term.stream(subjects.WORK)
-    found: dict[tuple[str, str], Remnant] = {}
-    superseded: list[Remnant] = []
+    found: list[Remnant] = []
     for stored in await _newest(term, stream):
         try:
-            order = decode(Assignment, stored.data)
+            found.append(Remnant(decode(Assignment, stored.data), stored.seq))
         except ContractError as error:
             term.telemetry.emit("recovery.unreadable_work", WARNING, seq=stored.seq, error=str(error))
             await bus.delete(stream, stored.seq)
-            continue
-        key = (order.project, order.job_id)
-        other = found.get(key)
-        if other is not None and other.assignment.attempt > order.attempt:
-            superseded.append(Remnant(order, stored.seq, superseded=True))
-            continue
-        if other is not None:
-            superseded.append(replace(other, superseded=True))
-        found[key] = Remnant(order, stored.seq)
-    return [*found.values(), *superseded]
+    return sorted_out(found)
+
+
+def sorted_out(found: Iterable[Remnant]) -> list[Remnant]:
+    """The attempts under way, then the hedges beside some of them, then the superseded ones."""
+    jobs: dict[tuple[str, str], list[Remnant]] = {}
+    for remnant in found:
+        jobs.setdefault((remnant.assignment.project, remnant.assignment.job_id), []).append(remnant)
+    current: list[Remnant] = []
+    hedges: list[Remnant] = []
+    superseded: list[Remnant] = []
+    for remnants in jobs.values():
+        *older, newest = sorted(remnants, key=lambda each: each.assignment.attempt)
+        if newest.assignment.hedge and older and older[-1].assignment.attempt == newest.assignment.attempt - 1:
+            hedges.append(newest)
+            newest = older.pop()
+        current.append(newest)
+        superseded += [replace(each, superseded=True) for each in older]
+    return [*current, *hedges, *superseded]
 
 
 async def _newest(term: Term, stream: str) -> list[Message]:

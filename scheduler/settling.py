@@ -85,6 +85,9 @@ class Settling:
             self._term.background.start(self._bus.delete_blob(f"{project}.{job}", of="job"))
         if entry.outcome_seq:
             self._outcomes.append(entry.outcome_seq)
+        beside = self._lifeline.hedge_outcomes.pop((project, job), 0) if self._lifeline.hedge_outcomes else 0
+        if beside:
+            self._outcomes.append(beside)
         self._term.telemetry.emit("job.settled", state=fact.state.value)
         self._term.wake.set()
 

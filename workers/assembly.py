@@ -155,6 +155,7 @@ def assemble(
         desk=desk,
     )
     heartbeats = Heartbeats(bus, clock, telemetry, working, pool=pool, worker=worker, every=settings.beat_every)
+    working.stir = heartbeats.hurry
     return Worker(
         streams=streams,
         books=books,

@@ -11,7 +11,7 @@ comes in one piece when it is done: ``first_token`` has no meaning for it, ``sta
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from job_contracts.chat import Conversation, Usage
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import Job
 from job_contracts.results import Loss
-from job_contracts.stream import EndDelta
+from job_contracts.stream import Delta, EndDelta
 from runtime.service import place_of
 from runtime.telemetry import ERROR
 from workers.adapting import adapted
@@ -28,6 +28,7 @@ from workers.answers.expected import Expected, asks, reminded
 from workers.answers.screen import Screen
 from workers.bounding import bounded
 from workers.charging import charge_of
+from workers.contest import contest_of
 from workers.continuing import Carried, as_refusal, start_of
 from workers.dialects.port import Decoded, Decoder, Target
 from workers.endpoint import Endpoint
@@ -63,30 +64,16 @@ class Attempt:
     """One assignment on its way to an ending."""
 
     __slots__ = (
-        "_calling",
-        "_carried",
-        "_decoder",
-        "_endpoint",
-        "_error_body",
-        "_expected",
-        "_first_token",
-        "_fitted",
-        "_losses",
-        "_places",
-        "_reason",
-        "_started",
-        "_started_wall",
-        "_stream",
-        "assignment",
-        "called",
-        "id",
-        "reply",
-        "target",
-    )
+        "_calling", "_carried", "_decoder", "_endpoint", "_error_body", "_expected", "_first_token", "_fitted",
+        "_losses", "_places", "_reason", "_started", "_started_wall", "_stream", "assignment", "called", "contest",
+        "id", "outrun", "reply", "target",
+    )  # fmt: skip
 
-    def __init__(self, endpoint: Endpoint, assignment: Assignment) -> None:
+    def __init__(self, endpoint: Endpoint, assignment: Assignment, stir: Callable[[], None] = lambda: None) -> None:
         self.assignment = assignment
         self.id = assignment.attempt_id
+        self.contest = contest_of(assignment, stir)
+        self.outrun = False
         self.target: Target | None = None
         self.reply: Reply | None = None
         self._endpoint = endpoint
@@ -122,12 +109,15 @@ class Attempt:
             except CallFailed as broken:
                 return self.failed(broken.failure)
             except _Stopped as stopped:
-                return self.failed(stopped_by_us(stopped.kind, self.assignment.timeouts, called=self.called))
+                how = {"called": self.called, "outrun": self.outrun}
+                return self.failed(stopped_by_us(stopped.kind, self.assignment.timeouts, **how))
         except Exception as error:  # noqa: BLE001 - the top of the attempt: a bug ends one attempt, not the pool
             return self.broken(error)
         finally:
             if self._stream is not None:
                 self._stream.abandon()
+            if self.contest is not None:
+                self.contest.stop()
 
     def failed(self, failure: Failure) -> Ending:
         """The ending for a failure, with what is known of its cost."""
@@ -307,6 +297,8 @@ class Attempt:
         if streamed:
             watch.expect(FailureKind.FIRST_TOKEN_TIMEOUT, timeouts.first_token)
         self.called = True
+        if self.contest is not None:
+            self.contest.call()
         reply = self.reply = await send(question.encoded, attempt_id=self.id, connect=timeouts.connect)
         endpoint.telemetry.emit("attempt.answering", attempt=self.id, status=reply.status)
         if self._was_error_answer:
@@ -320,9 +312,14 @@ class Attempt:
         while decoder.failure is None and not decoder.complete and (data := await reply.read()):
             deltas = decoder.feed(data)
             if stream is not None and deltas:
-                if self._first_token is None:
+                first = self._first_token is None
+                if first:
                     self._first_token = endpoint.clock.monotonic() - self._started
-                await stream.add(deltas)
+                if first and self.contest is not None:
+                    watch.expect(FailureKind.STALLED, timeouts.stall)
+                    await self._show(stream, deltas)
+                else:
+                    await stream.add(deltas)
             if self._first_token is not None or (not streamed and not data.isspace()):
                 watch.expect(FailureKind.STALLED, timeouts.stall)
         finished = decoder.finish()
@@ -332,10 +329,16 @@ class Attempt:
 
     def _begin_stream(self) -> TokenStream | Screen:
         given, expected = self.assignment, self._expected
-        opened = self._endpoint.streams.open(given.project, given.job_id, given.attempt)
+        opened = self._endpoint.streams.open(given.project, given.job_id, given.attempt, quiet=given.hedge)
         stream = self._stream = opened if expected is None else expected.screen(opened)
         stream.start(*start_of(given, self._carried))
         return stream
+
+    async def _show(self, stream: TokenStream | Screen, deltas: Sequence[Delta]) -> None:
+        """The first tokens of an attempt that may be one of two. Raises _Stopped if the other one was faster."""
+        if self.contest is not None and not await self.contest.show(stream, deltas):
+            self.outrun, self._reason = True, FailureKind.HANDED_BACK
+            raise _Stopped(self._reason)
 
     def _never_sent(self, failure: Failure) -> bool:
         """Whether it shows that the provider has not seen the request: no connection, or nothing to prove who asks."""

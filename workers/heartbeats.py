@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 from job_contracts import subjects
@@ -13,6 +14,9 @@ from runtime.service import Duty
 from runtime.telemetry import WARNING, Telemetry
 
 __all__ = ["Beating", "Heartbeats"]
+
+BREATH = 0.02
+"""Seconds between two beats at least, however much there is to tell."""
 
 
 class Beating(Protocol):
@@ -26,12 +30,20 @@ class Beating(Protocol):
         """Ids of all attempts in hand."""
         ...
 
+    def late(self) -> tuple[str, ...]:
+        """Ids of those that have waited for too long and wait still."""
+        ...
+
+    def begun(self) -> tuple[str, ...]:
+        """Ids of those of two that are shown."""
+        ...
+
     def readings(self) -> dict[str, tuple[LimitReading, ...]]:
         """What answers since the last call said of the provider's limits, by deployment."""
         ...
 
-    def abort(self, attempts: tuple[str, ...]) -> None:
-        """Stop these attempts, those still to come included."""
+    def abort(self, attempts: tuple[str, ...], *, outrun: bool = False) -> None:
+        """Stop these attempts, those still to come included; ``outrun`` because others were faster."""
         ...
 
     def heard(self, at: float, took: float) -> None:
@@ -62,6 +74,11 @@ class Heartbeats(Duty):
         self._subject = subjects.heartbeat(pool, worker)
         self._listening: Subscription | None = None
         self._answered = True
+        self._hurry = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Something is to be told before the next beat is due."""
+        self._hurry.set()
 
     async def opened(self) -> None:
         self._listening = await self._bus.subscribe(subjects.abort(self._pool), self._told)
@@ -74,9 +91,27 @@ class Heartbeats(Duty):
     async def run(self) -> None:
         """Beat at once, then steadily."""
         while True:
+            self._hurry.clear()
             await self._beat()
-            if not await self.pause(self._every):
+            if not await self._rest():
                 return
+
+    async def _rest(self) -> bool:
+        """Until the next beat, at least ``BREATH``; False as soon as the duty is to stop."""
+        if not await self.pause(BREATH):
+            return False
+        try:
+            async with asyncio.timeout(max(self._every - BREATH, 0.0)):
+                await self._hurry.wait()
+        except TimeoutError:
+            pass
+        return not self.stopping.is_set()
+
+    async def stop(self) -> None:
+        """Beat no more."""
+        self.stopping.set()
+        self._hurry.set()
+        await super().stop()
 
     async def _beat(self) -> None:
         beating = self._beating
@@ -86,6 +121,8 @@ class Heartbeats(Duty):
             slots=beating.slots,
             attempts=beating.attempts(),
             draining=beating.draining,
+            late=beating.late(),
+            begun=beating.begun(),
             limits=beating.readings(),
         )
         sent = self._clock.monotonic()
@@ -100,8 +137,10 @@ class Heartbeats(Duty):
         self._answered = True
         if reply.at:
             beating.heard(reply.at, self._clock.monotonic() - sent)
+        if reply.outrun:
+            beating.abort(reply.outrun, outrun=True)
         if reply.abort:
-            beating.abort(reply.abort)
+            beating.abort(tuple(name for name in reply.abort if name not in reply.outrun))
 
     def _told(self, message: Message) -> None:
         try:
@@ -109,4 +148,4 @@ class Heartbeats(Duty):
         except ContractError as error:
             self.telemetry.emit("abort.unreadable", WARNING, error=str(error))
             return
-        self._beating.abort(abort.attempts)
+        self._beating.abort(abort.attempts, outrun=abort.reason == "outrun")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from math import inf
 from typing import Any, TypeVar
 
@@ -82,6 +83,9 @@ class Pool(Duty):
         self._in_hand: dict[str, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._aborted: OrderedDict[str, float] = OrderedDict()
+        self._outrun: OrderedDict[str, float] = OrderedDict()
+        self.stir: Callable[[], None] = lambda: None
+        """Called when there is something that a heartbeat should tell at once."""
         self._answered: OrderedDict[tuple[str, int, float], float] = OrderedDict()
         self._answers: dict[str, tuple[Target, Reply]] = {}
         self._freed = asyncio.Event()
@@ -100,6 +104,16 @@ class Pool(Duty):
         """Ids of all attempts in hand."""
         return tuple(self._in_hand)
 
+    def late(self) -> tuple[str, ...]:
+        """Ids of those that have waited for too long and wait still."""
+        found = ((name, attempt.contest) for name, attempt in self._in_hand.items())
+        return tuple(name for name, contest in found if contest is not None and contest.waits)
+
+    def begun(self) -> tuple[str, ...]:
+        """Ids of those of two that are shown."""
+        found = ((name, attempt.contest) for name, attempt in self._in_hand.items())
+        return tuple(name for name, contest in found if contest is not None and contest.begun)
+
     def readings(self) -> dict[str, tuple[LimitReading, ...]]:
         """What the newest answer of each deployment said of its limits. Forgets them."""
         answers, self._answers = self._answers, {}
@@ -110,14 +124,18 @@ class Pool(Duty):
                 found[deployment] = readings
         return found
 
-    def abort(self, attempts: tuple[str, ...]) -> None:
+    def abort(self, attempts: tuple[str, ...], *, outrun: bool = False) -> None:
         """Stop these attempts; those that are still on their way here will not start."""
         for attempt_id in attempts:
             attempt = self._in_hand.get(attempt_id)
-            if attempt is not None:
-                attempt.interrupt(FailureKind.CANCELLED)
+            if attempt is None:
+                kept = self._outrun if outrun else self._aborted
+                _remember(kept, attempt_id, self._endpoint.clock.monotonic())
+            elif outrun:
+                attempt.outrun = True
+                attempt.interrupt(FailureKind.HANDED_BACK)
             else:
-                _remember(self._aborted, attempt_id, self._endpoint.clock.monotonic())
+                attempt.interrupt(FailureKind.CANCELLED)
 
     def heard(self, at: float, took: float) -> None:
         """What the leader's clock said with its answer to a heartbeat."""
@@ -219,7 +237,7 @@ class Pool(Duty):
         self._books.enter(delivery, None)
 
     async def _attempt(self, delivery: Delivery, found: Readable | InvalidJob) -> None:
-        attempt = Attempt(self._endpoint, self._suited(found.assignment))
+        attempt = Attempt(self._endpoint, self._suited(found.assignment), self._news)
         if attempt.id in self._in_hand or _dispatch(found.assignment) in self._answered:
             # A killed broker may deliver twice.
             self.telemetry.emit("pool.twice", WARNING, attempt=attempt.id)
@@ -232,15 +250,18 @@ class Pool(Duty):
         self.telemetry.emit("attempt.fetched", attempt=attempt.id)
         if self._endpoint.clock.monotonic() - self._aborted.get(attempt.id, -inf) < ABORTED_FOR:
             attempt.interrupt(FailureKind.CANCELLED)
+        elif self._endpoint.clock.monotonic() - self._outrun.get(attempt.id, -inf) < ABORTED_FOR:
+            attempt.outrun = True
+            attempt.interrupt(FailureKind.HANDED_BACK)
         elif self.stopping.is_set():
             attempt.interrupt(FailureKind.HANDED_BACK)
         try:
             job = found.failure if isinstance(found, InvalidJob) else await self._job(found.assignment)
             ending = attempt.failed(job) if isinstance(job, Failure) else await attempt.run(job)
             try:
-                await self._report(delivery, found.assignment, ending, job)
+                await self._report(delivery, attempt, ending, job)
             except Exception as error:  # noqa: BLE001 - an answer that cannot be written is still an outcome
-                await self._report(delivery, found.assignment, attempt.broken(error, ending), job)
+                await self._report(delivery, attempt, attempt.broken(error, ending), job)
         finally:
             del self._in_hand[attempt.id]
             if self._desk is not None:
@@ -279,7 +300,11 @@ class Pool(Duty):
                 return read_job(assignment, body)
         return Failure(kind=FailureKind.HANDED_BACK, message="the job's body could not be fetched from the broker")
 
-    async def _report(self, delivery: Delivery, assignment: Assignment, ending: Ending, job: Job | Failure) -> None:
+    def _news(self) -> None:
+        self.stir()
+
+    async def _report(self, delivery: Delivery, attempt: Attempt, ending: Ending, job: Job | Failure) -> None:
+        assignment = attempt.assignment
         self.telemetry.emit("attempt.made", attempt=assignment.attempt_id)
         tags, replay_of = (assignment.tagged, None) if isinstance(job, Failure) else (job.tags, job.replay_of)
         if ending.decoded is not None:
@@ -299,7 +324,9 @@ class Pool(Duty):
             outcome = outcome_of(assignment, ending, failure, pool=self._pool, worker=self._worker)
             stored = await self._reporter.outcome(outcome)
         won = ending.decoded is not None and stored is Stored.OURS
-        fact = fact_of(assignment, ending, won=won, tags=tags) if ending.called else None
+        doubled = attempt.contest is not None and attempt.contest.doubled
+        outrun = attempt.outrun or (doubled and ending.decoded is not None and stored is Stored.THEIRS)
+        fact = fact_of(assignment, ending, won=won, tags=tags, outrun=outrun) if ending.called else None
         # Without a stored report nothing is acknowledged: the leader misses the attempt and tries again.
         self._books.enter(delivery if stored is not Stored.UNKNOWN else None, fact)
         if stored is not Stored.UNKNOWN:

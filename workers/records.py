@@ -192,6 +192,7 @@ def outcome_of(assignment: Assignment, ending: Ending, failure: Failure, *, pool
         called=ending.called,
         route=assignment.route,
         trial=assignment.trial,
+        hedge=assignment.hedge,
     )
 
 
@@ -202,11 +203,15 @@ def placed(failure: Failure, assignment: Assignment, *, produced: bool) -> Failu
     return failure.model_copy(update={**where, "message": message, "produced": failure.produced or produced})
 
 
-def fact_of(assignment: Assignment, ending: Ending, *, won: bool, tags: dict[str, str]) -> AttemptFact:
-    """What the ledger is told of an attempt that called its provider."""
+def fact_of(
+    assignment: Assignment, ending: Ending, *, won: bool, tags: dict[str, str], outrun: bool = False
+) -> AttemptFact:
+    """What the ledger is told of an attempt that called its provider; ``outrun`` if another one was faster."""
     failure = ending.failure
     reason: Reason = "user"
-    if failure is not None:
+    if outrun and not won:
+        reason = "hedged"
+    elif failure is not None:
         reason = "cancelled" if failure.kind is FailureKind.CANCELLED else "failed"
     return AttemptFact(
         attempt=assignment.attempt_id,

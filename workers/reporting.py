@@ -87,7 +87,7 @@ class Reporter:
         The subject keeps one outcome, so it must not be an older one than is there: ``THEIRS`` if this attempt, or a
         later one of the same submission, has its outcome already. Its worker was held to be lost then.
         """
-        subject = subjects.outcome(self._shard, outcome.project, outcome.job_id)
+        subject = subjects.outcome(self._shard, outcome.project, outcome.job_id, hedge=outcome.hedge)
         data = encode(outcome)
         last = 0
 

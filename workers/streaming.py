@@ -14,6 +14,7 @@ from job_contracts.stream import Chunk, Delta, EndDelta, ReasoningDelta, StartDe
 from runtime.bus.port import Bus, BusError
 from runtime.service import Duty
 from runtime.telemetry import Telemetry
+from workers.contest import shown_first
 
 __all__ = ["Streams", "TokenStream", "merged"]
 
@@ -36,10 +37,13 @@ class TokenStream:
         "_subject",
         "_told",
         "due",
+        "quiet",
     )
 
-    def __init__(self, streams: Streams, project: str, job_id: str, generation: int) -> None:
+    def __init__(self, streams: Streams, project: str, job_id: str, generation: int, *, quiet: bool = False) -> None:
         self._streams = streams
+        self.quiet = quiet
+        """Whether nothing of it is told before ``claim``."""
         self._subject = subjects.tokens(project, job_id)
         self._generation = generation
         self._opening: tuple[Delta, ...] = ()
@@ -61,7 +65,8 @@ class TokenStream:
             self._opening = (delta, TextDelta(text=carried))
         else:
             self._pending.append(delta)
-        self._streams.remind(self, share=1 / _LOOKS)
+        if not self.quiet:
+            self._streams.remind(self, share=1 / _LOOKS)
 
     async def add(self, deltas: Sequence[Delta]) -> None:
         """More of the answer: the first goes out at once, the others wait for company."""
@@ -73,8 +78,30 @@ class TokenStream:
             self._told = True
             await self.flush()
 
+    async def claim(self, deltas: Sequence[Delta]) -> bool:
+        """The first of the answer, if no other attempt's is shown; else nothing of this one is ever told."""
+        self._streams.forget(self)
+        if self._busy:  # its start is on the way
+            self._idle = asyncio.get_running_loop().create_future()
+            await self._idle
+        self._busy = True
+        try:
+            told = merged([*self._pending, *deltas])
+            chunk = Chunk(generation=self._generation, sequence=self._sequence + 1, deltas=told)
+            if not await self._streams.first(self._subject, chunk):
+                return False
+        finally:
+            self._pending.clear()
+            self._busy = False
+        self._sequence += 1
+        self._told, self.quiet = True, False
+        return True
+
     async def end(self, delta: EndDelta) -> None:
         """The generation is complete; returns when everything was handed over."""
+        if self.quiet:
+            self.abandon()
+            return
         self._pending.append(delta)
         await self.flush()
         if self._busy:  # the worker's publisher is at it, and takes the end along
@@ -124,9 +151,15 @@ class Streams(Duty):
         self._waiting: set[TokenStream] = set()
         self._woken = asyncio.Event()
 
-    def open(self, project: str, job_id: str, generation: int) -> TokenStream:
+    def open(self, project: str, job_id: str, generation: int, *, quiet: bool = False) -> TokenStream:
         """The stream of one attempt."""
-        return TokenStream(self, project, job_id, generation)
+        return TokenStream(self, project, job_id, generation, quiet=quiet)
+
+    async def first(self, subject: str, chunk: Chunk) -> bool:
+        """Store a chunk if no other attempt is shown."""
+        shown = await shown_first(self._bus, subject, chunk)
+        self.published += shown
+        return shown
 
     def remind(self, stream: TokenStream, *, share: float = 1.0) -> None:
         """Publish what waits in ``stream`` after the coalescing time (or a share of it), if nobody does before."""

@@ -27,8 +27,10 @@ _BEFORE = {
 }
 
 
-def stopped_by_us(kind: FailureKind, timeouts: Timeouts, *, called: bool) -> Failure:
+def stopped_by_us(kind: FailureKind, timeouts: Timeouts, *, called: bool, outrun: bool = False) -> Failure:
     """The failure: with the seconds that were waited, or what came before the provider was called."""
+    if outrun and kind is FailureKind.HANDED_BACK:
+        return Failure(kind=kind, message="another attempt of the job was faster")
     seconds = {
         FailureKind.FIRST_TOKEN_TIMEOUT: timeouts.first_token,
         FailureKind.STALLED: timeouts.stall,

@@ -119,7 +119,7 @@ def _streams(limits: StreamLimits) -> Iterator[Asset]:
         yield _stream(
             subjects.stream_name(subjects.OUT, shard),
             limits,
-            subjects=[f"{prefix}.out.{shard}.*.*.*", f"{prefix}.out_barrier.>"],
+            subjects=[f"{prefix}.out.{shard}.*.*.*", f"{prefix}.out.{shard}.hedge.*.*.*", f"{prefix}.out_barrier.>"],
             max_msgs_per_subject=1,
             max_age=7 * DAY,
             max_bytes=limits.outcome_bytes,

@@ -180,6 +180,19 @@ class OnceMore(Section):
     """Longest retry-after, in seconds, that is waited for there."""
 
 
+class Hedge(Section):
+    """A second attempt beside one that is late; the first to answer wins, the other one is stopped and paid for.
+
+    It goes to another provider, only if that has room at once, and only for jobs of the lanes ``rt`` and ``std``.
+    """
+
+    share: Annotated[float, Field(gt=0, le=0.5)]
+    """Part of what the route spends that second attempts may take."""
+    after: Literal["p95"] | Annotated[float, Field(gt=0)] = "p95"
+    """When an attempt is late: seconds without a first token (without an answer, where it is not streamed), or ``p95``
+    for longer than nineteen of twenty attempts at that deployment took lately."""
+
+
 class Route(Section):
     """The model name producers ask for, and where it may be served."""
 
@@ -216,6 +229,8 @@ class Route(Section):
     catalogue names."""
     once_more: OnceMore = OnceMore()
     """When a job goes back to where it has just failed once."""
+    hedge: Hedge | None = None
+    """Whether a second attempt is made where the first is late; off unless it is given."""
     fit: Fit = "refuse"
     """What becomes of a conversation that is too long for a model's context window: ``refuse`` it with the numbers, or
     ``trim`` its tool results and oldest turns until it fits."""

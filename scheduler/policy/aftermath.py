@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from scheduler.policy.backlog import Backlog
     from scheduler.policy.domains import Tokens
     from scheduler.policy.facts import AttemptEnded, Settled
+    from scheduler.policy.hedges import Hedges
     from scheduler.policy.jobs import Held, Job, Story
     from scheduler.policy.turns import Deployment, Route
     from scheduler.policy.world import World
@@ -27,16 +28,21 @@ SLOW = frozenset({FailureKind.FIRST_TOKEN_TIMEOUT, FailureKind.STALLED, FailureK
 class Aftermath:
     """Ends of attempts, with and without the job's result."""
 
-    __slots__ = ("_backlog", "_world")
+    __slots__ = ("_backlog", "_hedges", "_world")
 
-    def __init__(self, world: World, backlog: Backlog) -> None:
+    def __init__(self, world: World, backlog: Backlog, hedges: Hedges) -> None:
         self._world = world
         self._backlog = backlog
+        self._hedges = hedges
 
     def ended(self, job: Job, fact: AttemptEnded, now: float) -> None:
         """An attempt ended without a result. What is older than the job's newest attempt says nothing new."""
         story = job.told()
-        stale = fact.attempt < story.attempt or (fact.attempt == story.attempt and job.state != FLYING)
+        if (story.second is not None or fact.hedge) and self._hedges.ended(job, story, fact, now):
+            return
+        # A hedge that is over may have had a higher number than the attempt that is under way.
+        newest = story.attempt if story.held is None else story.held.attempt
+        stale = fact.attempt < newest or (fact.attempt == newest and job.state != FLYING)
         if stale or job.state == ENDING:
             return
         self._backlog.leave(job)
@@ -52,8 +58,8 @@ class Aftermath:
             if held.deployment.speed is not None and fact.failure.kind in SLOW and held.since > -NEVER:
                 held.deployment.speed.see(None, max(now - held.since, 0.0), held.deployment.flying + 1, now)
         elif held is not None:
-            self._drop(job, held, now)
-        story.attempt = fact.attempt
+            grants.drop(job, held, now)
+        story.attempt = max(story.attempt, fact.attempt)
         story.last, story.last_deployment = fact.failure, fact.deployment
         story.at = None
         story.abort_asked = False
@@ -126,6 +132,8 @@ class Aftermath:
 
     def settled(self, job: Job, fact: Settled, now: float) -> None:
         """The job's result exists; its newest attempt wrote it, or somebody else did."""
+        if job.story is not None and job.story.second is not None:
+            self._hedges.settled(job, job.story, fact, now)
         held = None if job.story is None else job.story.held
         if held is not None and held.pending and fact.deployment is None:
             grants.undo(job, held, now)
@@ -133,7 +141,7 @@ class Aftermath:
             self._learn(job, held, fact, now)
         elif held is not None:
             # What this attempt still does is for nothing.
-            self._drop(job, held, now)
+            grants.drop(job, held, now)
             self._backlog.stop(job, held.attempt, held.deployment.name)
         else:
             self._learn_beside(job, fact, now)
@@ -170,9 +178,3 @@ class Aftermath:
     def _learn_length(self, job: Job, deployment: Deployment, used: Tokens) -> None:
         counted = job.estimate if isinstance(job.route, str) else job.route.counted(job, deployment.rule)
         self._world.estimates.learn(job.tenant.name, job.route_name, deployment.name, counted, used)
-
-    @staticmethod
-    def _drop(job: Job, held: Held, now: float) -> None:
-        """Nobody will tell what became of this attempt: it may have cost what was reserved."""
-        grants.release(job, held, held.tokens, 1, now)
-        held.deployment.breaker.left(probe=held.probe)

@@ -196,11 +196,13 @@ class Backlog:
         story = job.told()
         if not story.abort_asked:
             story.abort_asked = True
-            self.stop(job, story.attempt, story.at or "")
+            self.stop(job, story.attempt if story.held is None else story.held.attempt, story.at or "")
+            if story.second is not None:
+                self.stop(job, story.second.attempt, story.second.deployment.name)
 
-    def stop(self, job: Job, attempt: int, deployment: str) -> None:
+    def stop(self, job: Job, attempt: int, deployment: str, *, outrun: bool = False) -> None:
         """This attempt is to be stopped."""
-        self._pending.append(Abort(job.tenant.name, job.id, attempt, deployment))
+        self._pending.append(Abort(job.tenant.name, job.id, attempt, deployment, outrun))
 
     # -------------------------------------------------------------------------------------------------- early cancels
 

@@ -14,15 +14,18 @@ from scheduler.policy.costs import worst
 from scheduler.policy.explain import explain
 from scheduler.policy.facts import (
     AttemptEnded,
+    Begun,
     CancelAsked,
     Charged,
     InFlight,
+    Late,
     LimitsRead,
     PoolSeen,
     Settled,
     Submitted,
     Uncharged,
 )
+from scheduler.policy.hedges import Hedges
 from scheduler.policy.intake import refusal
 from scheduler.policy.jobs import BLOCKED, ENDING, FLYING, PARKED, QUEUED, Job
 from scheduler.policy.payments import Payments
@@ -63,7 +66,8 @@ class Board:
         self._now = now
         self._world = World(rules, now, wall)
         self._backlog = Backlog(self._world)
-        self._aftermath = Aftermath(self._world, self._backlog)
+        self._hedges = Hedges(self._world, self._backlog)
+        self._aftermath = Aftermath(self._world, self._backlog, self._hedges)
         self._rounds = Rounds(self._world, Payments(self._world, self._backlog))
 
     # --------------------------------------------------------------------------------------------------------- facts
@@ -84,6 +88,10 @@ class Board:
                 job = self._world.job(fact.project, fact.job)
                 if job is not None:
                     self._aftermath.ended(job, fact, now)
+            case Late() | Begun():
+                job = self._world.job(fact.project, fact.job)
+                if job is not None:
+                    self._hedges.heard(job, fact, now)
             case InFlight():
                 self._in_flight(fact, now)
             case CancelAsked():
@@ -145,12 +153,13 @@ class Board:
         )
         if job is None or fact.attempt <= (0 if job.story is None else job.story.attempt):
             return
-        if not self._backlog.revive(job):
+        if not self._backlog.revive(job) or (fact.hedge and self._hedges.adopted(job, fact, deployment)):
             return
         self._backlog.leave(job)
         story = job.told()
-        if story.held is not None:
-            grants.release(job, story.held, story.held.tokens, 1, now)
+        for held in (story.held, story.second):
+            if held is not None:
+                grants.release(job, held, held.tokens, 1, now)
         seats.recall(self._world, job, fact)
         story.recall(fact.history, job.route)
         story.attempt = fact.attempt
@@ -191,6 +200,8 @@ class Board:
         self._now = self._world.accounts.now = now
         self._backlog.wake(now)
         dispatches = self._rounds.run(now, room)
+        if self._hedges.waiting:
+            dispatches += self._hedges.run(now, room - len(dispatches))
         return [*self._backlog.decisions(), *dispatches]
 
     def sent(self, dispatches: Iterable[Dispatch], now: float) -> None:
@@ -200,9 +211,12 @@ class Board:
         """The batch is in the broker: its grants are final."""
         for dispatch in dispatches:
             job = self._world.job(dispatch.project, dispatch.job)
-            held = None if job is None or job.story is None else job.story.held
+            story = None if job is None else job.story
+            held = None if story is None else story.second if dispatch.hedge and story.second else story.held
             if held is not None and held.attempt == dispatch.attempt:
                 grants.confirm(held, now)
+            if job is not None and dispatch.late is not None:
+                self._hedges.spent(job, dispatch, now)
 
     def refused(self, dispatches: Iterable[Dispatch], now: float) -> None:
         """The batch is not in the broker and never will be: back to the queue, and the reservation back whole."""
@@ -210,6 +224,8 @@ class Board:
         for dispatch in dispatches:
             self._world.accounts.release((dispatch.project, dispatch.job, dispatch.attempt), dispatch.charged)
             job = self._world.job(dispatch.project, dispatch.job)
+            if dispatch.hedge and self._hedges.refused(job, dispatch, now):
+                continue
             story = None if job is None else job.story
             held = None if story is None else story.held
             if job is None or story is None or held is None or held.attempt != dispatch.attempt or not held.pending:
@@ -279,7 +295,7 @@ class Board:
 
     def next_wake(self, now: float) -> float | None:
         """When ``decide`` could have something new although no fact came; ``None`` if it could not."""
-        if self._rounds.more or self._backlog.decided:
+        if self._rounds.more or self._backlog.decided or self._hedges.waiting:
             return now
         soonest = self._rounds.next_time(now)
         time = self._backlog.next_time()
@@ -331,9 +347,9 @@ class Board:
         """Project, job, attempt and deployment of everything that holds a reservation."""
         for tenant in self._world.tenants.values():
             for job in tenant.jobs.values():
-                held = None if job.story is None else job.story.held
-                if held is not None:
-                    yield tenant.name, job.id, held.attempt, held.deployment.name
+                for held in () if job.story is None else (job.story.held, job.story.second):
+                    if held is not None:
+                        yield tenant.name, job.id, held.attempt, held.deployment.name
 
     def levels(self, now: float) -> Mapping[str, Mapping[str, float]]:
         """What each limit domain, project and key has left, for the record that a successor starts from."""

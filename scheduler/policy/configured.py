@@ -93,6 +93,15 @@ class OnceMoreLike(Protocol):
     def within(self) -> float: ...
 
 
+class HedgeLike(Protocol):
+    """When a second attempt is made."""
+
+    @property
+    def share(self) -> float: ...
+    @property
+    def after(self) -> Literal["p95"] | float: ...
+
+
 class RouteLike(Protocol):
     """A name that jobs ask for."""
 
@@ -118,6 +127,8 @@ class RouteLike(Protocol):
     def successors(self) -> bool: ...
     @property
     def once_more(self) -> OnceMoreLike: ...
+    @property
+    def hedge(self) -> HedgeLike | None: ...
     @property
     def budget(self) -> Budget | None: ...
 

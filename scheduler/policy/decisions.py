@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from job_contracts.trials import Trial
 
 
+Lateness = tuple[float | None, float | None]
+"""Seconds to the first token and to a whole answer, ``None`` where that is not known."""
+
+
 @dataclass(slots=True, frozen=True)
 class Dispatch:
     """Make this attempt now; its reservation is already taken from the domain's buckets."""
@@ -45,6 +49,10 @@ class Dispatch:
     """What the deployment has to meet: the worker sees to it again."""
     trial: Trial | None = None
     """Its place in an experiment."""
+    late: Lateness | None = None
+    """When it is late, where its route would make a second attempt then."""
+    hedge: bool = False
+    """Whether it is such a second attempt, beside the one before it."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -75,6 +83,8 @@ class Abort:
     job: str
     attempt: int
     deployment: str
+    outrun: bool = False
+    """Whether another attempt of its job was faster."""
 
 
 Decision = Dispatch | Finish | Abort

@@ -84,6 +84,8 @@ class InFlight:
     tags: Mapping[str, str] = field(default_factory=dict, hash=False)
     trial: Trial | None = None
     """The arm it was granted for, which has the last word on its job's."""
+    hedge: bool = False
+    """Whether it runs beside the attempt before it, if that is told of first."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -107,6 +109,26 @@ class AttemptEnded:
     failure: Failure
     record: AttemptRecord | None
     called: bool = True
+    hedge: bool = False
+    """Whether it was dispatched beside another one."""
+
+
+@dataclass(slots=True, frozen=True)
+class Late:
+    """This attempt has been without a first token for longer than its dispatch says. May be told again and again."""
+
+    project: str
+    job: str
+    attempt: int
+
+
+@dataclass(slots=True, frozen=True)
+class Begun:
+    """Of two attempts of a job this one is shown: the other one is for nothing. May be told again and again."""
+
+    project: str
+    job: str
+    attempt: int
 
 
 @dataclass(slots=True, frozen=True)
@@ -179,4 +201,16 @@ class Uncharged:
     attempt: int
 
 
-Fact = Submitted | InFlight | CancelAsked | AttemptEnded | Settled | LimitsRead | PoolSeen | Charged | Uncharged
+Fact = (
+    Submitted
+    | InFlight
+    | CancelAsked
+    | AttemptEnded
+    | Late
+    | Begun
+    | Settled
+    | LimitsRead
+    | PoolSeen
+    | Charged
+    | Uncharged
+)

@@ -16,13 +16,22 @@ if TYPE_CHECKING:
     from job_contracts.decisions import Choice
     from job_contracts.results import AttemptRecord
     from scheduler.policy.accounts import Accounts
+    from scheduler.policy.decisions import Lateness
     from scheduler.policy.domains import Tokens
     from scheduler.policy.gates import Turn
     from scheduler.policy.turns import Deployment
     from scheduler.policy.world import World
 
 
-def grant(turn: Turn, tokens: Tokens, accounts: Accounts, now: float, decision: Choice | None = None) -> Dispatch:
+def grant(
+    turn: Turn,
+    tokens: Tokens,
+    accounts: Accounts,
+    now: float,
+    decision: Choice | None = None,
+    *,
+    late: Lateness | None = None,
+) -> Dispatch:
     """Take the reservation for the job's next attempt; the domain and who pays have just said that there is room."""
     job, deployment, gate = turn.job, turn.deployment, turn.deployment.gate
     tenant = job.tenant
@@ -66,6 +75,7 @@ def grant(turn: Turn, tokens: Tokens, accounts: Accounts, now: float, decision: 
         decision,
         () if job.demands is None else job.demands.constraints,
         None if job.seat is None else job.seat.begin(wall),
+        late,
     )
 
 
@@ -105,6 +115,12 @@ def release(job: Job, held: Held, used: Tokens, requests: int, now: float) -> No
     _let_go(job, held, used)
 
 
+def drop(job: Job, held: Held, now: float) -> None:
+    """Nobody will tell what became of this attempt: it may have cost what was reserved."""
+    release(job, held, held.tokens, 1, now)
+    held.deployment.breaker.left(probe=held.probe)
+
+
 def undo(job: Job, held: Held, now: float) -> None:
     """The grant is not in the broker and never will be: as if it had not been made."""
     held.deployment.gate.domain.undo(held.tokens, now)
@@ -116,7 +132,11 @@ def undo(job: Job, held: Held, now: float) -> None:
 
 
 def _let_go(job: Job, held: Held, used: Tokens) -> None:
-    job.told().held = None
+    story = job.told()
+    if story.second is held:
+        story.second = None
+    else:
+        story.held = None
     held.account.carry += used[0] + used[1] - held.tokens[0] - held.tokens[1]
     held.deployment.flying -= 1
     tenant = job.tenant

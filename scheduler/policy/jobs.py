@@ -87,9 +87,11 @@ class Story:
         "history",
         "last",
         "last_deployment",
+        "outrun",
         "owes",
         "patience",
         "returns",
+        "second",
         "tried",
         "waits",
     )
@@ -118,6 +120,10 @@ class Story:
         self.at: str | None = None
         """The deployment its newest attempt runs at, while it does."""
         self.held: Held | None = None
+        self.second: Held | None = None
+        """A hedge beside it (``hedges``)."""
+        self.outrun = 0
+        """Number of that of the two which is to stop, because the other one is shown."""
         self.history: tuple[AttemptRecord, ...] = ()
         self.last: Failure | None = None
         self.last_deployment: str | None = None

@@ -144,7 +144,9 @@ class Rounds:
         group, now = turn.flow.group, self._world.moment.now
         planned = group.route.planner is not None
         decision = choice(self._world, turn.job, group, turn.deployment, now) if planned else None
-        dispatches.append(grants.grant(turn, tokens, self._world.accounts, now, decision))
+        hedging = group.route.hedging
+        late = None if hedging is None else hedging.late(turn.job, turn.deployment, now)
+        dispatches.append(grants.grant(turn, tokens, self._world.accounts, now, decision, late=late))
         if planned and isinstance(group, LiveGroup):
             group.went(turn.deployment, now)
         self._note_use(gate, turn)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from catalogue.prices import Price
     from catalogue.rows import ProviderRow
     from job_contracts.money import Budget
-    from scheduler.policy.configured import Configured, LimitsLike, ProviderLike
+    from scheduler.policy.configured import Configured, HedgeLike, LimitsLike, ProviderLike
 
 Unit = Literal["requests", "input_tokens", "output_tokens", "tokens"]
 
@@ -126,6 +126,15 @@ class OnceMore:
 
 
 @dataclass(slots=True, frozen=True)
+class HedgeRule:
+    """When a second attempt is made beside one that is late, and for which share of what the route spends."""
+
+    share: float
+    after: float | None = None
+    """Seconds; ``None`` for what nineteen of twenty answers of the deployment kept to lately."""
+
+
+@dataclass(slots=True, frozen=True)
 class RouteRule:
     """A name that jobs ask for, and where it may be served, best first."""
 
@@ -151,6 +160,7 @@ class RouteRule:
     """Of those that are successors, whose."""
     reports_invalid: bool = False
     """Whether a job ends with an answer that its schema does not allow."""
+    hedge: HedgeRule | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -264,6 +274,7 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
                 OnceMore(route.once_more.when, route.once_more.within),
                 {after: old for after, (old, _) in followed[name][1].items()},
                 reports_invalid=route.on_invalid == "report",
+                hedge=_hedging(route.hedge),
             )
             for name, route in config.routes.items()
         },
@@ -297,6 +308,10 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
 def plain(experiments: Mapping[str, Experiment]) -> dict[str, Experiment]:
     """As the contract has them, whatever else the configuration's own may be: so two of them can be compared."""
     return {name: Experiment.model_validate(written.model_dump()) for name, written in experiments.items()}
+
+
+def _hedging(hedge: HedgeLike | None) -> HedgeRule | None:
+    return None if hedge is None else HedgeRule(hedge.share, None if hedge.after == "p95" else hedge.after)
 
 
 def _followed(

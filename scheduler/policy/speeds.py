@@ -40,6 +40,15 @@ class Spread:
         self._at = max(self._at, now)
         self._told = None
 
+    def within(self, share: float) -> float:
+        """Seconds that this share of the observations surely kept to: the end of their bin."""
+        left = share * self.weight
+        for index, count in enumerate(self._bins):
+            left -= count
+            if left <= 0:
+                return FASTEST * STEP ** (index + 1)
+        return FASTEST * STEP**BINS
+
     def known(self, now: float) -> float:
         """Observations, faded up to now."""
         return self.weight * exp(-log(2.0) * max(0.0, now - self._at) / HALF)

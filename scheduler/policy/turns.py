@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from scheduler.policy.estimates import Estimates
     from scheduler.policy.fairness import Account
     from scheduler.policy.gates import Gate
+    from scheduler.policy.hedging import Hedging
     from scheduler.policy.jobs import Job
     from scheduler.policy.planning import Planner
     from scheduler.policy.rules import DeploymentRule, RouteRule, Rules
@@ -115,7 +116,7 @@ class Route:
 
     __slots__ = (
         "_all_answer", "_estimates", "_fits", "_groups", "admission",
-        "deployments", "moment", "name", "planner", "rule", "rules", "timed", "trims", "waits",
+        "deployments", "hedging", "moment", "name", "planner", "rule", "rules", "timed", "trims", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -145,6 +146,8 @@ class Route:
         """Whether time alone decides where its jobs may go: by the calendar, or by what is left to a deadline."""
         self.waits: Waits | None = None
         """Who knows which jobs may go where answers take long, if there is such a place."""
+        self.hedging: Hedging | None = None
+        """When its attempts are late, and what is left for second ones; ``None`` where none are made."""
         self._groups: dict[tuple[int, int], Group] = {}
 
     def barred(self, job: Job) -> int:

@@ -10,6 +10,7 @@ from scheduler.policy.domains import Domain
 from scheduler.policy.estimates import Estimates
 from scheduler.policy.fairness import Shares
 from scheduler.policy.gates import Gate
+from scheduler.policy.hedging import Hedging
 from scheduler.policy.planning import Planner
 from scheduler.policy.pools import Pool
 from scheduler.policy.routes import STRATEGIES
@@ -70,6 +71,8 @@ class World:
                 route.planner = Planner(route, self.accounts, self.estimates)
             route.waits = Waits(route.rules, lambda: self.accounts.now) or None
             route.timed = route.timed or route.waits is not None
+            if route.rule.hedge is not None:
+                route.hedging = Hedging(route, route.rule.hedge, self.accounts)
         self.asking = Asking()
         self.trials = Trials(rules.experiments)
         self.tenants = {name: Tenant(name, rule) for name, rule in rules.projects.items()}

@@ -66,6 +66,8 @@ class Pool:
     seen: list[Assignment] = field(default_factory=list)
     held: dict[str, Delivery] = field(default_factory=dict)
     aborted: set[str] = field(default_factory=set)
+    overdue: set[str] = field(default_factory=set)
+    begun: set[str] = field(default_factory=set)
     beating: bool = True
     acking: bool = True
     cost: Decimal = Decimal("0.001")
@@ -87,7 +89,14 @@ class Pool:
     async def _beat(self) -> None:
         while True:
             if self.beating:
-                beat = Heartbeat(pool=self.name, worker=self.worker, slots=self.slots, attempts=tuple(self.held))
+                beat = Heartbeat(
+                    pool=self.name,
+                    worker=self.worker,
+                    slots=self.slots,
+                    attempts=tuple(self.held),
+                    late=tuple(name for name in self.held if name in self.overdue),
+                    begun=tuple(name for name in self.held if name in self.begun),
+                )
                 try:
                     answer = await self.bus.request(
                         subjects.heartbeat(self.name, self.worker), encode(beat), timeout=1.0
@@ -95,8 +104,9 @@ class Pool:
                 except BusError:
                     pass
                 else:
-                    for attempt in decode(HeartbeatReply, answer.data).abort:
-                        await self._sure(partial(self._abort, attempt))
+                    reply = decode(HeartbeatReply, answer.data)
+                    for attempt in reply.abort:
+                        await self._sure(partial(self._abort, attempt, outrun=attempt in reply.outrun))
             await asyncio.sleep(0.1)
 
     async def _sure(self, told: Callable[[], Awaitable[Any]]) -> None:
@@ -109,10 +119,11 @@ class Pool:
             else:
                 return
 
-    async def _abort(self, attempt: str) -> None:
+    async def _abort(self, attempt: str, *, outrun: bool) -> None:
         if attempt in self.held and attempt not in self.aborted:
             order = next(order for order in self.seen if order.attempt_id == attempt)
-            await self.fail(order, Failure(kind=FailureKind.CANCELLED, message="stopped"))
+            kind = FailureKind.HANDED_BACK if outrun else FailureKind.CANCELLED
+            await self.fail(order, Failure(kind=kind, message="stopped"))
             self.aborted.add(attempt)
 
     async def _pull(self) -> None:
@@ -203,8 +214,10 @@ class Pool:
             failure=failure,
             route=order.route,
             trial=order.trial,
+            hedge=order.hedge,
         )
-        await self.bus.append(subjects.outcome(0, order.project, order.job_id), encode(outcome))
+        subject = subjects.outcome(0, order.project, order.job_id, hedge=order.hedge)
+        await self.bus.append(subject, encode(outcome))
         await self._done(order)
 
     async def _done(self, order: Assignment) -> None:

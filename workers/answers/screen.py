@@ -37,6 +37,11 @@ class Screen:
         if due:
             await self._stream.add(due)
 
+    async def claim(self, deltas: Sequence[Delta]) -> bool:
+        """As of the stream itself; also where nothing may be shown yet, so that no other attempt is shown instead."""
+        due = [one for delta in deltas if (one := self._due(delta)) is not None]
+        return await self._stream.claim(due or [TextDelta(text="")])
+
     async def complete(self, answer: Answer) -> bool:
         """Shows what is left of the answer that is given out; false if something else was shown of it."""
         text, shown = answer.text, "".join(self._shown)

@@ -9,8 +9,8 @@ import pytest
 
 import scheduler.lifeline
 from job_contracts import subjects
-from job_contracts.attempts import Heartbeat
-from job_contracts.codec import encode
+from job_contracts.attempts import Heartbeat, HeartbeatReply
+from job_contracts.codec import decode, encode
 from runtime.bus.memory import MemoryBroker, MemoryBus
 from runtime.bus.port import Message
 from runtime.connection import declared
@@ -22,7 +22,7 @@ from scheduler.leadership import Lease
 from scheduler.lifeline import Lifeline
 from scheduler.outcomes import Outcomes
 from scheduler.policy.board import Board
-from scheduler.policy.facts import AttemptEnded
+from scheduler.policy.facts import AttemptEnded, Begun, Late
 from scheduler.policy.rules import rules_from
 from scheduler.refilling import Refilling
 from scheduler.term import Term
@@ -214,3 +214,58 @@ async def test_room_in_work_is_counted_in_messages_and_in_bytes_and_upward_only_
     assert (work.messages, work.bytes) == (limit - 5, 0)
     await work.look()
     assert (work.messages, work.bytes) == (limit - 2, before)
+
+
+def numbers(scene: Scene) -> tuple[int | None, int | None]:
+    flights = (scene.lifeline.flights.get(("demo", "a-1")), scene.lifeline.hedges.get(("demo", "a-1")))
+    first, second = (None if flight is None else flight.attempt for flight in flights)
+    return first, second
+
+
+@pytest.mark.parametrize(
+    ("ends", "left"),
+    [([1], (2, None)), ([2], (1, None)), ([1, 2], (None, None)), ([2, 1], (None, None)), ([0], (1, 2))],
+)
+async def test_of_two_attempts_in_flight_the_one_that_has_not_ended_is_left(
+    scene: Scene, ends: list[int], left: tuple[int | None, int | None]
+) -> None:
+    scene.lifeline.dispatched("demo", "a-1", 1, "alpha/m", 5)
+    scene.lifeline.dispatched("demo", "a-1", 2, "beta/m", hedge=True)
+    scene.lifeline.stored("demo", "a-1", 2, 6)
+    assert scene.lifeline.hedges["demo", "a-1"].seq == 6
+    for attempt in ends:
+        scene.lifeline.ended("demo", "a-1", attempt)
+    assert numbers(scene) == left
+    scene.lifeline.forget("demo", "a-1")
+    assert numbers(scene) == (None, None)
+
+
+async def test_a_hedge_that_is_alone_in_work_is_the_attempt(scene: Scene) -> None:
+    scene.lifeline.dispatched("demo", "a-1", 2, "beta/m", 6, hedge=True)
+    assert numbers(scene) == (2, None)
+    assert scene.lifeline.flights["demo", "a-1"].hedge
+
+
+async def test_an_attempt_that_was_outrun_is_stopped_with_every_beat_and_told_why(scene: Scene) -> None:
+    scene.lifeline.dispatched("demo", "a-1", 1, "alpha/m", 5)
+    scene.lifeline.abort("demo", "a-1", 1, "alpha/m", outrun=True)
+    for _ in range(2):
+        reply = decode(HeartbeatReply, await scene.beat("demo.a-1.1"))
+        assert reply.abort == reply.outrun == ("demo.a-1.1",)
+
+
+async def test_only_the_pool_that_makes_an_attempt_can_call_it_late(scene: Scene) -> None:
+    scene.lifeline.dispatched("demo", "a-1", 1, "beta/m", 5)
+    scene.lifeline.dispatched("demo", "b-1", 1, "alpha/m", 6)
+    heard: list[object] = []
+
+    def note(fact: object, now: float) -> None:
+        heard.append((fact, now))
+
+    scene.term.board.apply = note  # type: ignore[method-assign]
+    names = ("demo.a-1.1", "demo.b-1.1", "demo.b-1.2", "demo.c-1.1", "nonsense")
+    beat = Heartbeat(pool="alpha", worker="w1", slots=4, late=names, begun=("demo.b-1.1",))
+    await scene.lifeline.on_heartbeat(Message(subjects.heartbeat("alpha", "w1"), encode(beat)))
+    now = scene.clock.monotonic()
+    assert heard[-2:] == [(Late("demo", "b-1", 1), now), (Begun("demo", "b-1", 1), now)]
+    assert len(heard) == 3, "and that the pool is there"

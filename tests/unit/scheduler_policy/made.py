@@ -12,7 +12,7 @@ from job_contracts.jobs import JobState
 from job_contracts.results import AttemptRecord
 from scheduler.policy.board import Board
 from scheduler.policy.decisions import Abort, Decision, Dispatch, Finish
-from scheduler.policy.facts import AttemptEnded, CancelAsked, InFlight, PoolSeen, Settled, Submitted
+from scheduler.policy.facts import AttemptEnded, Begun, CancelAsked, InFlight, Late, PoolSeen, Settled, Submitted
 from scheduler.policy.rules import DeploymentRule, DomainRule, Limit, ProjectRule, RouteRule, Rules
 
 PLENTY = 10_000
@@ -135,7 +135,7 @@ def ended(
         failure=why,
         usage=usage or Usage(reported=False),
     )
-    return AttemptEnded(of.project, of.job, of.attempt, of.deployment, why, record, called)
+    return AttemptEnded(of.project, of.job, of.attempt, of.deployment, why, record, called, of.hedge)
 
 
 def succeeded(
@@ -160,4 +160,15 @@ def cancel(of: Submitted, **over: Any) -> CancelAsked:
 
 def in_flight(of: Dispatch) -> InFlight:
     """What its assignment in WORK says."""
-    return InFlight(of.project, of.job, of.attempt, of.deployment, of.input_tokens, of.output_tokens, of.history)
+    told = (of.project, of.job, of.attempt, of.deployment, of.input_tokens, of.output_tokens, of.history)
+    return InFlight(*told, hedge=of.hedge)
+
+
+def late(of: Dispatch) -> Late:
+    """Its worker says that it is late."""
+    return Late(of.project, of.job, of.attempt)
+
+
+def begun(of: Dispatch) -> Begun:
+    """Its worker says that it is the one that is shown."""
+    return Begun(of.project, of.job, of.attempt)

@@ -12,7 +12,7 @@ from runtime.settings import Config
 from scheduler.policy.board import Board
 from scheduler.policy.estimates import Estimates
 from scheduler.policy.retry_budget import FLOOR, RetryBudget
-from scheduler.policy.rules import Blend, Limit, RouteRule, rules_from
+from scheduler.policy.rules import Blend, HedgeRule, Limit, RouteRule, rules_from
 
 ROW = ProviderRow(
     name="alpha",
@@ -130,3 +130,17 @@ def test_a_routes_strategy_and_its_weights_are_the_operators() -> None:
     assert found.blend == Blend(cost=2.0)
     with pytest.raises(ValidationError, match="not among the route's deployments"):
         config(routes={"r": {**route, "weights": {"mine/other": 3}}})
+
+
+def test_a_route_makes_second_attempts_only_if_it_says_so_and_for_at_most_half_of_its_spend() -> None:
+    def made(**told: Any) -> HedgeRule | None:
+        routes = {"r": {"deployments": ["alpha/big-1", "mine/big-1"], **told}}
+        return rules_from(config(routes=routes), {"alpha": ROW}).routes["r"].hedge
+
+    assert made() is None
+    assert made(hedge={"share": 0.05}) == HedgeRule(0.05, None)
+    assert made(hedge={"share": 0.05, "after": "p95"}) == HedgeRule(0.05, None)
+    assert made(hedge={"share": 0.05, "after": 2}) == HedgeRule(0.05, 2.0)
+    for wrong in ({"share": 0.6}, {"share": 0}, {"share": 0.1, "after": 0}, {"share": 0.1, "after": "p99"}, {}):
+        with pytest.raises(ValidationError):
+            made(hedge=wrong)
