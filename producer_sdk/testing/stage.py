@@ -249,7 +249,10 @@ class Stage:
                         deadline=ticket.deadline,
                     )
                 )
-        return Statuses(statuses=tuple(found), finished=tuple(job for job in asked.jobs if job in self._records))
+        finished = tuple(job for job in asked.jobs if job in self._records)
+        open_ = {job: self._open[job] for job in asked.jobs if asked.attempts and job in self._open}
+        attempts = {job: tuple(received.attempts) for job, received in open_.items() if received.attempts}
+        return Statuses(statuses=tuple(found), finished=finished, attempts=attempts)
 
     def _estimates(self, asked: AskEstimates) -> Estimates:
         known = self.routes

@@ -33,6 +33,7 @@ def grant(turn: Turn, tokens: Tokens, accounts: Accounts, now: float, decision: 
     story = job.told()
     story.attempt += 1
     story.held = Held(story.attempt, deployment, tokens, turn.account, now, probe=deployment.breaker.enter())
+    story.held.decision = decision
     wall, wallet = accounts.wall(now), job.wallet
     cost = worst(job, deployment, wall)
     if wallet is not None:
