@@ -33,6 +33,11 @@ def put_decision(decision: Choice) -> None:
     put_table(["deployment", *told, "verdict"], rows, left={"deployment", "verdict"})
 
 
+def printable(text: str) -> str:
+    """Words of others: what would break the line, or move the terminal's cursor, does not get there."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+
+
 def in_words(decision: Choice) -> str:
     """The outcome, and the sums of its session."""
     said = f"strategy {decision.strategy}: {decision.deployment or 'none takes it now'}"
@@ -49,7 +54,7 @@ def _staying(session: Staying) -> str:
 def _verdict(decision: Choice, each: Weighed) -> str:
     if each.deployment == decision.deployment:
         return CHOSEN
-    return each.against or "could take it; comes later"
+    return printable(each.against) or "could take it; comes later"
 
 
 def _dollars(amount: Decimal | None) -> str:

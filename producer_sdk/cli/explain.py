@@ -11,7 +11,7 @@ from rich.table import Table
 
 from job_contracts.codec import encode
 from producer_sdk.cli.arguments import ApiKey, AsJson, Project, Url
-from producer_sdk.cli.decisions import put_decision
+from producer_sdk.cli.decisions import printable, put_decision
 from producer_sdk.cli.showing import errors_told, finish, people, put, put_table
 from producer_sdk.producer import Producer
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from job_contracts.results import AttemptRecord
     from producer_sdk.explaining import Explanation
 
-_COLUMNS = ("attempt", "deployment", "began", "seconds", "first token", "tokens in", "tokens out", "USD", "end")
+_COLUMNS = ("attempt", "deployment", "seconds", "first token", "in", "out", "USD", "end")
 
 
 def explain(
@@ -69,7 +69,7 @@ def as_object(found: Explanation) -> dict[str, Any]:
 def show(found: Explanation) -> None:
     """For people: in words, then the decision as a table, then a line for each attempt."""
     status = found.status
-    put(f"{status.job}: {found.because}")
+    put(f"{status.job}: {printable(found.because)}")
     facts = {
         "route": f"{status.route}{f', lane {status.lane}' if status.lane else ''}",
         "submitted": _moment(status.submitted),
@@ -92,7 +92,7 @@ def show(found: Explanation) -> None:
 def _show_attempts(attempts: Sequence[AttemptRecord]) -> None:
     if not attempts:
         return
-    put_table(_COLUMNS, [_row(attempt) for attempt in attempts], left={"deployment", "began", "end"})
+    put_table(_COLUMNS, [_row(attempt) for attempt in attempts], left={"deployment", "end"})
     for before, attempt in zip((None, *attempts), attempts, strict=False):
         if before is not None and before.deployment != attempt.deployment:
             why = "" if before.failure is None else f" after {before.failure.kind.value}"
@@ -100,6 +100,8 @@ def _show_attempts(attempts: Sequence[AttemptRecord]) -> None:
         if attempt.decision is not None:
             put(f"why attempt {attempt.number} went to {attempt.deployment}:")
             put_decision(attempt.decision)
+        if attempt.failure is not None:
+            put(f"attempt {attempt.number} failed, {attempt.failure.kind.value}: {printable(attempt.failure.message)}")
 
 
 def _row(attempt: AttemptRecord) -> list[str]:
@@ -107,13 +109,12 @@ def _row(attempt: AttemptRecord) -> list[str]:
     return [
         str(attempt.number),
         attempt.deployment,
-        _moment(attempt.started),
         f"{attempt.seconds:.2f}",
         "-" if attempt.first_token is None else f"{attempt.first_token:.2f}",
         str(usage.input),
         str(usage.output),
-        _dollars(attempt.cost) or "-",
-        "answered" if failure is None else f"{failure.kind.value}: {failure.message}",
+        "-" if attempt.cost is None else f"{attempt.cost.normalize():f}",
+        "answered" if failure is None else failure.kind.value,
     ]
 
 

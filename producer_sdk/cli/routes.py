@@ -28,7 +28,7 @@ from producer_sdk.cli.arguments import (
     options,
     turns_of,
 )
-from producer_sdk.cli.decisions import put_decision
+from producer_sdk.cli.decisions import printable, put_decision
 from producer_sdk.cli.showing import errors_told, finish, people, put
 from producer_sdk.errors import InvalidRequest, PenstockError
 from producer_sdk.producer import Producer
@@ -135,7 +135,7 @@ def _planned(
 
 def _show(found: Estimate) -> None:
     if found.refused is not None:
-        put(f"refused, {found.refused.kind.value}: {found.refused.message}")
+        put(f"refused, {found.refused.kind.value}: {printable(found.refused.message)}")
         if found.refused.remedy:
             people.print(found.refused.remedy, markup=False)
     for name, amount in (("likely to cost", found.expected), ("at most", found.worst)):

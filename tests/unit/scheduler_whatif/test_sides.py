@@ -69,7 +69,7 @@ def test_a_budget_refuses_what_it_does_not_pay_for() -> None:
     told = compared(yesterday(), {"changed": rules(projects=budget, default_deadline=3_600.0, facts=bounded)})
     changed = told.sides["changed"]
     assert changed.cost <= picodollars(Decimal("0.05"))
-    assert changed.refused == {"expired": 60 - changed.answered}
+    assert changed.refused == {"budget": 60 - changed.answered}
     assert 5 < changed.answered < 30
 
 
