@@ -34,7 +34,7 @@ from scheduler.whatif import exports
 from scheduler.whatif.sides import compared, text
 
 if TYPE_CHECKING:
-    from runtime.bus.port import Message
+    from runtime.bus.port import Bus, Message
     from scheduler.policy.rules import Rules
 
 BAD_INPUT = 65
@@ -97,9 +97,9 @@ async def what_if(config: Config, arguments: Namespace) -> int:
         since = moment(arguments.since or ("1d" if arguments.facts is None else "1970-01-01"), now)
         until = now if arguments.until is None else moment(arguments.until, now)
         if arguments.facts is not None:
-            told, notes = _file(arguments.facts)
+            every, notes = _file(arguments.facts)
         else:
-            told, notes = await _ledger(current, arguments), ()
+            every, notes = await _ledger(current, arguments), ()
     except Unreadable as error:
         sys.stderr.write(f"{error}\n")
         return BAD_INPUT
@@ -109,7 +109,7 @@ async def what_if(config: Config, arguments: Namespace) -> int:
     project = arguments.project
     facts = [
         fact
-        for fact in told
+        for fact in every
         if since <= (fact.submitted or fact.started) < until and (project is None or fact.project == project)
     ]
     if not facts:
@@ -121,7 +121,19 @@ async def what_if(config: Config, arguments: Namespace) -> int:
 
 
 async def _ledger(config: Config, arguments: Namespace) -> list[AttemptFact]:
-    """All facts that the broker keeps, but what cannot be read. Raises Behind."""
+    nats = config.nats if not arguments.nats else config.nats.model_copy(update={"url": arguments.nats})
+    bus = await connect(bus_settings(nats, name="scheduler what-if"))
+    try:
+        found, unreadable = await told(bus)
+    finally:
+        await bus.close()
+    if unreadable:
+        sys.stderr.write(f"{unreadable} messages of facts cannot be read and are left out\n")
+    return found
+
+
+async def told(bus: Bus, *, patience: float = CATCH_UP) -> tuple[list[AttemptFact], int]:
+    """All facts that the broker keeps, and how many messages of them cannot be read. Raises Behind and BusError."""
     found: list[AttemptFact] = []
     unreadable: list[int] = []
 
@@ -133,21 +145,14 @@ async def _ledger(config: Config, arguments: Namespace) -> list[AttemptFact]:
         except ContractError:
             unreadable.append(message.seq)
 
-    nats = config.nats if not arguments.nats else config.nats.model_copy(update={"url": arguments.nats})
-    bus = await connect(bus_settings(nats, name="scheduler what-if"))
+    last = (await bus.stream_state(subjects.LEDGER)).last_seq
+    tail = await bus.tail(subjects.LEDGER, read)
     try:
-        last = (await bus.stream_state(subjects.LEDGER)).last_seq
-        tail = await bus.tail(subjects.LEDGER, read)
-        try:
-            if not await tail.caught_up(last, timeout=CATCH_UP):
-                raise Behind
-        finally:
-            await tail.close()
+        if not await tail.caught_up(last, timeout=patience):
+            raise Behind
     finally:
-        await bus.close()
-    if unreadable:
-        sys.stderr.write(f"{len(unreadable)} messages of facts cannot be read and are left out\n")
-    return found
+        await tail.close()
+    return found, len(unreadable)
 
 
 def _file(path: Path) -> tuple[list[AttemptFact], tuple[str, ...]]:
