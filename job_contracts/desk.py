@@ -48,6 +48,13 @@ class AskJobs(Wire):
     """Of ``status``: whether the attempts so far are to be told as well."""
 
 
+class Tried(Wire):
+    """The attempts of a job that have ended, of one that has no result yet."""
+
+    job: str
+    attempts: tuple[AttemptRecord, ...]
+
+
 class Statuses(Wire):
     """Answer to ``status``: the jobs that are known and have no result yet."""
 
@@ -55,8 +62,8 @@ class Statuses(Wire):
     statuses: tuple[JobStatus, ...]
     finished: tuple[str, ...] = ()
     """Asked-for jobs that have a result."""
-    attempts: dict[str, tuple[AttemptRecord, ...]] = Field(default_factory=dict)
-    """If they were asked for: of each job that has any, its attempts that have ended."""
+    attempts: tuple[Tried, ...] = ()
+    """If they were asked for: those of each job that has any."""
 
 
 class Results(Wire):

@@ -100,7 +100,7 @@ class JobHandle:
         if not status.state.terminal:
             told = await exchange.desk.statuses((self.id,), attempts=True)
             status = next(iter(told.statuses), status)
-            attempts = told.attempts.get(self.id, ())
+            attempts = next((one.attempts for one in told.attempts if one.job == self.id), ())
             if not told.finished:
                 return Explanation(status, attempts, None, exchange.clock())
         result = await exchange.result(watch, exchange.patience.desk)

@@ -19,10 +19,11 @@ from job_contracts.desk import (
     Refusal,
     Results,
     Statuses,
+    Tried,
 )
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import JobState, JobStatus, Ticket
-from job_contracts.results import AttemptRecord, Result
+from job_contracts.results import Result
 from job_contracts.stream import Chunk
 from runtime.bus.port import BusError, NotFound
 from runtime.telemetry import WARNING
@@ -95,7 +96,7 @@ class Desk:
     async def _status(self, project: str, data: bytes) -> bytes:
         statuses: list[JobStatus] = []
         finished: list[str] = []
-        attempts: dict[str, tuple[AttemptRecord, ...]] = {}
+        attempts: list[Tried] = []
         asked = decode(AskJobs, data)
         room = self._bus.max_payload // 2
         for job in asked.jobs:
@@ -104,14 +105,14 @@ class Desk:
                 history = self._term.board.history(project, job)
                 room -= sum(len(encode(record)) for record in history)
                 if history and room >= 0:
-                    attempts[job] = history
+                    attempts.append(Tried(job=job, attempts=history))
             if status is None and self._term.overflow.count(project):
                 status = await self._unread(project, job)
             if status is not None:
                 statuses.append(status)
             elif await self._record(project, job) is not None:
                 finished.append(job)
-        return encode(Statuses(statuses=tuple(statuses), finished=tuple(finished), attempts=attempts))
+        return encode(Statuses(statuses=tuple(statuses), finished=tuple(finished), attempts=tuple(attempts)))
 
     def _status_of(self, project: str, job: str) -> JobStatus | None:
         entry = self._term.submissions.entries.get((project, job))

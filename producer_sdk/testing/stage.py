@@ -25,6 +25,7 @@ from job_contracts.desk import (
     Refusal,
     Results,
     Statuses,
+    Tried,
 )
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import LANES, BlobRef, Cancel, Job, JobState, JobStatus, Lane, Ticket
@@ -251,8 +252,8 @@ class Stage:
                 )
         finished = tuple(job for job in asked.jobs if job in self._records)
         open_ = {job: self._open[job] for job in asked.jobs if asked.attempts and job in self._open}
-        attempts = {job: tuple(received.attempts) for job, received in open_.items() if received.attempts}
-        return Statuses(statuses=tuple(found), finished=finished, attempts=attempts)
+        tried = (Tried(job=job, attempts=tuple(each.attempts)) for job, each in open_.items() if each.attempts)
+        return Statuses(statuses=tuple(found), finished=finished, attempts=tuple(tried))
 
     def _estimates(self, asked: AskEstimates) -> Estimates:
         known = self.routes

@@ -65,8 +65,8 @@ async def test_a_job_under_way_tells_its_attempts_so_far_and_why_it_went_where_i
             told = decode(Statuses, answer.data)
         answer = await bus.request(subjects.api("demo", "status"), encode(asked), timeout=2.0)
         told = decode(Statuses, answer.data)
-        (moved,) = told.attempts.values()
-        assert [(each.deployment, each.failure and each.failure.kind) for each in moved] == [
+        (moved,) = told.attempts
+        assert [(each.deployment, each.failure and each.failure.kind) for each in moved.attempts] == [
             ("alpha/m", FailureKind.SERVER_ERROR)
         ]
         for status in told.statuses:
@@ -74,7 +74,7 @@ async def test_a_job_under_way_tells_its_attempts_so_far_and_why_it_went_where_i
             assert (status.deployment, status.decision.deployment) == ("beta/m", "beta/m")
         plain = await running.ask("status", "a-1", "a-2")
         assert isinstance(plain, Statuses)
-        assert plain.attempts == {}
+        assert plain.attempts == ()
 
 
 async def test_the_leader_says_where_a_job_would_go_that_is_not_submitted() -> None:
