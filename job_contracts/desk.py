@@ -9,8 +9,10 @@ from pydantic import Field
 
 from job_contracts.codec import VERSION, Version, Wire
 from job_contracts.constraints import Constraints
+from job_contracts.decisions import Choice
 from job_contracts.failures import Failure
 from job_contracts.jobs import MOST_TOKENS, JobStatus, Lane, Need
+from job_contracts.results import AttemptRecord
 from job_contracts.stream import Chunk
 
 Operation = Literal[
@@ -56,6 +58,15 @@ class AskJobs(Wire):
 
     version: Version = VERSION
     jobs: Annotated[tuple[str, ...], Field(max_length=MAX_ASKED)]
+    attempts: bool = False
+    """Of ``status``: whether the attempts so far are to be told as well."""
+
+
+class Tried(Wire):
+    """The attempts of a job that have ended, of one that has no result yet."""
+
+    job: str
+    attempts: tuple[AttemptRecord, ...]
 
 
 class Statuses(Wire):
@@ -65,6 +76,8 @@ class Statuses(Wire):
     statuses: tuple[JobStatus, ...]
     finished: tuple[str, ...] = ()
     """Asked-for jobs that have a result."""
+    attempts: tuple[Tried, ...] = ()
+    """If they were asked for: those of each job that has any."""
 
 
 class Results(Wire):
@@ -112,6 +125,11 @@ class Planned(Wire):
     size: Annotated[int, Field(ge=0)] = 0
     """Bytes of its body; 0 if not known yet."""
     constraints: Constraints | None = None
+    lane: Lane | None = None
+    """``None``: the first that its project may use."""
+    session: Annotated[str, Field(max_length=256)] | None = None
+    explain: bool = False
+    """Whether the decision is to be told as well."""
 
 
 class AskEstimates(Wire):
@@ -131,6 +149,8 @@ class Estimate(Wire):
     """What is reserved for it."""
     refused: Failure | None = None
     """Why it would not be accepted."""
+    decision: Choice | None = None
+    """If it was asked for: where such a job would go now, if nobody waited before it, and why not elsewhere."""
 
 
 class Estimates(Wire):

@@ -199,7 +199,8 @@ class JobStatus(Wire):
     worst_cost: Decimal | None = None
     """US dollars that attempt may cost at most."""
     decision: Choice | None = None
-    """Where it would go now, and why not elsewhere, while it waits."""
+    """While it waits: where it would go now, and why not elsewhere. While it is under way on a route that does not go
+    by the operator's own order: why it went there, unless an earlier leader sent it."""
     deadline: float | None = None
 
 

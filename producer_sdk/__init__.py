@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         UnknownRoute,
         Unreachable,
     )
+    from producer_sdk.explaining import Explanation
     from producer_sdk.handle import JobHandle, Receipt
     from producer_sdk.letters import DeadLetters, LetterGroup, Tally
     from producer_sdk.options import JobOptions, Options
@@ -118,6 +119,7 @@ _HOMES = {
         "UnknownRoute",
         "Unreachable",
     ),
+    "producer_sdk.explaining": ("Explanation",),
     "producer_sdk.handle": ("JobHandle", "Receipt"),
     "producer_sdk.letters": ("DeadLetters", "LetterGroup", "Tally"),
     "producer_sdk.options": ("JobOptions", "Options"),
@@ -139,6 +141,7 @@ __all__ = [
     "DeadLetters",
     "EmbeddingResult",
     "Estimate",
+    "Explanation",
     "Failure",
     "FailureKind",
     "FinishReason",

@@ -147,9 +147,9 @@ class Desk:
                 else:
                     future.set_result(found.get(job))
 
-    async def statuses(self, jobs: Sequence[str]) -> Statuses:
-        """Where these jobs (at most ``MAX_ASKED``) are."""
-        return await self._ask("status", AskJobs(jobs=tuple(jobs)), Statuses)
+    async def statuses(self, jobs: Sequence[str], *, attempts: bool = False) -> Statuses:
+        """Where these jobs (at most ``MAX_ASKED``) are; with ``attempts`` also those that have ended."""
+        return await self._ask("status", AskJobs(jobs=tuple(jobs), attempts=attempts), Statuses)
 
     async def results(self, jobs: Sequence[str]) -> Results:
         """The results there are of these jobs (at most ``MAX_ASKED``)."""

@@ -8,9 +8,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from job_contracts.jobs import JobState, JobStatus, Lane
-from job_contracts.results import Result
+from job_contracts.results import AttemptRecord, Result
 from producer_sdk.border import answered, same_request
 from producer_sdk.exchange import unknown
+from producer_sdk.explaining import Explanation
 from producer_sdk.streams import JobStream, found
 
 if TYPE_CHECKING:
@@ -87,6 +88,23 @@ class JobHandle:
             estimated_cost=status.estimated_cost,
             worst_cost=status.worst_cost,
         )
+
+    async def explain(self) -> Explanation:
+        """Why the job is where it is: its state, its attempts so far, and what decides where it goes.
+
+        Raises NotFound for an unknown job.
+        """
+        status = await self.status()
+        exchange, watch = await self._at_hand()
+        attempts: tuple[AttemptRecord, ...] = ()
+        if not status.state.terminal:
+            told = await exchange.desk.statuses((self.id,), attempts=True)
+            status = next(iter(told.statuses), status)
+            attempts = next((one.attempts for one in told.attempts if one.job == self.id), ())
+            if not told.finished:
+                return Explanation(status, attempts, None, exchange.clock())
+        result = await exchange.result(watch, exchange.patience.desk)
+        return Explanation(_ended(result, watch.lane), result.attempts, result, exchange.clock())
 
     async def result(self, timeout: float | None = None) -> Answered:
         """Wait for the answer; ``timeout`` in seconds, the producer's own if ``None``.

@@ -33,7 +33,7 @@ from producer_sdk.transport import Transport
 if TYPE_CHECKING:
     import ssl
 
-    from job_contracts.desk import Estimate
+    from job_contracts.desk import Estimate, Planned
 
 T = TypeVar("T")
 
@@ -257,12 +257,14 @@ class Producer:
         messages: Messages | None = None,
         tools: Tools = (),
         inputs: Inputs | None = None,
+        explain: bool = False,
         **options: Unpack[Options],
     ) -> Estimate:
         """What a job would cost now, in US dollars: ``expected``, and ``worst``, which would be reserved for it.
 
         Give ``messages`` for an answer or ``inputs`` for vectors. Nothing is submitted. ``None`` where no price is
-        known; ``refused`` says why the job would not be accepted. Raises InvalidRequest, Refused, Unreachable.
+        known; ``refused`` says why the job would not be accepted. With ``explain`` the ``decision`` says where it would
+        go now, if nobody waited before it, and why not elsewhere. Raises InvalidRequest, Refused, Unreachable.
         """
         if (messages is None) == (inputs is None):
             remedy = "give one of the two"
@@ -271,9 +273,14 @@ class Producer:
             request = self._prepare(model, messages, tools, options, stream=False)
         else:
             request = self._prepare_embedding(model, inputs or (), options, None, None)
+        planned = request.planned
+        return await self.simulate(planned.model_copy(update={"explain": True}) if explain else planned)
+
+    async def simulate(self, planned: Planned) -> Estimate:
+        """``estimate`` of a job that is known by its numbers alone."""
         exchange = await self._ready()
         exchange.check_usable()
-        return await exchange.desk.estimating.of(request.planned)
+        return await exchange.desk.estimating.of(planned)
 
     def attach(self, job: str) -> JobHandle:
         """Take up a job by its id, wherever it was submitted. Asks nothing yet: an unknown id shows at first use."""

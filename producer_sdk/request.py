@@ -62,6 +62,8 @@ class Request:
             needs=ticket.needs,
             size=len(self.body),
             constraints=ticket.constraints,
+            lane=ticket.lane,
+            session=ticket.session,
         )
 
     def as_blob(self, ref: BlobRef) -> Request:

@@ -24,7 +24,7 @@ from producer_sdk.sync_letters import SyncDeadLetters
 if TYPE_CHECKING:
     import ssl
 
-    from job_contracts.desk import Estimate
+    from job_contracts.desk import Estimate, Planned
     from producer_sdk.transport import Transport
 
 T = TypeVar("T")
@@ -186,12 +186,18 @@ class SyncProducer:
         messages: Messages | None = None,
         tools: Tools = (),
         inputs: Inputs | None = None,
+        explain: bool = False,
         **options: Unpack[Options],
     ) -> Estimate:
         """See ``Producer.estimate``."""
-        return self._portal.call(
-            self._producer.estimate(model=model, messages=messages, tools=tools, inputs=inputs, **options)
+        asked = self._producer.estimate(
+            model=model, messages=messages, tools=tools, inputs=inputs, explain=explain, **options
         )
+        return self._portal.call(asked)
+
+    def simulate(self, planned: Planned) -> Estimate:
+        """See ``Producer.simulate``."""
+        return self._portal.call(self._producer.simulate(planned))
 
     def attach(self, job: str) -> SyncJobHandle:
         """See ``Producer.attach``."""

@@ -9,6 +9,7 @@ from job_contracts.jobs import JobStatus
 from job_contracts.results import Result
 from job_contracts.stream import StreamEvent
 from producer_sdk.answers import Answered
+from producer_sdk.explaining import Explanation
 from producer_sdk.handle import JobHandle, Receipt
 from producer_sdk.portal import End, Portal, made
 from producer_sdk.streams import JobStream
@@ -33,6 +34,10 @@ class SyncJobHandle:
     def receipt(self) -> Receipt:
         """See ``JobHandle.receipt``."""
         return self._portal.call(self._handle.receipt())
+
+    def explain(self) -> Explanation:
+        """See ``JobHandle.explain``."""
+        return self._portal.call(self._handle.explain())
 
     def result(self, timeout: float | None = None) -> Answered:
         """See ``JobHandle.result``. An interrupt while it waits leaves the job alone."""

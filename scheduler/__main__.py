@@ -18,6 +18,7 @@ from runtime.health import Health
 from runtime.service import Service
 from runtime.settings import Config
 from runtime.telemetry import Metrics, Telemetry, write_logs
+from scheduler import commands
 from scheduler.instruments import INSTRUMENTS, gauges
 from scheduler.rereading import Rereading
 from scheduler.service import Scheduler
@@ -55,6 +56,13 @@ async def serve(config: Config, arguments: Namespace) -> int:
         await bus.close()
 
 
-if __name__ == "__main__":
+def main(given: list[str]) -> int:
+    """Read the command line and do what it says."""
+    if given[:1] and given[0] in commands.COMMANDS:
+        return commands.main(given)
     parser = command.parser("scheduler", "Assigns queued jobs to worker pools within every provider's limits.")
-    sys.exit(command.main(parser.parse_args(), serve))
+    return command.main(parser.parse_args(given), serve)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -19,6 +19,7 @@ from job_contracts.desk import (
     Refusal,
     Results,
     Statuses,
+    Tried,
 )
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import JobState, JobStatus, Ticket
@@ -99,15 +100,23 @@ class Desk:
     async def _status(self, project: str, data: bytes) -> bytes:
         statuses: list[JobStatus] = []
         finished: list[str] = []
-        for job in decode(AskJobs, data).jobs:
+        attempts: list[Tried] = []
+        asked = decode(AskJobs, data)
+        room = self._bus.max_payload // 2
+        for job in asked.jobs:
             status = self._status_of(project, subjects.check_job_id(job))
+            if status is not None and asked.attempts:
+                history = self._term.board.history(project, job)
+                room -= sum(len(encode(record)) for record in history)
+                if history and room >= 0:
+                    attempts.append(Tried(job=job, attempts=history))
             if status is None and self._term.overflow.count(project):
                 status = await self._unread(project, job)
             if status is not None:
                 statuses.append(status)
             elif await self._record(project, job) is not None:
                 finished.append(job)
-        return encode(Statuses(statuses=tuple(statuses), finished=tuple(finished)))
+        return encode(Statuses(statuses=tuple(statuses), finished=tuple(finished), attempts=tuple(attempts)))
 
     def _status_of(self, project: str, job: str) -> JobStatus | None:
         entry = self._term.submissions.entries.get((project, job))
@@ -219,10 +228,7 @@ class Desk:
         for number, job in enumerate(decode(AskEstimates, data).jobs):
             if number % BREATH == 0:
                 await asyncio.sleep(0)
-            deployment, expected, worst, refused = board.estimate(
-                project, job.route, job.input_estimate, job.max_output, job.needs, job.size, now, job.constraints
-            )
-            found.append(Estimate(deployment=deployment, expected=expected, worst=worst, refused=refused))
+            found.append(board.estimate(project, job, now))
         return encode(Estimates(estimates=tuple(found)))
 
 

@@ -25,6 +25,7 @@ from job_contracts.codec import Wire
 from job_contracts.decisions import Choice
 from job_contracts.desk import Estimate
 from job_contracts.embeddings import Embeddings
+from job_contracts.explanations import under_way
 from job_contracts.failures import Failure
 from job_contracts.jobs import LANES, JobState, JobStatus, Lane
 from job_contracts.results import AttemptRecord, Result, Times
@@ -287,20 +288,23 @@ class Explanation(Wire):
     worst_cost: Decimal | None = None
     """US dollars that attempt may cost at most."""
     decision: Choice | None = None
-    """While it waits: where it would go now, and what counts of each deployment of its route and speaks against it."""
+    """While it waits: where it would go now, what counts of each deployment of its route, and what speaks against it.
+    While it is under way on a route that is not ordered: why it went there. Afterwards each attempt has its own."""
     dispatches: int = 0
     """Times it was sent to a provider."""
     deployment: str | None = None
     attempts: tuple[AttemptRecord, ...] = ()
-    """Told once the job has ended."""
+    """Those that have ended: how, and on a route that is not ordered why they went where they did."""
 
 
-def explained(status: JobStatus, result: Result | None, now: float) -> Explanation:
+def explained(
+    status: JobStatus, result: Result | None, now: float, attempts: tuple[AttemptRecord, ...] = ()
+) -> Explanation:
     """Why a job is where it is at ``now`` (UTC seconds); ``result`` is its record if it has ended."""
     return Explanation(
         id=status.job,
         state=status.state,
-        because=_ended(result) if result is not None else _under_way(status, now),
+        because=_ended(result) if result is not None else under_way(status, now),
         position=status.position,
         eta=status.eta,
         waiting_for=status.waiting_for,
@@ -310,33 +314,8 @@ def explained(status: JobStatus, result: Result | None, now: float) -> Explanati
         decision=status.decision,
         dispatches=status.attempts,
         deployment=status.deployment,
-        attempts=result.attempts if result is not None else (),
+        attempts=result.attempts if result is not None else attempts,
     )
-
-
-def _under_way(status: JobStatus, now: float) -> str:
-    said = [_STATES.get(status.state, status.state.value)]
-    if status.deployment is not None:
-        said.append(f"at {status.deployment}")
-    if status.attempts > 1:
-        said.append(f"in attempt {status.attempts}")
-    if status.waiting_for:
-        said.append(f"waiting for {status.waiting_for}")
-    if status.position is not None:
-        said.append("next in line" if status.position == 0 else f"behind {status.position} others")
-    if status.eta is not None:
-        said.append(f"likely to be sent in {status.eta:.1f} s")
-    if status.deadline is not None:
-        said.append(f"expires in {max(0.0, status.deadline - now):.0f} s")
-    return ", ".join(said)
-
-
-_STATES = {
-    JobState.QUEUED: "queued",
-    JobState.HELD: "held back",
-    JobState.DISPATCHED: "handed to a worker",
-    JobState.STREAMING: "being answered",
-}
 
 
 def _ended(result: Result) -> str:

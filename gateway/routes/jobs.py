@@ -141,9 +141,8 @@ async def cancel(call: Call) -> ASGIApp:
 async def explain(call: Call) -> ASGIApp:
     """Why a job is where it is."""
     handle = _job(call)
-    seen = await handle.status()
-    found = await handle.record(0.0) if seen.state.terminal else None
-    return _told(native.explained(seen, found, call.edge.clock.wall()))
+    found = await handle.explain()
+    return _told(native.explained(found.status, found.result, call.edge.clock.wall(), found.attempts))
 
 
 async def completion(call: Call) -> ASGIApp:

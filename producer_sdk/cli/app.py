@@ -40,9 +40,11 @@ from producer_sdk.cli.dead import dead
 from producer_sdk.cli.embed import embed
 from producer_sdk.cli.estimate import Forecast, estimated, show_forecast
 from producer_sdk.cli.experiments import experiments
+from producer_sdk.cli.explain import explain
 from producer_sdk.cli.keys import keys
 from producer_sdk.cli.lines import told, told_error
 from producer_sdk.cli.models import models
+from producer_sdk.cli.routes import routes
 from producer_sdk.cli.run import Summary, run_file
 from producer_sdk.cli.showing import bar, errors_told, finish, people, plain, put, show_event, table_of
 from producer_sdk.cli.spend import spend
@@ -63,6 +65,7 @@ app.add_typer(experiments, name="experiments")
 app.add_typer(batch, name="batch")
 app.add_typer(keys, name="keys")
 app.add_typer(spend, name="spend")
+app.add_typer(routes, name="routes")
 app.command()(embed)
 
 
@@ -306,4 +309,5 @@ def cancel(
         put(json.dumps({"job": job, "cancel": "recorded"}) if as_json else f"{job}: cancel recorded")
 
 
+jobs.command("explain")(explain)
 app.command("models")(models)

@@ -25,6 +25,7 @@ from job_contracts.desk import (
     Refusal,
     Results,
     Statuses,
+    Tried,
 )
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import LANES, BlobRef, Cancel, Job, JobState, JobStatus, Lane, Ticket
@@ -257,7 +258,10 @@ class Stage:
                         deadline=ticket.deadline,
                     )
                 )
-        return Statuses(statuses=tuple(found), finished=tuple(job for job in asked.jobs if job in self._records))
+        finished = tuple(job for job in asked.jobs if job in self._records)
+        open_ = {job: self._open[job] for job in asked.jobs if asked.attempts and job in self._open}
+        tried = (Tried(job=job, attempts=tuple(each.attempts)) for job, each in open_.items() if each.attempts)
+        return Statuses(statuses=tuple(found), finished=finished, attempts=tuple(tried))
 
     def _estimates(self, asked: AskEstimates) -> Estimates:
         known = self.routes

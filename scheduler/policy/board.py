@@ -37,12 +37,9 @@ from scheduler.policy.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from decimal import Decimal
 
-    from job_contracts.constraints import Constraints
     from job_contracts.decisions import Choice
-    from job_contracts.failures import Failure
-    from job_contracts.jobs import Need
+    from job_contracts.desk import Estimate, Planned
     from job_contracts.results import AttemptRecord
     from scheduler.policy.decisions import Decision, Dispatch
     from scheduler.policy.explain import Explanation
@@ -268,28 +265,9 @@ class Board:
         """Whether all of LEDGER has been read; until then no job goes for which a hard budget pays."""
         self._world.accounts.trusted = trusted
 
-    def estimate(  # noqa: PLR0917 - a planned job is a row of a question
-        self,
-        project: str,
-        route: str,
-        input_estimate: int,
-        max_output: int | None,
-        needs: tuple[Need, ...],
-        size: int,
-        now: float,
-        constraints: Constraints | None = None,
-    ) -> tuple[str | None, Decimal | None, Decimal | None, Failure | None]:
-        """What such a job would cost: its deployment, US dollars expected and at worst, and why it would be refused."""
-        rule = self._rules.projects.get(project)
-        lane = rule.lanes[0] if rule is not None and rule.lanes else "std"
-        asked = Submitted(
-            *(project, "", 0, route, lane, 5, now, input_estimate, "", ""),
-            max_output=max_output,
-            needs=needs,
-            size=size,
-            constraints=constraints,
-        )
-        return estimate(self._world, asked, now)
+    def estimate(self, project: str, planned: Planned, now: float) -> Estimate:
+        """What such a job would cost, why it would be refused and, if it asks for that, where it would go and why."""
+        return estimate(self._world, project, planned, now)
 
     # ------------------------------------------------------------------------------------------------------- telling
 
@@ -314,8 +292,12 @@ class Board:
         return None if known is None else explain(self._world, known, now)
 
     def choice(self, project: str, job: str, now: float) -> Choice | None:
-        """Where a job that waits would go now, and why not elsewhere; ``None`` of any other job."""
+        """Where a job that waits would go now, and why not elsewhere; why one went there that is under way, as far as
+        that was told. ``None`` of any other job.
+        """
         known = self._world.job(project, job)
+        if known is not None and known.state == FLYING:
+            return None if known.story is None or known.story.held is None else known.story.held.decision
         if known is None or known.state not in {QUEUED, BLOCKED, PARKED} or isinstance(known.route, str):
             return None
         if known.state != PARKED and known.flow is not None:

@@ -42,6 +42,7 @@ def grant(
     story = job.told()
     story.attempt += 1
     story.held = Held(story.attempt, deployment, tokens, turn.account, now, probe=deployment.breaker.enter())
+    story.held.decision = decision
     wall, wallet = accounts.wall(now), job.wallet
     cost = worst(job, deployment, wall)
     if wallet is not None:

@@ -12,6 +12,7 @@ from scheduler.policy.fairness import LANE_INDEX
 from scheduler.policy.marks import joined, parted
 
 if TYPE_CHECKING:
+    from job_contracts.decisions import Choice
     from job_contracts.failures import Failure
     from job_contracts.results import AttemptRecord
     from scheduler.policy.admission import Demands
@@ -43,7 +44,18 @@ class Held:
     reserved until the attempt's fact is told (``accounts``).
     """
 
-    __slots__ = ("account", "attempt", "deployment", "granted_at", "pending", "probe", "quotas", "since", "tokens")
+    __slots__ = (
+        "account",
+        "attempt",
+        "decision",
+        "deployment",
+        "granted_at",
+        "pending",
+        "probe",
+        "quotas",
+        "since",
+        "tokens",
+    )
 
     def __init__(
         self,
@@ -69,6 +81,8 @@ class Held:
         """Taken but not yet known to be stored."""
         self.since = -NEVER
         """When it was known to be; long ago for the grant of an earlier owner."""
+        self.decision: Choice | None = None
+        """Why it goes there, where that was told."""
 
 
 class Story:

@@ -87,12 +87,17 @@ class Planner:
         group = self._groups.get((barred, tried, plan))
         if group is None:
             self._sweep()
-            if self.strategy.live:
-                group = LiveGroup(self.route, barred, tried, plan, self)
-            else:
-                group = Group(self.route, barred, tried, plan.order)
-            self._groups[(barred, tried, plan)] = group
+            group = self._groups[(barred, tried, plan)] = self._made(plan, barred, tried)
         return group
+
+    def imagined(self, job: Job, barred: int) -> Group:
+        """The group that a job would be in which is not submitted; it is not kept."""
+        return self._made(self.plan(job, barred), barred, 0)
+
+    def _made(self, plan: Plan, barred: int, tried: int) -> Group:
+        if self.strategy.live:
+            return LiveGroup(self.route, barred, tried, plan, self)
+        return Group(self.route, barred, tried, plan.order)
 
     def plan(self, job: Job, barred: int) -> Plan:
         """What of this job makes a difference."""

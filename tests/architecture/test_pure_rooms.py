@@ -10,7 +10,7 @@ import pytest
 from tests.architecture.tree import Module, imported, modules, present
 
 ROOMS = (
-    *("job_contracts", "catalogue", "scheduler.policy", "workers.dialects", "gateway.bodies"),
+    *("job_contracts", "catalogue", "scheduler.policy", "scheduler.whatif", "workers.dialects", "gateway.bodies"),
     *("ledger.bookings", "ledger.deltas", "ledger.drift", "ledger.entries", "ledger.periods"),
     *("workers.answers.bounds", "workers.answers.judging", "workers.answers.sieve"),
     *("ledger.statements", "ledger.statement_csv", "ledger.statement_json", "ledger.statement_lines"),

@@ -427,8 +427,13 @@ EVERY_MESSAGE: dict[str, st.SearchStrategy[Wire]] = {
         max_body=counts,
         server=words,
     ),
-    "ask_jobs": st.builds(desk.AskJobs, jobs=some(job_ids)),
-    "statuses": st.builds(desk.Statuses, statuses=some(job_statuses), finished=some(job_ids)),
+    "ask_jobs": st.builds(desk.AskJobs, jobs=some(job_ids), attempts=st.booleans()),
+    "statuses": st.builds(
+        desk.Statuses,
+        statuses=some(job_statuses),
+        finished=some(job_ids),
+        attempts=some(st.builds(desk.Tried, job=job_ids, attempts=some(records, most=2)), most=2),
+    ),
     "results": st.builds(
         desk.Results,
         records=some(whole_results.map(lambda result: encode(result).decode()), most=2),
@@ -446,6 +451,9 @@ EVERY_MESSAGE: dict[str, st.SearchStrategy[Wire]] = {
                 input_estimate=st.integers(0, jobs.MOST_TOKENS),
                 max_output=maybe(st.integers(1, jobs.MOST_TOKENS)),
                 size=counts,
+                lane=maybe(lanes),
+                session=maybe(words),
+                explain=st.booleans(),
             )
         ),
     ),
@@ -458,6 +466,7 @@ EVERY_MESSAGE: dict[str, st.SearchStrategy[Wire]] = {
                 expected=maybe(money),
                 worst=maybe(money),
                 refused=maybe(all_failures),
+                decision=maybe(choices),
             )
         ),
     ),

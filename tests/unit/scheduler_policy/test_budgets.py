@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from catalogue.prices import Price
 from job_contracts.chat import Usage
+from job_contracts.desk import Estimate, Planned
 from job_contracts.failures import FailureKind
 from job_contracts.jobs import Bounds, JobState
 from job_contracts.money import PICO, Budget
@@ -359,11 +360,13 @@ def test_a_project_and_a_key_may_have_so_many_unfinished_jobs_and_bytes() -> Non
 
 def test_an_estimate_tells_where_a_job_would_go_what_it_costs_and_why_it_would_be_refused() -> None:
     of = trusted(priced(budget=Budget(day=Decimal("0.02"))))
-    place, expected, worst, refused = of.estimate("p", "r", 250, 900, (), 1_000, 0.0)
-    assert (place, expected, worst, refused) == ("a/m", Decimal("0.00125"), Decimal("0.01"), None)
-    assert of.estimate("p", "r", 250, 9_000, (), 1_000, 0.0)[3] is not None
-    assert of.estimate("nobody", "r", 250, 900, (), 1_000, 0.0)[3] is not None
-    assert of.estimate("p", "nowhere", 250, 900, (), 1_000, 0.0)[0] is None
+    asked = Planned(route="r", input_estimate=250, max_output=900, size=1_000)
+    assert of.estimate("p", asked, 0.0) == Estimate(
+        deployment="a/m", expected=Decimal("0.00125"), worst=Decimal("0.01"), refused=None, decision=None
+    )
+    assert of.estimate("p", asked.model_copy(update={"max_output": 9_000}), 0.0).refused is not None
+    assert of.estimate("nobody", asked, 0.0).refused is not None
+    assert of.estimate("p", asked.model_copy(update={"route": "nowhere"}), 0.0).deployment is None
     assert not of.decide(0.0, 10)
 
 

@@ -12,6 +12,7 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
+from job_contracts.desk import Planned
 from job_contracts.failures import FailureKind
 from job_contracts.jobs import JobState
 from scheduler.policy.board import Board
@@ -294,3 +295,21 @@ def replay(log: list[tuple[str, Any, float]], board: Board, *, ask: bool = False
             list(board.in_flight())
             if isinstance(value, Submitted | AttemptEnded):
                 board.status(value.project, value.job, now)
+                board.choice(value.project, value.job, now)
+            if isinstance(value, Submitted):
+                board.estimate(value.project, planned(value), now)
+
+
+def planned(fact: Submitted) -> Planned:
+    """The same job, asked about before it is submitted."""
+    return Planned(
+        route=fact.route,
+        input_estimate=fact.input_estimate,
+        max_output=fact.max_output,
+        needs=fact.needs,
+        size=fact.size,
+        constraints=fact.constraints,
+        lane=fact.lane,
+        session=fact.session,
+        explain=True,
+    )
