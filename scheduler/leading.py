@@ -119,6 +119,7 @@ class Leading:
         await self.standby.close()
         await self.spending.close()
         await self._endings.stop()
+        await self._term.followups.stop()
         await self._term.background.stop()
 
     async def _recover_holding_the_lease(self) -> Tail | None:
@@ -173,6 +174,7 @@ class Leading:
         self._open.append(cancels)
         await behind_barrier(term, subjects.CTL, cancels)
         self._outcomes.replay()
+        term.followups.take_over()
         beats = await bus.respond(subjects.heartbeat("*", "*"), self.lifeline.on_heartbeat)
         self._open.append(beats)
         return cancels

@@ -8,8 +8,9 @@ from decimal import Decimal
 
 from job_contracts.attempts import Assignment, LimitReading, Outcome
 from job_contracts.chat import Usage
-from job_contracts.facts import AttemptFact, Reason
-from job_contracts.failures import Failure, FailureKind
+from job_contracts.facts import AttemptFact
+from job_contracts.failures import Failure
+from job_contracts.followups import reason_of
 from job_contracts.jobs import BlobRef, JobState
 from job_contracts.results import AttemptRecord, Loss, Result, Settlement, Times, cost_of_all
 from workers.dialects import tokens
@@ -196,9 +197,6 @@ def placed(failure: Failure, assignment: Assignment, *, produced: bool) -> Failu
 def fact_of(assignment: Assignment, ending: Ending, *, won: bool, tags: dict[str, str]) -> AttemptFact:
     """What the ledger is told of an attempt that called its provider."""
     failure = ending.failure
-    reason: Reason = "user"
-    if failure is not None:
-        reason = "cancelled" if failure.kind is FailureKind.CANCELLED else "failed"
     return AttemptFact(
         attempt=assignment.attempt_id,
         project=assignment.project,
@@ -217,7 +215,7 @@ def fact_of(assignment: Assignment, ending: Ending, *, won: bool, tags: dict[str
         reserved=assignment.grant.cost,
         charged=assignment.grant.charged,
         key=assignment.key,
-        reason=reason,
+        reason=reason_of(assignment.job_id, failure),
         failure=failure.kind if failure is not None else None,
         won=won,
         tags=tags,

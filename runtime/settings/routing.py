@@ -11,6 +11,7 @@ from job_contracts.attempts import Adaptation, Fit, Timeouts
 from job_contracts.constraints import Constraints, Globs, Hosting
 from job_contracts.constraints import Price as PriceCap
 from job_contracts.jobs import LANES, Lane
+from runtime.settings.following import Shadow
 from runtime.settings.written import Bounding, RouteTimeouts, Section, Tag, Token, Word
 
 
@@ -162,11 +163,17 @@ class Route(Section):
     the answer is whole; ``error`` ends in an error at once. Never are two answers joined."""
     budget: Bounding | None = None
     """US dollars that may be spent on it in each window, by all projects together."""
+    shadow: Shadow | None = None
+    """Copies of its jobs that run in the background on another route."""
     successors: bool = False
     """Whether a model that its provider has retired is followed by the successor that the catalogue names."""
     fit: Fit = "refuse"
     """What becomes of a conversation that is too long for a model's context window: ``refuse`` it with the numbers, or
     ``trim`` its tool results and oldest turns until it fits."""
+
+    def others(self) -> tuple[tuple[str, str], ...]:
+        """The other routes that it names, and where."""
+        return () if self.shadow is None else (("shadow.to", self.shadow.to),)
 
     @model_validator(mode="after")
     def _weights_are_of_its_own(self) -> Route:

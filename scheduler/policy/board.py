@@ -23,6 +23,7 @@ from scheduler.policy.facts import (
     Submitted,
     Uncharged,
 )
+from scheduler.policy.followups import following
 from scheduler.policy.intake import refusal
 from scheduler.policy.jobs import BLOCKED, ENDING, FLYING, PARKED, QUEUED, Job
 from scheduler.policy.payments import Payments
@@ -97,7 +98,7 @@ class Board:
 
     def _submitted(self, fact: Submitted, now: float) -> None:
         world, backlog = self._world, self._backlog
-        tenant = world.tenant(fact.project)
+        tenant = world.tenant(fact.project, fact.job)
         if fact.job in tenant.jobs:
             return
         route = world.routes.get(fact.route)
@@ -305,6 +306,10 @@ class Board:
         """Jobs of a project without a result."""
         tenant = self._world.tenants.get(project)
         return 0 if tenant is None else len(tenant.jobs)
+
+    def following(self, project: str) -> int:
+        """Follow-ups of a project's jobs without a result."""
+        return self.unfinished(following(project))
 
     def counts(self, now: float | None = None) -> Counts:
         """Numbers for operators."""

@@ -10,6 +10,7 @@ from catalogue.traits import priced, retirement, traits_of
 from job_contracts.attempts import Fit
 from job_contracts.constraints import Constraints, Hosting, Traits, joined
 from job_contracts.jobs import LANES, Lane
+from scheduler.policy.followups import Followed, followed_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -122,6 +123,8 @@ class RouteRule:
     """Whether a session stays where its prompt cache is, as long as that is worth it."""
     stand_ins: Mapping[str, date] = field(default_factory=dict)
     """Those of its deployments that are successors of others, and the day from which they take their place."""
+    followed: Followed | None = None
+    """What follows its jobs, if anything does."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -230,6 +233,7 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
                 Blend(route.blend.cost, route.blend.speed, route.blend.load),
                 route.affinity,
                 followed[name][1],
+                followed_by(route),
             )
             for name, route in config.routes.items()
         },

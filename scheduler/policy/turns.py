@@ -253,10 +253,10 @@ class Group:
 
     def flow(self, lane: int, tenant: Tenant) -> Flow:
         """The flow of one project in one lane."""
-        flow = self._flows.get((lane, tenant.name))
+        flow = self._flows.get((lane, tenant.key))
         if flow is None:
-            accounts = tuple(gate.shares.account(lane, tenant.name, tenant.weight) for gate in self.gates)
-            flow = self._flows[(lane, tenant.name)] = Flow(self, lane, tenant, accounts, len(self._flows))
+            accounts = tuple(gate.shares.account(lane, tenant.key, tenant.weight) for gate in self.gates)
+            flow = self._flows[(lane, tenant.key)] = Flow(self, lane, tenant, accounts, len(self._flows))
         return flow
 
     @property
