@@ -65,6 +65,8 @@ class AttemptFact(Wire):
     """Of a statement: US dollars that had counted for the attempt until then. Whoever has forgotten the attempt since
     counts the difference."""
     tags: dict[str, str] = Field(default_factory=dict)
+    verdict: str | None = None
+    """Of an attempt that judged another answer: what it said of it."""
 
     @property
     def at(self) -> float:

@@ -20,8 +20,8 @@ from job_contracts.subjects import FOLLOW_UP_STEMS, follow_up_job_id
 FollowUp = Literal["shadow", "verify"]
 """A copy of the job; a check of its answer. The stem of the id, the reason in the ledger, and the value of ``MARK``."""
 
-MARK, OF_ROUTE, OF_JOB = "penstock", "penstock_route", "penstock_job"
-"""Tags of a follow-up: what it is, and which route's which job it follows."""
+MARK, OF_ROUTE, OF_JOB, OF_DRAFT = "penstock", "penstock_route", "penstock_job", "penstock_draft"
+"""Tags of a follow-up: what it is, which route's which job it follows, and which deployment's answer it judges."""
 LAST = 9
 """Their priority: within a project's share of the lane they come after everything else."""
 
@@ -57,7 +57,15 @@ def origin_of(tags: Mapping[str, str]) -> str:
 
 
 def follow_up(
-    kind: FollowUp, job_id: str, ticket: Ticket, fields: Mapping[str, Any], *, route: str, now: float, within: float
+    kind: FollowUp,
+    job_id: str,
+    ticket: Ticket,
+    fields: Mapping[str, Any],
+    *,
+    route: str,
+    now: float,
+    within: float,
+    draft: str | None = None,
 ) -> tuple[str, bytes, Ticket]:
     """Id, body and ticket of what follows a job; ``fields`` are its body's, ``now`` is UTC seconds.
 
@@ -66,6 +74,8 @@ def follow_up(
     """
     name = follow_up_job_id(kind, job_id, ticket.token)
     tags = {MARK: kind, OF_ROUTE: ticket.route[:128], OF_JOB: job_id}
+    if draft is not None:
+        tags[OF_DRAFT] = draft[:128]
     own = {"id": name, "route": route, "lane": "bg", "priority": LAST, "tags": tags, "stream": False}
     kept = {field: value for field, value in fields.items() if field not in _DROPPED}
     data = to_json({**kept, **own})

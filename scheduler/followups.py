@@ -9,15 +9,16 @@ follow-up from being submitted costs the follow-up, never the job, and never its
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json, to_jsonable_python
 
 from job_contracts import subjects
 from job_contracts.codec import ContractError, decode, encode
 from job_contracts.followups import follow_up, follows
 from job_contracts.jobs import Job, JobState, Ticket
-from job_contracts.results import Settlement
+from job_contracts.results import Result, Settlement
+from job_contracts.verification import confidence, ticket_of, verifiable, verification
 from runtime.bus.port import AlreadyStored, BusError, NotFound, StreamFull, TooLarge, WrongSequence
 from runtime.telemetry import INFO, WARNING
 from scheduler.background import Background
@@ -156,14 +157,47 @@ class FollowUps:
             if term.board.following(project) >= rule.most:
                 self._skipped("many")
                 continue
-            await self._submit(project, job, ticket, body, rule)
+            fields = from_json(body)  # as it was written: fields of a newer version stay in it
+            if rule.kind == "shadow":
+                await self._submit(project, job, ticket, fields, rule)
+            else:
+                await self._verify(project, job, ticket, fields, rule, result)
 
-    async def _submit(self, project: str, job: str, ticket: Ticket, body: bytes, rule: FollowRule) -> None:
+    async def _verify(  # noqa: PLR0917 - all there is to know of a job that has ended
+        self, project: str, job: str, ticket: Ticket, fields: dict[str, Any], rule: FollowRule, record: Message
+    ) -> None:
+        """Ask about the answer, if there is anything to ask about and reason to."""
+        try:
+            result = decode(Result, record.data)
+            if result.blob is not None:
+                result = decode(Result, await self._term.bus.get_blob(f"{project}.{job}", result.blob, of="result"))
+            asked = decode(Job, to_json(fields))
+        except ContractError:
+            return
+        answer = result.answer
+        if answer is None or asked.conversation is None or not verifiable(answer):
+            return
+        if not rule.wants(job, ticket.token, confidence(answer)):
+            return
+        question = to_jsonable_python(verification(asked.conversation, answer), exclude_none=True)
+        fields = {**fields, "conversation": question}
+        await self._submit(project, job, ticket_of(ticket, result.usage.output), fields, rule, result.deployment)
+
+    async def _submit(  # noqa: PLR0917 - as above
+        self,
+        project: str,
+        job: str,
+        ticket: Ticket,
+        fields: dict[str, Any],
+        rule: FollowRule,
+        draft: str | None = None,
+    ) -> None:
         """Return when it is durable, or was before. Raises BusError."""
         term = self._term
         now = term.clock.wall()
-        fields = from_json(body)  # as it was written: fields of a newer version stay in it
-        name, data, own = follow_up(rule.kind, job, ticket, fields, route=rule.to, now=now, within=rule.within)
+        name, data, own = follow_up(
+            rule.kind, job, ticket, fields, route=rule.to, now=now, within=rule.within, draft=draft
+        )
         try:
             if len(data) > min(MAX_MESSAGE, term.bus.max_payload - HEADER_ROOM):
                 ref = await term.bus.put_blob(f"{project}.{name}", data, of="job")

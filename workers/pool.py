@@ -14,6 +14,7 @@ from typing import TypeVar
 from job_contracts import subjects
 from job_contracts.attempts import Assignment, LimitReading
 from job_contracts.failures import Failure, FailureKind
+from job_contracts.followups import origin_of
 from job_contracts.jobs import Job
 from runtime.bus.port import Bus, BusError, Delivery, NotFound, OutcomeUnknown, Puller, Unreachable
 from runtime.service import Duty, place_of
@@ -25,7 +26,7 @@ from workers.dialects.port import Target
 from workers.endpoint import Endpoint
 from workers.http import Reply
 from workers.intake import InvalidJob, Readable, Unreadable, dead_letter, outcome_of_unreadable, read, read_job
-from workers.records import Ending, fact_of, outcome_of, result_of, settlement_of
+from workers.records import Ending, fact_of, outcome_of, result_of, settlement_of, verdict_on
 from workers.reporting import Reporter, Stored
 
 __all__ = ["Pool"]
@@ -249,6 +250,7 @@ class Pool(Duty):
     async def _report(self, delivery: Delivery, assignment: Assignment, ending: Ending, job: Job | Failure) -> None:
         self.telemetry.emit("attempt.made", attempt=assignment.attempt_id)
         tags, replay_of = (assignment.tagged, None) if isinstance(job, Failure) else (job.tags, job.replay_of)
+        verification = None if ending.decoded is None else verdict_on(assignment, ending.decoded, tags)
         if ending.decoded is not None:
             stored = await self._reporter.result(
                 result_of(
@@ -259,6 +261,7 @@ class Pool(Duty):
                     finished=self._endpoint.clock.wall(),
                     tags=tags,
                     replay_of=replay_of,
+                    verification=verification,
                 ),
                 settlement_of(assignment, ending),
             )
@@ -268,7 +271,10 @@ class Pool(Duty):
             outcome = outcome_of(assignment, ending, failure, pool=self._pool, worker=self._worker)
             stored = await self._reporter.outcome(outcome)
         won = ending.decoded is not None and stored is Stored.OURS
-        fact = fact_of(assignment, ending, won=won, tags=tags) if ending.called else None
+        verdict = None if verification is None else verification.verdict
+        fact = fact_of(assignment, ending, won=won, tags=tags, verdict=verdict) if ending.called else None
+        if verdict is not None and won:
+            self.telemetry.emit("verdict.reached", route=origin_of(tags) or assignment.route, verdict=verdict)
         # Without a stored report nothing is acknowledged: the leader misses the attempt and tries again.
         self._books.enter(delivery if stored is not Stored.UNKNOWN else None, fact)
         if stored is not Stored.UNKNOWN:

@@ -10,9 +10,10 @@ from job_contracts.attempts import Assignment, LimitReading, Outcome
 from job_contracts.chat import Usage
 from job_contracts.facts import AttemptFact
 from job_contracts.failures import Failure
-from job_contracts.followups import reason_of
+from job_contracts.followups import OF_DRAFT, kind_of, reason_of
 from job_contracts.jobs import BlobRef, JobState
 from job_contracts.results import AttemptRecord, Loss, Result, Settlement, Times, cost_of_all
+from job_contracts.verification import Verification, judged, told
 from workers.dialects import tokens
 from workers.dialects.port import Decoded, Partial
 
@@ -29,6 +30,7 @@ __all__ = [
     "pointer_of",
     "result_of",
     "settlement_of",
+    "verdict_on",
 ]
 
 MAX_MESSAGE = 2_000
@@ -124,6 +126,7 @@ def result_of(
     finished: float,
     tags: dict[str, str],
     replay_of: str | None = None,
+    verification: Verification | None = None,
 ) -> Result:
     """The job's one terminal record, for an answer; it cost what all its attempts did."""
     attempts = (*assignment.history, record_of(assignment, ending))
@@ -148,6 +151,7 @@ def result_of(
         times=Times(submitted=assignment.submitted, dispatched=assignment.grant.granted, finished=finished),
         tags=tags,
         replay_of=replay_of,
+        verification=verification,
     )
 
 
@@ -194,7 +198,16 @@ def placed(failure: Failure, assignment: Assignment, *, produced: bool) -> Failu
     return failure.model_copy(update={**where, "message": message, "produced": failure.produced or produced})
 
 
-def fact_of(assignment: Assignment, ending: Ending, *, won: bool, tags: dict[str, str]) -> AttemptFact:
+def verdict_on(assignment: Assignment, decoded: Decoded, tags: dict[str, str]) -> Verification | None:
+    """What an answer says of another one, if that is what was asked for."""
+    if kind_of(assignment.job_id) != "verify":
+        return None
+    return told(judged(decoded.answer.text), draft=tags.get(OF_DRAFT), verifier=assignment.deployment)
+
+
+def fact_of(
+    assignment: Assignment, ending: Ending, *, won: bool, tags: dict[str, str], verdict: str | None = None
+) -> AttemptFact:
     """What the ledger is told of an attempt that called its provider."""
     failure = ending.failure
     return AttemptFact(
@@ -219,4 +232,5 @@ def fact_of(assignment: Assignment, ending: Ending, *, won: bool, tags: dict[str
         failure=failure.kind if failure is not None else None,
         won=won,
         tags=tags,
+        verdict=verdict,
     )

@@ -11,7 +11,7 @@ from job_contracts.attempts import Adaptation, Fit, Timeouts
 from job_contracts.constraints import Constraints, Globs, Hosting
 from job_contracts.constraints import Price as PriceCap
 from job_contracts.jobs import LANES, Lane
-from runtime.settings.following import Shadow
+from runtime.settings.following import Shadow, Verify
 from runtime.settings.written import Bounding, RouteTimeouts, Section, Tag, Token, Word
 
 
@@ -165,6 +165,8 @@ class Route(Section):
     """US dollars that may be spent on it in each window, by all projects together."""
     shadow: Shadow | None = None
     """Copies of its jobs that run in the background on another route."""
+    verify: Verify | None = None
+    """Second opinions on its answers by another route."""
     successors: bool = False
     """Whether a model that its provider has retired is followed by the successor that the catalogue names."""
     fit: Fit = "refuse"
@@ -173,7 +175,8 @@ class Route(Section):
 
     def others(self) -> tuple[tuple[str, str], ...]:
         """The other routes that it names, and where."""
-        return () if self.shadow is None else (("shadow.to", self.shadow.to),)
+        shadow = () if self.shadow is None else (("shadow.to", self.shadow.to),)
+        return shadow if self.verify is None else (*shadow, ("verify.by", self.verify.by))
 
     @model_validator(mode="after")
     def _weights_are_of_its_own(self) -> Route:

@@ -38,6 +38,13 @@ class FollowRule:
     """Seconds it may take."""
     most: int
     """Unfinished follow-ups of one project from which on no further one is begun."""
+    below: float | None = None
+    """Of answers: all whose model was less sure than that are followed as well, or did not tell how sure it was."""
+
+    def wants(self, job: str, token: str, confidence: float | None) -> bool:
+        """Whether it is to follow a job with an answer of that confidence."""
+        unsure = self.below is not None and (confidence is None or confidence < self.below)
+        return unsure or fraction(self.kind, job, token) < self.share
 
 
 @dataclass(slots=True, frozen=True)
@@ -51,8 +58,8 @@ class Followed:
         return next((rule.budget for rule in self.rules if rule.kind == kind), None)
 
     def due(self, job: str, token: str) -> tuple[FollowRule, ...]:
-        """What is to follow this job, once it has an answer."""
-        return tuple(rule for rule in self.rules if fraction(rule.kind, job, token) < rule.share)
+        """What may have to follow this job, once it has an answer."""
+        return tuple(rule for rule in self.rules if rule.wants(job, token, None))
 
 
 def followed_by(route: RouteLike) -> Followed | None:
@@ -61,6 +68,11 @@ def followed_by(route: RouteLike) -> Followed | None:
     shadow = route.shadow
     if shadow is not None:
         rules.append(FollowRule("shadow", shadow.to, shadow.share, shadow.budget, shadow.within, shadow.most))
+    verify = route.verify
+    if verify is not None:
+        share = 1.0 if verify.when == "all" else verify.share
+        below = verify.below if verify.when == "low_confidence" else None
+        rules.append(FollowRule("verify", verify.by, share, verify.budget, verify.within, verify.most, below))
     return Followed(tuple(rules)) if rules else None
 
 
