@@ -10,6 +10,7 @@ from job_contracts.attempts import Assignment, Grant
 from job_contracts.codec import encode
 from job_contracts.money import dollars
 from runtime.bus.port import Outgoing
+from scheduler.policy.stages import checking
 
 if TYPE_CHECKING:
     from job_contracts.attempts import Adaptation
@@ -65,7 +66,7 @@ def assignment(
         body_hash=entry.body_hash,
         submitted=entry.submitted,
         deadline=entry.deadline,
-        stream=entry.stream,
+        stream=entry.stream and route.verifier is None,
         switched_from=dispatch.switched_from,
         switch_reason=dispatch.switch_reason,
         history=dispatch.history,
@@ -75,6 +76,8 @@ def assignment(
         key=dispatch.key,
         tags=entry.tags,
         constraints=dispatch.constraints,
+        checking=checking(route.verify, dispatch.job, entry.token) if dispatch.draft is None else None,
+        draft=dispatch.draft,
     )
     data = encode(order)
     if body is not None:

@@ -141,6 +141,7 @@ class Dispatcher:
             body_hash=finish.body_hash,
             submitted=entry.submitted,
             attempt=finish.attempt,
+            draft=finish.draft,
         )
 
     async def _send(self, dispatches: Sequence[Dispatch]) -> bool:

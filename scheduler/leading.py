@@ -210,6 +210,7 @@ class Leading:
                 route=order.route,
                 key=order.key,
                 tags=order.tagged,
+                draft=order.draft,
             )
             term.board.apply(in_flight, term.clock.monotonic())  # of a remnant only its money counts
             if remnant.superseded or (order.project, order.job_id) not in term.submissions.entries:

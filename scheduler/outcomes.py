@@ -160,6 +160,7 @@ class Outcomes:
                 failure=outcome.failure,
                 record=outcome.record,
                 called=outcome.called,
+                draft=outcome.draft,
             ),
             now,
         )

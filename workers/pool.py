@@ -16,6 +16,7 @@ from job_contracts.attempts import Assignment, LimitReading
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.followups import origin_of
 from job_contracts.jobs import Job
+from job_contracts.results import Result
 from runtime.bus.port import Bus, BusError, Delivery, NotFound, OutcomeUnknown, Puller, Unreachable
 from runtime.service import Duty, place_of
 from runtime.settings.services import Workers
@@ -23,6 +24,7 @@ from runtime.telemetry import ERROR, INFO, WARNING
 from workers.attempt import Attempt
 from workers.books import Books
 from workers.dialects.port import Target
+from workers.drafting import Drafts, outcome_with, to_be_verified, verified
 from workers.endpoint import Endpoint
 from workers.http import Reply
 from workers.intake import InvalidJob, Readable, Unreadable, dead_letter, outcome_of_unreadable, read, read_job
@@ -69,6 +71,7 @@ class Pool(Duty):
         self.running = 0
         self._bus, self._endpoint, self._reporter, self._books = bus, endpoint, reporter, books
         self._pool, self._worker = pool, worker
+        self._drafts = Drafts(bus, pool=pool, worker=worker)
         self._work = subjects.stream_name(subjects.WORK, shard)
         self._settings = settings
         self._puller: Puller | None = None
@@ -214,9 +217,13 @@ class Pool(Duty):
             attempt.interrupt(FailureKind.HANDED_BACK)
         try:
             job = found.failure if isinstance(found, InvalidJob) else await self._job(found.assignment)
+            drafted: Result | None = None
+            if found.assignment.draft is not None and not isinstance(job, Failure):
+                question = await self._drafts.question(found.assignment, job)
+                drafted, job = (None, question) if isinstance(question, Failure) else question
             ending = attempt.failed(job) if isinstance(job, Failure) else await attempt.run(job)
             try:
-                await self._report(delivery, found.assignment, ending, job)
+                await self._report(delivery, found.assignment, ending, job, drafted)
             except Exception as error:  # noqa: BLE001 - an answer that cannot be written is still an outcome
                 await self._report(delivery, found.assignment, attempt.broken(error, ending), job)
         finally:
@@ -247,31 +254,31 @@ class Pool(Duty):
                 return read_job(assignment, body)
         return Failure(kind=FailureKind.HANDED_BACK, message="the job's body could not be fetched from the broker")
 
-    async def _report(self, delivery: Delivery, assignment: Assignment, ending: Ending, job: Job | Failure) -> None:
+    async def _report(
+        self,
+        delivery: Delivery,
+        assignment: Assignment,
+        ending: Ending,
+        job: Job | Failure,
+        drafted: Result | None = None,
+    ) -> None:
         self.telemetry.emit("attempt.made", attempt=assignment.attempt_id)
         tags, replay_of = (assignment.tagged, None) if isinstance(job, Failure) else (job.tags, job.replay_of)
-        verification = None if ending.decoded is None else verdict_on(assignment, ending.decoded, tags)
-        if ending.decoded is not None:
-            stored = await self._reporter.result(
-                result_of(
-                    assignment,
-                    ending,
-                    ending.decoded,
-                    nonce=f"{assignment.attempt_id}@{self._worker}",
-                    finished=self._endpoint.clock.wall(),
-                    tags=tags,
-                    replay_of=replay_of,
-                    verification=verification,
-                ),
-                settlement_of(assignment, ending),
-            )
-        else:
+        made = self._result(assignment, ending, tags, replay_of, drafted)
+        if isinstance(made, Failure):
+            ending, made = ending.failed(made), None
+        kept = made is not None and to_be_verified(assignment.checking, made.answer)
+        if made is None:
             failure = ending.failure
             assert failure is not None  # noqa: S101 - an ending without an answer has a failure
             outcome = outcome_of(assignment, ending, failure, pool=self._pool, worker=self._worker)
-            stored = await self._reporter.outcome(outcome)
-        won = ending.decoded is not None and stored is Stored.OURS
-        verdict = None if verification is None else verification.verdict
+            stored = await self._reporter.outcome(outcome_with(outcome, assignment.draft))
+        elif kept:
+            stored = await self._reporter.outcome(await self._drafts.keep(assignment, ending, made))
+        else:
+            stored = await self._reporter.result(made, settlement_of(assignment, ending))
+        won = made is not None and stored is Stored.OURS
+        verdict = None if made is None or made.verification is None or kept else made.verification.verdict
         fact = fact_of(assignment, ending, won=won, tags=tags, verdict=verdict) if ending.called else None
         if verdict is not None and won:
             self.telemetry.emit("verdict.reached", route=origin_of(tags) or assignment.route, verdict=verdict)
@@ -280,6 +287,29 @@ class Pool(Duty):
         if stored is not Stored.UNKNOWN:
             _remember(self._answered, _dispatch(assignment), self._endpoint.clock.monotonic())
         self._tell(assignment, ending, stored)
+
+    def _result(
+        self,
+        assignment: Assignment,
+        ending: Ending,
+        tags: dict[str, str],
+        replay_of: str | None,
+        drafted: Result | None,
+    ) -> Result | Failure | None:
+        """What becomes of an answer; ``None`` if there is none, a failure if a verifier's cannot be read."""
+        if ending.decoded is None:
+            return None
+        made = result_of(
+            assignment,
+            ending,
+            ending.decoded,
+            nonce=f"{assignment.attempt_id}@{self._worker}",
+            finished=self._endpoint.clock.wall(),
+            tags=tags,
+            replay_of=replay_of,
+            verification=verdict_on(assignment, ending.decoded, tags),
+        )
+        return made if drafted is None else verified(assignment, ending, drafted, made)
 
     def _tell(self, assignment: Assignment, ending: Ending, stored: Stored) -> None:
         usage, failure = ending.usage, ending.failure

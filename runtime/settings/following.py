@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from runtime.settings.written import Bounding, Section, WrittenTime, seconds
 
@@ -32,8 +32,9 @@ class Verify(Section):
 
     by: Annotated[str, Field(min_length=1)]
     """The route that verifies; its own shadows, and its budget, are no matter of that."""
-    mode: Literal["after"] = "after"
-    """``after``: the answer is given at once, and verified in the background."""
+    mode: Literal["before", "after"] = "after"
+    """``after``: the answer is given at once, and verified in the background. ``before``: the route's own deployments
+    make a draft, and what is given is what the verifier makes of it; nothing is streamed meanwhile."""
     when: Literal["all", "sample", "low_confidence"] = "sample"
     """Which answers are verified: all; a sample; or those whose model was not sure of its tokens or does not tell how
     sure it was, and a sample of the others."""
@@ -41,9 +42,20 @@ class Verify(Section):
     """The sample's share of the answers."""
     below: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Confidence (the geometric mean of the tokens' probabilities, from 0 to 1) below which it was not sure."""
-    budget: Bounding
-    """US dollars that verification in the background may cost in each window; nobody else pays for it."""
+    budget: Bounding | None = None
+    """US dollars that verification in the background may cost in each window; nobody else pays for it. Verification
+    before the answer is part of the job, and paid as the rest of it."""
+    unverified: Literal["return", "fail"] = "return"
+    """What becomes of a draft that no verifier could judge before the answer: it is given, and marked so, or the job
+    fails."""
     within: Span = 3_600.0
     """What has not been verified by then stays unverified."""
     most: Annotated[int, Field(gt=0)] = 1_000
     """Unfinished follow-ups of one project from which on nothing further is verified."""
+
+    @model_validator(mode="after")
+    def _paid(self) -> Verify:
+        if self.mode == "after" and self.budget is None:
+            message = "a budget, for what is verified in the background"
+            raise ValueError(message)
+        return self

@@ -178,6 +178,11 @@ class Route(Section):
         shadow = () if self.shadow is None else (("shadow.to", self.shadow.to),)
         return shadow if self.verify is None else (*shadow, ("verify.by", self.verify.by))
 
+    @property
+    def verifier(self) -> str | None:
+        """The route whose deployments verify its answers before they are given."""
+        return self.verify.by if self.verify is not None and self.verify.mode == "before" else None
+
     @model_validator(mode="after")
     def _weights_are_of_its_own(self) -> Route:
         strange = sorted(set(self.weights) - set(self.deployments))

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from decimal import Decimal
 
+    from job_contracts.attempts import Draft
     from job_contracts.constraints import Constraints
     from job_contracts.decisions import Choice
     from job_contracts.failures import Failure
@@ -151,6 +152,7 @@ class Board:
         story.recall(fact.history, job.route)
         story.attempt = fact.attempt
         story.at = fact.deployment
+        story.draft = fact.draft or story.draft
         story.abort_asked = False
         job.state = FLYING
         if deployment is not None:
@@ -296,6 +298,11 @@ class Board:
         """A job's attempts that have ended, as far as they are known."""
         known = self._world.job(project, job)
         return () if known is None or known.story is None else known.story.history
+
+    def draft(self, project: str, job: str) -> Draft | None:
+        """A job's answer, while it waits to be verified."""
+        known = self._world.job(project, job)
+        return None if known is None or known.story is None else known.story.draft
 
     @property
     def known(self) -> int:

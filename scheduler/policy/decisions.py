@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from job_contracts.attempts import Draft
     from job_contracts.constraints import Constraints
     from job_contracts.decisions import Choice
     from job_contracts.failures import Failure
@@ -42,6 +43,8 @@ class Dispatch:
     """Why it goes there, on a route that does not go by the operator's own order."""
     constraints: tuple[Constraints, ...] = ()
     """What the deployment has to meet: the worker sees to it again."""
+    draft: Draft | None = None
+    """The answer that it is to verify."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -60,6 +63,8 @@ class Finish:
     submitted: float
     attempt: int = 0
     """Number of the last attempt, 0 if there was none."""
+    draft: Draft | None = None
+    """The answer after all, which nobody has verified; ``failure`` says why."""
 
 
 @dataclass(slots=True, frozen=True)

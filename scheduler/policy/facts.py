@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from decimal import Decimal
 
-    from job_contracts.attempts import LimitReading
+    from job_contracts.attempts import Draft, LimitReading
     from job_contracts.chat import Usage
     from job_contracts.constraints import Constraints
     from job_contracts.failures import Failure
@@ -81,6 +81,8 @@ class InFlight:
     route: str | None = None
     key: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict, hash=False)
+    draft: Draft | None = None
+    """The answer that it is to verify."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -104,6 +106,13 @@ class AttemptEnded:
     failure: Failure
     record: AttemptRecord | None
     called: bool = True
+    draft: Draft | None = None
+    """The answer that waits to be verified, its own if ``record`` tells of no failure."""
+
+    @property
+    def drafted(self) -> bool:
+        """Whether it has made a draft."""
+        return self.draft is not None and self.record is not None and self.record.failure is None
 
 
 @dataclass(slots=True, frozen=True)

@@ -69,7 +69,7 @@ def followed_by(route: RouteLike) -> Followed | None:
     if shadow is not None:
         rules.append(FollowRule("shadow", shadow.to, shadow.share, shadow.budget, shadow.within, shadow.most))
     verify = route.verify
-    if verify is not None:
+    if verify is not None and verify.mode == "after":
         share = 1.0 if verify.when == "all" else verify.share
         below = verify.below if verify.when == "low_confidence" else None
         rules.append(FollowRule("verify", verify.by, share, verify.budget, verify.within, verify.most, below))

@@ -65,6 +65,7 @@ def grant(turn: Turn, tokens: Tokens, accounts: Accounts, now: float, decision: 
         None if wallet is None else wallet.key,
         decision,
         () if job.demands is None else job.demands.constraints,
+        story.draft,
     )
 
 

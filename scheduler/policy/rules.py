@@ -11,6 +11,7 @@ from job_contracts.attempts import Fit
 from job_contracts.constraints import Constraints, Hosting, Traits, joined
 from job_contracts.jobs import LANES, Lane
 from scheduler.policy.followups import Followed, followed_by
+from scheduler.policy.stages import Stages, staged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -125,6 +126,8 @@ class RouteRule:
     """Those of its deployments that are successors of others, and the day from which they take their place."""
     followed: Followed | None = None
     """What follows its jobs, if anything does."""
+    stages: Stages | None = None
+    """Which of its deployments verify what the others have answered, if any do."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -217,13 +220,14 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
         name: _followed(route.deployments, known, successors=route.successors) for name, route in config.routes.items()
     }
     scheduler = config.scheduler
+    stages = {name: staged(name, config, {each: told[0] for each, told in followed.items()}) for name in config.routes}
     return Rules(
         domains=domains,
         deployments=deployments,
         routes={
             name: RouteRule(
                 name,
-                followed[name][0],
+                stages[name][0],
                 route.strategy,
                 route.max_attempts,
                 route.expected_output,
@@ -234,6 +238,7 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
                 route.affinity,
                 followed[name][1],
                 followed_by(route),
+                stages[name][1],
             )
             for name, route in config.routes.items()
         },

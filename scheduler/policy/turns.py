@@ -121,6 +121,8 @@ class Route:
     def barred(self, job: Job) -> int:
         """Mask of the deployments that can never serve it, as constraints and calendar stand now."""
         mask = self.admission.barred(job.demands)
+        if self.rule.stages is not None:
+            mask |= self.rule.stages.closed(job)
         if not job.needs and self._all_answer and job.estimate <= self._fits:
             return mask
         for index, rule in enumerate(self.rules):
@@ -131,7 +133,8 @@ class Route:
     def unfit(self, job: Job, index: int) -> str | None:
         """Why the deployment at that place can never serve it, ``None`` if it can."""
         rule = self.rules[index]
-        return self.admission.reason(index, job.demands) or rejection(rule, job.needs, self.expected(job, rule))
+        reason = self.admission.reason(index, job.demands) or rejection(rule, job.needs, self.expected(job, rule))
+        return reason or (None if self.rule.stages is None else self.rule.stages.reason(job, index))
 
     def expected(self, job: Job, rule: DeploymentRule) -> int:
         """Input tokens by which it is told whether the job fits there: its producer's count, as far as it is right."""
