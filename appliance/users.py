@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from appliance.configuration import SERVICE_USER
 from appliance.keys import Keys
 from gateway.nkeys import Issuer
-from runtime.broker import BrokerCallout, BrokerUser, access, project_permissions
+from runtime.broker import BrokerCallout, BrokerUser, access, forbidden, project_permissions
 
 NODE_USER = "node"
 """The nodes' own name to each other; the clients' users are no part of it."""
@@ -19,7 +19,10 @@ NODE_USER = "node"
 def project_user(project: str, key: SecretStr) -> BrokerUser:
     """A producer's login in the broker's own file, for a broker without edges at its door."""
     publish, subscribe = project_permissions(project)
-    return BrokerUser(name=project, password=key, publish=publish, subscribe=subscribe, account="projects")
+    denied = forbidden(project)
+    return BrokerUser(
+        name=project, password=key, publish=publish, forbidden=denied, subscribe=subscribe, account="projects"
+    )
 
 
 def users_of(keys: Keys) -> tuple[BrokerUser, ...]:

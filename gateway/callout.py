@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.bodies.failures import Failed
 from gateway.nkeys import Issuer, NkeyError, claims_of
-from runtime.broker import PROJECT, project_permissions
+from runtime.broker import PROJECT, forbidden, project_permissions
 from runtime.bus.port import Unreachable
 from runtime.service import Duty
 from runtime.telemetry import DEBUG, ERROR, WARNING
@@ -114,7 +114,7 @@ def _user(caller: Caller, nkey: str, now: float) -> dict[str, Any]:
         "name": caller.key,
         "iat": int(now),
         "nats": {
-            "pub": {"allow": list(publish)},
+            "pub": {"allow": list(publish), "deny": list(forbidden(caller.project))},
             "sub": {"allow": list(subscribe)},
             "subs": -1,
             "data": -1,

@@ -55,6 +55,22 @@ class Grant(Wire):
     """Output tokens the call may ask for at most, where its worst case was reserved for so many."""
 
 
+class Checking(Wire):
+    """The answer of this attempt may have to be verified before it becomes the job's result."""
+
+    always: bool = False
+    """Whatever the answer is like."""
+    below: float | None = None
+    """If its model was less sure of its tokens than that (from 0 to 1), or does not tell how sure it was."""
+
+
+class Draft(Wire):
+    """An answer that waits to be verified: the record that would have been the job's result lies in a blob."""
+
+    deployment: str
+    blob: BlobRef
+
+
 class Adaptation(Wire):
     """What a route's rules change in the conversation for this target."""
 
@@ -121,6 +137,10 @@ class Assignment(Wire):
     piece. The worker tells (``Heartbeat.late``); ``None`` where nobody wants to know."""
     hedge: bool = False
     """Whether it runs beside the attempt before it, which is late: what it says is shown only if it is the first."""
+    checking: Checking | None = None
+    """Whether its answer is to be verified first."""
+    draft: Draft | None = None
+    """The answer that it is to verify."""
     job: Job | None = None
     """Exactly one of ``job`` and ``blob`` is there; the worker sees to it, so that it can name what is wrong."""
 
@@ -162,6 +182,9 @@ class Outcome(Wire):
     """The attempts before it, as the assignment told them."""
     failure: Failure
     limits: tuple[LimitReading, ...] = ()
+    draft: Draft | None = None
+    """The answer that waits to be verified: this attempt's own, if its record tells of no failure, or the one that it
+    was to verify."""
     called: bool = True
     """False if the provider was never called (handed back, grant expired, unreadable)."""
     route: str | None = None

@@ -68,6 +68,8 @@ class AttemptFact(Wire):
     tags: dict[str, str] = Field(default_factory=dict)
     trial: Trial | None = None
     """The job's place in an experiment, for reports: an experiment itself counts results."""
+    verdict: str | None = None
+    """Of an attempt that judged another answer: what it said of it."""
 
     @property
     def at(self) -> float:

@@ -14,6 +14,7 @@ from pydantic_core import from_json, to_json
 
 from job_contracts.codec import VERSION, ContractError, Version, Wire, decode
 from job_contracts.failures import Failure, FailureKind
+from job_contracts.followups import follows
 from job_contracts.jobs import BlobRef, Job, JobState, Lane, Ticket, body_hash
 from job_contracts.results import AttemptRecord
 from job_contracts.subjects import REPLAY_STEM, replay_job_id
@@ -206,7 +207,7 @@ def leaves_letter(job: str, state: JobState, failure: Failure | None, history: t
     One that was given up is judged by its attempts: if all of them failed by the request's own fault, so would others.
     A replay has its letter again, however it failed: the letter that it came from has given its body away.
     """
-    if failure is None or state not in (JobState.FAILED, JobState.DEAD):
+    if failure is None or state not in (JobState.FAILED, JobState.DEAD) or follows(job):
         return False
     if job.startswith(f"{REPLAY_STEM}-"):
         return True

@@ -14,6 +14,7 @@ from job_contracts.embeddings import Embeddings
 from job_contracts.failures import Failure
 from job_contracts.jobs import BlobRef, JobState
 from job_contracts.trials import Trial
+from job_contracts.verification import Verification
 
 LossKind = Literal["dropped", "renamed", "clamped", "rewritten", "merged", "converted"]
 
@@ -130,3 +131,5 @@ class Result(Wire):
     """Set where the answer was too large for one message: the full record lies there."""
     replay_of: str | None = None
     """The job whose dead letter this one was made of."""
+    verification: Verification | None = None
+    """What a verifier said of the answer, or of a draft of it."""

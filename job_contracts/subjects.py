@@ -53,6 +53,8 @@ _JOB = re.compile(r"[A-Za-z0-9_]{1,32}-[A-Za-z0-9_]{1,32}")
 _RANDOM_JOB = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}")
 KEYED_STEM = "key"
 REPLAY_STEM = "replay"
+FOLLOW_UP_STEMS = ("shadow", "verify")
+"""Of the jobs that the leader submits itself, after another job has ended; no producer may submit under them."""
 
 
 def stream_name(stream: str, shard: int = 0) -> str:
@@ -89,6 +91,11 @@ def keyed_job_id(idempotency_key: str) -> str:
 def replay_job_id(job_id: str, token: str) -> str:
     """The job id of a dead letter's replay: made of the submission it is about, so it is the same every time."""
     return f"{REPLAY_STEM}-{sha256(f'{job_id} {token}'.encode('utf-8', 'replace')).hexdigest()[:32]}"
+
+
+def follow_up_job_id(stem: str, job_id: str, token: str) -> str:
+    """The job id of what follows a job: made of its submission, so that every leader submits it under the same one."""
+    return f"{stem}-{sha256(f'{job_id} {token}'.encode('utf-8', 'replace')).hexdigest()[:32]}"
 
 
 def names_one_submission(job_id: str) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from job_contracts.money import Budget, Window, dollars, picodollars, window_end, window_start
 from job_contracts.spend import AskForecast, Dimension, Forecast, Projection
+from job_contracts.subjects import FOLLOW_UP_STEMS
 from ledger.forecast import DAYS, METHOD, Pace
 from ledger.periods import DAY, HOUR, HOURLY, segments
 from ledger.sums import Question
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from runtime.settings import Config
 
 Payer = Literal["all", "project", "route", "key", "tag"]
-_Shared: TypeAlias = "tuple[Dimension, str | None, str | None]"
-"""By what accounts are told apart; the name of the tag; the one project they are in, if there is one."""
+_Shared: TypeAlias = "tuple[Dimension, str | None, str | None, bool]"
+"""By what accounts are told apart; the name of the tag; the one project they are in, if there is one; whether what
+follows jobs counts."""
 _ALL: tuple[Window, ...] = ("day", "month")
 """Windows in which all spend is told."""
 
@@ -38,8 +40,8 @@ class _Account:
         that of all projects.
         """
         if self.payer == "tag":
-            return self.payer, self.name.partition("=")[0], self.project
-        return "project" if self.payer == "all" else self.payer, None, None
+            return self.payer, self.name.partition("=")[0], self.project, True
+        return ("project", None, None, True) if self.payer == "all" else (self.payer, None, None, False)
 
     @property
     def value(self) -> str:
@@ -149,6 +151,7 @@ def _grouped(known: list[_Account]) -> dict[_Shared, list[_Account]]:
 
 def _question(group: _Shared, base: Question) -> Question:
     """The question whose groups are the members of ``group``."""
-    payer, tag, project = group
-    by = (payer, *base.by)
-    return replace(base, by=by, names=base.names if project is None else {"project": project}, tag=tag, only="tagged")
+    payer, tag, project, everything = group
+    names = base.names if project is None else {"project": project}
+    without = () if everything else FOLLOW_UP_STEMS
+    return replace(base, by=(payer, *base.by), names=names, tag=tag, only="tagged", without=without)

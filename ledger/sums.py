@@ -54,6 +54,8 @@ class Question:
     names: Mapping[str, str] | None = None
     """Columns of ``sources`` and the values they must have."""
     reason: str | None = None
+    without: tuple[str, ...] = ()
+    """Reasons that are left out."""
     tag: str | None = None
     """A tag's name."""
     tag_value: str | None = None
@@ -217,6 +219,8 @@ class Statement:
         asked = self._question
         constant = {"tag": cast(null(), String(200))} if "tag" in asked.by else {}
         told = self._of(spend, segment, {"reason": spend.c.reason} if "reason" in asked.by else {}, constant)
+        if asked.without:
+            told = told.where(spend.c.reason.not_in(asked.without))
         return told if asked.reason is None else told.where(spend.c.reason == asked.reason)
 
     def _of_tags(self, segment: Segment) -> Select[Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, func, select
 
 from job_contracts.money import NEVER, Budget, Window, picodollars, window_end, window_start
+from job_contracts.subjects import FOLLOW_UP_STEMS
 from ledger.alerts import Drifted, HourSpend, Seen, Spending, Unpriced
 from ledger.bookings import fitted
 from ledger.periods import DAILY, HOURLY, MONTHLY
@@ -128,6 +129,8 @@ async def _sums(connection: AsyncConnection, kind: str, window: Window, start: f
         .where(table.c.grain == _GRAINS[window], table.c.start >= int(start))
         .group_by(*names)
     )
+    if kind != "tag":  # what follows jobs has a purse of its own, and no tags of its user's
+        query = query.where(spend.c.reason.not_in(FOLLOW_UP_STEMS))
     end = window_end(window, start)
     if end != NEVER:
         query = query.where(table.c.start < int(end))

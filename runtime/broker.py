@@ -60,6 +60,8 @@ class BrokerUser(BaseModel):
     password: SecretStr
     publish: tuple[str, ...] | None = None
     subscribe: tuple[str, ...] | None = None
+    forbidden: tuple[str, ...] = ()
+    """What it may not publish to, of what ``publish`` allows."""
     account: Literal["services", "projects"] = "services"
 
 
@@ -196,6 +198,11 @@ def project_permissions(project: str) -> tuple[tuple[str, ...], tuple[str, ...]]
     return publish, (f"{subjects.PUBLIC}.live.{project}.>", f"{subjects.inbox_prefix(project)}.>")
 
 
+def forbidden(project: str) -> tuple[str, ...]:
+    """What a producer may not publish to all the same: what the leader alone submits, and pays for otherwise."""
+    return tuple(f"{subjects.PUBLIC}.submit.{project}.{stem}.>" for stem in subjects.FOLLOW_UP_STEMS)
+
+
 def access(users: Sequence[BrokerUser], callout: BrokerCallout | None = None) -> dict[str, Any]:
     """Who may connect, as the server's configuration has it.
 
@@ -244,6 +251,8 @@ def _user(user: BrokerUser) -> dict[str, Any]:
     permissions: dict[str, Any] = {}
     if user.publish is not None:
         permissions["publish"] = {"allow": list(user.publish)}
+    if user.forbidden:
+        permissions.setdefault("publish", {})["deny"] = list(user.forbidden)
     if user.subscribe is not None:
         permissions["subscribe"] = {"allow": list(user.subscribe)}
     if permissions:

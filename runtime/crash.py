@@ -53,6 +53,7 @@ POINTS = (
     Point("scheduler", "letter.stored", "a job's dead letter is stored, its result is not"),
     Point("scheduler", "ending.stored", "the leader's own result is stored, its submission is still there"),
     Point("scheduler", "job.settled", "a worker's result is read, its submission is still there"),
+    Point("scheduler", "followup.submitted", "what follows a job is submitted, that job's submission is still there"),
     Point("scheduler", "settling.removed", "submissions are removed, the cursor does not say so yet"),
     Point("scheduler", "spending.stored", "a checkpoint of what was spent is stored, LEDGER is read on"),
     Point("scheduler", "spending.read", "all of LEDGER is read, what hard budgets pay for may go, nothing went"),

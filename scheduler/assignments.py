@@ -11,6 +11,7 @@ from job_contracts.codec import encode
 from job_contracts.money import dollars
 from runtime.bus.port import Outgoing
 from scheduler.policy.continuing import continued
+from scheduler.policy.stages import checking
 
 if TYPE_CHECKING:
     from job_contracts.attempts import Adaptation
@@ -68,7 +69,7 @@ def assignment(
         body_hash=entry.body_hash,
         submitted=entry.submitted,
         deadline=entry.deadline,
-        stream=entry.stream,
+        stream=entry.stream and route.verifier is None,
         switched_from=dispatch.switched_from,
         switch_reason=dispatch.switch_reason,
         history=dispatch.history,
@@ -82,6 +83,8 @@ def assignment(
         trial=dispatch.trial,
         late_after=None if dispatch.late is None else dispatch.late[0 if entry.stream else 1],
         hedge=dispatch.hedge,
+        checking=checking(route.verify, dispatch.job, entry.token) if dispatch.draft is None else None,
+        draft=dispatch.draft,
     )
     data = encode(order)
     if body is not None:

@@ -10,6 +10,7 @@ from job_contracts.chat import Usage
 from job_contracts.codec import ContractError, decode, encode
 from job_contracts.facts import AttemptFact, Facts
 from job_contracts.failures import FailureKind
+from job_contracts.followups import kind_of, reason_of
 from job_contracts.results import Result
 from runtime.bus.port import NotFound
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from job_contracts.attempts import Assignment
-    from job_contracts.facts import Reason
     from job_contracts.results import AttemptRecord
     from runtime.bus.port import Message
     from scheduler.term import Term
@@ -43,9 +43,6 @@ def reservation(order: Assignment, record: AttemptRecord) -> Decimal | None:
 def fact_of(order: Assignment, record: AttemptRecord, *, won: bool = False) -> AttemptFact:
     """The fact of an assignment's attempt, from its record; what an older worker's does not say is not known."""
     failure = record.failure
-    reason: Reason = "user"
-    if failure is not None:
-        reason = "cancelled" if failure.kind is FailureKind.CANCELLED else "failed"
     return AttemptFact(
         attempt=order.attempt_id,
         project=order.project,
@@ -62,7 +59,7 @@ def fact_of(order: Assignment, record: AttemptRecord, *, won: bool = False) -> A
         reserved=order.grant.cost,
         charged=order.grant.charged,
         key=order.key,
-        reason=reason,
+        reason=reason_of(order.job_id, failure),
         failure=failure.kind if failure is not None else None,
         won=won,
         told_by="leader",
@@ -88,7 +85,7 @@ def estimated(order: Assignment, *, seconds: float, failure: FailureKind = Failu
         reserved=order.grant.cost,
         charged=order.grant.charged,
         key=order.key,
-        reason="failed",
+        reason=kind_of(order.job_id) or "failed",
         failure=failure,
         won=False,
         told_by="leader",

@@ -316,7 +316,9 @@ class Dispatcher:
     def _show_again(self, dispatch: Dispatch, record: Message) -> None:
         """The job ended long ago: its record is shown again instead of running it a second time."""
         now = self._clock.monotonic()
-        self._submissions.settle((dispatch.project, dispatch.job), record.seq, now)
+        entry = self._submissions.settle((dispatch.project, dispatch.job), record.seq, now)
+        if entry is not None and entry.followed:
+            self._term.followups.settled((dispatch.project, dispatch.job), entry)
         settled = Settled(
             project=dispatch.project,
             job=dispatch.job,

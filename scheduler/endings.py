@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from job_contracts import subjects
@@ -10,7 +11,7 @@ from job_contracts.codec import ContractError, decode, encode
 from job_contracts.jobs import JobState
 from job_contracts.letters import leaves_letter
 from job_contracts.results import Result, Settlement, Times, cost_of_all
-from runtime.bus.port import BusError, OutcomeUnknown, Undecided, Unreachable, WrongSequence
+from runtime.bus.port import BusError, NotFound, OutcomeUnknown, Undecided, Unreachable, WrongSequence
 from runtime.telemetry import ERROR, INFO
 from scheduler.letters import Letters
 
@@ -27,6 +28,8 @@ AT_ONCE = 256
 BACKOFF = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between two tries of a record whose outcome is unknown; the last one repeats."""
 
+ROOM = 8 * 1024
+"""Bytes of a message that are left to its headers."""
 REFUSALS = 5
 """How often the broker may refuse a letter: by then it is no race but, say, a stream that was made without us."""
 
@@ -81,7 +84,10 @@ class Endings:
     async def _write(self, finish: Finish) -> None:
         if _set_aside(finish):  # first: the submission with the body goes as soon as there is a result
             await self._keep_letter(finish)
-        data, headers = self._record(finish, await self._letters.replay_of(finish))
+        drafted = await self._as_drafted(finish)
+        if drafted is None and finish.draft is not None:
+            finish = replace(finish, state=JobState.FAILED, draft=None)
+        data, headers = drafted or self._record(finish, await self._letters.replay_of(finish))
         subject = subjects.result(finish.project, finish.job)
         for pause in _pauses():
             try:
@@ -109,6 +115,27 @@ class Endings:
                 if _set_aside(finish) and _answered(standing):
                     self._background.start(self._letters.withdraw(finish.project, finish.job, finish.token))
                 return
+
+    async def _as_drafted(self, finish: Finish) -> tuple[bytes, Mapping[str, str]] | None:
+        """The draft as the answer, which nobody has verified; ``None`` if there is none any more. Raises BusError."""
+        if finish.draft is None:
+            return None
+        blob = finish.draft.blob
+        try:
+            drafted = decode(Result, await self._bus.get_blob(f"{finish.project}.{finish.job}", blob, of="result"))
+        except (NotFound, ContractError):
+            return None
+        changed = {
+            "nonce": f"leader.{self._lease.epoch}",
+            "attempts": finish.history,
+            "cost": cost_of_all(finish.history),
+            "times": drafted.times.model_copy(update={"finished": self._clock.wall()}),
+        }
+        data = encode(drafted.model_copy(update=changed))
+        if len(data) > self._bus.max_payload - ROOM:
+            data = encode(drafted.model_copy(update={**changed, "answer": None, "blob": blob}))
+        settlement = Settlement(state=finish.state, token=finish.token, body_hash=finish.body_hash)
+        return data, {subjects.H_SETTLEMENT: encode(settlement).decode()}
 
     def _record(self, finish: Finish, replay_of: str | None) -> tuple[bytes, Mapping[str, str]]:
         result = Result(

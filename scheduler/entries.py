@@ -21,7 +21,7 @@ _FIXED = Struct("<QddB")
 """Sequence, times of submission and deadline, flags; token and body hash follow."""
 _SEQ = 8
 """Bytes of the sequence, which stands first."""
-_STREAM, _UNSURE, _HAS_DEADLINE = 1, 2, 4
+_STREAM, _UNSURE, _HAS_DEADLINE, _FOLLOWED = 1, 2, 4, 8
 
 
 @dataclass(slots=True)
@@ -41,6 +41,8 @@ class Entry:
     """Sequence of its last outcome in OUT, 0 if it has none."""
     tags: dict[str, str] = field(default_factory=dict)
     """Of a job whose body is a blob; every other body tells its own."""
+    followed: bool = False
+    """Once it has its answer, something is to follow it."""
 
 
 class Entries(MutableMapping[JobKey, Entry]):
@@ -100,6 +102,7 @@ class Entries(MutableMapping[JobKey, Entry]):
 
 def _packed(entry: Entry) -> bytes:
     flags = _STREAM * entry.stream | _UNSURE * entry.unsure | _HAS_DEADLINE * (entry.deadline is not None)
+    flags |= _FOLLOWED * entry.followed
     fixed = _FIXED.pack(entry.seq, entry.submitted, entry.deadline or 0.0, flags)
     return fixed + joined(entry.token, entry.body_hash)
 
@@ -116,4 +119,5 @@ def _unpacked(kept: bytes) -> Entry:
         stream=bool(flags & _STREAM),
         blob=None,
         unsure=bool(flags & _UNSURE),
+        followed=bool(flags & _FOLLOWED),
     )

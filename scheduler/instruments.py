@@ -30,6 +30,8 @@ INSTRUMENTS = (
     count("dead_letters_failed", "letter.failed", "Jobs that ended without the letter they should have"),
     count("dead_letters_replayed", "letter.replayed", "Dead letters submitted again", "reason"),
     count("dead_letters_discarded", "letter.discarded", "Dead letters let go", "reason"),
+    count("followups", "followup.submitted", "Jobs submitted to follow another one", "kind", "route"),
+    count("followups_skipped", "followup.skipped", "Jobs that nothing followed although it was due", "reason"),
     level("job_queue_depth", "queue.counted", "Jobs waiting", "lane", "pool", value="value"),
     level("job_oldest_age_seconds", "queue.aged", "Age of the oldest waiting job", "lane", value="value"),
     level("jobs_unread", "queue.unread", "Jobs queued beyond the index", "project", value="value"),

@@ -48,6 +48,7 @@ class Intake:
         self._clock = term.clock
         self._endings = endings
         self._overflow = term.overflow
+        self._followups = term.followups
         self._odd: dict[int, JobKey | None] = {}
         """Submissions read while standing by that only a leader may answer, by sequence."""
 
@@ -80,7 +81,8 @@ class Intake:
         if late:
             self._overflow.indexed(project)
         if self._submissions.finished(key) or known is not None:
-            self._submissions.skip(message.seq, now, key)
+            if known is not None or not self._followups.found(message, key):
+                self._submissions.skip(message.seq, now, key)
             if self._term.leads:
                 self._term.republish(project, job)
             return
@@ -132,6 +134,7 @@ class Intake:
             blob=ticket.blob,
             unsure=not subjects.names_one_submission(job) or not -FRESH < age < FRESH or before or late,
             tags=ticket.tags if ticket.blob is not None else {},
+            followed=self._followups.due(job, ticket),
         )
 
     def _fact(
@@ -222,6 +225,7 @@ class Intake:
         """The leader there is has dealt with everything below that sequence."""
         for seq in [seq for seq in self._odd if seq < first]:
             del self._odd[seq]
+        self._followups.forget_below(first)
 
     async def take_over(self) -> None:
         """This process leads now: answer what had to wait for that, as far as the leader before has not."""

@@ -127,6 +127,7 @@ class Leading:
         await self.spending.close()
         await self.trials.close()
         await self._endings.stop()
+        await self._term.followups.stop()
         await self._term.background.stop()
 
     async def _recover_holding_the_lease(self) -> Tail | None:
@@ -182,6 +183,7 @@ class Leading:
         self._open.append(cancels)
         await behind_barrier(term, subjects.CTL, cancels)
         self._outcomes.replay()
+        term.followups.take_over()
         beats = await bus.respond(subjects.heartbeat("*", "*"), self.lifeline.on_heartbeat)
         self._open.append(beats)
         return cancels
@@ -219,6 +221,7 @@ class Leading:
                 tags=order.tagged,
                 trial=order.trial,
                 hedge=order.hedge,
+                draft=order.draft,
             )
             term.board.apply(in_flight, term.clock.monotonic())  # of a remnant only its money counts
             if remnant.superseded or (order.project, order.job_id) not in term.submissions.entries:

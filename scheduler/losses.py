@@ -151,6 +151,7 @@ class Losses:
             record=record,
             history=order.history if order is not None else self._term.board.history(project, job),
             failure=failure,
+            draft=order.draft if order is not None else self._term.board.draft(project, job),
             called=called,
             route=None if order is None else order.route,
             trial=None if order is None else order.trial,

@@ -164,6 +164,7 @@ class Outcomes:
                 record=outcome.record,
                 called=outcome.called,
                 hedge=outcome.hedge,
+                draft=outcome.draft,
             ),
             now,
         )

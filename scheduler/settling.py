@@ -76,12 +76,14 @@ class Settling:
         self._lifeline.forget(project, job)
         if entry is None:
             return
+        if entry.followed:
+            self._term.followups.settled((project, job), entry)
         fact = self._fact(project, job, settlement or _UNREADABLE)
         self._settle(fact, now)
         if not self._term.leads:
             return
         self._bodies.drop(entry.seq)
-        if entry.blob is not None:
+        if entry.blob is not None and not entry.followed:
             self._term.background.start(self._bus.delete_blob(f"{project}.{job}", of="job"))
         if entry.outcome_seq:
             self._outcomes.append(entry.outcome_seq)

@@ -90,21 +90,28 @@ class Submissions:
         """A submission was handed over, and stays unread in its stream."""
         self.gaps.read(seq)
 
-    def hold(self, seq: int) -> None:
-        """A message was read that must stay in the stream until it is ``done`` with."""
+    def hold(self, seq: int, key: JobKey | None = None) -> None:
+        """A message was read that must stay in the stream until it is ``done`` with; ``key``, if its job has ended."""
         self._read(seq)
+        finished = self._recent.get(key) if key is not None else None
+        if finished is not None:
+            heappush(self._results, (finished[1], seq))
 
     def done(self, seq: int, now: float) -> None:
         """A message that was held is not needed any more: remove it."""
         self._settled[seq] = now
 
     def settle(self, key: JobKey, result_seq: int, now: float) -> Entry | None:
-        """The job's result exists at ``result_seq`` of RES; returns its entry if it was still known."""
+        """The job's result exists at ``result_seq`` of RES; returns its entry if it was still known.
+
+        What is ``followed`` stays in the stream until it is ``done`` with, and the cursor before its result.
+        """
         self.last_result = max(self.last_result, result_seq)
         self._remember(key, now, result_seq)
         entry = self.entries.pop(key, None)
         if entry is not None:
-            self._settled[entry.seq] = now
+            if not entry.followed:
+                self._settled[entry.seq] = now
             heappush(self._results, (result_seq, entry.seq))
         return entry
 

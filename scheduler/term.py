@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from job_contracts import subjects
 from scheduler.background import Background
 from scheduler.bodies import Bodies
+from scheduler.followups import FollowUps
 from scheduler.overflow import Overflow
 from scheduler.submissions import Submissions
 
@@ -34,6 +35,7 @@ class Term:
     bodies: Bodies = field(init=False)
     background: Background = field(init=False)
     overflow: Overflow = field(init=False)
+    followups: FollowUps = field(init=False)
     submissions: Submissions = field(default_factory=Submissions)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by whoever learns something that may permit a decision."""
@@ -49,6 +51,7 @@ class Term:
         self.overflow = Overflow(
             self.submissions.entries, self.config.scheduler.max_indexed, frozenset(self.config.projects)
         )
+        self.followups = FollowUps(self)
         self.submissions.floor = lambda: self.overflow.floor
 
     @property

@@ -19,6 +19,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     count("tokens_output", "attempt.ended", "Answer tokens, reasoning included", "provider", "model", value="output"),
     count("tokens_cache_read", "attempt.ended", "Cached prompt tokens", "provider", "model", value="cache_read"),
     count("tokens_reasoning", "attempt.ended", "Reasoning tokens", "provider", "model", value="reasoning"),
+    count("verdicts", "verdict.reached", "What verifiers said of answers", "route", "verdict"),
     count("reports_retried", "report.retried", "Reports that had to be repeated", "what", "error"),
     count("reports_given_up", "report.given_up", "Reports that could not be stored", "what"),
     count("facts_stored", "books.stored", "Facts told to the ledger", value="facts"),

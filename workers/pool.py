@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 from job_contracts import subjects
 from job_contracts.attempts import Assignment, LimitReading
 from job_contracts.failures import Failure, FailureKind
+from job_contracts.followups import origin_of
 from job_contracts.jobs import Job
+from job_contracts.results import Result
 from runtime.bus.port import Bus, BusError, Delivery, NotFound, OutcomeUnknown, Puller, Unreachable
 from runtime.service import Duty, place_of
 from runtime.settings.services import Workers
@@ -26,10 +28,11 @@ from workers.batching.notes import Kept
 from workers.batching.upstream import Tier
 from workers.books import Books
 from workers.dialects.port import Target
+from workers.drafting import Drafted, Drafts, fitting, outcome_with, to_be_verified, verified
 from workers.endpoint import Endpoint
 from workers.http import Reply
 from workers.intake import InvalidJob, Readable, Unreadable, dead_letter, outcome_of_unreadable, read, read_job
-from workers.records import Ending, fact_of, outcome_of, result_of, settlement_of
+from workers.records import Ending, fact_of, outcome_of, result_of, settlement_of, verdict_on
 from workers.reporting import Reporter, Stored
 
 __all__ = ["Pool"]
@@ -77,6 +80,7 @@ class Pool(Duty):
         self.running = 0
         self._bus, self._endpoint, self._reporter, self._books = bus, endpoint, reporter, books
         self._pool, self._worker = pool, worker
+        self._drafts = Drafts(bus, pool=pool, worker=worker)
         self._work = subjects.stream_name(subjects.WORK, shard)
         self._settings = settings
         self._puller: Puller | None = None
@@ -257,9 +261,13 @@ class Pool(Duty):
             attempt.interrupt(FailureKind.HANDED_BACK)
         try:
             job = found.failure if isinstance(found, InvalidJob) else await self._job(found.assignment)
+            drafted: Drafted | None = None
+            if found.assignment.draft is not None and not isinstance(job, Failure):
+                question = await self._drafts.question(found.assignment, job)
+                drafted, job = (None, question) if isinstance(question, Failure) else question
             ending = attempt.failed(job) if isinstance(job, Failure) else await attempt.run(job)
             try:
-                await self._report(delivery, attempt, ending, job)
+                await self._report(delivery, attempt, ending, job, drafted)
             except Exception as error:  # noqa: BLE001 - an answer that cannot be written is still an outcome
                 await self._report(delivery, attempt, attempt.broken(error, ending), job)
         finally:
@@ -303,35 +311,69 @@ class Pool(Duty):
     def _news(self) -> None:
         self.stir()
 
-    async def _report(self, delivery: Delivery, attempt: Attempt, ending: Ending, job: Job | Failure) -> None:
+    async def _report(
+        self,
+        delivery: Delivery,
+        attempt: Attempt,
+        ending: Ending,
+        job: Job | Failure,
+        drafted: Drafted | None = None,
+    ) -> None:
         assignment = attempt.assignment
         self.telemetry.emit("attempt.made", attempt=assignment.attempt_id)
         tags, replay_of = (assignment.tagged, None) if isinstance(job, Failure) else (job.tags, job.replay_of)
-        if ending.decoded is not None:
-            result = result_of(
-                assignment,
-                ending,
-                ending.decoded,
-                nonce=f"{assignment.attempt_id}@{self._worker}",
-                finished=self._endpoint.clock.wall(),
-                tags=tags,
-                replay_of=replay_of,
-            )
-            stored = await self._reporter.result(result, settlement_of(assignment, ending, result))
-        else:
+        made = self._result(assignment, ending, tags, replay_of, drafted)
+        if drafted is not None and isinstance(made, Result):
+            made = await fitting(self._endpoint.answers, assignment, drafted, made)
+        if isinstance(made, Failure):
+            ending, made = ending.failed(made), None
+        kept = made is not None and to_be_verified(assignment.checking, made.answer)
+        if made is None:
             failure = ending.failure
             assert failure is not None  # noqa: S101 - an ending without an answer has a failure
             outcome = outcome_of(assignment, ending, failure, pool=self._pool, worker=self._worker)
-            stored = await self._reporter.outcome(outcome)
-        won = ending.decoded is not None and stored is Stored.OURS
+            stored = await self._reporter.outcome(outcome_with(outcome, assignment.draft))
+        elif kept:
+            stored = await self._reporter.outcome(await self._drafts.keep(assignment, ending, made))
+        else:
+            stored = await self._reporter.result(made, settlement_of(assignment, ending, made))
+        won = made is not None and stored is Stored.OURS
         doubled = attempt.contest is not None and attempt.contest.doubled
-        outrun = attempt.outrun or (doubled and ending.decoded is not None and stored is Stored.THEIRS)
-        fact = fact_of(assignment, ending, won=won, tags=tags, outrun=outrun) if ending.called else None
+        outrun = attempt.outrun or (doubled and made is not None and stored is Stored.THEIRS)
+        verdict = None if made is None or made.verification is None or kept else made.verification.verdict
+        fact = None
+        if ending.called:
+            fact = fact_of(assignment, ending, won=won, tags=tags, outrun=outrun, verdict=verdict)
+        if verdict is not None and won:
+            self.telemetry.emit("verdict.reached", route=origin_of(tags) or assignment.route, verdict=verdict)
         # Without a stored report nothing is acknowledged: the leader misses the attempt and tries again.
         self._books.enter(delivery if stored is not Stored.UNKNOWN else None, fact)
         if stored is not Stored.UNKNOWN:
             _remember(self._answered, _dispatch(assignment), self._endpoint.clock.monotonic())
         self._tell(assignment, ending, stored)
+
+    def _result(
+        self,
+        assignment: Assignment,
+        ending: Ending,
+        tags: dict[str, str],
+        replay_of: str | None,
+        drafted: Drafted | None,
+    ) -> Result | Failure | None:
+        """What becomes of an answer; ``None`` if there is none, a failure if a verifier's cannot be read."""
+        if ending.decoded is None:
+            return None
+        made = result_of(
+            assignment,
+            ending,
+            ending.decoded,
+            nonce=f"{assignment.attempt_id}@{self._worker}",
+            finished=self._endpoint.clock.wall(),
+            tags=tags,
+            replay_of=replay_of,
+            verification=verdict_on(assignment, ending.decoded, tags),
+        )
+        return made if drafted is None else verified(assignment, ending, drafted, made)
 
     def _tell(self, assignment: Assignment, ending: Ending, stored: Stored) -> None:
         usage, failure = ending.usage, ending.failure

@@ -9,9 +9,11 @@ from decimal import Decimal
 from job_contracts.attempts import Assignment, LimitReading, Outcome
 from job_contracts.chat import Usage
 from job_contracts.facts import AttemptFact, Reason
-from job_contracts.failures import Failure, FailureKind
+from job_contracts.failures import Failure
+from job_contracts.followups import OF_DRAFT, kind_of, reason_of
 from job_contracts.jobs import BlobRef, JobState
 from job_contracts.results import AttemptRecord, Loss, Result, Settlement, Times, cost_of_all
+from job_contracts.verification import Verification, judged, told
 from workers.dialects import tokens
 from workers.dialects.port import Decoded, Partial
 
@@ -28,6 +30,7 @@ __all__ = [
     "pointer_of",
     "result_of",
     "settlement_of",
+    "verdict_on",
 ]
 
 MAX_MESSAGE = 2_000
@@ -126,6 +129,7 @@ def result_of(
     finished: float,
     tags: dict[str, str],
     replay_of: str | None = None,
+    verification: Verification | None = None,
 ) -> Result:
     """The job's one terminal record, for an answer; it cost what all its attempts did."""
     attempts = (*assignment.history, record_of(assignment, ending))
@@ -150,6 +154,7 @@ def result_of(
         times=Times(submitted=assignment.submitted, dispatched=assignment.grant.granted, finished=finished),
         tags=tags,
         replay_of=replay_of,
+        verification=verification,
     )
 
 
@@ -203,16 +208,25 @@ def placed(failure: Failure, assignment: Assignment, *, produced: bool) -> Failu
     return failure.model_copy(update={**where, "message": message, "produced": failure.produced or produced})
 
 
+def verdict_on(assignment: Assignment, decoded: Decoded, tags: dict[str, str]) -> Verification | None:
+    """What an answer says of another one, if that is what was asked for."""
+    if kind_of(assignment.job_id) != "verify":
+        return None
+    return told(judged(decoded.answer.text), draft=tags.get(OF_DRAFT), verifier=assignment.deployment)
+
+
 def fact_of(
-    assignment: Assignment, ending: Ending, *, won: bool, tags: dict[str, str], outrun: bool = False
+    assignment: Assignment,
+    ending: Ending,
+    *,
+    won: bool,
+    tags: dict[str, str],
+    outrun: bool = False,
+    verdict: str | None = None,
 ) -> AttemptFact:
     """What the ledger is told of an attempt that called its provider; ``outrun`` if another one was faster."""
     failure = ending.failure
-    reason: Reason = "user"
-    if outrun and not won:
-        reason = "hedged"
-    elif failure is not None:
-        reason = "cancelled" if failure.kind is FailureKind.CANCELLED else "failed"
+    reason: Reason = "hedged" if outrun and not won else reason_of(assignment.job_id, failure)
     return AttemptFact(
         attempt=assignment.attempt_id,
         project=assignment.project,
@@ -236,4 +250,5 @@ def fact_of(
         won=won,
         tags=tags,
         trial=assignment.trial,
+        verdict=verdict,
     )

@@ -48,6 +48,19 @@ class Config(Section):
                     known = f"there is no provider {provider!r} (there are: {', '.join(sorted(self.providers))})"
                     message = f"routes.{name}.deployments: {deployment!r}: {known}"
                     raise ValueError(message)
+            for where, other in route.others():
+                if other not in self.routes or other == name:
+                    known = ", ".join(sorted(set(self.routes) - {name}))
+                    message = f"routes.{name}.{where}: there is no other route {other!r} (there are: {known})"
+                    raise ValueError(message)
+            both = set(route.deployments) & set(
+                () if route.verifier is None else self.routes[route.verifier].deployments
+            )
+            if both:
+                message = (
+                    f"routes.{name}.verify.by: {', '.join(sorted(both))}: a draft's own deployment cannot verify it"
+                )
+                raise ValueError(message)
         for name, project in self.projects.items():
             for asked in project.routes or ():
                 if asked not in self.routes:

@@ -11,6 +11,7 @@ from job_contracts.attempts import Adaptation, Fit, OnInvalid, Timeouts
 from job_contracts.constraints import Constraints, Globs, Hosting
 from job_contracts.constraints import Price as PriceCap
 from job_contracts.jobs import LANES, Lane
+from runtime.settings.following import Shadow, Verify
 from runtime.settings.written import Bounding, RouteTimeouts, Section, Tag, Token, Word
 
 
@@ -224,6 +225,10 @@ class Route(Section):
     whole, ``error`` ends in an error at once. Never are two answers joined."""
     budget: Bounding | None = None
     """US dollars that may be spent on it in each window, by all projects together."""
+    shadow: Shadow | None = None
+    """Copies of its jobs that run in the background on another route."""
+    verify: Verify | None = None
+    """Second opinions on its answers by another route."""
     successors: bool = False
     """Whether a model that its provider has retired, or no longer knows, is followed by the successor that the
     catalogue names."""
@@ -241,6 +246,23 @@ class Route(Section):
     never given out as it is."""
     tell_invalid: bool = False
     """Whether the next attempt tells the model what was wrong with that answer."""
+
+    def others(self) -> tuple[tuple[str, str], ...]:
+        """The other routes that it names, and where."""
+        shadow = () if self.shadow is None else (("shadow.to", self.shadow.to),)
+        return shadow if self.verify is None else (*shadow, ("verify.by", self.verify.by))
+
+    @property
+    def verifier(self) -> str | None:
+        """The route whose deployments verify its answers before they are given."""
+        return self.verify.by if self.verify is not None and self.verify.mode == "before" else None
+
+    @model_validator(mode="after")
+    def _one_answer_at_a_time(self) -> Route:
+        if self.hedge is not None and self.verifier is not None:
+            message = "hedge: a route that verifies before it answers makes no second attempts; leave out one of the two"
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _weights_are_of_its_own(self) -> Route:

@@ -82,7 +82,7 @@ class Accounts:
         if not fact.counted:
             return
         wall = self.wall(self.now)
-        for payer in self.payers.payers_of(fact.project, fact.route, fact.key, fact.tags):
+        for payer in self.payers.payers_of(fact.project, fact.route, fact.key, fact.tags, fact.attempt[1]):
             if before is not None:
                 payer.purse.spend(-before[2], before[1], wall)
             payer.purse.spend(cost if before is not None else cost - fact.instead, fact.at, wall)
@@ -95,7 +95,7 @@ class Accounts:
         if cost is None or attempt in self.reservations or _fingerprint(attempt) in self._counted:
             return
         if job is None:
-            payers = self.payers.payers_of(fact.project, fact.route or "", fact.key, fact.tags)
+            payers = self.payers.payers_of(fact.project, fact.route or "", fact.key, fact.tags, fact.job)
         elif job.wallet is not None:
             payers = job.wallet.payers
         else:

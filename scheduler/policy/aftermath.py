@@ -50,10 +50,14 @@ class Aftermath:
         if held is not None and held.attempt == fact.attempt:
             used = grants.spent(held, fact.failure, fact.record, called=fact.called)
             grants.release(job, held, used, 1 if fact.called else 0, now)
-            gone = held.deployment.gone
-            grants.bench(self._world, held, fact.failure, now)
-            if held.deployment.gone and not gone:
-                self._backlog.succeed(held.deployment)
+            if fact.drafted:
+                held.deployment.breaker.succeeded(probe=held.probe)
+                held.deployment.gate.domain.served()
+            else:
+                gone = held.deployment.gone
+                grants.bench(self._world, held, fact.failure, now)
+                if held.deployment.gone and not gone:
+                    self._backlog.succeed(held.deployment)
             # Of a grant of an earlier owner it is not known since when it has been under way.
             if held.deployment.speed is not None and fact.failure.kind in SLOW and held.since > -NEVER:
                 held.deployment.speed.see(None, max(now - held.since, 0.0), held.deployment.flying + 1, now)
@@ -71,7 +75,22 @@ class Aftermath:
         if fact.failure.kind is FailureKind.WORKER_LOST:
             story.deaths += 1
         job.state = PARKED
-        self._judge(job, story, fact, now)
+        story.draft = fact.draft or story.draft
+        if fact.drafted:
+            self._to_verify(job, story, fact, now)
+        else:
+            self._judge(job, story, fact, now)
+
+    def _to_verify(self, job: Job, story: Story, fact: AttemptEnded, now: float) -> None:
+        """It has a draft: it goes on to those that verify, as a job that has not failed anywhere."""
+        story.last = story.last_deployment = None
+        story.tried = story.waits = 0
+        if story.cancel is not None:
+            self._backlog.cancel(job, story.cancel)
+        elif job.deadline <= now:
+            self._backlog.expire(job, f"the end of attempt {fact.attempt} at {fact.deployment}")
+        else:
+            self._backlog.enqueue(job)
 
     def _judge(self, job: Job, story: Story, fact: AttemptEnded, now: float) -> None:
         """Where the job goes now."""

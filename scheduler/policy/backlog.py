@@ -159,12 +159,14 @@ class Backlog:
         """Decide the job's end; it stays known until its result record is seen."""
         self.leave(job)
         job.state = ENDING
-        story = job.story
+        story, route = job.story, job.route
+        stages = None if isinstance(route, str) else route.rule.stages
+        draft = None if stages is None else stages.answer(job, state)
         self._ending[job] = Finish(
             project=job.tenant.name,
             job=job.id,
             seq=job.seq,
-            state=state,
+            state=state if draft is None else JobState.SUCCEEDED,
             failure=failure,
             history=() if story is None else story.history,
             route=job.route_name,
@@ -173,6 +175,7 @@ class Backlog:
             submitted=job.submitted,
             attempt=0 if story is None else story.attempt,
             trial=None if job.seat is None else job.seat.ending(state, failure),
+            draft=draft,
         )
 
     def cancel(self, job: Job, reason: str) -> None:

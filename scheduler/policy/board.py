@@ -25,6 +25,7 @@ from scheduler.policy.facts import (
     Submitted,
     Uncharged,
 )
+from scheduler.policy.followups import following
 from scheduler.policy.hedges import Hedges
 from scheduler.policy.intake import refusal
 from scheduler.policy.jobs import BLOCKED, ENDING, FLYING, PARKED, QUEUED, Job
@@ -38,6 +39,7 @@ from scheduler.policy.world import World
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from job_contracts.attempts import Draft
     from job_contracts.decisions import Choice
     from job_contracts.desk import Estimate, Planned
     from job_contracts.results import AttemptRecord
@@ -104,7 +106,7 @@ class Board:
 
     def _submitted(self, fact: Submitted, now: float) -> None:
         world, backlog = self._world, self._backlog
-        tenant = world.tenant(fact.project)
+        tenant = world.tenant(fact.project, fact.job)
         if fact.job in tenant.jobs:
             return
         route = world.routes.get(fact.route)
@@ -161,6 +163,7 @@ class Board:
         story.recall(fact.history, job.route)
         story.attempt = fact.attempt
         story.at = fact.deployment
+        story.draft = fact.draft or story.draft
         story.abort_asked = False
         job.state = FLYING
         if deployment is not None:
@@ -311,6 +314,11 @@ class Board:
         known = self._world.job(project, job)
         return () if known is None or known.story is None else known.story.history
 
+    def draft(self, project: str, job: str) -> Draft | None:
+        """A job's answer, while it waits to be verified."""
+        known = self._world.job(project, job)
+        return None if known is None or known.story is None else known.story.draft
+
     @property
     def known(self) -> int:
         """Jobs without a result, of all projects."""
@@ -320,6 +328,10 @@ class Board:
         """Jobs of a project without a result."""
         tenant = self._world.tenants.get(project)
         return 0 if tenant is None else len(tenant.jobs)
+
+    def following(self, project: str) -> int:
+        """Follow-ups of a project's jobs without a result."""
+        return self.unfinished(following(project))
 
     def counts(self, now: float | None = None) -> Counts:
         """Numbers for operators."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from job_contracts.attempts import Draft
     from job_contracts.constraints import Constraints
     from job_contracts.decisions import Choice
     from job_contracts.failures import Failure
@@ -53,6 +54,8 @@ class Dispatch:
     """When it is late, where its route would make a second attempt then."""
     hedge: bool = False
     """Whether it is such a second attempt, beside the one before it."""
+    draft: Draft | None = None
+    """The answer that it is to verify."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -73,6 +76,8 @@ class Finish:
     """Number of the last attempt, 0 if there was none."""
     trial: Trial | None = None
     """Where its end counts in an experiment."""
+    draft: Draft | None = None
+    """The answer after all, which nobody has verified; ``failure`` says why."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from decimal import Decimal
 
-    from job_contracts.attempts import LimitReading
+    from job_contracts.attempts import Draft, LimitReading
     from job_contracts.chat import Usage
     from job_contracts.constraints import Constraints
     from job_contracts.failures import Failure
@@ -86,6 +86,8 @@ class InFlight:
     """The arm it was granted for, which has the last word on its job's."""
     hedge: bool = False
     """Whether it runs beside the attempt before it, if that is told of first."""
+    draft: Draft | None = None
+    """The answer that it is to verify."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -111,6 +113,13 @@ class AttemptEnded:
     called: bool = True
     hedge: bool = False
     """Whether it was dispatched beside another one."""
+    draft: Draft | None = None
+    """The answer that waits to be verified, its own if ``record`` tells of no failure."""
+
+    @property
+    def drafted(self) -> bool:
+        """Whether it has made a draft."""
+        return self.draft is not None and self.record is not None and self.record.failure is None
 
 
 @dataclass(slots=True, frozen=True)

@@ -77,6 +77,7 @@ def grant(
         () if job.demands is None else job.demands.constraints,
         None if job.seat is None else job.seat.begin(wall),
         late,
+        draft=story.draft,
     )
 
 
@@ -84,7 +85,7 @@ def adopt(job: Job, attempt: int, deployment: Deployment, tokens: Tokens) -> Non
     """An earlier owner granted this attempt, long ago: its tokens are in the levels it left, its slot is taken here."""
     gate = deployment.gate
     gate.domain.occupy(tokens)
-    account = gate.shares.account(job.lane, job.tenant.name, job.tenant.weight)
+    account = gate.shares.account(job.lane, job.tenant.key, job.tenant.weight)
     held = job.told().held = Held(attempt, deployment, tokens, account, -NEVER, probe=deployment.breaker.enter())
     held.pending = False
     if job.wallet is not None:

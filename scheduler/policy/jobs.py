@@ -12,6 +12,7 @@ from scheduler.policy.fairness import LANE_INDEX
 from scheduler.policy.marks import joined, parted
 
 if TYPE_CHECKING:
+    from job_contracts.attempts import Draft
     from job_contracts.decisions import Choice
     from job_contracts.failures import Failure
     from job_contracts.results import AttemptRecord
@@ -96,6 +97,7 @@ class Story:
         "cancel",
         "counted",
         "deaths",
+        "draft",
         "due",
         "held",
         "history",
@@ -144,6 +146,8 @@ class Story:
         self.cancel: str | None = None
         """Why it is to be cancelled, if it is."""
         self.abort_asked = False
+        self.draft: Draft | None = None
+        """Its answer, while it waits to be verified."""
 
     def recall(self, history: tuple[AttemptRecord, ...], route: Route | str) -> None:
         """Rebuild what attempts before a takeover have taught, from their records."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
+from job_contracts.followups import follows, kind_of, origin_of
 from job_contracts.money import picodollars
 from scheduler.policy.buckets import NEVER
 from scheduler.policy.jobs import BLOCKED
@@ -199,8 +200,12 @@ class Payers:
         )
         return Wallet(key, owner, payers, hard, quotas)
 
-    def payers_of(self, project: str, route: str, key: str | None, tags: Mapping[str, str]) -> tuple[Payer, ...]:
+    def payers_of(
+        self, project: str, route: str, key: str | None, tags: Mapping[str, str], job: str = ""
+    ) -> tuple[Payer, ...]:
         """Who pays for such an attempt, whether or not anything bounds them."""
+        if follows(job):
+            return (self._purse(job, tags)[0],)
         rule = self._rules.projects.get(project)
         return self.of(project, route, key, () if rule is None else _chosen(rule, tags))
 
@@ -220,6 +225,27 @@ class Payers:
             payers += [self._named(f"tag:{project}/{tag}", f"tag {tag!r} of project {project!r}") for tag in tags]
             found = self._facts[kind] = tuple(payers)
         return found
+
+    def own_purse(self, job: str, tags: Mapping[str, str]) -> Wallet | None:
+        """Who pays for a follow-up: nobody but the purse that the route it follows keeps for that."""
+        payer, budget = self._purse(job, tags)
+        if budget is None:
+            return None
+        found = self._wallets.get(payer)
+        if found is None:
+            amounts = tuple((INDEX[window], picodollars(amount)) for window, amount in budget.amounts())
+            hard = () if budget.soft else ((payer, amounts),)
+            found = self._wallets[payer] = Wallet(None, None, (payer,), hard, ())
+        return found
+
+    def _purse(self, job: str, tags: Mapping[str, str]) -> tuple[Payer, Budget | None]:
+        kind, route = kind_of(job) or "", origin_of(tags)
+        known = self._rules.routes.get(route)
+        budget = None if known is None or known.followed is None else known.followed.budget(kind)
+        name = route if known is not None else "-"
+        payer = self._named(f"{kind}:{name}", f"the {kind} budget of route {name!r}")
+        payer.told = budget
+        return payer, budget
 
     def _named(self, name: str, label: str) -> Payer:
         found = self.named.get(name)

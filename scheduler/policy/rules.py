@@ -13,6 +13,8 @@ from job_contracts.attempts import Fit
 from job_contracts.constraints import Constraints, Hosting, Traits, joined
 from job_contracts.experiments import Experiment
 from job_contracts.jobs import LANES, Lane
+from scheduler.policy.followups import Followed, followed_by
+from scheduler.policy.stages import Stages, staged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -161,6 +163,10 @@ class RouteRule:
     reports_invalid: bool = False
     """Whether a job ends with an answer that its schema does not allow."""
     hedge: HedgeRule | None = None
+    followed: Followed | None = None
+    """What follows its jobs, if anything does."""
+    stages: Stages | None = None
+    """Which of its deployments verify what the others have answered, if any do."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -255,13 +261,14 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
         name: _followed(route.deployments, known, successors=route.successors) for name, route in config.routes.items()
     }
     scheduler = config.scheduler
+    stages = {name: staged(name, config, {each: told[0] for each, told in followed.items()}) for name in config.routes}
     return Rules(
         domains=domains,
         deployments=deployments,
         routes={
             name: RouteRule(
                 name,
-                followed[name][0],
+                stages[name][0],
                 route.strategy,
                 route.max_attempts,
                 route.expected_output,
@@ -275,6 +282,8 @@ def rules_from(config: Configured, catalogue: Mapping[str, ProviderRow]) -> Rule
                 {after: old for after, (old, _) in followed[name][1].items()},
                 reports_invalid=route.on_invalid == "report",
                 hedge=_hedging(route.hedge),
+                followed=followed_by(route),
+                stages=stages[name][1],
             )
             for name, route in config.routes.items()
         },

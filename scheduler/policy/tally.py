@@ -57,7 +57,7 @@ def count(world: World, now: float) -> Counts:
                 oldest[lane] = max(oldest.get(lane, 0.0), now - head.submitted)
     return Counts(
         queued=queued,
-        unfinished={tenant.name: len(tenant.jobs) for tenant in world.tenants.values() if tenant.jobs},
+        unfinished={tenant.key: len(tenant.jobs) for tenant in world.tenants.values() if tenant.jobs},
         in_flight={deployment.name: deployment.flying for deployment in world.deployments.values()},
         oldest=oldest,
         benched={d.name: d.breaker.why for d in world.deployments.values() if not d.breaker.closed},

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 class Tenant:
     """One project; ``rule`` is ``None`` for one that the configuration does not name."""
 
-    __slots__ = ("bytes", "flying", "jobs", "name", "paused", "retries", "rule", "weight")
+    __slots__ = ("bytes", "flying", "jobs", "key", "name", "paused", "retries", "rule", "weight")
 
-    def __init__(self, name: str, rule: ProjectRule | None) -> None:
+    def __init__(self, name: str, rule: ProjectRule | None, key: str | None = None) -> None:
         self.name = name
+        self.key = name if key is None else key
+        """By which its queues and shares are told from others': a project's follow-ups have theirs."""
         self.rule = rule
         self.weight = 1.0 if rule is None else rule.weight
         self.jobs: dict[str, Job] = {}

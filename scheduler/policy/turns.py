@@ -153,6 +153,8 @@ class Route:
     def barred(self, job: Job) -> int:
         """Mask of the deployments that can never serve it, as constraints and calendar stand now."""
         mask = self.closed(job)
+        if self.rule.stages is not None:
+            mask |= self.rule.stages.closed(job)
         if not job.needs and self._all_answer and job.estimate <= self._fits:
             return mask
         for index, rule in enumerate(self.rules):
@@ -169,6 +171,8 @@ class Route:
         """Why the deployment at that place can never serve it, ``None`` if it can."""
         rule = self.rules[index]
         reason = self.admission.reason(index, job.demands) or rejection(rule, job.needs, self.expected(job, rule))
+        if reason is None and self.rule.stages is not None:
+            reason = self.rule.stages.reason(job, index)
         return reason if reason is not None or self.waits is None else self.waits.reason(index, job)
 
     def expected(self, job: Job, rule: DeploymentRule) -> int:
@@ -294,10 +298,10 @@ class Group:
 
     def flow(self, lane: int, tenant: Tenant) -> Flow:
         """The flow of one project in one lane."""
-        flow = self._flows.get((lane, tenant.name))
+        flow = self._flows.get((lane, tenant.key))
         if flow is None:
-            accounts = tuple(gate.shares.account(lane, tenant.name, tenant.weight) for gate in self.gates)
-            flow = self._flows[(lane, tenant.name)] = Flow(self, lane, tenant, accounts, len(self._flows))
+            accounts = tuple(gate.shares.account(lane, tenant.key, tenant.weight) for gate in self.gates)
+            flow = self._flows[(lane, tenant.key)] = Flow(self, lane, tenant, accounts, len(self._flows))
         return flow
 
     @property

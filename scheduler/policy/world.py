@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from job_contracts.followups import follows
 from scheduler.policy.accounts import Accounts
 from scheduler.policy.admission import Asking
 from scheduler.policy.domains import Domain
 from scheduler.policy.estimates import Estimates
 from scheduler.policy.fairness import Shares
+from scheduler.policy.followups import follower, following
 from scheduler.policy.gates import Gate
 from scheduler.policy.hedging import Hedging
 from scheduler.policy.planning import Planner
@@ -71,17 +73,27 @@ class World:
                 route.planner = Planner(route, self.accounts, self.estimates)
             route.waits = Waits(route.rules, lambda: self.accounts.now) or None
             route.timed = route.timed or route.waits is not None
-            if route.rule.hedge is not None:
+            if route.rule.hedge is not None and route.rule.stages is None:
                 route.hedging = Hedging(route, route.rule.hedge, self.accounts)
         self.asking = Asking()
         self.trials = Trials(rules.experiments)
         self.tenants = {name: Tenant(name, rule) for name, rule in rules.projects.items()}
 
-    def tenant(self, project: str) -> Tenant:
+    def tenant(self, project: str, job: str = "") -> Tenant:
         """The project's state; one the rules do not name gets an empty one, so that its jobs can be refused."""
+        if follows(job):
+            return self._follower(project)
         found = self.tenants.get(project)
         if found is None:
             found = self.tenants[project] = Tenant(project, None)
+        return found
+
+    def _follower(self, project: str) -> Tenant:
+        """What a project's follow-ups have, apart from its own jobs."""
+        key = following(project)
+        found = self.tenants.get(key)
+        if found is None:
+            found = self.tenants[key] = follower(project, self.rules.projects.get(project))
         return found
 
     def wall(self) -> float:
@@ -95,6 +107,8 @@ class World:
 
     def wallet(self, tenant: Tenant, fact: Submitted, now: float, route: str | None = None) -> Wallet | None:
         """Who pays for a job where that ``route`` serves it; ``None`` if nobody has to be asked."""
+        if follows(fact.job):
+            return self.accounts.payers.own_purse(fact.job, fact.tags)
         served_by = route or fact.route
         if fact.key is None and tenant.name not in self.accounts.payers.paying:
             return None
@@ -104,7 +118,7 @@ class World:
 
     def job(self, project: str, job: str) -> Job | None:
         """The job, if it is known."""
-        tenant = self.tenants.get(project)
+        tenant = self.tenants.get(following(project) if follows(job) else project)
         return None if tenant is None else tenant.jobs.get(job)
 
     def siblings(self, deployment: Deployment) -> list[Deployment]:

@@ -13,11 +13,14 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from job_contracts.spend import AskForecast
 from ledger import webhook
 from ledger.alerts import Alerts
 from ledger.bookings import booking
+from ledger.budgets import Forecaster
 from ledger.database import Database
 from ledger.instruments import INSTRUMENTS
+from ledger.reports import Reports
 from ledger.store import Store
 from ledger.tables import alerts
 from ledger.watching import Watch
@@ -101,6 +104,16 @@ async def test_a_budget_is_told_once_at_each_share_also_after_a_restart_and_anew
     assert await again.told() == [("budget", "default", "day", 0.5)]
     assert 'penstock_alerts_total{kind="budget"} 5.0' in again.scraped()
     assert 'penstock_alert_active{kind="budget"} 1.0' in again.scraped()
+
+
+async def test_what_follows_a_job_is_not_told_as_its_projects_spend(database: Database) -> None:
+    site = Site(database)
+    for reason in ("shadow", "verify"):
+        await site.spend("5.00", reason=reason)
+    assert await site.told() == []
+    forecast = await Forecaster(Reports(database.engine), site.rules).forecast(AskForecast(), AT + 60)
+    spent = {(row.payer, row.name, row.window): row.spent for row in forecast.rows}
+    assert (spent["project", "default", "day"], spent["all", "", "day"]) == (Decimal(0), Decimal(10))
 
 
 async def test_what_was_reached_at_the_very_end_of_a_window_is_told_after_it(database: Database) -> None:

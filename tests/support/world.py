@@ -13,7 +13,7 @@ from typing import Any
 
 from catalogue.rows import ProviderRow
 from job_contracts import subjects
-from job_contracts.attempts import Assignment, Heartbeat, HeartbeatReply, Outcome
+from job_contracts.attempts import Assignment, Draft, Heartbeat, HeartbeatReply, Outcome
 from job_contracts.chat import Answer, Conversation, FinishReason, TextPart, Usage, UserTurn
 from job_contracts.codec import decode, encode
 from job_contracts.desk import AskJobs, Results, Statuses
@@ -140,7 +140,9 @@ class Pool:
                 for order, _ in fetched:
                     self.seen.append(order)
                     answer = self.answering(order)
-                    if isinstance(answer, Failure):
+                    if order.checking is not None and isinstance(answer, str):
+                        await self._sure(partial(self.draft, order, answer))
+                    elif isinstance(answer, Failure):
                         await self._sure(partial(self.fail, order, answer))
                     elif answer is not None:
                         await self._sure(partial(self.succeed, order, answer))
@@ -163,22 +165,7 @@ class Pool:
     async def succeed(self, order: Assignment, text: str) -> bool:
         """Write the result; False if somebody else's stands already."""
         record = self.record(order)
-        result = Result(
-            job=order.job_id,
-            project=order.project,
-            state=JobState.SUCCEEDED,
-            route=order.route,
-            token=order.token,
-            body_hash=order.body_hash,
-            nonce=f"{order.attempt_id}@{self.worker}",
-            answer=Answer(parts=(TextPart(text=text),)),
-            finish_reason=FinishReason.STOP,
-            usage=record.usage,
-            deployment=order.deployment,
-            attempts=(*order.history, record),
-            times=Times(submitted=order.submitted, finished=order.submitted),
-            replay_of=order.job.replay_of if order.job is not None else None,
-        )
+        result = self.result(order, record, text)
         settlement = Settlement(
             state=JobState.SUCCEEDED,
             token=order.token,
@@ -200,7 +187,46 @@ class Pool:
         await self._done(order)
         return won
 
-    async def fail(self, order: Assignment, failure: Failure) -> None:
+    def result(self, order: Assignment, record: AttemptRecord, text: str) -> Result:
+        """The record of an answer."""
+        return Result(
+            job=order.job_id,
+            project=order.project,
+            state=JobState.SUCCEEDED,
+            route=order.route,
+            token=order.token,
+            body_hash=order.body_hash,
+            nonce=f"{order.attempt_id}@{self.worker}",
+            answer=Answer(parts=(TextPart(text=text),)),
+            finish_reason=FinishReason.STOP,
+            usage=record.usage,
+            deployment=order.deployment,
+            attempts=(*order.history, record),
+            times=Times(submitted=order.submitted, finished=order.submitted),
+            replay_of=order.job.replay_of if order.job is not None else None,
+        )
+
+    async def draft(self, order: Assignment, text: str) -> None:
+        """Report an answer that is to be verified."""
+        record = self.record(order)
+        blob = await self.bus.put_blob(
+            f"{order.project}.{order.job_id}", encode(self.result(order, record, text)), of="result"
+        )
+        await self.fail(
+            order,
+            Failure(kind=FailureKind.HANDED_BACK, message="a draft"),
+            record=record,
+            draft=Draft(deployment=order.deployment, blob=blob),
+        )
+
+    async def fail(
+        self,
+        order: Assignment,
+        failure: Failure,
+        *,
+        record: AttemptRecord | None = None,
+        draft: Draft | None = None,
+    ) -> None:
         """Report an outcome."""
         outcome = Outcome(
             job_id=order.job_id,
@@ -209,12 +235,13 @@ class Pool:
             body_hash=order.body_hash,
             pool=self.name,
             worker=self.worker,
-            record=self.record(order, failure),
+            record=record or self.record(order, failure),
             history=order.history,
             failure=failure,
             route=order.route,
             trial=order.trial,
             hedge=order.hedge,
+            draft=draft or order.draft,
         )
         subject = subjects.outcome(0, order.project, order.job_id, hedge=order.hedge)
         await self.bus.append(subject, encode(outcome))

@@ -128,6 +128,7 @@ LEADERS_DIE = (
     ("cancel.read", 3),
     ("ending.stored", 2),
     ("job.settled", 5),
+    ("followup.submitted", 3),
     ("settling.removed", 2),
     ("spending.stored", 1),
     ("spending.read", 1),
@@ -137,6 +138,7 @@ LEADERS_DIE = (
 
 KINDS: dict[str, tuple[JobState, int]] = {
     "plain": (JobState.SUCCEEDED, 1),
+    "followed": (JobState.SUCCEEDED, 1),
     "failing": (JobState.SUCCEEDED, 2),
     "refused": (JobState.FAILED, 1),
     "cancelled": (JobState.CANCELLED, 0),
@@ -194,6 +196,10 @@ async def test_a_leader_that_dies_at_any_point_costs_no_call_and_no_job(tmp_path
     metered: dict[str, Any] = {"slots": 16, "limits": {"rpm": 1_000_000}}
     routes = {
         "plain": {"deployments": ["alpha/plain"]},
+        "followed": {
+            "deployments": ["alpha/followed"],
+            "shadow": {"to": "plain", "share": 1.0, "budget": {"day": 5, "soft": True}},
+        },
         "failing": {"deployments": ["alpha/failing+fault=503@0.05", "beta/well"]},
         "refused": {"deployments": ["alpha/refused+fault=bad_request"]},
         "doomed": {"deployments": ["doomed/never"]},
@@ -361,7 +367,9 @@ ROWS: dict[str, tuple[object, ...]] = {
     "worker, outcome stored, acknowledgement not": ("outcome.stored",),
     "leader, outcome read, nothing written": ("attempt.ended",),
     "leader, letter stored, result not": ("letter.stored",),
-    "leader, terminal record stored, submission still there": ("ending.stored", "job.settled", "settling.removed"),
+    "leader, terminal record stored, submission still there": (
+        *("ending.stored", "job.settled", "followup.submitted", "settling.removed"),
+    ),
     "edge, job submitted, client not answered": (killed_in_the_middle_of_a_stream,),
     "edge, a file half uploaded": ("file.chunks_stored",),
     "edge, in the middle of a batch": tuple(point for point in EDGES_DIE if point.startswith("batch.")),

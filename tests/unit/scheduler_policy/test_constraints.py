@@ -18,6 +18,7 @@ from catalogue.prices import Price
 from job_contracts.constraints import Constraints, joined, unmet
 from job_contracts.failures import FailureKind
 from job_contracts.jobs import JobState
+from job_contracts.subjects import FOLLOW_UP_STEMS
 from runtime.config import load
 from scheduler.policy.board import Board
 from scheduler.policy.decisions import Dispatch
@@ -41,6 +42,8 @@ FAILING = (
     *(FailureKind.SERVER_ERROR, FailureKind.RATE_LIMIT, FailureKind.CONNECT, FailureKind.CONSTRAINT),
     *(FailureKind.MODEL_NOT_FOUND, FailureKind.HANDED_BACK, FailureKind.UNSUPPORTED_PARAM, FailureKind.WORKER_LOST),
 )
+KINDS = ("j", *FOLLOW_UP_STEMS)
+"""Jobs, and what follows jobs."""
 DAY = 86_400.0
 EU = {"region": "eu", "hosting": "self"}
 US = {"region": "us"}
@@ -105,7 +108,9 @@ def test_over_any_catalogue_not_one_attempt_is_made_outside_the_constraints(
     trial = Trial(made.board(rules), behave, seed=seed, refuse=0.1)
     # The board that will be asked again hears of the pools as this one did.
     jobs = {
-        (name, f"j-{seq}"): made.job(seq, project=name, constraints=own, submitted=seq * 0.1)
+        (name, f"{KINDS[seq % 3]}-{seq}"): made.job(
+            seq, project=name, job=f"{KINDS[seq % 3]}-{seq}", constraints=own, submitted=seq * 0.1
+        )
         for name in names
         for seq, own in enumerate(asked)
     }

@@ -1,0 +1,209 @@
+"""Submits what follows a job that has its answer, before that job's submission goes from its stream.
+
+The submission of a job that something is to follow stays where it is after the job has ended, and the settled cursor
+before its result: so whoever leads next reads both again, decides the same, and submits the same under the same id,
+which the broker refuses, or the dispatcher finds to have ended. Only then may the submission go. Whatever keeps a
+follow-up from being submitted costs the follow-up, never the job, and never its users' room in the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json, to_json, to_jsonable_python
+
+from job_contracts import subjects
+from job_contracts.codec import ContractError, decode, encode
+from job_contracts.followups import follow_up, follows
+from job_contracts.jobs import Job, JobState, Ticket
+from job_contracts.results import Result, Settlement
+from job_contracts.verification import confidence, ticket_of, verifiable, verification
+from runtime.bus.port import AlreadyStored, BusError, NotFound, StreamFull, TooLarge, WrongSequence
+from runtime.telemetry import INFO, WARNING
+from scheduler.background import Background
+from scheduler.policy.followups import Followed, followed_by
+
+if TYPE_CHECKING:
+    from job_contracts.jobs import BlobRef
+    from runtime.bus.port import Message
+    from scheduler.entries import Entry, JobKey
+    from scheduler.policy.followups import FollowRule
+    from scheduler.term import Term
+
+AT_ONCE = 16
+"""Follow-ups submitted at the same time: their bodies are read for it."""
+MOST = 10_000
+"""Jobs whose follow-ups wait to be submitted; what ends beyond that is followed by nothing."""
+PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 2.0, 5.0, 5.0, 5.0)
+"""Seconds between two tries; after the last one a follow-up is given up, so that no submission lies there for ever."""
+MAX_MESSAGE = 480 * 1024
+"""Bytes of a body that travels in its submission; a larger one goes as a blob."""
+HEADER_ROOM = 8 * 1024
+
+
+class FollowUps:
+    """What is to follow the jobs of one term, and the errands that submit it."""
+
+    def __init__(self, term: Term) -> None:
+        self._term = term
+        rules = ((name, followed_by(route)) for name, route in term.config.routes.items())
+        self._rules: dict[str, Followed] = {name: rule for name, rule in rules if rule is not None}
+        self._errands = Background(term.telemetry, limit=AT_ONCE)
+        self._pending: dict[int, tuple[JobKey, BlobRef | None]] = {}
+        """By sequence of their submissions: jobs that have ended, and are not followed yet."""
+        self._leads = False
+
+    def due(self, job: str, ticket: Ticket) -> bool:
+        """Whether anything is to follow a job, should it get an answer."""
+        followed = self._rules.get(ticket.route)
+        return followed is not None and not follows(job) and bool(followed.due(job, ticket.token))
+
+    def settled(self, key: JobKey, entry: Entry) -> None:
+        """A job that something is to follow has its result."""
+        self._add(entry.seq, key, entry.blob)
+
+    def found(self, message: Message, key: JobKey) -> bool:
+        """A submission is read whose job is known to have ended: whether it has to stay, for what is to follow it."""
+        if not self._rules:
+            return False
+        try:
+            ticket = decode(Ticket, (message.headers or {}).get(subjects.H_TICKET, ""))
+        except ContractError:
+            return False
+        if not self.due(key[1], ticket):
+            return False
+        self._term.submissions.hold(message.seq, key)
+        self._add(message.seq, key, ticket.blob)
+        return True
+
+    def forget_below(self, first: int) -> None:
+        """The leader there is has dealt with everything below that sequence."""
+        for seq in [seq for seq in self._pending if seq < first]:
+            del self._pending[seq]
+
+    def take_over(self) -> None:
+        """This process leads now, and everything stored before has been read."""
+        self._leads = True
+        for seq in self._pending:
+            self._errands.start(self._follow(seq))
+
+    async def stop(self) -> None:
+        """Stop trying; the next leader finds what is not done."""
+        await self._errands.stop()
+
+    def _add(self, seq: int, key: JobKey, blob: BlobRef | None) -> None:
+        if seq in self._pending:
+            return
+        self._pending[seq] = key, blob
+        if self._leads:
+            self._errands.start(self._follow(seq))
+
+    async def _follow(self, seq: int) -> None:
+        key, blob = self._pending[seq]
+        try:
+            if len(self._pending) > MOST:
+                self._skipped("busy")
+            else:
+                await self._until_submitted(seq, key)
+        except Exception as error:  # noqa: BLE001 - a bug must cost the follow-up, and not keep the submission for ever
+            self._term.telemetry.emit("followup.failed", WARNING, job_id=key[1], error=type(error).__name__)
+            self._skipped("failed")
+        if blob is not None:
+            self._term.background.start(self._term.bus.delete_blob(f"{key[0]}.{key[1]}", of="job"))
+        self._pending.pop(seq, None)
+        self._term.submissions.done(seq, self._term.clock.monotonic())
+
+    async def _until_submitted(self, seq: int, key: JobKey) -> None:
+        for pause in PAUSES:
+            try:
+                await self._submit_all(seq, key)
+            except NotFound:
+                self._skipped("gone")  # removed by the leader before, which had followed it
+                return
+            except (StreamFull, TooLarge) as error:
+                self._skipped("full" if isinstance(error, StreamFull) else "too_large")
+                return
+            except BusError as error:
+                self._term.telemetry.emit("followup.retried", INFO, job_id=key[1], error=type(error).__name__)
+                await asyncio.sleep(pause)
+            else:
+                return
+        self._skipped("broker")
+
+    def _skipped(self, reason: str) -> None:
+        self._term.telemetry.emit("followup.skipped", INFO, reason=reason)
+
+    async def _submit_all(self, seq: int, key: JobKey) -> None:
+        """Raises BusError when it is not certain that everything is submitted."""
+        term, (project, job) = self._term, key
+        result = await term.bus.last(subjects.RES, subjects.result(project, job))
+        submission = await term.bus.get(term.stream(subjects.SUBMIT), seq)
+        try:
+            settlement = decode(Settlement, (result.headers or {}).get(subjects.H_SETTLEMENT, ""))
+            ticket = decode(Ticket, (submission.headers or {}).get(subjects.H_TICKET, ""))
+        except ContractError:
+            return
+        if settlement.state is not JobState.SUCCEEDED or settlement.token != ticket.token:
+            return  # nothing to compare with, or the result of an earlier submission under the same key
+        body = submission.data
+        if ticket.blob is not None:
+            body = await term.bus.get_blob(f"{project}.{job}", ticket.blob, of="job")
+        try:
+            decode(Job, body)
+        except ContractError:
+            return
+        for rule in self._rules[ticket.route].due(job, ticket.token):
+            if term.board.following(project) >= rule.most:
+                self._skipped("many")
+                continue
+            fields = from_json(body)  # as it was written: fields of a newer version stay in it
+            if rule.kind == "shadow":
+                await self._submit(project, job, ticket, fields, rule)
+            else:
+                await self._verify(project, job, ticket, fields, rule, result)
+
+    async def _verify(  # noqa: PLR0917 - all there is to know of a job that has ended
+        self, project: str, job: str, ticket: Ticket, fields: dict[str, Any], rule: FollowRule, record: Message
+    ) -> None:
+        """Ask about the answer, if there is anything to ask about and reason to."""
+        try:
+            result = decode(Result, record.data)
+            if result.blob is not None:
+                result = decode(Result, await self._term.bus.get_blob(f"{project}.{job}", result.blob, of="result"))
+            asked = decode(Job, to_json(fields))
+        except ContractError:
+            return
+        answer = result.answer
+        if answer is None or asked.conversation is None or not verifiable(answer):
+            return
+        if not rule.wants(job, ticket.token, confidence(answer)):
+            return
+        question = to_jsonable_python(verification(asked.conversation, answer), exclude_none=True)
+        fields = {**fields, "conversation": question}
+        await self._submit(project, job, ticket_of(ticket, result.usage.output), fields, rule, result.deployment)
+
+    async def _submit(  # noqa: PLR0917 - as above
+        self,
+        project: str,
+        job: str,
+        ticket: Ticket,
+        fields: dict[str, Any],
+        rule: FollowRule,
+        draft: str | None = None,
+    ) -> None:
+        """Return when it is durable, or was before. Raises BusError."""
+        term = self._term
+        now = term.clock.wall()
+        name, data, own = follow_up(
+            rule.kind, job, ticket, fields, route=rule.to, now=now, within=rule.within, draft=draft
+        )
+        try:
+            if len(data) > min(MAX_MESSAGE, term.bus.max_payload - HEADER_ROOM):
+                ref = await term.bus.put_blob(f"{project}.{name}", data, of="job")
+                data, own = b"", own.model_copy(update={"blob": ref})
+            headers = {subjects.H_TICKET: encode(own).decode()}
+            await term.bus.append(subjects.submit(project, name), data, headers=headers, expect_last=0)
+        except (WrongSequence, AlreadyStored):
+            return  # a leader before has done it
+        term.telemetry.emit("followup.submitted", kind=rule.kind, route=ticket.route)

@@ -1,0 +1,115 @@
+"""What a worker makes of a draft: its own, which it keeps, and another's, which it verifies."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from job_contracts.attempts import Checking
+from job_contracts.codec import decode
+from job_contracts.failures import FailureKind
+from job_contracts.results import Result
+from tests.support.worker import Bench, bench
+
+
+def answering(text: str, asked: list[dict[str, Any]]) -> httpx.MockTransport:
+    """A provider that always says the same."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(json.loads(request.content))
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+        usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+        return httpx.Response(200, json={"id": "1", "model": "m", "choices": [choice], "usage": usage})
+
+    return httpx.MockTransport(answer)
+
+
+async def drafted(made: Bench) -> Any:
+    order = await made.hand(made.assignment(checking=Checking(always=True)))
+    outcome = await made.outcome(order)
+    assert outcome.draft is not None
+    assert outcome.record.failure is None
+    assert not made.results()
+    return order, outcome
+
+
+async def verdict(text: str) -> tuple[Bench, Any, list[dict[str, Any]]]:
+    """A draft from one worker, judged by the same pool with another answer."""
+    asked: list[dict[str, Any]] = []
+    texts = iter(["the draft", text])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return answering(next(texts), asked).handler(request)  # type: ignore[return-value]
+
+    async with bench("http://upstream", transport=httpx.MockTransport(answer)) as made:
+        order, outcome = await drafted(made)
+        check = order.model_copy(
+            update={
+                "attempt": 2,
+                "checking": None,
+                "draft": outcome.draft,
+                "deployment": "alpha/n",
+                "model": "n",
+                "history": (outcome.record,),
+            }
+        )
+        await made.hand(check)
+        await made.settled(check)
+        return made, check, asked
+
+
+async def test_a_draft_is_kept_whole_and_told_as_an_outcome() -> None:
+    async with bench("http://upstream", transport=answering("the draft", [])) as made:
+        order, outcome = await drafted(made)
+        data = await made.mine.get_blob(f"{order.project}.{order.job_id}", outcome.draft.blob, of="result")
+        kept = decode(Result, data)
+        assert kept.answer is not None
+        assert kept.answer.text == "the draft"
+        assert kept.verification is not None
+        assert (kept.verification.verdict, kept.verification.draft) == ("unverified", "alpha/m")
+        fact = made.facts()[order.attempt_id]
+        assert (fact.reason, fact.won, fact.verdict) == ("user", True, None)
+
+
+async def test_a_confident_answer_is_no_draft_and_one_that_tells_no_confidence_is() -> None:
+    async with bench("http://upstream", transport=answering("the draft", [])) as made:
+        sure = await made.hand(made.assignment(checking=Checking()))
+        assert (await made.result(sure)).verification is None
+        unsure = await made.hand(made.assignment(checking=Checking(below=0.5)))
+        assert (await made.outcome(unsure)).draft is not None
+
+
+@pytest.mark.parametrize(
+    ("said", "text", "deployment"),
+    [
+        ({"verdict": "accept", "confidence": 0.9, "reason": "right", "answer": None}, "the draft", "alpha/m"),
+        ({"verdict": "correct", "confidence": 0.9, "reason": "nearly", "answer": "better"}, "better", "alpha/n"),
+        ({"verdict": "replace", "confidence": 0.9, "reason": "wrong", "answer": "other"}, "other", "alpha/n"),
+    ],
+)
+async def test_the_result_is_the_draft_or_what_the_verifier_puts_in_its_place(
+    said: dict[str, Any], text: str, deployment: str
+) -> None:
+    made, check, asked = await verdict(json.dumps(said))
+    result = made.results()[check.job_id]
+    assert result.answer is not None
+    assert (result.answer.text, result.deployment) == (text, deployment)
+    assert result.verification is not None
+    told = result.verification
+    assert (told.verdict, told.draft, told.verifier) == (said["verdict"], "alpha/m", "alpha/n")
+    assert [record.number for record in result.attempts] == [1, 2]
+    assert '"the draft"' in asked[1]["messages"][-1]["content"]
+    assert made.facts()[check.attempt_id].verdict == said["verdict"]
+    assert [event.fields["verdict"] for event in made.said("verdict.reached")] == [said["verdict"]]
+    assert made.settlements()[check.job_id].deployment == "alpha/n"
+
+
+async def test_a_verdict_that_cannot_be_read_is_a_failure_that_keeps_the_draft() -> None:
+    made, check, _ = await verdict("I think it is fine.")
+    assert not made.results()
+    outcome = made.outcomes()[check.job_id]
+    assert outcome.failure.kind is FailureKind.MALFORMED_RESPONSE
+    assert outcome.draft == check.draft
