@@ -260,7 +260,7 @@ class Route(Section):
     @model_validator(mode="after")
     def _one_answer_at_a_time(self) -> Route:
         if self.hedge is not None and self.verifier is not None:
-            message = "hedge: a route that verifies before it answers makes no second attempts; leave out one of the two"
+            message = "hedge: a route that verifies before it answers makes no second attempts: leave one out"
             raise ValueError(message)
         return self
 
