@@ -29,6 +29,7 @@ from producer_sdk.cli.arguments import (
     turns_of,
 )
 from producer_sdk.cli.decisions import printable, put_decision
+from producer_sdk.cli.exits import REFUSED
 from producer_sdk.cli.showing import errors_told, finish, people, put
 from producer_sdk.errors import InvalidRequest, PenstockError
 from producer_sdk.producer import Producer
@@ -99,6 +100,8 @@ def simulate(
             put(encode(found).decode())
         else:
             _show(found)
+        if found.refused is not None:
+            raise typer.Exit(REFUSED)
 
 
 def _planned(

@@ -104,6 +104,8 @@ async def test_routes_simulate_offline_needs_a_configuration_alone(tmp_path: Pat
     assert shown.code == 0
     assert "strategy ordered: beta/m" in shown.out
     assert "us-east-1" in shown.out
+    nobody = await alone("routes", "simulate", "other", "--offline", str(file), "--project", "p")
+    assert (nobody.code, "there is no route 'other'" in nobody.out) == (4, True)
     bad = await alone("routes", "simulate", "r", "--offline", str(tmp_path / "none.yaml"))
     assert (bad.code, "the configuration cannot be used" in bad.err) == (2, True)
 

@@ -43,14 +43,14 @@ def failed(board: Board, kind: FailureKind, *, seq: int = 1, now: float = 0.0, *
     return dispatch
 
 
-@pytest.mark.parametrize("kind", CHANCE)
+@pytest.mark.parametrize("kind", sorted(CHANCE))
 def test_by_default_another_deployment_that_is_well_comes_first(kind: FailureKind) -> None:
     board = well(made.rules(TWO))
     failed(board, kind)
     assert [each.deployment for each in made.dispatched(board)] == ["b/m"]
 
 
-@pytest.mark.parametrize("kind", CHANCE)
+@pytest.mark.parametrize("kind", sorted(CHANCE))
 def test_where_nobody_else_is_free_a_single_failure_goes_back_at_once(kind: FailureKind) -> None:
     board = well(made.rules())
     failed(board, kind)
@@ -122,7 +122,7 @@ def test_it_is_paid_from_the_retry_budget_and_where_that_is_used_up_another_plac
         (1.5, "always", 1.9, (0.0, "b/m")),  # it would be there, but not be answered in time
     ],
 )
-@pytest.mark.parametrize("kind", LATER)
+@pytest.mark.parametrize("kind", sorted(LATER))
 def test_a_short_retry_after_is_waited_for_where_that_is_wished_and_the_deadline_allows_it(
     kind: FailureKind, told: float | None, when: Any, deadline: float | None, then: tuple[float, str]
 ) -> None:
