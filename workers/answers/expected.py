@@ -71,7 +71,9 @@ def reminded(conversation: Conversation, assignment: Assignment) -> Conversation
         return conversation
     for record in reversed(assignment.history):
         failure = record.failure
-        if failure is not None and failure.kind is FailureKind.SCHEMA_VIOLATION:
+        if failure is None:
+            break  # a draft: what was wrong before it is no matter of the question about it
+        if failure.kind is FailureKind.SCHEMA_VIOLATION:
             why = failure.message.removeprefix(_REFUSED)
             words = f"An earlier answer was not what the schema asks for: {why}. Answer again, with that put right."
             turn = UserTurn(role="user", content=words)
