@@ -24,6 +24,7 @@ from job_contracts.chat import (
     UserTurn,
 )
 from job_contracts.failures import Failure, FailureKind
+from job_contracts.followups import kind_of
 from job_contracts.jobs import Job
 from job_contracts.results import Loss
 from workers.answers.apart import Apart, TooCostly
@@ -63,6 +64,13 @@ def asks(job: Job) -> bool:
     if form is not None and form.type != "text":
         return True
     return bool(conversation.tools) and any(tool.strict for tool in conversation.tools)
+
+
+def holds(job: Job, assignment: Assignment) -> bool:
+    """Whether its answer is held to that: a verdict has a reader of its own, and one that cannot be read is no failure
+    of the job's schema (``job_contracts.verification``).
+    """
+    return asks(job) and assignment.draft is None and kind_of(assignment.job_id) != "verify"
 
 
 def reminded(conversation: Conversation, assignment: Assignment) -> Conversation:
