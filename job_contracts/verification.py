@@ -51,6 +51,9 @@ changes, "replace" if it is wrong; "confidence" is how sure you are, from 0 to 1
 "answer" is null for "accept", else the whole answer as it should have been, in the form the conversation asks for.\
 """
 
+LONGEST = len(QUESTION) + len(json.dumps(SCHEMA))
+"""Bytes of the question and its schema, beside the draft."""
+
 
 class Judgement(Wire):
     """What a verifier said."""

@@ -131,11 +131,11 @@ class Endings:
             "cost": cost_of_all(finish.history),
             "times": drafted.times.model_copy(update={"finished": self._clock.wall()}),
         }
-        data = encode(drafted.model_copy(update=changed))
+        result = drafted.model_copy(update=changed)
+        data = encode(result)
         if len(data) > self._bus.max_payload - ROOM:
             data = encode(drafted.model_copy(update={**changed, "answer": None, "blob": blob}))
-        settlement = Settlement(state=finish.state, token=finish.token, body_hash=finish.body_hash)
-        return data, {subjects.H_SETTLEMENT: encode(settlement).decode()}
+        return data, _settlement(finish, result)
 
     def _record(self, finish: Finish, replay_of: str | None) -> tuple[bytes, Mapping[str, str]]:
         result = Result(
@@ -152,15 +152,7 @@ class Endings:
             times=Times(submitted=finish.submitted, finished=self._clock.wall()),
             replay_of=replay_of,
         )
-        settlement = Settlement(
-            state=finish.state,
-            token=finish.token,
-            body_hash=finish.body_hash,
-            trial=finish.trial,
-            cost=None if finish.trial is None else result.cost,
-            finished=None if finish.trial is None else result.times.finished,
-        )
-        return encode(result), {subjects.H_SETTLEMENT: encode(settlement).decode()}
+        return encode(result), _settlement(finish, result)
 
     async def _keep_letter(self, finish: Finish) -> None:
         """Until it is kept. What the broker refuses for good, and a bug, cost the letter, not the job its end."""
@@ -179,6 +171,19 @@ class Endings:
             else:
                 self._telemetry.emit("letter.stored", job_id=finish.job)
                 return
+
+
+def _settlement(finish: Finish, result: Result) -> Mapping[str, str]:
+    """What the scheduler reads of the record."""
+    settlement = Settlement(
+        state=finish.state,
+        token=finish.token,
+        body_hash=finish.body_hash,
+        trial=finish.trial,
+        cost=None if finish.trial is None else result.cost,
+        finished=None if finish.trial is None else result.times.finished,
+    )
+    return {subjects.H_SETTLEMENT: encode(settlement).decode()}
 
 
 def _set_aside(finish: Finish) -> bool:

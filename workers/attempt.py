@@ -24,7 +24,7 @@ from job_contracts.stream import Delta, EndDelta
 from runtime.service import place_of
 from runtime.telemetry import ERROR
 from workers.adapting import adapted
-from workers.answers.expected import Expected, asks, reminded
+from workers.answers.expected import Expected, holds, reminded
 from workers.answers.screen import Screen
 from workers.bounding import bounded
 from workers.charging import charge_of
@@ -163,7 +163,7 @@ class Attempt:
         endpoint, assignment = self._endpoint, self.assignment
         self._check()
         self._guard(job)
-        if asks(job):
+        if holds(job, assignment):
             self._expected = await self._interruptible(endpoint.answers.expected(job, assignment))
         question = await self._question(job)
         await self._interruptible(endpoint.smoothing.turn(assignment.grant.domain, assignment.model))

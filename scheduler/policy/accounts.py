@@ -94,7 +94,7 @@ class Accounts:
         cost = worst if fact.cost is None else fact.cost
         if cost is None or attempt in self.reservations or _fingerprint(attempt) in self._counted:
             return
-        if job is None:
+        if job is None or fact.route not in {None, job.route_name}:  # an experiment's arm: its route pays
             payers = self.payers.payers_of(fact.project, fact.route or "", fact.key, fact.tags, fact.job)
         elif job.wallet is not None:
             payers = job.wallet.payers

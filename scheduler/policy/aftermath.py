@@ -8,14 +8,16 @@ from job_contracts.failures import Action, FailureKind
 from job_contracts.jobs import JobState
 from scheduler.policy import grants
 from scheduler.policy.buckets import NEVER
+from scheduler.policy.facts import Settled
 from scheduler.policy.failover import Case, Conclude, Requeue, next_step
 from scheduler.policy.jobs import ENDING, FLYING, PARKED
 from scheduler.policy.once_more import standing
 
 if TYPE_CHECKING:
+    from job_contracts.results import AttemptRecord
     from scheduler.policy.backlog import Backlog
     from scheduler.policy.domains import Tokens
-    from scheduler.policy.facts import AttemptEnded, Settled
+    from scheduler.policy.facts import AttemptEnded
     from scheduler.policy.hedges import Hedges
     from scheduler.policy.jobs import Held, Job, Story
     from scheduler.policy.turns import Deployment, Route
@@ -48,12 +50,11 @@ class Aftermath:
         self._backlog.leave(job)
         held = story.held
         if held is not None and held.attempt == fact.attempt:
-            used = grants.spent(held, fact.failure, fact.record, called=fact.called)
-            grants.release(job, held, used, 1 if fact.called else 0, now)
-            if fact.drafted:
-                held.deployment.breaker.succeeded(probe=held.probe)
-                held.deployment.gate.domain.served()
+            if fact.drafted and fact.record is not None:
+                self._learn(job, held, _drafted(fact, fact.record), now)
             else:
+                used = grants.spent(held, fact.failure, fact.record, called=fact.called)
+                grants.release(job, held, used, 1 if fact.called else 0, now)
                 gone = held.deployment.gone
                 grants.bench(self._world, held, fact.failure, now)
                 if held.deployment.gone and not gone:
@@ -170,10 +171,7 @@ class Aftermath:
         """Another process leads: what it learns of lengths must be known to whoever takes over."""
         deployment = self._world.deployments.get(fact.deployment or "")
         if deployment is not None and fact.state is JobState.SUCCEEDED and fact.usage.reported:
-            used = grants.metered(deployment, fact.usage)
-            self._learn_length(job, deployment, used)
-            if not isinstance(job.route, str) and job.route.planner is not None:
-                job.route.planner.learn(job, deployment, fact, now)
+            self._learn_sizes(job, deployment, fact, grants.metered(deployment, fact.usage), now)
 
     def _learn(self, job: Job, held: Held, fact: Settled, now: float) -> None:
         deployment = held.deployment
@@ -189,11 +187,25 @@ class Aftermath:
             deployment.seconds.see(fact.seconds)
             if deployment.speed is not None:
                 deployment.speed.see(fact.first_token, fact.seconds, deployment.flying + 1, now)
-        if not isinstance(job.route, str) and job.route.planner is not None:
-            job.route.planner.learn(job, deployment, fact, now)
-        if told:
-            self._learn_length(job, deployment, used)
+        self._learn_sizes(job, deployment, fact, used if told else None, now)
 
-    def _learn_length(self, job: Job, deployment: Deployment, used: Tokens) -> None:
-        counted = job.estimate if isinstance(job.route, str) else job.route.counted(job, deployment.rule)
-        self._world.estimates.learn(job.tenant.name, job.route_name, deployment.name, counted, used)
+    def _learn_sizes(self, job: Job, deployment: Deployment, fact: Settled, used: Tokens | None, now: float) -> None:
+        """How long prompt and answer were, where its session's prompt is cached. A question about a draft, and the
+        verdict, are no measure of either.
+        """
+        route = job.route
+        if not isinstance(route, str):
+            stages, index = route.rule.stages, route.index(deployment.name)
+            if stages is not None and index is not None and stages.verifying >> index & 1:
+                return
+            if route.planner is not None:
+                route.planner.learn(job, deployment, fact, now)
+        if used is not None:
+            counted = job.estimate if isinstance(route, str) else route.counted(job, deployment.rule)
+            self._world.estimates.learn(job.tenant.name, job.route_name, deployment.name, counted, used)
+
+
+def _drafted(fact: AttemptEnded, record: AttemptRecord) -> Settled:
+    """A draft, as what its place is judged by: an answer."""
+    told = (fact.project, fact.job, JobState.SUCCEEDED, fact.attempt, fact.deployment)
+    return Settled(*told, record.usage, record.seconds, record.first_token)

@@ -174,7 +174,7 @@ class Backlog:
             body_hash=job.body_hash,
             submitted=job.submitted,
             attempt=0 if story is None else story.attempt,
-            trial=None if job.seat is None else job.seat.ending(state, failure),
+            trial=None if job.seat is None else job.seat.ending(state, failure, answered=draft is not None),
             draft=draft,
         )
 

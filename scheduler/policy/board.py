@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from job_contracts.followups import follows
 from job_contracts.jobs import JobState
 from scheduler.policy import grants, seats
 from scheduler.policy.aftermath import Aftermath
@@ -124,7 +125,7 @@ class Board:
             key=None if wallet is None else wallet.owner,
         )
         job = Job(fact, tenant, route, deadline, wallet, demands=world.demands(tenant, fact))
-        if fact.route in world.trials.on:
+        if fact.route in world.trials.on and not follows(fact.job):
             job.seat = Seat(fact)
         backlog.add(job)
         cancelled = backlog.cancelled_early(job)

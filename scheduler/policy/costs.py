@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from catalogue.prices import price_at
 from job_contracts.failures import FailureKind
 from job_contracts.money import dollars, picodollars
+from job_contracts.verification import LONGEST
 from scheduler.policy.failover import NOTHING_SPENT
 
 if TYPE_CHECKING:
@@ -189,7 +190,10 @@ def worst(job: Job, deployment: Deployment, wall: float) -> int | None:
     rule = deployment.rule
     if not rule.prices:
         return None
-    tokens_in = input_bound(rule, job.needs, job.estimate, job.size)
+    size = job.size
+    if size > 0 and job.story is not None and job.story.draft is not None:
+        size += job.story.draft.blob.size + LONGEST  # its draft is asked about
+    tokens_in = input_bound(rule, job.needs, job.estimate, size)
     return deployment.tariff.worst(tokens_in, output_bound(rule, job.needs, job.max_output), wall)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from job_contracts.jobs import LANES, JobState
 from job_contracts.money import dollars
+from job_contracts.verification import ASKED
 from scheduler.policy.buckets import NEVER
 from scheduler.policy.costs import worst
 from scheduler.policy.jobs import BLOCKED, ENDING, FLYING, PARKED, QUEUED
@@ -161,6 +162,8 @@ def cost(world: World, job: Job, deployment: Deployment) -> tuple[int, int]:
     """Input and output tokens to reserve for the job at a deployment."""
     estimates, project, route = world.estimates, job.tenant.name, job.route
     counted = job.estimate if isinstance(route, str) else route.counted(job, deployment.rule)
+    if job.story is not None and job.story.draft is not None:
+        counted += ASKED + sum(record.usage.output for record in job.story.history if record.failure is None)
     return (
         estimates.input(project, deployment.name, counted),
         estimates.output(project, job.route_name, job.max_output),

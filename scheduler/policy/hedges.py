@@ -19,7 +19,7 @@ from scheduler.policy.costs import output_bound, worst
 from scheduler.policy.decisions import Dispatch
 from scheduler.policy.explain import cost
 from scheduler.policy.facts import Late
-from scheduler.policy.hedging import LANES_HEDGED
+from scheduler.policy.hedging import LANES_HEDGED, shown
 from scheduler.policy.jobs import ENDING, FLYING, Held
 from scheduler.policy.shortfalls import hopeless, until
 
@@ -86,8 +86,8 @@ class Hedges:
             return None
         if job.lane >= LANES_HEDGED or not _alone(job, story, first.attempt) or job.deadline <= now:
             return None
-        if any(record.failure is not None and record.failure.produced for record in story.history):
-            return None  # tokens were shown that only one attempt can go on from
+        if shown(job):
+            return None  # only one attempt can go on from there
         deployment = self._place(job, story, first, route, now)
         if deployment is None:
             return None
@@ -170,6 +170,7 @@ class Hedges:
             max_output=output_bound(deployment.rule, job.needs, job.max_output) or None if job.priced else None,
             key=None if wallet is None else wallet.key,
             constraints=() if job.demands is None else job.demands.constraints,
+            trial=None if job.seat is None else job.seat.begin(wall),
             hedge=True,
         )
 
@@ -245,7 +246,10 @@ class Hedges:
         """What it held, what it says of its place, and what is to be remembered of it."""
         used = grants.spent(held, fact.failure, fact.record, called=fact.called)
         grants.release(job, held, used, 1 if fact.called else 0, now)
+        gone = held.deployment.gone
         grants.bench(self._world, held, fact.failure, now)
+        if held.deployment.gone and not gone:
+            self._backlog.succeed(held.deployment)
         if fact.record is not None:
             story.history = (*story.history, fact.record)
         if fact.failure.kind is FailureKind.WORKER_LOST:

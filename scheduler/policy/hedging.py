@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import exp, log
 from typing import TYPE_CHECKING
 
+from job_contracts.failures import FailureKind
 from scheduler.policy.speeds import Speed
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Hedging:
 
     def late(self, job: Job, deployment: Deployment, now: float) -> Lateness | None:
         """When an attempt there is late, ``None`` for a job that nobody makes a second attempt of."""
-        if job.lane >= LANES_HEDGED:
+        if job.lane >= LANES_HEDGED or shown(job):
             return None
         if self.rule.after is not None:
             return self.rule.after, self.rule.after
@@ -97,6 +98,14 @@ class Hedging:
         if not self._priced:
             return float(tokens[0] + tokens[1])
         return float(deployment.tariff.likely(tokens[0], tokens[1], self._accounts.wall(now)) or 0)
+
+
+def shown(job: Job) -> bool:
+    """Whether tokens of an attempt before may have been shown: what is shown of the next one is its worker's to say,
+    who would otherwise take them for those of a second attempt.
+    """
+    failures = (record.failure for record in (() if job.story is None else job.story.history))
+    return any(each is not None and (each.produced or each.kind is FailureKind.WORKER_LOST) for each in failures)
 
 
 def _usual(spread: Spread, now: float) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from job_contracts.desk import Estimate
+from scheduler.policy import seats
 from scheduler.policy.choices import likely
 from scheduler.policy.explain import priced
 from scheduler.policy.facts import Submitted
@@ -32,6 +33,10 @@ def estimate(world: World, project: str, planned: Planned, now: float) -> Estima
         return Estimate(refused=refused)
     demands = world.demands(tenant, fact)
     job = Job(fact, tenant, route, now + world.rules.default_deadline, wallet, demands=demands)
+    if fact.route in world.trials.on:
+        job.seat = seats.Seat(fact)
+        seats.bind(world, job)
+        route = world.routes[job.route_name]
     barred = route.barred(job)
     decision = _decision(world, job, route, barred, now) if planned.explain else None
     order = () if route.planner is None else route.planner.plan(job, barred).order

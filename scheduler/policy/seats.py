@@ -67,10 +67,12 @@ class Seat:
             self.trial = self.trial.model_copy(update={"began": wall})
         return self.trial
 
-    def ending(self, state: JobState, failure: Failure) -> Trial | None:
+    def ending(self, state: JobState, failure: Failure, *, answered: bool = False) -> Trial | None:
         """Where it counts if the scheduler ends it so: what was never called has failed nowhere, unless it was kept
-        waiting until it expired.
+        waiting until it expired. ``answered``: its draft is its answer, whatever kept that from being verified.
         """
+        if answered:
+            return self.trial
         if self.trial is None or (not self.trial.began and state is not JobState.EXPIRED):
             return None
         return counted(self.trial, failure)
@@ -144,3 +146,5 @@ def _move(world: World, job: Job, route: Route | str) -> None:
     job.wallet = world.wallet(job.tenant, fact, world.accounts.now, route.name)
     if job.story is not None:  # masks are of the route's own deployments
         job.story.tried = job.story.barred = 0
+        if route.rule.stages is None:
+            job.story.draft = None  # nobody there would verify it

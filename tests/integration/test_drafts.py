@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from job_contracts import subjects
+from job_contracts.codec import decode
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import JobState
+from job_contracts.results import Settlement
 from runtime.broker import Broker
 from runtime.bus.memory import MemoryBroker
 from runtime.bus.port import Bus
@@ -80,6 +83,22 @@ async def test_a_draft_that_no_verifier_judges_is_given_or_fails_as_the_route_sa
             assert result.answer is not None
             assert result.answer.text == "the draft"
         await world.settled()
+
+
+async def test_a_draft_that_is_given_counts_for_its_arm_with_all_that_it_cost(bus: Bus) -> None:
+    routes = over()["routes"] | {"other": {"deployments": ["alpha/n"], "verify": VERIFY}}
+    experiment = {"route": "fast", "challengers": {"b": {"route": "other"}}, "ramp": {"steps": [1.0]}}
+    async with scheduler_on(bus, config(routes=routes, experiments={"exp": experiment})) as world:
+        await world.pool("alpha", lambda _: "the draft")
+        await world.pool("beta", lambda _: BROKEN)
+        await world.submit("a-1", session="one")
+        result = await world.result("a-1")
+        record = await bus.last(subjects.RES, subjects.result("demo", "a-1"))
+        told = decode(Settlement, (record.headers or {})[subjects.H_SETTLEMENT])
+        assert (result.state, told.state) == (JobState.SUCCEEDED, JobState.SUCCEEDED)
+        assert told.trial is not None
+        assert told.trial.began > 0
+        assert (told.cost, told.finished) == (result.cost, result.times.finished)
 
 
 async def test_a_job_whose_time_is_over_while_it_is_verified_gets_its_draft(bus: Bus) -> None:

@@ -24,6 +24,7 @@ from job_contracts.chat import (
     UserTurn,
 )
 from job_contracts.failures import Failure, FailureKind
+from job_contracts.followups import kind_of
 from job_contracts.jobs import Job
 from job_contracts.results import Loss
 from workers.answers.apart import Apart, TooCostly
@@ -65,13 +66,22 @@ def asks(job: Job) -> bool:
     return bool(conversation.tools) and any(tool.strict for tool in conversation.tools)
 
 
+def holds(job: Job, assignment: Assignment) -> bool:
+    """Whether its answer is held to that: a verdict has a reader of its own, and one that cannot be read is no failure
+    of the job's schema (``job_contracts.verification``).
+    """
+    return asks(job) and assignment.draft is None and kind_of(assignment.job_id) != "verify"
+
+
 def reminded(conversation: Conversation, assignment: Assignment) -> Conversation:
     """The conversation with what was wrong with the last answer, where the route wants the model to be told."""
     if not assignment.tell_invalid:
         return conversation
     for record in reversed(assignment.history):
         failure = record.failure
-        if failure is not None and failure.kind is FailureKind.SCHEMA_VIOLATION:
+        if failure is None:
+            break  # a draft: what was wrong before it is no matter of the question about it
+        if failure.kind is FailureKind.SCHEMA_VIOLATION:
             why = failure.message.removeprefix(_REFUSED)
             words = f"An earlier answer was not what the schema asks for: {why}. Answer again, with that put right."
             turn = UserTurn(role="user", content=words)

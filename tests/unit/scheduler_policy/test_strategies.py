@@ -262,7 +262,7 @@ def test_a_waiting_job_is_told_what_would_be_decided_whatever_its_strategy() -> 
         assert now is not None
         assert went.deployment == now.deployment
         assert (went.decision is None) == (strategy == "ordered")
-        assert board.choice("p", "j-1", 3.0) is None
+        assert board.choice("p", "j-1", 3.0) == went.decision, "of an attempt under way, why it went there"
 
 
 # ----------------------------------------------------------------------------------------------------------- simulation

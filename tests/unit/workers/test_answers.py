@@ -16,6 +16,7 @@ from tests.support import builders
 from tests.support.upstream import Step, Upstream, chunk, completion, event, head, response, stream, upstream
 from tests.support.worker import Bench, bench
 from workers.answers.apart import Apart
+from workers.answers.expected import reminded
 
 SCHEMA = {
     "type": "object",
@@ -346,6 +347,23 @@ async def test_the_model_is_told_what_was_wrong_where_the_route_says_so(
     messages = provider.asked[-1].json["messages"]
     assert len(messages) == 1 + tell
     assert ("city: no text" in json.dumps(messages)) is tell
+
+
+def test_a_question_about_a_draft_tells_nothing_of_answers_before_the_draft(worker: Bench) -> None:
+    bad = builders.record(failure={"kind": "schema_violation", "message": "city: no text"})
+    draft = builders.record(number=2, failure=None)
+    order = worker.assignment(job=asking(), attempt=3, history=(bad, draft), tell_invalid=True)
+    assert reminded(asking().chat, order) == asking().chat
+    again = order.model_copy(update={"history": (bad, draft, bad)})
+    assert len(reminded(asking().chat, again).messages) == 2
+
+
+async def test_a_verdict_in_the_background_that_is_no_json_is_unread(worker: Bench, provider: Upstream) -> None:
+    provider.play(*answers("I think it is fine."))
+    job = asking().model_copy(update={"id": "verify-1"})
+    result = await worker.result(await worker.hand(worker.assignment(job=job)))
+    assert result.verification is not None
+    assert result.verification.verdict == "unread"
 
 
 async def test_jobs_without_a_schema_are_as_they_were(worker: Bench, provider: Upstream) -> None:
