@@ -113,15 +113,26 @@ def ticket_of(ticket: Ticket, output: int) -> Ticket:
 
 
 def judged(text: str) -> Judgement | None:
-    """What a verifier's answer says; ``None`` where it cannot be read, or changes the answer and does not tell it."""
+    """What a verifier's answer says; ``None`` where it cannot be read, or changes the answer and does not tell it.
+
+    A confidence beyond its bounds (95, of a model that thinks in percent) is left out; the verdict counts all the same.
+    """
     start, end = text.find("{"), text.rfind("}")
     try:
-        said = check(Judgement, json.loads(text[start : end + 1]))
+        found = json.loads(text[start : end + 1])
+        if isinstance(found, dict) and not _within(found.get("confidence")):
+            del found["confidence"]
+        said = check(Judgement, found)
     except (ContractError, ValueError, RecursionError):
         return None
     if said.verdict != "accept" and not said.answer:
         return None
     return said
+
+
+def _within(told: object) -> bool:
+    """Whether this is a confidence, or something else that is not ours to leave out."""
+    return not isinstance(told, int | float) or 0 <= told <= 1
 
 
 def told(said: Judgement | None, *, draft: str | None, verifier: str) -> Verification:

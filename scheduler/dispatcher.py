@@ -187,6 +187,9 @@ class Dispatcher:
         now = self._clock.monotonic()
         self._board.stored(stored, now)
         self._term.telemetry.emit("dispatch.stored", jobs=len(stored), seconds=now - self._last_batch)
+        hedges = sum(dispatch.hedge for dispatch in stored)
+        if hedges:
+            self._term.telemetry.emit("hedge.stored", jobs=hedges)
         if refused:
             verdict = written.verdict.value
             self._term.telemetry.emit("dispatch.not_stored", WARNING, verdict=verdict, jobs=len(refused))

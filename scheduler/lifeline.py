@@ -108,6 +108,10 @@ class Lifeline:
         """Workers that were heard of, by pool and name."""
         return self._workers
 
+    def held(self, name: str) -> bool:
+        """Whether a worker that lives has that attempt in hand."""
+        return any(name in seen.holds for seen in self._workers.values())
+
     def dispatched(
         self, project: str, job: str, attempt: int, deployment: str, seq: int = 0, *, hedge: bool = False
     ) -> None:

@@ -152,6 +152,8 @@ class Outcomes:
         self._term.telemetry.emit(
             "attempt.ended", deployment=outcome.record.deployment, kind=outcome.failure.kind.value
         )
+        if outcome.draft is not None:
+            self._term.telemetry.emit("draft.read", job_id=outcome.job_id)
         if outcome.limits:
             self._board.apply(LimitsRead(outcome.record.deployment, outcome.limits), now)
         self._board.apply(

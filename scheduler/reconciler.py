@@ -15,6 +15,7 @@ from job_contracts.attempts import Assignment
 from job_contracts.codec import ContractError, decode
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import JobState
+from job_contracts.results import Settlement
 from runtime.bus.port import BusError, NotFound
 from runtime.telemetry import INFO, WARNING
 from scheduler.costs import Costs
@@ -148,6 +149,9 @@ class Reconciler:
             order = decode(Assignment, message.data)
         except ContractError:
             order = None
+        if order is not None and await self._stopped(order):
+            self._repaired("needless_call", seq=message.seq)
+            return  # its worker tells what it has cost, and removes it
         told = True
         if order is not None:
             try:
@@ -161,6 +165,23 @@ class Reconciler:
             never = Uncharged(order.project, order.job_id, order.attempt)
             self._term.board.apply(never, self._term.clock.monotonic())
             self._term.wake.set()
+
+    async def _stopped(self, order: Assignment) -> bool:
+        """Stop an attempt that a worker still makes though another one has ended the job: that came while nobody led,
+        or whoever led then died before the worker heard of it. False if there is nothing to stop.
+        """
+        if not self._lifeline.held(order.attempt_id):
+            return False
+        try:
+            found = await self._bus.last(subjects.RES, subjects.result(order.project, order.job_id))
+            end = decode(Settlement, (found.headers or {}).get(subjects.H_SETTLEMENT, ""))
+        except (NotFound, ContractError):
+            return False
+        if end.token != order.token or end.attempt == order.attempt:
+            return False
+        outrun = end.state is JobState.SUCCEEDED and (order.hedge or order.late_after is not None)
+        self._lifeline.abort(order.project, order.job_id, order.attempt, order.deployment, outrun=outrun)
+        return True
 
     # -- SUBMIT: what is not finished, and what waits to be removed
 

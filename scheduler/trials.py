@@ -252,6 +252,8 @@ class Trials:
             number += 1
             if number % BREATH == 0:
                 await asyncio.sleep(0)
+        if number:
+            self._term.telemetry.emit("trials.read", results=number)
 
     async def _passed_over(self, first: int, end: int) -> None:
         """What a tail has not handed over: mostly nothing, because something was removed there."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from job_contracts.attempts import Assignment, Checking, Outcome
     from job_contracts.jobs import Job
     from runtime.bus.port import Bus
+    from runtime.telemetry import Telemetry
     from workers.answers.expected import Answers
     from workers.records import Ending
 
@@ -98,8 +99,8 @@ def outcome_with(outcome: Outcome, draft: Draft | None) -> Outcome:
 class Drafts:
     """Where one pool keeps its drafts and finds those of others."""
 
-    def __init__(self, bus: Bus, *, pool: str, worker: str) -> None:
-        self._bus = bus
+    def __init__(self, bus: Bus, telemetry: Telemetry, *, pool: str, worker: str) -> None:
+        self._bus, self._telemetry = bus, telemetry
         self._pool, self._worker = pool, worker
 
     async def keep(self, assignment: Assignment, ending: Ending, result: Result) -> Outcome:
@@ -115,6 +116,7 @@ class Drafts:
                 await asyncio.sleep(pause)
                 pause *= 2
             else:
+                self._telemetry.emit("draft.stored", attempt=assignment.attempt_id)
                 return outcome_with(made, Draft(deployment=assignment.deployment, blob=blob))
         failure = WAITS.model_copy(update={"message": "the draft could not be stored"})
         lost = made.record.model_copy(update={"failure": failure})

@@ -80,7 +80,7 @@ class Pool(Duty):
         self.running = 0
         self._bus, self._endpoint, self._reporter, self._books = bus, endpoint, reporter, books
         self._pool, self._worker = pool, worker
-        self._drafts = Drafts(bus, pool=pool, worker=worker)
+        self._drafts = Drafts(bus, endpoint.telemetry, pool=pool, worker=worker)
         self._work = subjects.stream_name(subjects.WORK, shard)
         self._settings = settings
         self._puller: Puller | None = None

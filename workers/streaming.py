@@ -27,6 +27,7 @@ class TokenStream:
 
     __slots__ = (
         "_busy",
+        "_carries",
         "_generation",
         "_idle",
         "_opening",
@@ -47,6 +48,7 @@ class TokenStream:
         self._subject = subjects.tokens(project, job_id)
         self._generation = generation
         self._opening: tuple[Delta, ...] = ()
+        self._carries = False
         self._pending: list[Delta] = []
         self._size = 0
         self._sequence = 0
@@ -63,6 +65,7 @@ class TokenStream:
         """
         if carried:
             self._opening = (delta, TextDelta(text=carried))
+            self._carries = True
         else:
             self._pending.append(delta)
         if not self.quiet:
@@ -119,6 +122,9 @@ class TokenStream:
         """Publish what waits. Only one publishes at a time, so the chunks keep their order."""
         if self._busy:
             return
+        if self._carries and self._sequence:  # the opening has gone out since the flush before
+            self._carries = False
+            self._streams.telemetry.emit("stream.continued")
         self._busy = True
         try:
             while self._opening or self._pending:
@@ -159,6 +165,8 @@ class Streams(Duty):
         """Store a chunk if no other attempt is shown."""
         shown = await shown_first(self._bus, subject, chunk)
         self.published += shown
+        if shown:
+            self.telemetry.emit("contest.won")
         return shown
 
     def remind(self, stream: TokenStream, *, share: float = 1.0) -> None:

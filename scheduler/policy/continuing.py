@@ -34,5 +34,5 @@ def continued(history: Sequence[AttemptRecord], deployment: str) -> int | None:
         if failure.produced and failure.kind in NOT_WORTH_IT:
             return None
         if failure.produced or failure.kind is FailureKind.WORKER_LOST:
-            newest = record.number
+            newest = max(newest or 0, record.number)  # a hedge may have ended before the attempt it stood beside
     return newest

@@ -176,6 +176,21 @@ async def test_a_leader_that_dies_with_two_in_flight_loses_nothing(made: Any, th
             assert max(numbers) == (3 if then == "both fail" else 2)
 
 
+async def test_what_was_outrun_while_nobody_led_is_stopped_by_the_next_leader(made: Any) -> None:
+    async with made(owner="s1") as world:
+        alpha, beta = await slow_pool(world, "alpha"), await slow_pool(world, "beta")
+        await paid_for(world)
+        await world.submit("slow-1")
+        first, second = await held(alpha, "slow-1"), await held(beta, "slow-1")
+        await world.scheduler.stop()
+        await beta.succeed(second, "from the hedge")
+        async with made(owner="s2") as successor:
+            await eventually(lambda: first.attempt_id in alpha.aborted, within=15.0, says="it calls on for nothing")
+            await successor.settled()
+            assert any("needless_call" in repair for repair in repairs(successor))
+            assert (await successor.result("slow-1")).deployment == second.deployment
+
+
 async def test_a_hedge_whose_worker_dies_is_missed_and_the_first_one_goes_on(made: Any) -> None:
     async with made() as world:
         alpha, beta = await slow_pool(world, "alpha"), await slow_pool(world, "beta")

@@ -20,6 +20,7 @@ from runtime.bus import NatsBus
 from runtime.bus.port import BusError
 from runtime.crash import POINTS
 from tests.e2e.faults.test_batches import EDGES_DIE
+from tests.e2e.faults.test_crash_answers import ANSWERS_DIE, LEADERS_OF_ANSWERS_DIE
 from tests.e2e.test_edge_processes import (
     test_an_edge_that_is_killed_in_the_middle_of_a_stream_costs_its_client_nothing as killed_in_the_middle_of_a_stream,
 )
@@ -362,10 +363,17 @@ ROWS: dict[str, tuple[object, ...]] = {
     "leader, after the dispatch": ("dispatch.stored", "spending.stored", "spending.read", "lease.resigned"),
     "worker, fetched, not called": ("attempt.fetched",),
     "worker, in the call": ("attempt.answering", "attempt.made", "result.blob_stored", "attempt.lost"),
+    "worker, a broken answer read, or gone on with": ("attempt.continued", "stream.continued"),
+    "worker, of two attempts the one that is shown": ("contest.won",),
+    "worker, draft stored, its outcome not": ("draft.stored",),
+    "worker, in the call of a verifier": ("attempt.answering",),
     "worker, with a batch at its provider": TIERS_DIE,
     "worker, result stored, facts or acknowledgement not": ("result.stored", "books.stored", "books.acknowledged"),
     "worker, outcome stored, acknowledgement not": ("outcome.stored",),
+    "leader, two attempts under way": ("hedge.stored",),
     "leader, outcome read, nothing written": ("attempt.ended",),
+    "leader, a draft's outcome read, nothing written": ("draft.read",),
+    "leader, results of an experiment read, not stored": ("trials.read",),
     "leader, letter stored, result not": ("letter.stored",),
     "leader, terminal record stored, submission still there": (
         *("ending.stored", "job.settled", "followup.submitted", "settling.removed"),
@@ -394,7 +402,8 @@ def test_every_point_shows_a_row_and_is_died_at() -> None:
     died_at = (
         {death.point for death in WORKERS_DIE}
         | {point for point, _ in LEADERS_DIE}
-        | {*EDGES_DIE, *LEDGERS_DIE, *TIERS_DIE}
+        | {*EDGES_DIE, *LEDGERS_DIE, *TIERS_DIE, *LEADERS_OF_ANSWERS_DIE}
+        | {death.point for death in ANSWERS_DIE}
     )
     assert died_at == set(points)
     shown = {shown for row in ROWS.values() for shown in row if isinstance(shown, str)}

@@ -59,7 +59,9 @@ def test_the_conversation_stays_and_the_draft_stands_in_one_more_turn_as_text() 
         ('{"verdict": "correct", "answer": "Paris."}', "correct", "Paris."),
         ('{"verdict": "correct", "answer": null}', None, None),
         ('{"verdict": "fine"}', None, None),
-        ('{"verdict": "accept", "confidence": 7}', None, None),
+        ('{"verdict": "accept", "confidence": 7}', "accept", None),
+        ('{"verdict": "accept", "confidence": NaN}', "accept", None),
+        ('{"verdict": "accept", "confidence": "sure"}', None, None),
         ("It is right.", None, None),
         ("", None, None),
     ],
@@ -69,6 +71,12 @@ def test_a_verdict_is_read_or_it_is_none(text: str, verdict: str | None, answer:
     assert (None if said is None else said.verdict) == verdict
     assert (None if said is None else said.answer) == answer
     assert told(said, draft="a/m", verifier="b/m").verdict == (verdict or "unread")
+
+
+def test_a_confidence_in_percent_is_not_known_and_the_verdict_counts() -> None:
+    said = judged('{"verdict": "replace", "confidence": 95, "reason": "wrong", "answer": "Lyon"}')
+    assert said is not None
+    assert (said.verdict, said.answer, said.confidence) == ("replace", "Lyon", None)
 
 
 @examples(200)

@@ -23,6 +23,10 @@ def test_the_newest_attempt_that_sent_something_is_gone_on_with() -> None:
     assert continued([record(1, K.RESET), record(2, K.CONNECT)], "b/m") is None
 
 
+def test_the_newest_one_is_told_by_its_number_because_a_hedge_may_end_before_the_attempt_it_stands_beside() -> None:
+    assert continued([record(2, K.WORKER_LOST), record(1, K.HANDED_BACK, produced=True)], "b/m") == 2
+
+
 def test_a_lost_worker_may_have_sent_something() -> None:
     assert continued([record(1, K.RESET, produced=True), record(2, K.WORKER_LOST)], "b/m") == 2
 
