@@ -133,12 +133,14 @@ class Wallet:
 class Payers:
     """All that have been seen, by name, and all wallets."""
 
-    __slots__ = ("_facts", "_keys", "_levels", "_rules", "_wallets", "named", "paying", "stirred")
+    __slots__ = ("_facts", "_keys", "_levels", "_rules", "_wallets", "judged", "named", "paying", "stirred")
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self.stirred: dict[Payer, None] = {}
         """Those with room that somebody may be waiting for."""
+        self.judged: Mapping[str, Budget | None] = {}
+        """What scores of the answers of routes under experiment may cost: it may change while this lives."""
         self.named: dict[str, Payer] = {}
         self._keys: dict[str, dict[str, Payer]] = {}
         self._wallets: dict[object, Wallet | None] = {}
@@ -242,8 +244,12 @@ class Payers:
         kind, route = kind_of(job) or "", origin_of(tags)
         known = self._rules.routes.get(route)
         budget = None if known is None or known.followed is None else known.followed.budget(kind)
+        if kind == "judge":
+            budget = self.judged.get(route)
         name = route if known is not None else "-"
         payer = self._named(f"{kind}:{name}", f"the {kind} budget of route {name!r}")
+        if payer.told != budget:
+            self._wallets.pop(payer, None)
         payer.told = budget
         return payer, budget
 
