@@ -87,7 +87,7 @@ class World:
         """Experiments stand so from now on, and so do the budgets of their judges."""
         self.trials.place(running)
         judged = judged_by({name: each.settings for name, each in running.items()})
-        self.accounts.payers.judged = {route: judge.budget for route, judge in judged.items()}
+        self.accounts.payers.hold_judges({route: judge.budget for route, judge in judged.items()})
 
     def tenant(self, project: str, job: str = "") -> Tenant:
         """The project's state; one the rules do not name gets an empty one, so that its jobs can be refused."""
