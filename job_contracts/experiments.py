@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from job_contracts.money import Budget
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
@@ -91,9 +93,11 @@ class Judge(_Section):
     """Who scores answers."""
 
     route: Annotated[str, Field(min_length=1)]
-    """The route that is asked."""
+    """The route that is asked; its shadows, and its budget, are no matter of that. It is no arm of the experiment."""
     share: Annotated[float, Field(gt=0, le=1)] = 0.05
-    """Of the jobs of each arm, the same for all arms."""
+    """Of the jobs that end with an answer, the same for all arms."""
+    budget: Budget | None = None
+    """US dollars that scores may cost in each window; nobody else pays for them."""
 
 
 class Experiment(_Section):
@@ -121,7 +125,7 @@ class Experiment(_Section):
     guardrails: tuple[Guardrail, ...] = (Guardrail(metric=Metric.ERROR_RATE, worse_by=0.02),)
     """What stops an arm."""
     judge: Judge | None = None
-    """Who scores answers; needed for the metric ``judge``. Not asked yet: a configuration must not name one."""
+    """Who scores answers; needed for the metric ``judge``."""
     adopted: Token | None = None
     """The challenger that has won: from now on it serves every job of the route, and nothing is compared any more."""
 
@@ -142,6 +146,8 @@ class Experiment(_Section):
             return f"guardrails: {', '.join(loose)} is not among the metrics"
         if (Metric.JUDGE in self.metrics) != (self.judge is not None):
             return "judge: the metric judge needs a judge, and a judge the metric"
+        if self.judge is not None and self.judge.route in {self.served_by(arm) for arm in self.weights}:
+            return f"judge.route: {self.judge.route!r} serves an arm, and cannot judge itself"
         if self.adopted is not None and self.adopted not in self.challengers:
             return (
                 f"adopted: there is no challenger {self.adopted!r} (there are: {', '.join(sorted(self.challengers))})"
@@ -199,7 +205,7 @@ _FROZEN = ("route", "unit", "challengers", "control_weight", "metrics", "alpha",
 def refused(before: Experiment, after: Experiment) -> list[str]:
     """What of a live change cannot be had while an experiment runs; it takes another name, and so new sums.
 
-    Ramp, guardrails, power, the judge's route and share, and ``adopted`` may change at any time.
+    Ramp, guardrails, power, the judge's route, share and budget, and ``adopted`` may change at any time.
     """
     changed = [field for field in _FROZEN if getattr(before, field) != getattr(after, field)]
     return [f"{field}: cannot change while the experiment runs; begin one of another name" for field in changed]

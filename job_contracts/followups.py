@@ -1,4 +1,4 @@
-"""Jobs that follow another one: a copy of it for another route, or a second opinion on its answer. Pure.
+"""Jobs that follow another one: a copy of it for another route, a second opinion on its answer, or a score. Pure.
 
 The leader submits them when a job has ended, under an id made of that job's submission; its stem tells them from all
 others wherever they come by. They are their project's, wait in lane ``bg``, are paid from a purse of their own, and
@@ -17,8 +17,8 @@ from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import Ticket, body_hash
 from job_contracts.subjects import FOLLOW_UP_STEMS, follow_up_job_id
 
-FollowUp = Literal["shadow", "verify"]
-"""A copy of the job; a check of its answer. The stem of the id, the reason in the ledger, and the value of ``MARK``."""
+FollowUp = Literal["shadow", "verify", "judge"]
+"""A copy of the job; a check of its answer; a score of it. The stem of the id, and the value of ``MARK``."""
 
 MARK, OF_ROUTE, OF_JOB, OF_DRAFT = "penstock", "penstock_route", "penstock_job", "penstock_draft"
 """Tags of a follow-up: what it is, which route's which job it follows, and which deployment's answer it judges."""
@@ -27,6 +27,9 @@ LAST = 9
 
 _DROPPED = frozenset({"idempotency_key", "deadline", "not_before", "session", "max_cost", "replay_of"})
 _STEMS = tuple(f"{stem}-" for stem in FOLLOW_UP_STEMS)
+_KINDS: dict[str, FollowUp] = {"shadow": "shadow", "verify": "verify", "judge": "judge"}
+_REASONS: dict[FollowUp, Reason] = {"shadow": "shadow", "verify": "verify", "judge": "verify"}
+"""In the ledger: a score is a verification to it, so that whoever reads facts need know no further word."""
 
 
 def follows(job_id: str) -> bool:
@@ -35,17 +38,21 @@ def follows(job_id: str) -> bool:
 
 
 def kind_of(job_id: str) -> FollowUp | None:
-    """Which of the two a job is, ``None`` if neither."""
-    if not follows(job_id):
-        return None
-    return "shadow" if job_id.startswith(_STEMS[0]) else "verify"
+    """Which of these a job is, ``None`` if none."""
+    return _KINDS[job_id.partition("-")[0]] if follows(job_id) else None
+
+
+def spent_on(job_id: str) -> Reason | None:
+    """The ledger's reason for every attempt of such a job, whatever became of it; ``None`` for any other job."""
+    kind = kind_of(job_id)
+    return None if kind is None else _REASONS[kind]
 
 
 def reason_of(job_id: str, failure: Failure | None) -> Reason:
     """Why an attempt of a job was made, as the ledger tells it: what follows a job is never its user's spend."""
-    kind = kind_of(job_id)
-    if kind is not None:
-        return kind
+    own = spent_on(job_id)
+    if own is not None:
+        return own
     if failure is None:
         return "user"
     return "cancelled" if failure.kind is FailureKind.CANCELLED else "failed"

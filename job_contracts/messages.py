@@ -38,10 +38,12 @@ from job_contracts.results import Result, Settlement
 from job_contracts.spend import (
     AskAttempts,
     AskComparison,
+    AskDrafts,
     AskForecast,
     AskSpend,
     AttemptPage,
     Comparison,
+    DraftReport,
     Forecast,
     Spend,
 )
@@ -90,6 +92,8 @@ MESSAGES: Mapping[str, type[Wire]] = MappingProxyType(
         "attempt_page": AttemptPage,
         "ask_comparison": AskComparison,
         "comparison": Comparison,
+        "ask_drafts": AskDrafts,
+        "draft_report": DraftReport,
         "ask_forecast": AskForecast,
         "forecast": Forecast,
         "given_score": GivenScore,

@@ -14,7 +14,7 @@ from pydantic import Field, PlainSerializer, model_validator
 from job_contracts.codec import VERSION, Version, Wire
 from job_contracts.money import Window
 
-LedgerOperation = Literal["spend", "compare", "forecast", "attempts"]
+LedgerOperation = Literal["spend", "compare", "forecast", "attempts", "drafts"]
 
 Dimension = Literal[
     "provider", "model", "deployment", "route", "project", "key", "tag", "reason", "hour", "day", "month"
@@ -246,6 +246,57 @@ class Comparison(Read):
     rows: tuple[Alternative, ...]
     approximated: tuple[str, ...]
     """What is approximated in every row, in words."""
+
+
+class AskDrafts(Wire):
+    """``drafts``: what verifiers said of answers, and what that came to, by route."""
+
+    version: Version = VERSION
+    project: Name | None = None
+    route: Name | None = None
+    since: Moment = 0.0
+    until: Moment | None = None
+    """As in ``Filters``."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> AskDrafts:
+        if self.until is not None and self.until < self.since:
+            message = "until: it is before since"
+            raise ValueError(message)
+        return self
+
+
+class VerifiedRoute(Wire):
+    """One route whose answers are verified, before or after they are given."""
+
+    route: str
+    verifier: str
+    """The route that verifies."""
+    mode: Literal["before", "after"]
+    accept: int = 0
+    correct: int = 0
+    replace: int = 0
+    unread: int = 0
+    """Verifications in the background that said nothing that can be read."""
+    agreement: float | None = None
+    """Share of ``accept`` among the verdicts that could be read; ``None``: there are none."""
+    drafts: Sums = Sums()
+    """What the route's own answers came to, all of them: those that nobody verified are among them."""
+    verification: Money = Decimal(0)
+    """US dollars of the attempts that gave verdicts."""
+    alone: tuple[Alternative, ...] = ()
+    """The drafts' tokens at the price of each of the verifier's deployments; ``difference`` against drafts and
+    verification together: positive, so much was saved."""
+
+
+class DraftReport(Read):
+    """Answer to ``drafts``: the routes of the configuration that have ``verify``."""
+
+    since: float
+    until: float | None = None
+    rows: tuple[VerifiedRoute, ...]
+    approximated: tuple[str, ...]
+    """What is approximated in ``alone``, in words."""
 
 
 class AskForecast(Wire):

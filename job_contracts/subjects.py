@@ -53,7 +53,7 @@ _JOB = re.compile(r"[A-Za-z0-9_]{1,32}-[A-Za-z0-9_]{1,32}")
 _RANDOM_JOB = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}")
 KEYED_STEM = "key"
 REPLAY_STEM = "replay"
-FOLLOW_UP_STEMS = ("shadow", "verify")
+FOLLOW_UP_STEMS = ("shadow", "verify", "judge")
 """Of the jobs that the leader submits itself, after another job has ended; no producer may submit under them."""
 
 

@@ -86,17 +86,21 @@ def verifiable(answer: Answer | None) -> bool:
 
 def verification(conversation: Conversation, answer: Answer) -> Conversation:
     """What the verifier is asked."""
+    return asking(conversation, answer, QUESTION, JsonSchemaFormat(name="verdict", json_schema=SCHEMA, strict=True))
+
+
+def asking(conversation: Conversation, answer: Answer, question: str, form: JsonSchemaFormat) -> Conversation:
+    """A conversation with a ``question`` about its answer, which takes the place of ``{draft}``."""
     settings = conversation.settings
     changed = {
-        "response_format": JsonSchemaFormat(name="verdict", json_schema=SCHEMA, strict=True),
+        "response_format": form,
         "max_tokens": None if settings.max_tokens is None else settings.max_tokens + ROOM,
         "tool_choice": "none" if conversation.tools else None,
         "stop": (),
         "logprobs": None,
         "top_logprobs": None,
     }
-    question = QUESTION.format(draft=json.dumps(answer.text, ensure_ascii=False))
-    turn = UserTurn(role="user", content=question)
+    turn = UserTurn(role="user", content=question.format(draft=json.dumps(answer.text, ensure_ascii=False)))
     return conversation.model_copy(
         update={"messages": (*conversation.messages, turn), "settings": settings.model_copy(update=changed)}
     )

@@ -68,6 +68,8 @@ class Booking(NamedTuple):
     reasoning: int
     cost: int | None
     reserved: int | None
+    verdict: str | None
+    """What it said of another answer, where it was asked to."""
     tags: tuple[tuple[str, str], ...]
 
     @property
@@ -107,6 +109,7 @@ def booking(fact: AttemptFact) -> Booking:
         reasoning=_tokens("reasoning", usage.reasoning),
         cost=_money("cost", fact.cost),
         reserved=_money("reserved", fact.reserved),
+        verdict=None if fact.verdict is None else fitted(fact.verdict, 32),
         tags=_tags(tuple(fact.tags.items())) if fact.tags else (),
     )
 

@@ -15,6 +15,7 @@ from job_contracts.failures import Failure, FailureKind
 from job_contracts.spend import (
     AskAttempts,
     AskComparison,
+    AskDrafts,
     AskForecast,
     AskSpend,
     Comparison,
@@ -22,6 +23,7 @@ from job_contracts.spend import (
 )
 from ledger.budgets import Forecaster
 from ledger.comparison import EVERYWHERE, Other, compared
+from ledger.drafts import Verifications
 from ledger.periods import segments, whole_hours
 from ledger.reports import Reports, names_of, refuse_zeros, sums_of, total_of
 from ledger.sums import Question
@@ -59,7 +61,7 @@ class Database(Protocol):
 
 
 class Desk:
-    """Serves ``spend``, ``attempts``, ``compare`` and ``forecast``. Starting twice and stopping twice are safe."""
+    """Serves ``spend``, ``attempts``, ``compare``, ``drafts``, ``forecast``. Starting and stopping twice are safe."""
 
     def __init__(
         self,
@@ -74,6 +76,7 @@ class Desk:
         self._bus = bus
         self._reports = Reports(database.engine)
         self._forecaster = Forecaster(self._reports, config)
+        self._verifications = Verifications(self._reports, config, self._other)
         self._catalogue = catalogue
         self._config = config
         self._telemetry = telemetry
@@ -90,6 +93,7 @@ class Desk:
             "attempts": self._attempts,
             "compare": self._compare,
             "forecast": self._forecast,
+            "drafts": self._drafts,
         }
         for name, answer in operations.items():
             responder = self._behind_the_border(name, answer)
@@ -176,12 +180,21 @@ class Desk:
             return Other(deployment)
         return Other(deployment, row.prices(model), row.model(model).context_window)
 
+    async def _drafts(self, data: bytes) -> bytes:
+        asked = _read(AskDrafts, data)
+        if asked.route is not None and asked.route not in self._config.routes:
+            known = ", ".join(sorted(self._config.routes))
+            raise ContractError(
+                f"route: there is no route {asked.route!r:.60}", field="route", remedy=f"one of: {known}"
+            )
+        return encode(await self._verifications.report(asked, self._clock.wall()))
+
     async def _forecast(self, data: bytes) -> bytes:
         asked = _read(AskForecast, data)
         return encode(await self._forecaster.forecast(asked, self._clock.wall()))
 
 
-Asked = TypeVar("Asked", AskSpend, AskAttempts, AskComparison, AskForecast)
+Asked = TypeVar("Asked", AskSpend, AskAttempts, AskComparison, AskDrafts, AskForecast)
 
 
 def _read(kind: type[Asked], data: bytes) -> Asked:

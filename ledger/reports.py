@@ -6,7 +6,7 @@ Every method reads, none writes. Amounts leave as Decimal dollars, exact to the 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -98,6 +98,12 @@ class Reports:
             rows = (await connection.execute(statement.groups())).all()
         width = len(question.by)
         return [(*row[:width], statement.amount(row[width:])) for row in rows]
+
+    async def rows(self, statement: Callable[[str], Select[Any]]) -> list[Mapping[Any, Any]]:
+        """What a statement selects, which is told the kind of database."""
+        async with self._engine.connect() as connection:
+            found = (await connection.execute(statement(connection.dialect.name))).mappings().all()
+        return list(found)
 
     @asynccontextmanager
     async def _one_state(self) -> AsyncIterator[AsyncConnection]:

@@ -32,7 +32,7 @@ OF_TAG = ("project", "name", "value")
 PLAIN = (
     *("attempt", "submitted", "at", "seconds", "first_token"),
     *("reason", "failure", "won", "told_by", "reported", "stated", "price"),
-    *("input", "cache_read", "cache_write", "output", "reasoning", "cost", "reserved"),
+    *("input", "cache_read", "cache_write", "output", "reasoning", "cost", "reserved", "verdict"),
 )
 ROW = ("attempt", "source", *PLAIN[1:], "tags")
 """The columns of a booking."""
@@ -202,7 +202,8 @@ class _Batch:
         if not heavier:
             return
         statement = update(attempts).where(attempts.c.id == bindparam("row"))
-        rows = [{**dict(zip(ROW, self._row(after), strict=True)), "row": number} for number, _, after in heavier]
+        told = [(number, after._replace(verdict=after.verdict or before.verdict)) for number, before, after in heavier]
+        rows = [{**dict(zip(ROW, self._row(after), strict=True)), "row": number} for number, after in told]
         await self._connection.execute(statement, rows)
         await self._book((number, entry) for number, before, after in heavier for entry in corrected(before, after))
 

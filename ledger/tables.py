@@ -79,6 +79,7 @@ tags = Table(
 )
 
 _FAILED = text("failure IS NOT NULL")
+_JUDGED = text("verdict IS NOT NULL")
 
 attempts = Table(
     "attempts",
@@ -104,11 +105,13 @@ attempts = Table(
     Column("reasoning", BigInteger, nullable=False),
     Column("cost", BigInteger),  # NULL: not known
     Column("reserved", BigInteger),
+    Column("verdict", String(32)),  # what it said of another answer
     Column("tags", Text),  # JSON, NULL without any
     UniqueConstraint("attempt", "submitted"),
     Index(None, "at", "id"),
     Index(None, "source", "at"),
     Index(None, "failure", "at", "id", postgresql_where=_FAILED, sqlite_where=_FAILED),
+    Index(None, "verdict", "at", postgresql_where=_JUDGED, sqlite_where=_JUDGED),
 )
 
 entries = Table(

@@ -10,7 +10,7 @@ from job_contracts.chat import Usage
 from job_contracts.codec import ContractError, decode, encode
 from job_contracts.facts import AttemptFact, Facts
 from job_contracts.failures import FailureKind
-from job_contracts.followups import kind_of, reason_of
+from job_contracts.followups import reason_of, spent_on
 from job_contracts.results import Result
 from runtime.bus.port import NotFound
 
@@ -85,7 +85,7 @@ def estimated(order: Assignment, *, seconds: float, failure: FailureKind = Failu
         reserved=order.grant.cost,
         charged=order.grant.charged,
         key=order.key,
-        reason=kind_of(order.job_id) or "failed",
+        reason=spent_on(order.job_id) or "failed",
         failure=failure,
         won=False,
         told_by="leader",

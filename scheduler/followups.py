@@ -4,6 +4,9 @@ The submission of a job that something is to follow stays where it is after the 
 before its result: so whoever leads next reads both again, decides the same, and submits the same under the same id,
 which the broker refuses, or the dispatcher finds to have ended. Only then may the submission go. Whatever keeps a
 follow-up from being submitted costs the follow-up, never the job, and never its users' room in the queue.
+
+A judge's own job is followed in the same way, by the score that it gave: it is stored beside the result of the job
+that was judged, once, before the judge's submission goes.
 """
 
 from __future__ import annotations
@@ -15,16 +18,24 @@ from pydantic_core import from_json, to_json, to_jsonable_python
 
 from job_contracts import subjects
 from job_contracts.codec import ContractError, decode, encode
-from job_contracts.followups import follow_up, follows
+from job_contracts.experiments import Metric
+from job_contracts.followups import OF_JOB, follow_up, follows, kind_of
 from job_contracts.jobs import Job, JobState, Ticket
 from job_contracts.results import Result, Settlement
+from job_contracts.scoring import scored, scoring
+from job_contracts.trials import GivenScore
 from job_contracts.verification import confidence, ticket_of, verifiable, verification
 from runtime.bus.port import AlreadyStored, BusError, NotFound, StreamFull, TooLarge, WrongSequence
 from runtime.telemetry import INFO, WARNING
 from scheduler.background import Background
-from scheduler.policy.followups import Followed, followed_by
+from scheduler.policy.followups import Followed, followed_by, fraction, judged_by, judging
+from scheduler.trial_desk import give
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from job_contracts.chat import Answer, Conversation
+    from job_contracts.experiments import Experiment, Judge
     from job_contracts.jobs import BlobRef
     from runtime.bus.port import Message
     from scheduler.entries import Entry, JobKey
@@ -49,6 +60,8 @@ class FollowUps:
         self._term = term
         rules = ((name, followed_by(route)) for name, route in term.config.routes.items())
         self._rules: dict[str, Followed] = {name: rule for name, rule in rules if rule is not None}
+        self._experiments: Mapping[str, Experiment] = {}
+        self._judges: dict[str, Judge] = {}
         self._errands = Background(term.telemetry, limit=AT_ONCE)
         self._pending: dict[int, tuple[JobKey, BlobRef | None]] = {}
         """By sequence of their submissions: jobs that have ended, and are not followed yet."""
@@ -56,8 +69,18 @@ class FollowUps:
 
     def due(self, job: str, ticket: Ticket) -> bool:
         """Whether anything is to follow a job, should it get an answer."""
-        followed = self._rules.get(ticket.route)
-        return followed is not None and not follows(job) and bool(followed.due(job, ticket.token))
+        if follows(job):
+            return kind_of(job) == "judge"
+        followed, judge = self._rules.get(ticket.route), self._wanted().get(ticket.route)
+        judged = judge is not None and fraction("judge", job, ticket.token) < judge.share
+        return judged or (followed is not None and bool(followed.due(job, ticket.token)))
+
+    def _wanted(self) -> dict[str, Judge]:
+        """Who scores answers of routes under experiment, as the configuration says it now: a standby knows no more."""
+        wanted = self._term.wanted()
+        if wanted is not self._experiments:
+            self._experiments, self._judges = wanted, judged_by(wanted)
+        return self._judges
 
     def settled(self, key: JobKey, entry: Entry) -> None:
         """A job that something is to follow has its result."""
@@ -65,7 +88,7 @@ class FollowUps:
 
     def found(self, message: Message, key: JobKey) -> bool:
         """A submission is read whose job is known to have ended: whether it has to stay, for what is to follow it."""
-        if not self._rules:
+        if not self._rules and not self._wanted() and not follows(key[1]):
             return False
         try:
             ticket = decode(Ticket, (message.headers or {}).get(subjects.H_TICKET, ""))
@@ -153,7 +176,10 @@ class FollowUps:
             decode(Job, body)
         except ContractError:
             return
-        for rule in self._rules[ticket.route].due(job, ticket.token):
+        if follows(job):
+            await self._score(project, job, ticket, result)
+            return
+        for rule in self._due(job, ticket, settlement):
             if term.board.following(project) >= rule.most:
                 self._skipped("many")
                 continue
@@ -161,16 +187,23 @@ class FollowUps:
             if rule.kind == "shadow":
                 await self._submit(project, job, ticket, fields, rule)
             else:
-                await self._verify(project, job, ticket, fields, rule, result)
+                await self._ask(project, job, ticket, fields, rule, result)
 
-    async def _verify(  # noqa: PLR0917 - all there is to know of a job that has ended
+    def _due(self, job: str, ticket: Ticket, settlement: Settlement) -> list[FollowRule]:
+        """What may have to follow a job that has its answer; a judge scores what counts for an arm, and no other."""
+        followed, trial = self._rules.get(ticket.route), settlement.trial
+        due = [] if followed is None else list(followed.due(job, ticket.token))
+        judge = None if trial is None else self._term.board.judge(trial.experiment)
+        if judge is not None and fraction("judge", job, ticket.token) < judge.share:
+            due.append(judging(judge))
+        return due
+
+    async def _ask(  # noqa: PLR0917 - all there is to know of a job that has ended
         self, project: str, job: str, ticket: Ticket, fields: dict[str, Any], rule: FollowRule, record: Message
     ) -> None:
         """Ask about the answer, if there is anything to ask about and reason to."""
         try:
-            result = decode(Result, record.data)
-            if result.blob is not None:
-                result = decode(Result, await self._term.bus.get_blob(f"{project}.{job}", result.blob, of="result"))
+            result = await self._whole(project, job, record)
             asked = decode(Job, to_json(fields))
         except ContractError:
             return
@@ -179,9 +212,36 @@ class FollowUps:
             return
         if not rule.wants(job, ticket.token, confidence(answer)):
             return
-        question = to_jsonable_python(verification(asked.conversation, answer), exclude_none=True)
+        wording: Callable[[Conversation, Answer], Conversation] = scoring if rule.kind == "judge" else verification
+        question = to_jsonable_python(wording(asked.conversation, answer), exclude_none=True)
         fields = {**fields, "conversation": question}
         await self._submit(project, job, ticket_of(ticket, result.usage.output), fields, rule, result.deployment)
+
+    async def _score(self, project: str, job: str, ticket: Ticket, record: Message) -> None:
+        """Store what a judge said, beside the result of the job it was asked about. Raises BusError."""
+        term, of = self._term, ticket.tags.get(OF_JOB, "")
+        try:
+            answer = (await self._whole(project, job, record)).answer
+            found = await term.bus.last(subjects.RES, subjects.result(project, subjects.check_job_id(of)))
+            judged = decode(Settlement, (found.headers or {}).get(subjects.H_SETTLEMENT, ""))
+        except ContractError:
+            return
+        said = None if answer is None else scored(answer.text)
+        if said is None:
+            self._skipped("unread")
+            return
+        if judged.trial is None or subjects.follow_up_job_id("judge", of, judged.token) != job:
+            return  # the result of a later submission under the same key
+        given = GivenScore(metric=Metric.JUDGE, score=said, trial=judged.trial)
+        if await give(term.bus, project, of, given, ttl=term.config.nats.result_ttl):
+            term.telemetry.emit("followup.scored", experiment=judged.trial.experiment, arm=judged.trial.arm)
+
+    async def _whole(self, project: str, job: str, record: Message) -> Result:
+        """A result, wherever it lies. Raises BusError, ContractError."""
+        result = decode(Result, record.data)
+        if result.blob is None:
+            return result
+        return decode(Result, await self._term.bus.get_blob(f"{project}.{job}", result.blob, of="result"))
 
     async def _submit(  # noqa: PLR0917 - as above
         self,

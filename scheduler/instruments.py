@@ -54,6 +54,7 @@ INSTRUMENTS = (
     count("spending_kept", "spending.stored", "Checkpoints of what was spent"),
     count("experiment_jobs", "trial.ended", "Jobs that an experiment has counted", "experiment", "arm"),
     count("experiment_decisions", "trial.decided", "Steps raised and arms stopped", "experiment", "kind"),
+    count("experiment_scores", "followup.scored", "Scores of judges that were stored", "experiment", "arm"),
     level("experiment_share", "trial.placed", "Share of all units that take part", "experiment", value="value"),
     count("workers_silent", "worker.silent", "Workers that stopped beating", "pool"),
 )

@@ -26,9 +26,8 @@ from scheduler.standby import Standby
 from scheduler.trials import Trials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable
 
-    from job_contracts.experiments import Experiment
     from runtime.bus.port import Subscription, Tail
     from scheduler.leadership import Predecessor
     from scheduler.recovery import Remnant
@@ -41,14 +40,11 @@ class Leading:
     ``close`` ends what was begun, at any time.
     """
 
-    def __init__(
-        self, term: Term, version: str, experiments: Callable[[], Mapping[str, Experiment]] | None = None
-    ) -> None:
-        """``experiments``: what the configuration says of them now, if it can change meanwhile."""
+    def __init__(self, term: Term, version: str) -> None:
         self._term = term
         self.lifeline = Lifeline(term)
         self.spending = Spending(term)
-        self.trials = Trials(term, experiments or (lambda: term.config.experiments))
+        self.trials = Trials(term, term.wanted)
         self._endings = Endings(term)
         self._intake = Intake(term, self._endings)
         self._settling = Settling(term, self.lifeline)

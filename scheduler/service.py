@@ -80,8 +80,8 @@ class Scheduler(Duty):
                 replicated=self._config.nats.replicas > 1,
             )
             self.board = Board(self._rules, now=self._clock.monotonic(), wall=self._clock.wall())
-            term = Term(self._bus, self._clock, self.telemetry, self._config, lease, self.board)
-            period = Leading(term, self._version, self._experiments)
+            term = Term(self._bus, self._clock, self.telemetry, self._config, lease, self.board, live=self._experiments)
+            period = Leading(term, self._version)
             try:
                 predecessor = await lease.acquire(self.stopping, period.standby.look)
                 if predecessor is None:

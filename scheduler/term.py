@@ -14,6 +14,9 @@ from scheduler.overflow import Overflow
 from scheduler.submissions import Submissions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from job_contracts.experiments import Experiment
     from runtime.bus.port import Bus
     from runtime.clock import Clock
     from runtime.settings import Config
@@ -43,6 +46,8 @@ class Term:
     """UTC seconds at which it followed an earlier term, whose results it has not all read; 0 if there was none."""
     leads: bool = False
     """Whether this process may act on what it reads; while it stands by, another one does."""
+    live: Callable[[], Mapping[str, Experiment]] | None = None
+    """What the configuration says of experiments now, where it is read again."""
 
     def __post_init__(self) -> None:
         """The rest starts empty."""
@@ -53,6 +58,10 @@ class Term:
         )
         self.followups = FollowUps(self)
         self.submissions.floor = lambda: self.overflow.floor
+
+    def wanted(self) -> Mapping[str, Experiment]:
+        """What the configuration says of experiments now."""
+        return self.config.experiments if self.live is None else self.live()
 
     @property
     def shard(self) -> int:

@@ -25,6 +25,7 @@ from job_contracts.spend import (
     AttemptPage,
     Comparison,
     Dimension,
+    DraftReport,
     Forecast,
     Projection,
     Spend,
@@ -47,6 +48,8 @@ _REMEDIES = {
 """Of what the question's own rules refuse."""
 _ONE = "|".join(_DIMENSIONS)
 SUMS = tuple(Sums.model_fields)
+_SAID = ("accept", "correct", "replace", "unread")
+VERIFIED_NAMES = ("route", "verifier", "mode", *_SAID, "agreement")
 
 
 def read(kind: type[A], query: Mapping[str, str], names: Sequence[str], *, project: str | None, now: float) -> A:
@@ -180,6 +183,24 @@ def comparison_sheet(answer: Comparison) -> str:
     return sheet(["deployment", "cost", "difference", "notes"], rows)
 
 
+def drafts_told(answer: DraftReport) -> dict[str, Any]:
+    """A report of drafts as JSON values."""
+    return {"object": "spend.drafts", **_told(answer, set())}
+
+
+def drafts_sheet(answer: DraftReport) -> str:
+    """The same as CSV: a line for each route and deployment of its verifier."""
+    rows = [
+        [
+            *(getattr(one, name) for name in VERIFIED_NAMES),
+            *(one.drafts.cost, one.verification, each.deployment, each.cost, each.difference),
+        ]
+        for one in answer.rows
+        for each in one.alone
+    ]
+    return sheet([*VERIFIED_NAMES, "drafts", "verification", "alone", "cost", "difference"], rows)
+
+
 def forecast_told(answer: Forecast) -> dict[str, Any]:
     """A forecast as JSON values."""
     return {"object": "spend.forecast", **_told(answer, set())}
@@ -225,6 +246,7 @@ FILTERS = (
     Parameter("since", "query", "A time ago, a day or a moment; taken down to the full hour (UTC).", _AT),
     Parameter("until", "query", "The first moment that does not belong to it; taken up to the full hour.", _AT),
 )
+VERIFIED = tuple(one for one in FILTERS if one.name in {"project", "route", "since", "until"})
 TAG = Parameter(
     "tag",
     "query",
@@ -291,6 +313,7 @@ ATTEMPT_PAGE: Fields = shown(
         ),
     }
 )
+_ALTERNATIVE = shown({"deployment": TEXT, **each(("cost", "difference"), optional(_AMOUNT)), "notes": many(TEXT)})
 COMPARISON: Fields = shown(
     {
         "object": {"const": "spend.comparison"},
@@ -298,10 +321,22 @@ COMPARISON: Fields = shown(
         **_CUT,
         "seen": _SUMS,
         "approximated": many(TEXT),
-        "rows": many(
-            shown({"deployment": TEXT, **each(("cost", "difference"), optional(_AMOUNT)), "notes": many(TEXT)})
-        ),
+        "rows": many(_ALTERNATIVE),
     }
+)
+_VERIFIED = shown(
+    {
+        **each(("route", "verifier"), TEXT),
+        "mode": one_of(("before", "after")),
+        **each(_SAID, COUNT),
+        "agreement": optional(_NUMBER),
+        "drafts": _SUMS,
+        "verification": _AMOUNT,
+        "alone": many(_ALTERNATIVE),
+    }
+)
+DRAFTS: Fields = shown(
+    {"object": {"const": "spend.drafts"}, **_READ, **_CUT, "approximated": many(TEXT), "rows": many(_VERIFIED)}
 )
 FORECAST: Fields = shown(
     {

@@ -17,10 +17,12 @@ from job_contracts.failures import FailureKind
 from job_contracts.spend import (
     AskAttempts,
     AskComparison,
+    AskDrafts,
     AskForecast,
     AskSpend,
     AttemptPage,
     Comparison,
+    DraftReport,
     Forecast,
     LedgerOperation,
     Spend,
@@ -69,6 +71,13 @@ async def compare(call: Call) -> ASGIApp:
     return _sheet(spend.comparison_sheet(found)) if as_csv else answer(spend.comparison_told(found), headers=_FRESH)
 
 
+async def drafts(call: Call) -> ASGIApp:
+    """What verifiers said of answers, and what that came to."""
+    as_csv = _as_csv(call)
+    found = await _ledger(call, "drafts", _asked(call, AskDrafts, _DRAFTS), DraftReport)
+    return _sheet(spend.drafts_sheet(found)) if as_csv else answer(spend.drafts_told(found), headers=_FRESH)
+
+
 async def forecast(call: Call) -> ASGIApp:
     """Where budgets will be at the end of their windows."""
     as_csv = _as_csv(call)
@@ -115,6 +124,7 @@ _FRESH = {"cache-control": "no-store"}
 _SUMS = (*spend.FILTERS, spend.TAG, spend.BY, *spend.PAGES)
 _ATTEMPTS = (*spend.FILTERS, *spend.ATTEMPTS, *spend.PAGES)
 _COMPARE = (*spend.FILTERS, spend.AGAINST)
+_DRAFTS = spend.VERIFIED
 _FORECAST = spend.SOURCES[:1]
 
 
@@ -149,6 +159,13 @@ ENDPOINTS = (
         compare,
         who="either",
         about=_about("What the same traffic would have cost elsewhere", "Cheapest first.", spend.COMPARISON, _COMPARE),
+    ),
+    Endpoint(
+        "/v1/spend/drafts",
+        ("GET",),
+        drafts,
+        who="either",
+        about=_about("What verifiers said", "A route with verify each.", spend.DRAFTS, _DRAFTS),
     ),
     Endpoint(
         "/v1/spend/forecast",

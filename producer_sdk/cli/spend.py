@@ -51,6 +51,7 @@ _WORDS = {
 }
 """What a person reads at the head of a column, where it is not the name that programs have."""
 _SUMS = tuple(Sums.model_fields)
+_SAID = ("route", "accept", "correct", "replace", "unread")
 
 
 @spend.callback()
@@ -155,6 +156,44 @@ def compare(
         _put_rows(found, columns, rows, {"cost", "difference"}, as_csv=as_csv, as_json=as_json)
         seen = found["seen"]
         people.print(f"paid: {_money(seen['cost'])} USD for {seen['attempts']} attempts", markup=False)
+        for words in found["approximated"]:
+            people.print(f"approximated: {words}", style="dim", markup=False)
+
+
+@spend.command("drafts")
+def drafts(
+    *,
+    since: Since = "30d",
+    until: Until = None,
+    project: Project = None,
+    route: Route = None,
+    as_csv: AsCsv = False,
+    as_json: AsJson = False,
+    url: Edge = GATEWAY,
+    admin_key: AdminKey = None,
+    key: ApiKey = None,
+) -> None:
+    """What verifiers said of answers, what that cost, and what the verifier alone would have cost.
+
+    A line is: route, how many were accepted, corrected, replaced and not to be read, the share accepted, US dollars of
+    the drafts and of their verification, the verifier's deployment, what it alone would have cost, and what was saved.
+    """
+    asked = {"since": since, "until": until, "project": project, "route": route}
+    with errors_told(as_json=as_json):
+        _one_form(as_csv=as_csv, as_json=as_json)
+        found = _ask(url, "/v1/spend/drafts", _key(admin_key, key), asked)
+        rows = [
+            [
+                *(one[name] for name in _SAID),
+                *(_share(one["agreement"]), one["drafts"]["cost"], one["verification"]),
+                *(each["deployment"], each["cost"], each["difference"]),
+            ]
+            for one in found["rows"]
+            for each in one["alone"]
+        ]
+        columns = [*_SAID, "agreement", "drafts", "verification", "verifier", "alone", "saved"]
+        numbers = {"drafts", "verification", "alone", "saved"}
+        _put_rows(found, columns, rows, numbers, as_csv=as_csv, as_json=as_json)
         for words in found["approximated"]:
             people.print(f"approximated: {words}", style="dim", markup=False)
 
@@ -280,6 +319,10 @@ def _shown(value: Any) -> str:
     if value is None or value == "":
         return "-"
     return "".join(one if one.isprintable() else "�" for one in str(value))
+
+
+def _share(value: float | None) -> str | None:
+    return None if value is None else f"{100 * value:.1f} %"
 
 
 def _number(value: Any) -> Any:

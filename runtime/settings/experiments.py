@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field
 
 from job_contracts import experiments
-from runtime.settings.written import WrittenTime, seconds
+from runtime.settings.written import Bounding, WrittenTime, seconds
 
 Hold = Annotated[Annotated[float, Field(gt=0)], BeforeValidator(seconds, json_schema_input_type=WrittenTime)]
 
@@ -19,17 +19,17 @@ class Ramp(experiments.Ramp):
     """Time that each step is held at least."""
 
 
+class Judge(experiments.Judge):
+    """Who scores answers."""
+
+    budget: Bounding
+    """US dollars that scores may cost in each window; nobody else pays for them."""
+
+
 class Experiment(experiments.Experiment):
     """One experiment on one route."""
 
     ramp: Ramp = Ramp()
     """How many take part."""
-
-    @field_validator("judge")
-    @classmethod
-    def _nobody_judges(cls, judge: experiments.Judge | None) -> experiments.Judge | None:
-        """No judge is asked yet: an experiment that waits for its scores would never learn anything."""
-        if judge is not None:
-            message = "nothing: judges are not asked yet; send scores as feedback"
-            raise ValueError(message)
-        return judge
+    judge: Judge | None = None
+    """Who scores answers; needed for the metric ``judge``."""

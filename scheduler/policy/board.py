@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from job_contracts.attempts import Draft
     from job_contracts.decisions import Choice
     from job_contracts.desk import Estimate, Planned
+    from job_contracts.experiments import Judge
     from job_contracts.results import AttemptRecord
     from scheduler.policy.decisions import Decision, Dispatch
     from scheduler.policy.explain import Explanation
@@ -248,12 +249,17 @@ class Board:
     def place_trials(self, running: Mapping[str, Running], now: float) -> None:
         """How experiments stand from now on. Jobs that wait go where that sends them; what is under way stays there."""
         self._now = self._world.accounts.now = now
-        self._world.trials.place(running)
+        self._world.place_trials(running)
         for tenant in self._world.tenants.values():
             for job in [each for each in tenant.jobs.values() if each.seat is not None]:
                 if job.state in {QUEUED, BLOCKED} and seats.moves(self._world, job):
                     self._backlog.leave(job)
                     self._backlog.enqueue(job)
+
+    def judge(self, experiment: str) -> Judge | None:
+        """Who scores answers in an experiment, as it is in force."""
+        found = self._world.trials.running.get(experiment)
+        return None if found is None else found.settings.judge
 
     # --------------------------------------------------------------------------------------------------------- money
 

@@ -15,6 +15,9 @@ from job_contracts.jobs import LANES
 from scheduler.policy.tenants import Tenant
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from job_contracts.experiments import Experiment, Judge
     from job_contracts.followups import FollowUp
     from job_contracts.money import Budget
     from scheduler.policy.configured import RouteLike
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
 
 WEIGHT = 0.1
 """Part of its project's weight, against its own background jobs and all other projects'."""
+JUDGED_WITHIN = 3_600.0
+"""Seconds that a score may take."""
+JUDGED_AT_ONCE = 1_000
+"""Unfinished follow-ups of one project from which on no further answer of it is scored."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -74,6 +81,16 @@ def followed_by(route: RouteLike) -> Followed | None:
         below = verify.below if verify.when == "low_confidence" else None
         rules.append(FollowRule("verify", verify.by, share, verify.budget, verify.within, verify.most, below))
     return Followed(tuple(rules)) if rules else None
+
+
+def judged_by(experiments: Mapping[str, Experiment]) -> dict[str, Judge]:
+    """Who scores answers in experiments, by the route that is under experiment."""
+    return {each.route: each.judge for each in experiments.values() if each.judge is not None and each.adopted is None}
+
+
+def judging(judge: Judge) -> FollowRule:
+    """How scores follow: the same fingerprint decides in all arms, so that alike jobs of them are scored."""
+    return FollowRule("judge", judge.route, judge.share, judge.budget, JUDGED_WITHIN, JUDGED_AT_ONCE)
 
 
 def fraction(what: str, job: str, token: str) -> float:

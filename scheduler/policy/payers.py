@@ -125,6 +125,11 @@ class Wallet:
         self.quotas = quotas
         self.binds = bool(hard or quotas)
 
+    def hold(self, hard: tuple[tuple[Payer, Amounts], ...]) -> None:
+        """Other budgets, for these jobs as well."""
+        self.hard = hard
+        self.binds = bool(hard or self.quotas)
+
     def amounts(self, payer: Payer) -> Amounts:
         """What that payer is held to for these jobs."""
         return next((amounts for each, amounts in self.hard if each is payer), ())
@@ -133,12 +138,13 @@ class Wallet:
 class Payers:
     """All that have been seen, by name, and all wallets."""
 
-    __slots__ = ("_facts", "_keys", "_levels", "_rules", "_wallets", "named", "paying", "stirred")
+    __slots__ = ("_facts", "_judged", "_keys", "_levels", "_rules", "_wallets", "named", "paying", "stirred")
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self.stirred: dict[Payer, None] = {}
         """Those with room that somebody may be waiting for."""
+        self._judged: Mapping[str, Budget | None] = {}
         self.named: dict[str, Payer] = {}
         self._keys: dict[str, dict[str, Payer]] = {}
         self._wallets: dict[object, Wallet | None] = {}
@@ -233,15 +239,26 @@ class Payers:
             return None
         found = self._wallets.get(payer)
         if found is None:
-            amounts = tuple((INDEX[window], picodollars(amount)) for window, amount in budget.amounts())
-            hard = () if budget.soft else ((payer, amounts),)
-            found = self._wallets[payer] = Wallet(None, None, (payer,), hard, ())
+            found = self._wallets[payer] = Wallet(None, None, (payer,), _held(payer, budget), ())
         return found
+
+    def hold_judges(self, budgets: Mapping[str, Budget | None]) -> None:
+        """What scores of the answers of routes under experiment may cost from now on, whoever waits for it already."""
+        self._judged = budgets
+        for route, budget in budgets.items():
+            payer = self.named.get(f"judge:{route}")
+            wallet = self._wallets.get(payer)
+            if payer is not None and wallet is not None and budget is not None and payer.told != budget:
+                payer.told = budget
+                wallet.hold(_held(payer, budget))
+                payer.turn_page(NEVER)
 
     def _purse(self, job: str, tags: Mapping[str, str]) -> tuple[Payer, Budget | None]:
         kind, route = kind_of(job) or "", origin_of(tags)
         known = self._rules.routes.get(route)
         budget = None if known is None or known.followed is None else known.followed.budget(kind)
+        if kind == "judge":
+            budget = self._judged.get(route)
         name = route if known is not None else "-"
         payer = self._named(f"{kind}:{name}", f"the {kind} budget of route {name!r}")
         payer.told = budget
@@ -312,6 +329,13 @@ class Payers:
                 label = f"tag {tag!r} of project {project!r}" if kind == "tag" else f"{kind} {who!r}"
                 payer = self._named(name, label)
             payer.purse.restore(sums)
+
+
+def _held(payer: Payer, budget: Budget) -> tuple[tuple[Payer, Amounts], ...]:
+    """The bounds of a hard budget."""
+    if budget.soft:
+        return ()
+    return ((payer, tuple((INDEX[window], picodollars(amount)) for window, amount in budget.amounts())),)
 
 
 def _chosen(rule: ProjectRule, tags: Mapping[str, str]) -> tuple[str, ...]:

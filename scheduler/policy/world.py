@@ -10,7 +10,7 @@ from scheduler.policy.admission import Asking
 from scheduler.policy.domains import Domain
 from scheduler.policy.estimates import Estimates
 from scheduler.policy.fairness import Shares
-from scheduler.policy.followups import follower, following
+from scheduler.policy.followups import follower, following, judged_by
 from scheduler.policy.gates import Gate
 from scheduler.policy.hedging import Hedging
 from scheduler.policy.planning import Planner
@@ -22,11 +22,14 @@ from scheduler.policy.turns import Deployment, Moment, Route
 from scheduler.policy.waits import Waits
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from scheduler.policy.admission import Demands
     from scheduler.policy.facts import Submitted
     from scheduler.policy.jobs import Job
     from scheduler.policy.payers import Wallet
     from scheduler.policy.rules import Rules
+    from scheduler.policy.seats import Running
 
 
 class World:
@@ -77,7 +80,14 @@ class World:
                 route.hedging = Hedging(route, route.rule.hedge, self.accounts)
         self.asking = Asking()
         self.trials = Trials(rules.experiments)
+        self.place_trials(self.trials.running)
         self.tenants = {name: Tenant(name, rule) for name, rule in rules.projects.items()}
+
+    def place_trials(self, running: Mapping[str, Running]) -> None:
+        """Experiments stand so from now on, and so do the budgets of their judges."""
+        self.trials.place(running)
+        judged = judged_by({name: each.settings for name, each in running.items()})
+        self.accounts.payers.hold_judges({route: judge.budget for route, judge in judged.items()})
 
     def tenant(self, project: str, job: str = "") -> Tenant:
         """The project's state; one the rules do not name gets an empty one, so that its jobs can be refused."""

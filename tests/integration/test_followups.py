@@ -15,7 +15,7 @@ from job_contracts.constraints import Constraints
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.followups import MARK, OF_JOB, OF_ROUTE, follows
 from job_contracts.jobs import Job, JobState
-from job_contracts.subjects import follow_up_job_id
+from job_contracts.subjects import FOLLOW_UP_STEMS, follow_up_job_id
 from runtime.broker import Broker
 from runtime.bus import BusSettings, connect
 from runtime.bus.memory import MemoryBroker
@@ -220,9 +220,10 @@ async def test_no_producer_may_submit_what_only_a_leader_submits(tmp_path: Any) 
         settings = BusSettings(url=server.url, user=PROJECT, password=SecretStr(key()), name="producer")
         producer = await connect(settings)
         try:
-            assert follows("shadow-1")
-            with pytest.raises(BusError):
-                await producer.append(subjects.submit(PROJECT, "shadow-1"), b"{}")
+            for stem in FOLLOW_UP_STEMS:
+                assert follows(f"{stem}-1")
+                with pytest.raises(BusError):
+                    await producer.append(subjects.submit(PROJECT, f"{stem}-1"), b"{}")
         finally:
             await producer.close()
     finally:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any, TypeAlias
 
-from sqlalchemy import select
+from sqlalchemy import inspect, select
 
 from job_contracts.facts import AttemptFact
 from ledger.database import Database
@@ -125,7 +125,9 @@ async def tables(database: Database) -> Tables:
     measures = [spend.c[name] for name in MEASURES]
     tagged = [spend_tags.c[name] for name in MEASURES]
     async with database.engine.connect() as connection:
-        rows = await connection.execute(select(attempts, *names).join(sources, sources.c.id == attempts.c.source))
+        found = await connection.run_sync(lambda sync: inspect(sync).get_columns("attempts"))
+        there = [attempts.c[column["name"]] for column in found]  # of an earlier step there are fewer
+        rows = await connection.execute(select(*there, *names).join(sources, sources.c.id == attempts.c.source))
         stored = list(rows.mappings())
         booked = (await connection.execute(select(entries).order_by(entries.c.id))).mappings().all()
         query = select(spend.c.grain, spend.c.start, *names, spend.c.reason, *measures)

@@ -93,6 +93,16 @@ _projections = st.builds(
     projected=_maybe_money,
     exhausted=_maybe_when,
 )
+_verified = st.builds(
+    spend.VerifiedRoute,
+    **dict.fromkeys(("route", "verifier"), _text),
+    mode=st.sampled_from(["before", "after"]),
+    **dict.fromkeys(("accept", "correct", "replace", "unread"), _counts),
+    agreement=st.none() | st.floats(0, 1),
+    drafts=st.builds(spend.Sums, **_sums),
+    verification=_money,
+    alone=st.lists(_alternatives, max_size=2).map(tuple),
+)
 
 SPEND: Mapping[str, st.SearchStrategy[Wire]] = {
     "ask_spend": _tagged | _by_reason,
@@ -129,6 +139,18 @@ SPEND: Mapping[str, st.SearchStrategy[Wire]] = {
         until=_maybe_when,
         seen=st.builds(spend.Sums, **_sums),
         rows=st.lists(_alternatives, max_size=2).map(tuple),
+        approximated=st.lists(_text, max_size=2).map(tuple),
+    ),
+    "ask_drafts": st.builds(
+        spend.AskDrafts,
+        **{name: _filters[name] for name in ("project", "route", "since", "until")},
+    ),
+    "draft_report": st.builds(
+        spend.DraftReport,
+        **_read,
+        since=_whens,
+        until=_maybe_when,
+        rows=st.lists(_verified, max_size=2).map(tuple),
         approximated=st.lists(_text, max_size=2).map(tuple),
     ),
     "ask_forecast": st.builds(spend.AskForecast, project=_words),

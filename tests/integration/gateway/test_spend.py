@@ -28,7 +28,14 @@ from tests.support.stand_in import OTHER, PROJECT, key
 ROOT = Path(__file__).parents[3]
 VALUES: dict[str, Any] = {
     "providers": {"openai": {"key": "sk-one", "base_url": "http://127.0.0.1:9/v1"}},
-    "routes": {"chat": {"deployments": ["openai/gpt-4o-mini", "openai/gpt-4o"], "budget": {"total": 5}}},
+    "routes": {
+        "chat": {
+            "deployments": ["openai/gpt-4o-mini", "openai/gpt-4o"],
+            "budget": {"total": 5},
+            "verify": {"by": "premium", "budget": {"day": 1}},
+        },
+        "premium": {"deployments": ["openai/gpt-4o"]},
+    },
     "projects": {PROJECT: {"budget": {"month": 10}, "tags": {"team=red": {"day": 1}}}, OTHER: {}},
 }
 AS_ADMIN = {"authorization": f"Bearer {ADMIN}"}
@@ -55,7 +62,7 @@ async def running(alone: RunningEdge, tmp_path: Path) -> AsyncIterator[RunningEd
 
 
 async def test_without_a_ledger_the_answer_says_so_and_what_to_do(alone: RunningEdge) -> None:
-    for path in ("", "/attempts", "/compare", "/forecast"):
+    for path in ("", "/attempts", "/compare", "/drafts", "/forecast"):
         found = await alone.client.get(f"/v1/spend{path}")
         assert (found.status_code, found.json()["error"]["code"]) == (503, "ledger_unreachable")
         assert "python -m ledger" in found.json()["error"]["message"]
@@ -71,7 +78,7 @@ async def test_the_admin_sees_every_project_and_a_projects_key_its_own(running: 
     assert everybody["total"]["unpriced"] == 1
     own = (await running.client.get("/v1/spend?by=project")).json()
     assert [row["project"] for row in own["rows"]] == [PROJECT]
-    for path in ("", "/attempts", "/compare", "/forecast"):
+    for path in ("", "/attempts", "/compare", "/drafts", "/forecast"):
         refused = await running.client.get(f"/v1/spend{path}?project={OTHER}")
         assert (refused.status_code, refused.json()["error"]["param"]) == (403, "project")
     attempts = (await running.client.get("/v1/spend/attempts")).json()["rows"]
@@ -152,6 +159,19 @@ async def test_csv_is_safe_to_open(running: RunningEdge) -> None:
     assert paged.headers["x-penstock-after"]
 
 
+async def test_a_report_of_drafts_has_each_route_that_is_verified(running: RunningEdge) -> None:
+    found = (await running.client.get("/v1/spend/drafts?since=1d", headers=AS_ADMIN)).json()
+    (row,) = found["rows"]
+    assert (row["route"], row["verifier"], row["mode"], row["agreement"]) == ("chat", "premium", "after", None)
+    assert (row["drafts"]["attempts"], row["alone"][0]["deployment"]) == (4, "openai/gpt-4o")
+    sheet = await running.client.get("/v1/spend/drafts?since=1d&format=csv")
+    (line,) = csv.DictReader(io.StringIO(sheet.text))
+    assert (line["route"], line["drafts"], line["verification"]) == ("chat", "0.150000000001", "0.000000000000")
+    wrong = await running.client.get("/v1/spend/drafts?route=nobody")
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "route")
+    assert (await running.client.get("/v1/spend/drafts?model=gpt-4o")).status_code == 400
+
+
 @pytest.mark.parametrize(
     ("query", "param"),
     [
@@ -230,6 +250,7 @@ async def test_at_a_terminal_it_is_a_table_with_heads_of_columns(running: Runnin
         for words, heads in (
             (("--by", "project,model"), "project model attempts tokens in tokens out USD wasted"),
             (("compare",), "deployment USD difference approximated"),
+            (("drafts",), "route accept correct replace unread agreement drafts verification verifier alone saved"),
             (("forecast",), "budget of name project window end budget spent at the end used up"),
         ):
             code, _, err = await penstock(running.url, *words, out=terminal, PENSTOCK_ADMIN_KEY=ADMIN, TERM="xterm")
@@ -255,6 +276,9 @@ async def test_the_command_tells_data_on_standard_output_and_the_total_beside_it
     assert (code, json.loads(out)["total"]["attempts"]) == (0, 2)
     code, out, err = await penstock(running.url, "compare", "--since", "1d", PENSTOCK_KEY=key())
     assert (code, len(out.splitlines())) == (0, 2)
+    assert "approximated: " in err
+    code, out, err = await penstock(running.url, "drafts", "--since", "1d", PENSTOCK_KEY=key())
+    assert (code, out.split("\t")[:7]) == (0, ["chat", "0", "0", "0", "0", "-", "0.150000000001"])
     assert "approximated: " in err
     code, out, err = await penstock(running.url, "forecast", "--csv", PENSTOCK_KEY=key())
     assert (code, out.splitlines()[0][:12]) == (0, "payer,name,p")

@@ -90,7 +90,7 @@ async def test_every_question_has_its_answer(engine: AsyncEngine) -> None:
 async def test_an_empty_ledger_answers_everything(engine: AsyncEngine) -> None:
     await put(engine, [], read=None)
     async with serving(engine) as bus:
-        for operation in ("spend", "attempts", "compare", "forecast"):
+        for operation in ("spend", "attempts", "compare", "drafts", "forecast"):
             assert not (await asked(bus, operation, b"{}")).startswith(b'{"refused"'), operation
 
 
@@ -108,6 +108,9 @@ async def test_an_empty_ledger_answers_everything(engine: AsyncEngine) -> None:
         ("attempts", b'{"model": "a\\u0000b"}', "model"),
         ("compare", b'{"against": ["nobody"]}', "against"),
         ("forecast", b'{"project": "\\u0000"}', "project"),
+        ("drafts", b'{"project": "\\u0000"}', "project"),
+        ("drafts", b'{"route": "nobody"}', "route"),
+        ("drafts", b'{"since": 2, "until": 1}', "until"),
     ],
 )
 async def test_what_is_asked_wrongly_is_refused_by_name(

@@ -22,7 +22,7 @@ cheaper-summaries:
     - {metric: error_rate, worse_by: 0.02}
     - {metric: cost, worse_by: 0.1}
 """
-ROUTES = {"summaries", "summaries-mini", "judge"}
+ROUTES = {"summaries", "summaries-mini", "judge", "chat"}
 
 
 def read(text: str = WRITTEN) -> dict[str, Experiment]:
@@ -55,7 +55,7 @@ def test_unknown_routes_are_refused_by_name_wherever_they_stand() -> None:
 
 
 def test_a_route_is_under_one_experiment_at_a_time_and_no_arm_leads_into_another() -> None:
-    one, chained = changed(), changed(route="judge", challengers={"x": {"route": "summaries"}})
+    one, chained = changed(), changed(route="chat", challengers={"x": {"route": "summaries"}})
     assert problems({"a": one, "b": one}, ROUTES) == [
         "experiments.b.route: 'summaries' is under experiment already, in experiments.a"
     ]
@@ -73,6 +73,7 @@ def test_a_route_is_under_one_experiment_at_a_time_and_no_arm_leads_into_another
         ({"metrics": ["cost", "cost"]}, "each at most once"),
         ({"metrics": ["judge"]}, "error_rate, cost is not among the metrics"),
         ({"judge": None}, "the metric judge needs a judge"),
+        ({"judge": {"route": "summaries-mini"}}, "serves an arm, and cannot judge itself"),
         ({"adopted": "maxi"}, "there is no challenger 'maxi' (there are: mini)"),
         ({"alfa": 0.1}, "Extra inputs"),
     ],

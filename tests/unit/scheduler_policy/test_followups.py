@@ -9,13 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalogue.prices import Price
-from job_contracts.followups import OF_ROUTE, kind_of
+from job_contracts.experiments import Challenger, Experiment, Judge, Metric
+from job_contracts.failures import Failure, FailureKind
+from job_contracts.followups import OF_ROUTE, kind_of, reason_of, spent_on
 from job_contracts.jobs import JobState
 from job_contracts.money import PICO, Budget
 from scheduler.policy.decisions import Dispatch, Finish
+from scheduler.policy.experiments.ramp import begun
 from scheduler.policy.facts import Charged
 from scheduler.policy.followups import Followed, FollowRule, fraction
 from scheduler.policy.rules import ProjectRule, Rules
+from scheduler.policy.seats import Running
 from tests.support.examples import examples
 from tests.unit.scheduler_policy import made
 
@@ -44,6 +48,17 @@ def test_about_as_many_are_followed_as_the_share_says_and_always_the_same(share:
     due = [bool(followed.due(f"j-{number}", f"t{number}")) for number in range(2000)]
     assert abs(sum(due) / len(due) - share) < 0.06
     assert due == [bool(followed.due(f"j-{number}", f"t{number}")) for number in range(2000)]
+
+
+def test_the_stem_tells_what_a_job_is_and_what_it_is_spent_on() -> None:
+    assert [kind_of(f"{stem}-1") for stem in ("shadow", "verify", "judge", "a")] == ["shadow", "verify", "judge", None]
+    assert [spent_on(f"{stem}-1") for stem in ("shadow", "verify", "judge", "a")] == [
+        "shadow",
+        "verify",
+        "verify",
+        None,
+    ]
+    assert reason_of("judge-1", Failure(kind=FailureKind.CANCELLED, message="")) == "verify"
 
 
 def test_one_job_may_be_in_one_sample_and_not_in_another() -> None:
@@ -91,6 +106,28 @@ def test_a_copy_waits_in_its_own_queue_beside_its_projects_background_jobs() -> 
     went = [one.job for one in board.decide(0.0, 10) if isinstance(one, Dispatch)]
     assert sorted(went) == ["j-1", "shadow-2"]
     assert (board.unfinished("p"), board.following("p")) == (2, 1)
+
+
+def test_a_judge_is_paid_from_a_purse_of_its_own_that_may_change_meanwhile() -> None:
+    def running(day: int) -> dict[str, Running]:
+        judge = Judge(route="other", budget=Budget(day=Decimal(day)))
+        arms = {"b": Challenger(route="c")}
+        told = Experiment(route="r", challengers=arms, metrics=(Metric.JUDGE,), guardrails=(), judge=judge)
+        return {"exp": Running(told, begun(0.0))}
+
+    def asked(*seqs: int) -> list[str]:
+        for seq in seqs:  # each may cost three dollars
+            own = {"job": f"judge-{seq}", "lane": "bg", "tags": {OF_ROUTE: "r"}, "max_output": 1_000_000}
+            board.apply(made.job(seq, submitted=0.0, **own), 0.0)
+        return [one.job for one in board.decide(0.0, 10) if isinstance(one, Dispatch)]
+
+    board = made.board(rules(None, budget=Budget(day=Decimal(0))))
+    board.trust_spending(True)
+    board.place_trials(running(4), 0.0)
+    assert board.judge("exp") == Judge(route="other", budget=Budget(day=Decimal(4)))
+    assert asked(1, 2) == ["judge-1"]
+    board.place_trials(running(7), 0.0)
+    assert asked(3) == ["judge-2"]
 
 
 def test_a_copy_of_an_unknown_project_is_refused() -> None:
