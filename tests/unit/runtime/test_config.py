@@ -116,9 +116,8 @@ def test_a_misspelt_key_is_met_with_the_likely_one() -> None:
 def test_an_unknown_key_is_met_with_the_keys_there_are() -> None:
     problem = the_problem(MINIMAL + "extras: 1\n")
     assert problem.where == "p.yaml:5:1"
-    assert (
-        problem.expected == "one of catalogue, gateway, ledger, nats, projects, providers, routes, scheduler, workers"
-    )
+    there_are = "catalogue, experiments, gateway, ledger, nats, projects, providers, routes, scheduler, workers"
+    assert problem.expected == f"one of {there_are}"
 
 
 def test_a_misspelt_key_of_a_message_type_is_refused_too() -> None:
