@@ -85,7 +85,7 @@ check: $(STAMP) ## lint, format, types, imports, architecture; runs all of them,
 # Much of a test's time is waiting for processes; files run beside one another. JOBS=0 runs all in one process.
 JOBS ?= 3
 test: $(STAMP) $(CLIENTS_STAMP) ## every test
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # The quick part of it is a test; this one breaks things for longer and writes the page docs/reports/chaos.md.
 MINUTES ?= 10

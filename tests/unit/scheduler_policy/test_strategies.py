@@ -9,8 +9,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from catalogue.prices import Price
 from job_contracts.chat import Usage
@@ -19,9 +17,9 @@ from job_contracts.jobs import JobState
 from scheduler.policy.board import Board
 from scheduler.policy.decisions import Dispatch
 from scheduler.policy.facts import PoolSeen, Settled, Submitted
-from scheduler.policy.rules import Blend, Limit, Rules
+from scheduler.policy.rules import Blend, Rules
 from tests.unit.scheduler_policy import made
-from tests.unit.scheduler_policy.trial import Ends, Trial, replay
+from tests.unit.scheduler_policy.trial import Ends, Trial
 
 DAY = 86_400.0
 LIVE = ("weighted", "fastest", "least_loaded", "blend")
@@ -266,35 +264,6 @@ def test_a_waiting_job_is_told_what_would_be_decided_whatever_its_strategy() -> 
 
 
 # ----------------------------------------------------------------------------------------------------------- simulation
-
-
-@settings(max_examples=10, deadline=None)
-@given(seed=st.integers(0, 10**9), strategy=st.sampled_from(ALL))
-def test_the_same_facts_lead_to_the_same_decisions(seed: int, strategy: str) -> None:
-    """Records and all; asking in between makes no difference."""
-    rules = three(strategy, limits={"a": (Limit("requests", 600),), "b": (Limit("tokens", 60_000),)})
-    random = Random(seed)
-
-    def behave(_: Dispatch, chance: Random, __: float) -> Ends:
-        kind = chance.choice([None, None, None, FailureKind.SERVER_ERROR, FailureKind.RATE_LIMIT])
-        return Ends(chance.uniform(0.1, 4.0), kind)
-
-    trial = Trial(made.board(rules), behave, seed=seed, refuse=0.1)
-    trial.submit(
-        *[
-            made.job(
-                seq,
-                submitted=random.uniform(0, 20),
-                input_estimate=random.randrange(1, 3_000),
-                session=random.choice([None, "s", "t"]),
-                project=random.choice(["p", "q"]),
-            )
-            for seq in range(1, 151)
-        ]
-    )
-    trial.run()
-    assert len(trial.results) == 150
-    assert list(replay(trial.log, made.board(rules), ask=True)) == trial.decisions
 
 
 OUTAGE = (6 * 3_600.0, 9 * 3_600.0)
