@@ -57,8 +57,9 @@ if TYPE_CHECKING:
 class Board:
     """All state of one leader's term. Deterministic: the same calls at the same times give the same decisions.
 
-    ``now`` is seconds on one monotonic scale throughout. Only ``apply``, ``decide``, ``stored``, ``refused`` and
-    ``restore`` change anything; whatever else is asked, and how often, makes no difference to what is decided.
+    ``now`` is seconds on one monotonic scale throughout. Only ``apply``, ``decide``, ``stored``, ``refused``,
+    ``place_trials``, ``trust_spending`` and what restores change anything; whatever else is asked, and how often, makes
+    no difference to what is decided.
     """
 
     def __init__(self, rules: Rules, *, now: float = 0.0, wall: float = 0.0) -> None:
@@ -313,7 +314,7 @@ class Board:
         if known.state != PARKED and known.flow is not None:
             return likely(self._world, known, known.flow.group, now)
         barred, tried = (0, 0) if known.story is None else (known.story.barred, known.story.tried)
-        group = known.route.group_of(known, barred | known.route.barred(known), tried)
+        group = known.route.imagined(known, barred | known.route.barred(known), tried)
         return likely(self._world, known, group, now)
 
     def history(self, project: str, job: str) -> tuple[AttemptRecord, ...]:

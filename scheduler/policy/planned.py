@@ -13,7 +13,6 @@ from scheduler.policy.intake import impossible, refusal
 from scheduler.policy.jobs import Job
 from scheduler.policy.shortfalls import hopeless, unaffordable
 from scheduler.policy.tenants import Tenant
-from scheduler.policy.turns import Group
 
 if TYPE_CHECKING:
     from job_contracts.decisions import Choice
@@ -69,5 +68,4 @@ def _submission(tenant: Tenant, planned: Planned, now: float) -> Submitted:
 
 def _decision(world: World, job: Job, route: Route, barred: int, now: float) -> Choice:
     """As if nobody waited before it. Its group is made for this question: none that is kept knows of it."""
-    group = Group(route, barred, 0) if route.planner is None else route.planner.imagined(job, barred)
-    return likely(world, job, group, now)
+    return likely(world, job, route.imagined(job, barred, 0), now)

@@ -90,9 +90,9 @@ class Planner:
             group = self._groups[(barred, tried, plan)] = self._made(plan, barred, tried)
         return group
 
-    def imagined(self, job: Job, barred: int) -> Group:
-        """The group that a job would be in which is not submitted; it is not kept."""
-        return self._made(self.plan(job, barred), barred, 0)
+    def imagined(self, job: Job, barred: int, tried: int) -> Group:
+        """The group that a job would be in which is not queued; it is not kept."""
+        return self._made(self.plan(job, barred), barred, tried)
 
     def _made(self, plan: Plan, barred: int, tried: int) -> Group:
         if self.strategy.live:

@@ -218,6 +218,10 @@ class Route:
         """The group of this job, in the order that is right for it now."""
         return self.group(barred, tried) if self.planner is None else self.planner.group(job, barred, tried)
 
+    def imagined(self, job: Job, barred: int, tried: int) -> Group:
+        """The same, made for a question: it is not kept, because to ask must change nothing of the order of groups."""
+        return Group(self, barred, tried) if self.planner is None else self.planner.imagined(job, barred, tried)
+
     @property
     def groups(self) -> Sequence[Group]:
         """All groups so far, in the order they came up."""

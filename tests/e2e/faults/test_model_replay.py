@@ -9,16 +9,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
+from job_contracts.desk import Planned
 from scheduler.policy.accounts import Accounts
+from scheduler.policy.board import Board
 from scheduler.policy.buckets import Bucket
 from scheduler.policy.payers import Payers
 from scheduler.policy.payments import Payments
 from tests.e2e.faults.model.record import BILLED
 from tests.e2e.faults.model.run import config_of, run, shape_of
-from tests.e2e.faults.model.traces import recording, replay, save
+from tests.e2e.faults.model.traces import Recorder, recording, replay, save
 
 TRACES = Path(__file__).parent / "traces"
 
@@ -32,8 +35,42 @@ def test_a_recorded_run_is_decided_again_as_it_was(path: Path) -> None:
     assert told.dispatches >= 40
 
 
-def test_there_is_a_trace_of_a_real_broker() -> None:
-    assert (TRACES / "nats.jsonl").exists()
+def test_the_trace_of_a_real_broker_has_every_kind_of_decision_in_it() -> None:
+    told = (TRACES / "nats.jsonl").read_text()
+    for what in ('{"Late":', '"hedge":true', '"strategy":"blend"', '["place_trials",', '"trial":{', '{"Finish":'):
+        assert what in told, what
+
+
+def asks(board: Board, now: float) -> None:
+    """Everything that can be asked."""
+    for project, tenant in board._world.tenants.items():
+        for job in tuple(tenant.jobs):
+            board.status(project, job, now)
+            board.choice(project, job, now)
+            board.history(project, job)
+            board.draft(project, job)
+            board.cancelling(project, job)
+        for route in ("fast", "blend"):
+            board.estimate(project, Planned(route=route, input_estimate=300, session="s-1", explain=True), now)
+        board.unfinished(project)
+        board.following(project)
+    board.counts(now)
+    board.levels(now)
+    board.spending()
+    board.next_wake(now)
+    board.judge("probe")
+
+
+def test_whatever_is_asked_meanwhile_makes_no_difference_to_what_is_decided() -> None:
+    assert replay(TRACES / "nats.jsonl", BILLED, between=asks).problems == []
+
+
+def test_everything_that_changes_a_board_is_recorded() -> None:
+    """A call that is not among them is one that only asks (and the test above asks it), or that changes nothing."""
+    calls = {name for name, found in vars(Board).items() if isinstance(found, FunctionType) and name[0] != "_"}
+    recorded = {name for name in vars(Recorder) if name[0] != "_"}
+    asked = {name for name in asks.__code__.co_names if name in calls}
+    assert calls - recorded - asked <= {"known", "in_flight", "sent"}
 
 
 @pytest.mark.parametrize(

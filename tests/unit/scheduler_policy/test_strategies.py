@@ -263,6 +263,18 @@ def test_a_waiting_job_is_told_what_would_be_decided_whatever_its_strategy() -> 
         assert board.choice("p", "j-1", 3.0) == went.decision, "of an attempt under way, why it went there"
 
 
+def test_to_ask_where_a_parked_job_would_go_makes_no_group_that_is_kept() -> None:
+    """Groups take their turns in the order they came up: a question must not be one of them."""
+    for strategy in ("ordered", *ALL):
+        board = made.board(three(strategy))
+        made.submit(board, made.job(1, not_before=50.0))
+        made.dispatched(board)
+        (route,) = board._world.routes.values()
+        before = route.groups
+        assert board.choice("p", "j-1", 1.0) is not None
+        assert route.groups == before
+
+
 # ----------------------------------------------------------------------------------------------------------- simulation
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from job_contracts.jobs import Ticket
     from runtime.settings import Config
     from scheduler.policy.board import Board
+    from scheduler.policy.jobs import Held, Job
     from tests.e2e.faults.model.network import Event, History, Key
 
 TOLERANCE = 0.01
@@ -192,15 +193,13 @@ def ledger_problems(board: Board) -> list[str]:
     pools, deployments, tenants = Counter[str](), Counter[str](), Counter[str]()
     for tenant in world.tenants.values():
         for job in tenant.jobs.values():
-            held = None if job.story is None else job.story.held
-            if held is None:
-                continue
-            sums = by_domain[held.deployment.gate.domain.name]
-            for place, amount in enumerate((1, *held.tokens)):
-                sums[place] += amount
-            pools[held.deployment.gate.domain.pool.name] += 1
-            deployments[held.deployment.name] += 1
-            tenants[tenant.name] += 1
+            for held in _held(job):
+                sums = by_domain[held.deployment.gate.domain.name]
+                for place, amount in enumerate((1, *held.tokens)):
+                    sums[place] += amount
+                pools[held.deployment.gate.domain.pool.name] += 1
+                deployments[held.deployment.name] += 1
+                tenants[tenant.name] += 1
     found: list[str] = []
     for name, gate in world.gates.items():
         domain = gate.domain
@@ -247,11 +246,17 @@ def _pending(board: Board, domain: str) -> dict[str, float]:
     sums: dict[str, float] = defaultdict(float)
     for tenant in board._world.tenants.values():
         for job in tenant.jobs.values():
-            held = None if job.story is None else job.story.held
-            if held is None or not held.pending or held.deployment.gate.domain.name != domain:
-                continue
-            sums["requests"] += 1
-            sums["input_tokens"] += held.tokens[0]
-            sums["output_tokens"] += held.tokens[1]
-            sums["tokens"] += held.tokens[0] + held.tokens[1]
+            for held in _held(job):
+                if not held.pending or held.deployment.gate.domain.name != domain:
+                    continue
+                sums["requests"] += 1
+                sums["input_tokens"] += held.tokens[0]
+                sums["output_tokens"] += held.tokens[1]
+                sums["tokens"] += held.tokens[0] + held.tokens[1]
     return sums
+
+
+def _held(job: Job) -> list[Held]:
+    """What its attempts hold: the first one, and a hedge beside it."""
+    story = job.story
+    return [] if story is None else [each for each in (story.held, story.second) if each is not None]

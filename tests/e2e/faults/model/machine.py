@@ -372,6 +372,7 @@ class Machine(RuleBasedStateMachine):
             number = dispatch.attempt
             fresh = number > self.newest.get(key, 0) or (key, number) in self.lost
             assert fresh, f"{key} attempt {number} twice"
+            assert key not in self.work, f"{key} attempt {number} while an earlier one is under way"
             assert fact.not_before is None or leader.granted >= fact.not_before, f"{key} too early"
             assert fact.deadline is None or leader.granted < fact.deadline, f"{key} too late"
             self.newest[key] = number

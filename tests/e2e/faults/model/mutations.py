@@ -279,6 +279,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "services",
         TAKEOVERS,
         {"jobs": 100, "faults": 4},
+        first=10,
     ),
     Mutation(
         "cancels are not read before a dispatch",

@@ -19,18 +19,24 @@ from typing import Any
 from pydantic import BaseModel
 
 from catalogue.rows import ProviderRow
-from job_contracts.attempts import LimitReading
+from job_contracts.attempts import Draft, LimitReading
 from job_contracts.chat import Usage
+from job_contracts.constraints import Constraints
+from job_contracts.decisions import Choice
+from job_contracts.experiments import Experiment
 from job_contracts.failures import Failure
 from job_contracts.jobs import Bounds, JobState
 from job_contracts.results import AttemptRecord
+from job_contracts.trials import Trial
 from runtime.settings import Config
 from scheduler import service
 from scheduler.policy import decisions, facts
 from scheduler.policy.board import Board
 from scheduler.policy.decisions import Decision, Dispatch, Finish
+from scheduler.policy.experiments.ramp import Progress
 from scheduler.policy.purses import Spending
 from scheduler.policy.rules import Rules, rules_from
+from scheduler.policy.seats import Running
 from tests.e2e.faults.model.invariants import ledger_problems
 from tests.support.world import CATALOGUE
 
@@ -39,6 +45,7 @@ KNOWN: dict[str, Any] = {
     for each in (
         *(facts.Submitted, facts.InFlight, facts.CancelAsked, facts.AttemptEnded, facts.Settled),
         *(facts.LimitsRead, facts.PoolSeen, facts.Charged, facts.Uncharged, Spending),
+        *(facts.Late, facts.Begun, Running, Progress),
         *(decisions.Dispatch, decisions.Finish, decisions.Abort),
     )
 }
@@ -54,6 +61,16 @@ READ: dict[str, Callable[[Any], Any]] = {
     "bounds": Bounds.model_validate,
     "attempt": lambda told: tuple(told) if isinstance(told, list) else told,
     "weight": tuple,
+    "late": tuple,
+    "decision": Choice.model_validate,
+    "draft": Draft.model_validate,
+    "trial": Trial.model_validate,
+    "constraints": lambda told: (
+        tuple(Constraints.model_validate(each) for each in told)
+        if isinstance(told, list)
+        else Constraints.model_validate(told)
+    ),
+    "settings": Experiment.model_validate,
 }
 
 
@@ -86,7 +103,7 @@ def read(told: Any) -> Any:
 
 
 def _field(name: str, value: Any) -> Any:
-    return READ[name](value) if value is not None and name in READ else value
+    return READ[name](value) if value is not None and name in READ else read(value)
 
 
 class Recorder(Board):
@@ -114,6 +131,10 @@ class Recorder(Board):
         dispatches = list(dispatches)
         self.lines.append(["refused", now, written(dispatches)])
         super().refused(dispatches, now)
+
+    def place_trials(self, running: Mapping[str, Running], now: float) -> None:
+        self.lines.append(["place_trials", now, written(running)])
+        super().place_trials(running, now)
 
     def restore(self, levels: Mapping[str, Mapping[str, float]], silence: float, now: float) -> None:
         self.lines.append(["restore", now, [written(levels), silence]])
@@ -166,15 +187,26 @@ class Replayed:
     problems: list[str]
 
 
-def replay(path: Path, catalogue: Mapping[str, ProviderRow] = CATALOGUE) -> Replayed:
-    """The same calls to boards of today: every decision must be the recorded one, and the books must balance."""
+def replay(
+    path: Path,
+    catalogue: Mapping[str, ProviderRow] = CATALOGUE,
+    between: Callable[[Board, float], object] | None = None,
+) -> Replayed:
+    """The same calls to boards of today: every decision must be the recorded one, and the books must balance.
+
+    ``between`` is called with the board and the time before each call of the trace.
+    """
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     rules = rules_from(Config.model_validate(lines[0][2]), catalogue)
     told = Replayed(0, len(lines) - 1, 0, [])
     board = Board(rules)
     ends: set[tuple[str, str]] = set()
     newest: dict[tuple[str, str], int] = {}
+    moment = 0.0
     for number, (what, now, value) in enumerate(lines[1:], start=2):
+        moment = moment if now is None else now
+        if between is not None and what != "board":
+            between(board, moment)
         if what == "board":
             board, ends, newest = Board(rules, now=now, wall=value), set(), {}
             told.terms += 1
@@ -184,6 +216,8 @@ def replay(path: Path, catalogue: Mapping[str, ProviderRow] = CATALOGUE) -> Repl
                 told.problems.append(f"line {number}: decided {written(found)}, recorded was {value[1]}")
             told.dispatches += sum(isinstance(each, Dispatch) for each in found)
             told.problems += _in_order(found, ends, newest, number)
+        elif what == "place_trials":
+            board.place_trials({name: read(each) for name, each in value.items()}, now)
         elif what == "restore":
             board.restore(value[0], value[1], now)
         elif now is None:
