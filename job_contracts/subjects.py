@@ -49,7 +49,9 @@ H_PIECES = "Penstock-Pieces"
 H_TRACE = "traceparent"
 
 _TOKEN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
-_JOB = re.compile(r"[A-Za-z0-9_]{1,32}-[A-Za-z0-9_]{1,32}")
+JOB_ID = "^[A-Za-z0-9_]{1,32}-[A-Za-z0-9_]{1,32}$"
+"""What a job id looks like, for schemas."""
+_JOB = re.compile(JOB_ID)
 _RANDOM_JOB = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}")
 KEYED_STEM = "key"
 REPLAY_STEM = "replay"

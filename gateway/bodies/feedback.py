@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.bodies.failures import invalid
 from job_contracts.problems import problem
+from job_contracts.subjects import JOB_ID
 
 
 class Feedback(BaseModel):
@@ -15,7 +16,7 @@ class Feedback(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    job: Annotated[str, Field(min_length=1, max_length=80)]
+    job: Annotated[str, Field(pattern=JOB_ID)]
     """The job's id: ``x-penstock-job``, or the ``id`` of what was submitted."""
     score: Annotated[float, Field(ge=0, le=1, strict=True)]
     """From 0 (bad) to 1 (good)."""

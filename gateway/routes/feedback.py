@@ -36,6 +36,7 @@ ENDPOINTS = (
                 200: Told("The job had been scored before: the first score stands.", {JSON: TakenFeedback}),
             },
             body=Feedback,
+            errors=(404,),
             description="From 0 (bad) to 1 (good), for a job that has an answer and whose result is still kept.",
         ),
     ),

@@ -21,6 +21,8 @@ async def test_a_score_is_kept_once_and_what_cannot_be_scored_is_named(tmp_path:
             ({"job": job, "score": 2}, "score"),
             ({"job": job, "score": True}, "score"),
             ({"job": "", "score": 0.5}, "job"),
+            ({"job": "0", "score": 0.5}, "job"),
+            ({"job": f"{job}\n", "score": 0.5}, "job"),
             ({"score": 0.5}, "job"),
         ):
             refused = await one.client.post("/v1/feedback", json=body)

@@ -69,7 +69,7 @@ BEYOND = (
     r"previous_response_id: ",
     r"input: there is nothing in it",
     r"(after|after_id|before_id): ",  # not in this list
-    r"routes: there is no route",
+    r"routes?: there is no route",
     r"overlap: .* is no time up to ten years",
     r"\[openai/",  # what the model does not take: a picture that is none
     r"a number that is too large",  # for others to read again
@@ -145,6 +145,7 @@ async def things(one: RunningEdge) -> dict[str, list[str]]:
         "/v1/keys": keys[:1],
         "/v1/models": ["chat", "some/vectors"],
         "input_file_id": files[:1],
+        "job": [made],
         "project": [PROJECT],
         "routes": ["chat"],
     }
@@ -169,7 +170,8 @@ def narrowed(told: Any, there: Mapping[str, list[str]], quick: Mapping[str, Any]
                     ]
                     one["schema"] = {"enum": found[0]}
             _narrow([operation.get("parameters"), operation.get("requestBody")], there, quick)
-    _narrow([told["components"]["parameters"], told["components"]["schemas"]["NewKey"]], there, quick)
+    bodies = [told["components"]["schemas"][name] for name in ("NewKey", "Feedback")]
+    _narrow([told["components"]["parameters"], *bodies], there, quick)
     return told
 
 

@@ -89,11 +89,14 @@ async def passed(seconds: float) -> None:
 async def test_an_attempt_that_is_late_is_told_at_once_and_no_more_when_it_has_answered(
     worker: Bench, provider: Upstream, leader: Leader, streamed: bool
 ) -> None:
-    begin = [head()] if streamed else []
-    provider.play([*begin, Do.WAIT, *(stream("Hello")[1:] if streamed else [response(completion())])])
+    answer = [chunk(event("Hel")), Do.STEP, *stream("lo")[1:]] if streamed else [response(completion())]
+    provider.play([*([head()] if streamed else []), Do.WAIT, *answer])
     given = await worker.hand(worker.assignment(stream=streamed, late_after=LATE))
     await eventually(lambda: given.attempt_id in leader.told("late"), within=2.0, says="nobody is told")
     provider.proceed()
+    if streamed:
+        await eventually(lambda: leader.told("begun"), within=2.0, says="nobody is told")
+        provider.step()
     await worker.result(given)
     assert leader.told("begun") == ({given.attempt_id} if streamed else set())
     assert worker.worker.pool.late() == ()
@@ -117,11 +120,13 @@ async def test_an_attempt_that_begins_in_time_tells_nobody(worker: Bench, provid
 async def test_the_tokens_of_a_hedge_are_shown_when_the_other_one_has_only_started(
     worker: Bench, provider: Upstream, leader: Leader
 ) -> None:
-    provider.play([head(), Do.WAIT, *stream("Hel", "lo")[1:]])
+    provider.play([head(), Do.WAIT, chunk(event("Hel")), Do.STEP, *stream("lo")[1:]])
     given = await worker.hand(worker.assignment(stream=True, attempt=2, hedge=True))
     await eventually(lambda: provider.asked)
     await tell(worker, given, 1, START)
     provider.proceed()
+    await eventually(lambda: leader.told("begun"), within=2.0, says="nobody is told")  # a beat tells who is in hand
+    provider.step()
     await worker.result(given)
     chunks = worker.chunks(given)
     assert texts(chunks) == {2: "Hello"}
