@@ -34,7 +34,7 @@ def wrong(mutation: Mutation, seed: int) -> str:
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
 def test_the_model_finds_it(mutation: Mutation) -> None:
-    seeds = range(WALKS) if mutation.look == "policy" else range(mutation.first, mutation.first + RUNS)
+    seeds = range(mutation.first, mutation.first + (WALKS if mutation.look == "policy" else RUNS))
     caught, what = -1, ""
     with mutated(mutation):
         for seed in seeds:

@@ -32,7 +32,7 @@ from tests.support.ledger_facts import check, fact, folded
 BEGIN = int(datetime(2026, 1, 20, 5, tzinfo=UTC).timestamp())
 HOURS = 100 * 24
 NOW = BEGIN + HOURS * HOUR + 900.0
-some = settings(max_examples=60, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+some = settings(max_examples=30, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
 CONFIG = Config.model_validate(
     {
         "providers": {"openai": {"key": "k", "dialect": "openai_chat", "base_url": "http://127.0.0.1"}},

@@ -449,7 +449,7 @@ def jobs(random: Random, count: int) -> list[Submitted]:
     ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**9), refuse=st.sampled_from([0.0, 0.3]))
 def test_with_hedges_every_job_ends_once_and_every_reservation_is_given_back(seed: int, refuse: float) -> None:
     random = Random(seed)
@@ -466,7 +466,7 @@ def test_with_hedges_every_job_ends_once_and_every_reservation_is_given_back(see
     assert list(replay(trial.log, made.board(rules()))) == trial.decisions
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10**9), times=st.integers(1, 3))
 def test_with_hedges_take_overs_lose_no_job(seed: int, times: int) -> None:
     random = Random(seed)

@@ -86,7 +86,7 @@ def trial_of(seed: int, count: int = 120) -> Trial:
     return trial
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 10**9))
 def test_a_log_replayed_gives_the_same_decisions_for_the_same_reasons(seed: int) -> None:
     trial = trial_of(seed)
@@ -100,7 +100,7 @@ def test_a_log_replayed_gives_the_same_decisions_for_the_same_reasons(seed: int)
         assert each.decision is None or each.decision.deployment == each.deployment
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 10**9))
 def test_asking_why_and_what_if_changes_no_decision(seed: int) -> None:
     trial = trial_of(seed)
@@ -109,7 +109,7 @@ def test_asking_why_and_what_if_changes_no_decision(seed: int) -> None:
     assert list(replay(trial.log, fresh, ask=True)) == trial.decisions
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 10**9))
 def test_no_decision_names_a_place_that_the_constraints_forbid(seed: int) -> None:
     trial = trial_of(seed)

@@ -127,7 +127,7 @@ def attempts_are_in_order(decisions: Sequence[tuple[float, object]]) -> None:
             newest[key] = decision.attempt
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10**9), share=st.sampled_from([0.0, 0.3, 0.9, 1.0]), refuse=st.sampled_from([0.0, 0.3]))
 def test_every_job_has_exactly_one_end_and_every_reservation_is_given_back(
     seed: int, share: float, refuse: float
@@ -146,7 +146,7 @@ def test_every_job_has_exactly_one_end_and_every_reservation_is_given_back(
     assert list(replay(trial.log, made.board(tight()))) == trial.decisions
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 10**9), share=st.sampled_from([0.0, 0.4]), times=st.integers(1, 3), single=st.booleans())
 @example(seed=2225239, share=0.0, times=3, single=False)  # these three: a batch had been stored twice
 @example(seed=3325980, share=0.0, times=3, single=False)
@@ -165,7 +165,7 @@ def test_take_overs_lose_no_job_and_hand_out_no_token_twice(seed: int, share: fl
     windows_hold(tight(), trial.commits)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 10**9))
 def test_reservations_are_the_sum_over_live_attempts_at_every_moment(seed: int) -> None:
     random = Random(seed)

@@ -211,6 +211,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "an outcome counts whatever its attempt's number",
         edit(aftermath.Aftermath, "ended", "if stale or job.state == ENDING:", "if job.state == ENDING:"),
+        first=300,  # few walks show it
     ),
     Mutation(
         "a result of an older attempt leaves the newer one's reservation",
