@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from catalogue.rows import ProviderRow
@@ -90,30 +91,43 @@ class Pool:
                     pass
                 else:
                     for attempt in decode(HeartbeatReply, answer.data).abort:
-                        await self._abort(attempt)
+                        await self._sure(partial(self._abort, attempt))
             await asyncio.sleep(0.1)
+
+    async def _sure(self, told: Callable[[], Awaitable[Any]]) -> None:
+        """Until the broker has it: were we to end because it is away, jobs would wait for a pool without workers."""
+        while True:
+            try:
+                await told()
+            except BusError:
+                await asyncio.sleep(0.1)
+            else:
+                return
 
     async def _abort(self, attempt: str) -> None:
         if attempt in self.held and attempt not in self.aborted:
-            self.aborted.add(attempt)
             order = next(order for order in self.seen if order.attempt_id == attempt)
             await self.fail(order, Failure(kind=FailureKind.CANCELLED, message="stopped"))
+            self.aborted.add(attempt)
 
     async def _pull(self) -> None:
         puller = await self.bus.pull(subjects.stream_name(subjects.WORK, 0), self.name)
         try:
             while True:
-                fetched = [
-                    (decode(Assignment, one.message.data), one) for one in await puller.fetch(self.slots, expires=1.0)
-                ]
+                try:
+                    pulled = await puller.fetch(self.slots, expires=1.0)
+                except BusError:
+                    await asyncio.sleep(0.1)
+                    continue
+                fetched = [(decode(Assignment, one.message.data), one) for one in pulled]
                 self.held.update({order.attempt_id: delivery for order, delivery in fetched})
                 for order, _ in fetched:
                     self.seen.append(order)
                     answer = self.answering(order)
                     if isinstance(answer, Failure):
-                        await self.fail(order, answer)
+                        await self._sure(partial(self.fail, order, answer))
                     elif answer is not None:
-                        await self.succeed(order, answer)
+                        await self._sure(partial(self.succeed, order, answer))
         finally:
             await puller.close()
 
