@@ -3,7 +3,8 @@
 Chunks may come late, twice, out of order or not at all. What follows on is told at once; what comes too early is held
 while the gap is filled from the service's store (``missing`` asks for that). A gap that cannot be filled costs nothing
 but immediacy: the result's record says the rest. If the record is of another attempt than the one that was being told,
-or does not begin with what was told, the stream starts over with a ``Switched`` event.
+or does not begin with what was told, the stream starts over with a ``Switched`` event. Places only grow, even if the
+record is of an earlier attempt, whose worker was held to be lost.
 """
 
 from __future__ import annotations
@@ -162,10 +163,11 @@ class Splice:
         anew = generation != told
         if anew or not self._begins(answer):
             if self._said.anything or generation > max(told, 1):
-                events.append(_switched(result, rewritten=not anew))
+                events.append(_switched(result, told))
             self._said = _Said()
         if anew:
-            self.position = (generation, 0)
+            if generation > told:  # places never go back: an earlier attempt's record stands behind what was told
+                self.position = (generation, 0)
             provider, model = result.provider or "", result.model or ""
             events.append(Started(deployment=result.deployment or "", provider=provider, model=model))
         events += self._unsaid(answer)
@@ -173,7 +175,7 @@ class Splice:
             events.append(UsageReported(usage=result.usage))
         if not events:
             return []
-        self.position = (generation, self.position[1] + 1)
+        self.position = (self.position[0], self.position[1] + 1)
         place = {"generation": self.position[0], "sequence": self.position[1], "from_record": True}
         return [event.model_copy(update=place) for event in events]
 
@@ -226,9 +228,12 @@ def _sealed(token: ReasoningToken, of: ReasoningDelta | ReasoningPart) -> Reason
     return token.model_copy(update={"signature": of.signature, "redacted": of.redacted, "origin": of.origin})
 
 
-def _switched(result: Result, *, rewritten: bool) -> Switched:
+def _switched(result: Result, told: int) -> Switched:
+    last = result.attempts[-1].number if result.attempts else told
     before = result.attempts[-2] if len(result.attempts) > 1 else None
-    if rewritten or before is None:
+    if last < told:  # its worker was held to be lost, and had the answer: the job's one result, if it is stored first
+        return Switched(deployment=result.deployment or "", reason="an earlier attempt has answered after all")
+    if last == told or before is None:
         return Switched(deployment=result.deployment or "", reason="the answer was rewritten")
     reason = before.failure.kind.value if before.failure is not None else None
     return Switched(deployment=result.deployment or "", switched_from=before.deployment, reason=reason)

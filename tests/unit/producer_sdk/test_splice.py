@@ -202,6 +202,23 @@ def test_a_result_of_another_attempt_never_continues_what_was_told() -> None:
     assert (listener.events[2].switched_from, listener.events[2].reason) == ("p/1", "stalled")
 
 
+def test_a_result_of_an_earlier_attempt_starts_over_behind_what_was_told() -> None:
+    late = result(1, TextPart(text="Hello"))
+    listener = heard(start(1), text(1, 2, "He"), start(2), text(2, 2, "Hel"), text(1, 3, "llo"), end(2, 3), late)
+    assert listener.kinds()[-5:] == [Switched, Started, Token, UsageReported, Finished]
+    assert listener.text == "Hello"
+    first = listener.events[-5]
+    assert isinstance(first, Switched)
+    assert (first.deployment, first.switched_from) == ("p/1", None)
+    assert {(event.generation, event.sequence, event.from_record) for event in listener.events[-5:]} == {(2, 4, True)}
+
+
+def test_a_result_of_an_earlier_attempt_needs_no_switch_where_the_later_one_said_nothing() -> None:
+    listener = heard(start(2), result(1, TextPart(text="Hello")))
+    assert listener.kinds() == [Started, Started, Token, UsageReported, Finished]
+    assert listener.text == "Hello"
+
+
 def test_a_result_that_does_not_begin_as_it_was_told_starts_over() -> None:
     listener = heard(start(1), text(1, 2, "Abc"), result(1, TextPart(text="Xyz")))
     assert listener.kinds() == [Started, Token, Switched, Token, UsageReported, Finished]
@@ -346,12 +363,16 @@ def test_whatever_happens_to_the_chunks_the_listener_ends_with_the_answer(
 
 
 @given(stories(), st.data())
-def test_places_only_grow_and_have_no_gap_within_a_generation(
+def test_places_only_grow_and_have_no_gap_within_a_generation_whichever_attempt_made_the_result(
     story: tuple[list[Chunk], Result], data: st.DataObject
 ) -> None:
     chunks, last = story
+    whose = data.draw(st.integers(1, len(last.attempts)), label="whose")
+    last = last.model_copy(update={"attempts": last.attempts[:whose]})
     arrivals = data.draw(st.lists(st.sampled_from(chunks), max_size=2 * len(chunks)))
     listener = heard(*arrivals, last)
+    assert last.answer is not None
+    assert listener.text == last.answer.text
     places = [(event.generation, event.sequence) for event in listener.events]
     assert places == sorted(places)
     seen: dict[int, list[int]] = {}
