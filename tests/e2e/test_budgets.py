@@ -103,15 +103,15 @@ async def test_what_was_under_way_when_the_scheduler_was_killed_counts_for_its_s
         leader = await site.process("scheduler", "--name", "first")
         await leader.began("term.began")
         producer = await site.stack.enter_async_context(site.producer())
-        site.simulator.control.set_pace(SIMULATED, Pace(latency=9.0))
+        follower = await site.process("scheduler", "--name", "follower")
+        await follower.began("service.started")
+        site.simulator.control.set_pace(SIMULATED, Pace(latency=12.0))
         handles = await asyncio.gather(
             *(producer.submit(model="plain", messages=MESSAGES, max_tokens=40) for _ in range(40))
         )
         seen = [0] * 10
         await eventually(partial(steady, site, seen), within=20.0, every=0.1, says="nothing is called")
         assert 3 <= seen[-1] < 20, "the budget has room for some of them and not for all"
-        follower = await site.process("scheduler", "--name", "follower")
-        await follower.began("service.started")
         leader.child.kill()
         await follower.began("term.began")
         assert not site.simulator.control.bills().lines, "they were to be under way still"

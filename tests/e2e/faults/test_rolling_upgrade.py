@@ -26,7 +26,7 @@ ROUTES: dict[str, Any] = {
     "failing": {"deployments": ["alpha/failing+fault=503@0.05", "beta/well"]},
     "refused": {"deployments": ["alpha/refused+fault=bad_request"]},
     "large": {"deployments": ["alpha/large+tokens=30000"]},
-    "slow": {"deployments": ["alpha/slow+ttft=5"]},
+    "slow": {"deployments": ["alpha/slow+ttft=15"]},
 }
 KINDS: dict[str, JobState] = {
     "plain": JobState.SUCCEEDED,
