@@ -50,7 +50,7 @@ INSERT INTO spend SELECT 1, h, s, r, n, CASE WHEN r = 'user' THEN n ELSE 0 END, 
 FROM (SELECT h, s, r, greatest(1, round(:mean * w * (1 + 0.6 * sin((h % 86400) / 13750.0)) * (0.5 + random())))::bigint
       n FROM generate_series((:end / 3600 - :days * 24) * 3600, (:end / 3600) * 3600, 3600) h,
            generate_series(0, :sources - 1) s, (VALUES ('user', 1.0), ('failed', 0.05)) reasons(r, w)
-      WHERE r = 'user' OR random() < 0.1) made
+      WHERE r = 'user' OR random() < 0.1 ORDER BY h) made
 """
 _DAYS = """
 INSERT INTO {table} SELECT 24, start - start % 86400, {keys}, sum(attempts), sum(won), sum(unpriced), sum(estimated),
@@ -70,9 +70,10 @@ INSERT INTO spend_tags SELECT 1, start, (source / 12) * :tags + (start / 3600 + 
        sum(output), sum(reasoning), sum(cost), sum(waste) FROM spend WHERE grain = 1 GROUP BY start, source
 """
 _ATTEMPTS = """
-INSERT INTO attempts (attempt, source, at, seconds, reason, failure, won, told_by, reported, stated, input, cache_read,
-       cache_write, output, reasoning, cost, reserved, tags)
-SELECT 'project' || s / 12 || '.job-' || n || '.1', s, :end - (:rows - n) * (:days * 86400.0 / :attempts), 1.5,
+INSERT INTO attempts (attempt, submitted, source, at, seconds, reason, failure, won, told_by, reported, stated, input,
+       cache_read, cache_write, output, reasoning, cost, reserved, tags)
+SELECT 'project' || s / 12 || '.job-' || n || '.1', :end::bigint * 1000 + n, s,
+       :end - (:rows - n) * (:days * 86400.0 / :attempts), 1.5,
        CASE WHEN n % 20 = 0 THEN 'failed' ELSE 'user' END,
        CASE WHEN n % 4000 = 0 THEN 'bad_request' WHEN n % 20 = 0 THEN 'timeout' END, n % 20 <> 0, 'worker', true, false,
        900, 300, 20, 150, 40, 2100000000, 5000000000, '{"team": "team' || n % :tags || '"}'

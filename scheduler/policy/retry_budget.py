@@ -4,8 +4,9 @@ from __future__ import annotations
 
 FLOOR = 10.0
 """Retries that are always permitted within the memory."""
-HALF_LIFE = 60.0
-"""Seconds after which a dispatch or a retry counts half."""
+HALF_LIFE = 15.0
+"""Seconds after which a dispatch or a retry counts half. So long a project has to wait whose retries were used up while
+all its providers were away: the share is the same with a long memory, what is short is the wait."""
 
 
 class RetryBudget:
