@@ -240,7 +240,7 @@ async def test_each_killed_child_is_started_again_and_every_job_ends_once(tmp_pa
 
             handles = await submitted(producer, 30, text="kill simulator")
             await killed(appliance, "simulator")
-            # With all providers away at once the project's retries are used up, and come back by half in a minute.
+            # With all providers away at once the project's retries are used up, and come back by half in 15 s.
             records = await asyncio.gather(*(handle.record(timeout=150) for handle in handles))
             assert {record.state for record in records} == {"succeeded"}
         assert appliance.restarts() == dict.fromkeys(appliance.card["pids"], 1)
