@@ -7,6 +7,8 @@ STAMP := $(VENV)/.set-up
 PYTHON ?= python3.13 python3.12 python3.11 python3 python
 # Further words for pytest: `make test ARGS="-k scheduler -x"`
 ARGS  ?=
+# Everything here starts many processes, and each would compile the project anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Tests that `check` runs too: the rules, and that generated files are what their source says.
 CHECKED := tests/architecture $(wildcard tests/unit/job_contracts)
 PIP   := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from job_contracts.money import Budget, Window, dollars, picodollars, window_end, window_start
 from job_contracts.spend import AskForecast, Dimension, Forecast, Projection
@@ -80,18 +80,15 @@ class Forecaster:
         known = accounts(self._config, asked.project)
         names = {} if asked.project is None else {"project": asked.project}
         through = await self._reports.through()
-        paces = {one: Pace(hours, now) for one, hours in (await self._hours(known, names, now)).items()}
-        rows: list[Projection] = []
         windows = {one: tuple(w for w, _ in budget.amounts()) if budget else _ALL for one, budget in known.items()}
-        spent: dict[Window, Mapping[_Account, int]] = {}
-        for window in {window for told in windows.values() for window in told}:
-            spent[window] = await self._spent([one for one in known if window in windows[one]], names, window, now)
+        paces, spent = await self._read(windows, names, now)
+        rows: list[Projection] = []
         for account, budget in known.items():
             amounts = dict(budget.amounts()) if budget is not None else {}
             for window in windows[account]:
                 end = None if window == "total" else window_end(window, now)
                 amount = None if window not in amounts else picodollars(amounts[window])
-                so_far = spent[window].get(account, 0)
+                so_far = spent[account, window]
                 found = paces[account].projected(so_far, end, amount)
                 rows.append(
                     Projection(
@@ -112,34 +109,39 @@ class Forecaster:
         lag = None if through is None else max(0.0, now - through)
         return Forecast(through=through, lag=lag, at=now, rows=tuple(rows), method=METHOD)
 
-    async def _spent(
-        self, known: list[_Account], names: Mapping[str, str], window: Window, now: float
-    ) -> dict[_Account, int]:
-        base = Question(segments(window_start(window, now), None), names=names)
-        found: dict[_Account, int] = {}
-        for group, members in _grouped(known).items():
-            question = _question(group, base)
-            by_name: dict[str, int] = dict(await self._reports.costs(question))
-            for one in members:
-                found[one] = sum(by_name.values()) if one.payer == "all" else by_name.get(one.value, 0)
-        return found
-
-    async def _hours(
-        self, known: Mapping[_Account, object], names: Mapping[str, str], now: float
-    ) -> dict[_Account, dict[int, int]]:
+    async def _read(
+        self, windows: Mapping[_Account, tuple[Window, ...]], names: Mapping[str, str], now: float
+    ) -> tuple[dict[_Account, Pace], dict[tuple[_Account, Window], int]]:
+        """How fast each spends, and what it has spent in its windows."""
         since = int(now // HOUR) * HOUR - DAYS * DAY
-        base = Question(segments(since, None, coarsest=HOURLY), by=("hour",), names=names)
-        found: dict[_Account, dict[int, int]] = {}
-        for group, members in _grouped(list(known)).items():
-            question = _question(group, base)
-            by_name: defaultdict[str, dict[int, int]] = defaultdict(dict)
-            everything: defaultdict[int, int] = defaultdict(int)
-            for name, hour, cost in await self._reports.costs(question):
-                by_name[name][hour] = cost
-                everything[hour] += cost
+        by_hour = Question(segments(since, None, coarsest=HOURLY), by=("hour",), names=names)
+        hours = [(members, _question(group, by_hour)) for group, members in _grouped(list(windows)).items()]
+        sums: list[tuple[Window, list[_Account], Question]] = []
+        for window in sorted({window for told in windows.values() for window in told}):
+            base = Question(segments(window_start(window, now), None), names=names)
+            asked = _grouped([one for one, told in windows.items() if window in told])
+            sums += [(window, members, _question(group, base)) for group, members in asked.items()]
+        answers = iter(await self._reports.costs([*(one for _, one in hours), *(one for _, _, one in sums)]))
+        paces: dict[_Account, Pace] = {}
+        for members, _ in hours:
+            for one, found in _by_hour(members, next(answers)):
+                paces[one] = Pace(found, now)
+        spent: dict[tuple[_Account, Window], int] = {}
+        for window, members, _ in sums:
+            by_name: dict[str, int] = dict(next(answers))
             for one in members:
-                found[one] = everything if one.payer == "all" else by_name[one.value]
-        return found
+                spent[one, window] = sum(by_name.values()) if one.payer == "all" else by_name.get(one.value, 0)
+        return paces, spent
+
+
+def _by_hour(members: list[_Account], rows: list[tuple[Any, ...]]) -> Iterator[tuple[_Account, dict[int, int]]]:
+    by_name: defaultdict[str, dict[int, int]] = defaultdict(dict)
+    everything: defaultdict[int, int] = defaultdict(int)
+    for name, hour, cost in rows:
+        by_name[name][hour] = cost
+        everything[hour] += cost
+    for one in members:
+        yield one, everything if one.payer == "all" else by_name[one.value]
 
 
 def _grouped(known: list[_Account]) -> dict[_Shared, list[_Account]]:

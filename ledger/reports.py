@@ -5,6 +5,7 @@ Every method reads, none writes. Amounts leave as Decimal dollars, exact to the 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -40,6 +41,8 @@ _OF_ATTEMPT = (
     *("attempt", "at", "seconds", "first_token", "reason", "failure", "won", "told_by", "reported", "stated", "price"),
     *("input", "cache_read", "cache_write", "output", "reasoning"),
 )
+AT_ONCE = 4
+"""Questions of a forecast that one of them waits for at a time."""
 FEWER = 250
 """Rows of a page by a tag and by the hour or day at most: each is of as many sums as there are tags and sources."""
 
@@ -91,8 +94,27 @@ class Reports:
             statement = Statement(question, connection.dialect.name)
             return [statement.read(row) for row in (await connection.execute(statement.groups())).mappings()]
 
-    async def costs(self, question: Question) -> list[tuple[Any, ...]]:
-        """All groups in any order: the values of ``by``, then picodollars. Forecasts read thousands of them."""
+    async def costs(self, questions: Sequence[Question]) -> list[list[tuple[Any, ...]]]:
+        """All groups of each question in any order: the values of ``by``, then picodollars. A forecast reads thousands.
+
+        Several questions are asked at once, each seeing what is booked by then. Raises SQLAlchemyError of the first
+        that failed.
+        """
+        left, found = iter(enumerate(questions)), dict[int, list[tuple[Any, ...]]]()
+
+        async def ask() -> None:
+            for number, question in left:
+                found[number] = await self._costs(question)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(AT_ONCE, len(questions))):
+                    group.create_task(ask())
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        return [found[number] for number in range(len(questions))]
+
+    async def _costs(self, question: Question) -> list[tuple[Any, ...]]:
         async with self._engine.connect() as connection:
             statement = Statement(replace(question, measures=("cost",)), connection.dialect.name)
             rows = (await connection.execute(statement.groups())).all()

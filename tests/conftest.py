@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+
+import pytest
 from hypothesis import settings
 
 # A busy machine is not a failed property; pytest's own timeout bounds a test that hangs. The same examples every time:
@@ -12,3 +15,20 @@ settings.load_profile("penstock")
 
 # Fixtures that start a real broker (`broker`, `own_broker`, `open_bus`), or a database (`postgres`, `database`).
 pytest_plugins = ["tests.support.broker", "tests.support.buses", "tests.support.databases"]
+
+FIRST = ("e2e", "integration", "conformance", "unit")
+"""Folders of tests in the order in which they run: what waits for processes begins early, beside what computes."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(config.rootpath / "tests").parts[0]
+        return FIRST.index(folder) if folder in FIRST else len(FIRST)
+
+    items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: no collection of garbage needs to look through it again."""
+    gc.collect()
+    gc.freeze()
