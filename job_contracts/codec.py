@@ -38,7 +38,12 @@ class Wire(BaseModel):
     """Base of everything that crosses a process border: immutable, tolerant of unknown fields."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
-        frozen=True, extra="ignore", ser_json_inf_nan="null", allow_inf_nan=False, hide_input_in_errors=True, defer_build=True
+        frozen=True,
+        extra="ignore",
+        ser_json_inf_nan="null",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        defer_build=True,
     )
 
 
