@@ -32,6 +32,7 @@ from scheduler.policy.intake import refusal
 from scheduler.policy.jobs import BLOCKED, ENDING, FLYING, PARKED, QUEUED, Job
 from scheduler.policy.payments import Payments
 from scheduler.policy.planned import estimate
+from scheduler.policy.reseating import Reseating
 from scheduler.policy.rounds import Rounds
 from scheduler.policy.seats import Seat
 from scheduler.policy.tally import count
@@ -68,6 +69,7 @@ class Board:
         self._now = now
         self._world = World(rules, now, wall)
         self._backlog = Backlog(self._world)
+        self._reseating = Reseating(self._world, self._backlog)
         self._hedges = Hedges(self._world, self._backlog)
         self._aftermath = Aftermath(self._world, self._backlog, self._hedges)
         self._rounds = Rounds(self._world, Payments(self._world, self._backlog))
@@ -202,6 +204,8 @@ class Board:
         """What to do now: at most ``room`` dispatches, and every finish and abort that is due."""
         self._now = self._world.accounts.now = now
         self._backlog.wake(now)
+        if self._reseating.waiting:
+            self._reseating.run()
         dispatches = self._rounds.run(now, room)
         if self._hedges.waiting:
             dispatches += self._hedges.run(now, room - len(dispatches))
@@ -248,14 +252,12 @@ class Board:
     # --------------------------------------------------------------------------------------------------- experiments
 
     def place_trials(self, running: Mapping[str, Running], now: float) -> None:
-        """How experiments stand from now on. Jobs that wait go where that sends them; what is under way stays there."""
+        """How experiments stand from now on. Jobs that wait go where that sends them, in the rounds that follow; what
+        is under way stays there.
+        """
         self._now = self._world.accounts.now = now
         self._world.place_trials(running)
-        for tenant in self._world.tenants.values():
-            for job in [each for each in tenant.jobs.values() if each.seat is not None]:
-                if job.state in {QUEUED, BLOCKED} and seats.moves(self._world, job):
-                    self._backlog.leave(job)
-                    self._backlog.enqueue(job)
+        self._reseating.begin()
 
     def judge(self, experiment: str) -> Judge | None:
         """Who scores answers in an experiment, as it is in force."""
@@ -284,7 +286,7 @@ class Board:
 
     def next_wake(self, now: float) -> float | None:
         """When ``decide`` could have something new although no fact came; ``None`` if it could not."""
-        if self._rounds.more or self._backlog.decided or self._hedges.waiting:
+        if self._rounds.more or self._backlog.decided or self._hedges.waiting or self._reseating.waiting:
             return now
         soonest = self._rounds.next_time(now)
         time = self._backlog.next_time()

@@ -16,6 +16,7 @@ from collections import deque
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
+from scheduler.policy import seats
 from scheduler.policy.buckets import NEVER
 from scheduler.policy.costs import worst
 from scheduler.policy.explain import cost as tokens_of
@@ -63,10 +64,14 @@ class Payments:
     # ---------------------------------------------------------------------------------------------------------- asking
 
     def lets(self, turn: Turn, tokens: Tokens, now: float) -> bool:
-        """Whether this job may go there, by its constraints as they stand now and by who pays for it; if not, it has
-        left its flow. Changes nothing else: the grant takes.
+        """Whether this job may go there, by its experiment and its constraints as they stand now and by who pays for
+        it; if not, it has left its flow. Changes nothing else: the grant takes.
         """
         job, deployment = turn.job, turn.deployment
+        if self._world.trials.unsettled and seats.moves(self._world, job):
+            self._take_out(turn)
+            self._backlog.enqueue(job)
+            return False
         wallet, route = job.wallet, turn.flow.group.route
         closed = route.closed(job) >> (route.index(deployment.name) or 0) & 1
         if closed or (job.priced and hopeless(self._world, job, deployment, now) is not None):

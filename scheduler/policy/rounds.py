@@ -80,7 +80,8 @@ class Rounds:
                 return None
             job = turn.job
             route = turn.flow.group.route
-            if job.wallet is None and job.max_cost is None and job.demands is None and not route.timed:
+            seated = job.seat is None or not self._world.trials.unsettled
+            if seated and job.wallet is None and job.max_cost is None and job.demands is None and not route.timed:
                 return turn
             if self._payments.lets(turn, cost(self._world, job, turn.deployment), now):
                 return turn

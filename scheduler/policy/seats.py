@@ -37,12 +37,14 @@ class Running:
 class Trials:
     """All that are in force. Before the leader has read how far they are, they stand at their beginning."""
 
-    __slots__ = ("on", "running")
+    __slots__ = ("on", "running", "unsettled")
 
     def __init__(self, experiments: Mapping[str, Experiment]) -> None:
         self.running: Mapping[str, Running] = {}
         self.on: Mapping[str, str] = {}
         """The experiment of a route, by the route that jobs ask for."""
+        self.unsettled = False
+        """Whether jobs wait where an earlier state of them has sent them."""
         self.place({name: Running(settings, begun(0.0)) for name, settings in experiments.items()})
 
     def place(self, running: Mapping[str, Running]) -> None:
