@@ -61,7 +61,11 @@ class Checking(Wire):
     always: bool = False
     """Whatever the answer is like."""
     below: float | None = None
-    """If its model was less sure of its tokens than that (from 0 to 1), or does not tell how sure it was."""
+    """If its model was less sure than that (from 0 to 1), or does not tell how sure it was."""
+    self_reported: bool = False
+    """The model is asked how sure it is; otherwise the probabilities of its tokens tell."""
+    unfit: bool = False
+    """If its text is not the JSON that was asked for; otherwise that is a failure of the attempt."""
 
 
 class Draft(Wire):
@@ -69,6 +73,8 @@ class Draft(Wire):
 
     deployment: str
     blob: BlobRef
+    fits: bool = True
+    """Whether it is what the job asks for: one that is not never becomes the job's answer as it is."""
 
 
 class Adaptation(Wire):

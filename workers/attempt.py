@@ -39,6 +39,7 @@ from workers.prepared import Ready
 from workers.questions import Question, of_conversation, of_texts
 from workers.records import Ending, known_usage, partial_usage, placed
 from workers.streaming import TokenStream
+from workers.sureness import asked_how_sure
 from workers.watch import Watch
 from workers.wording import redirected, stopped_by_us
 
@@ -211,7 +212,7 @@ class Attempt:
             self._carried = kept.carried
             return kept.question
         conversation, self._losses = adapted(job.chat, assignment.adaptation)
-        conversation = reminded(conversation, assignment)
+        conversation = asked_how_sure(reminded(conversation, assignment), assignment.checking)
         target = self.target = endpoint.target(assignment.model, stream=assignment.stream)
         if assignment.continues is not None and endpoint.sent is not None:
             going_on = endpoint.sent.begun(assignment, conversation, target)
@@ -412,4 +413,5 @@ class Attempt:
             losses=self._losses,
             limits=limits,
             continued=None if self._carried is None else self._carried.attempt,
+            fits=self._expected is None or self._expected.fits,
         )

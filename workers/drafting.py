@@ -15,7 +15,7 @@ from job_contracts.chat import Answer, FinishReason, TextPart
 from job_contracts.codec import ContractError, decode, encode
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.results import Result, cost_of_all
-from job_contracts.verification import Verification, confidence, judged, told, verifiable, verification
+from job_contracts.verification import Verification, judged, told, verifiable, verification
 from runtime.bus.port import BusError, NotFound
 from workers.answers.expected import asks
 from workers.dialects.port import Decoded
@@ -46,11 +46,10 @@ class Drafted:
     job: Job
 
 
-def to_be_verified(checking: Checking | None, answer: Answer | None) -> bool:
+def to_be_verified(checking: Checking | None, answer: Answer | None, sure: float | None) -> bool:
     """Whether an answer is a draft, or the job's result as it is."""
     if checking is None or answer is None or not verifiable(answer):
         return False
-    sure = confidence(answer)
     return checking.always or (checking.below is not None and (sure is None or sure < checking.below))
 
 
@@ -74,6 +73,9 @@ def verified(assignment: Assignment, ending: Ending, drafted: Drafted, result: R
         "verification": told(said, draft=draft, verifier=assignment.deployment),
     }
     if said.verdict == "accept":
+        if assignment.draft is not None and not assignment.draft.fits:
+            words = "the verifier accepts an answer that is not what the schema asks for"
+            return placed(Failure(kind=FailureKind.MALFORMED_RESPONSE, message=words), assignment, produced=True)
         return drafted.result.model_copy(update=own)
     answer = Answer(parts=(TextPart(text=said.answer or ""),))
     return result.model_copy(update={**own, "answer": answer, "finish_reason": FinishReason.STOP})
@@ -117,7 +119,7 @@ class Drafts:
                 pause *= 2
             else:
                 self._telemetry.emit("draft.stored", attempt=assignment.attempt_id)
-                return outcome_with(made, Draft(deployment=assignment.deployment, blob=blob))
+                return outcome_with(made, Draft(deployment=assignment.deployment, blob=blob, fits=ending.fits))
         failure = WAITS.model_copy(update={"message": "the draft could not be stored"})
         lost = made.record.model_copy(update={"failure": failure})
         return made.model_copy(update={"failure": failure, "record": lost})

@@ -34,6 +34,7 @@ from workers.http import Reply
 from workers.intake import InvalidJob, Readable, Unreadable, dead_letter, outcome_of_unreadable, read, read_job
 from workers.records import Ending, fact_of, outcome_of, result_of, settlement_of, verdict_on
 from workers.reporting import Reporter, Stored
+from workers.sureness import how_sure
 
 __all__ = ["Pool"]
 
@@ -327,7 +328,10 @@ class Pool(Duty):
             made = await fitting(self._endpoint.answers, assignment, drafted, made)
         if isinstance(made, Failure):
             ending, made = ending.failed(made), None
-        kept = made is not None and to_be_verified(assignment.checking, made.answer)
+        sure: float | None = None
+        if made is not None and assignment.checking is not None and not isinstance(job, Failure):
+            made, sure = how_sure(assignment.checking, job, made)
+        kept = made is not None and (not ending.fits or to_be_verified(assignment.checking, made.answer, sure))
         if made is None:
             failure = ending.failure
             assert failure is not None  # noqa: S101 - an ending without an answer has a failure

@@ -70,6 +70,8 @@ class Ending:
     limits: tuple[LimitReading, ...] = ()
     continued: int | None = None
     """The attempt whose answer it went on with."""
+    fits: bool = True
+    """Whether the answer is what the job asks for; one that is not can only be a draft."""
 
     def failed(self, failure: Failure) -> Ending:
         """The same end, but it is this failure."""

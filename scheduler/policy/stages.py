@@ -44,7 +44,8 @@ class Stages:
 
     def answer(self, job: Job, state: JobState) -> Draft | None:
         """The draft that is the answer of a job that ends so without a verdict."""
-        return job.story.draft if self.returns and job.story is not None and state is not JobState.CANCELLED else None
+        draft = None if job.story is None or state is JobState.CANCELLED else job.story.draft
+        return draft if self.returns and draft is not None and draft.fits else None
 
 
 def staged(
@@ -66,4 +67,6 @@ def checking(verify: VerifyLike | None, job: str, token: str) -> Checking | None
         return None
     always = verify.when == "all" or fraction("verify", job, token) < verify.share
     below = verify.below if verify.when == "low_confidence" else None
-    return Checking(always=always, below=below) if always or below is not None else None
+    if below is None:
+        return Checking(always=True) if always else None
+    return Checking(always=always, below=below, self_reported=verify.confidence == "self_reported", unfit=True)

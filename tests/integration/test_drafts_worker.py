@@ -9,9 +9,11 @@ import httpx
 import pytest
 
 from job_contracts.attempts import Checking
+from job_contracts.chat import Conversation, JsonSchemaFormat, Settings, UserTurn
 from job_contracts.codec import decode
 from job_contracts.failures import FailureKind
 from job_contracts.results import Result
+from tests.support import builders
 from tests.support.worker import Bench, bench
 
 
@@ -80,6 +82,71 @@ async def test_a_confident_answer_is_no_draft_and_one_that_tells_no_confidence_i
         assert (await made.result(sure)).verification is None
         unsure = await made.hand(made.assignment(checking=Checking(below=0.5)))
         assert (await made.outcome(unsure)).draft is not None
+
+
+@pytest.mark.parametrize(("sure", "kept"), [("0.95", False), ("30%", True), ("perhaps", True)])
+async def test_a_model_is_asked_how_sure_it_is_and_what_it_says_of_that_is_no_part_of_the_answer(
+    sure: str, kept: bool
+) -> None:
+    asked: list[dict[str, Any]] = []
+    said = f"Rivers are long.\n\nConfidence: {sure}"
+    async with bench("http://upstream", transport=answering(said, asked)) as made:
+        order = await made.hand(made.assignment(checking=Checking(below=0.5, self_reported=True)))
+        await made.settled(order)
+        assert (order.job_id in made.results()) is not kept
+        if kept:
+            name = f"{order.project}.{order.job_id}"
+            draft = (await made.outcome(order)).draft
+            assert draft is not None
+            whole = decode(Result, await made.mine.get_blob(name, draft.blob, of="result"))
+        else:
+            whole = await made.result(order)
+        assert whole.answer is not None
+        assert whole.answer.text == ("Rivers are long." if sure != "perhaps" else said)
+        assert "Confidence: 0.8" in asked[0]["messages"][-1]["content"]
+
+
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+ASKED = Conversation(
+    messages=(UserTurn(role="user", content="How many?"),),
+    settings=Settings(response_format=JsonSchemaFormat(name="n", json_schema=SCHEMA)),
+)
+
+
+@pytest.mark.parametrize("text", ['{"n": 1}', '{"n": "many"}'])
+async def test_json_that_is_not_what_was_asked_for_is_a_draft_that_never_stands_as_it_is(text: str) -> None:
+    asked: list[dict[str, Any]] = []
+    accepted = json.dumps({"verdict": "accept", "confidence": 1, "reason": "fine", "answer": None})
+    texts = iter([text, accepted])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return answering(next(texts), asked).handler(request)  # type: ignore[return-value]
+
+    async with bench("http://upstream", transport=httpx.MockTransport(answer)) as made:
+        checking = Checking(below=0.5, self_reported=True, unfit=True)
+        order = await made.hand(made.assignment(job=builders.job("stem-j", conversation=ASKED), checking=checking))
+        await made.settled(order)
+        assert len(asked[0]["messages"]) == 1, "an answer in JSON has no room for a further line"
+        if text == '{"n": 1}':
+            assert (await made.result(order)).answer.text == text  # type: ignore[union-attr]
+            return
+        outcome = await made.outcome(order)
+        assert outcome.draft is not None
+        assert not outcome.draft.fits
+        check = order.model_copy(
+            update={
+                "attempt": 2,
+                "checking": None,
+                "draft": outcome.draft,
+                "deployment": "alpha/n",
+                "model": "n",
+                "history": (outcome.record,),
+            }
+        )
+        await made.hand(check)
+        await made.settled(check)
+        assert not made.results()
+        assert made.outcomes()[check.job_id].failure.kind is FailureKind.MALFORMED_RESPONSE
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from job_contracts.failures import Failure, FailureKind
 from job_contracts.followups import kind_of
 from job_contracts.jobs import Job
 from job_contracts.results import Loss
+from job_contracts.verification import verifiable
 from workers.answers.apart import Apart, TooCostly
 from workers.answers.bounds import BEYOND, cost
 from workers.answers.judging import Check, Unusable, Verdict, compiled, judge
@@ -112,7 +113,8 @@ class Answers:
 
     async def expected(self, job: Job, assignment: Assignment) -> Expected:
         """What the job's answer must be. Raises CallFailed if its schema is none: nothing is spent on it."""
-        made = Expected(self, assignment.on_invalid, tools=bool(job.chat.tools))
+        lenient = assignment.checking is not None and assignment.checking.unfit
+        made = Expected(self, assignment.on_invalid, tools=bool(job.chat.tools), lenient=lenient)
         form = job.chat.settings.response_format
         if isinstance(form, JsonSchemaFormat | JsonFormat):
             given = form.json_schema if isinstance(form, JsonSchemaFormat) else _OBJECT
@@ -167,6 +169,10 @@ class Expected:
     on_invalid: OnInvalid
     tools: bool = False
     """Whether the model may call something: then its words may be no answer yet."""
+    lenient: bool = False
+    """Whether a text that is no answer may be a draft."""
+    fits: bool = True
+    """Whether the answer is one, as far as it has been judged."""
     text: _Schema | None = None
     calls: dict[str, _Schema] = field(default_factory=dict)
     rewritten: bool = False
@@ -191,6 +197,12 @@ class Expected:
                 answer = await self._answer(answer, decoded.finish_reason, losses)
             except TooCostly as error:
                 raise CallFailed(_costly(str(error)).model_copy(update={"field": _FORMAT})) from error
+            except CallFailed as refused:
+                violated = refused.failure.kind is FailureKind.SCHEMA_VIOLATION
+                if not (self.lenient and violated and verifiable(answer)):
+                    raise
+                self.fits = False
+                return decoded
         if self._screen is not None and not await self._screen.complete(answer):
             raise _violation("the answer would have to be repaired, and another text of it was shown already")
         return decoded if answer is decoded.answer else replace(decoded, answer=answer, losses=tuple(losses))

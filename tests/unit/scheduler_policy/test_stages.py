@@ -1,0 +1,42 @@
+"""Drafts as answers: only one that is what the job asks for may stand without a verdict."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from job_contracts.attempts import Checking, Draft
+from job_contracts.jobs import BlobRef, JobState
+from runtime.settings.following import Verify
+from scheduler.policy.stages import Stages, checking
+
+BLOB = BlobRef(size=1, sha256="0" * 64, chunks=1)
+
+
+def job(*, fits: bool) -> Any:
+    return SimpleNamespace(story=SimpleNamespace(draft=Draft(deployment="a/m", blob=BLOB, fits=fits)))
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_a_draft_that_is_not_what_was_asked_for_is_no_answer(fits: bool) -> None:
+    found = Stages(1, 2).answer(job(fits=fits), JobState.FAILED)
+    assert (found is not None) is fits
+    assert Stages(1, 2, returns=False).answer(job(fits=fits), JobState.FAILED) is None
+    assert Stages(1, 2).answer(job(fits=fits), JobState.CANCELLED) is None
+
+
+def test_the_assignment_says_where_confidence_comes_from() -> None:
+    told = Verify(by="p", mode="before", when="low_confidence", share=1e-9, below=0.7, confidence="self_reported")
+    assert checking(told, "a", "t") == Checking(below=0.7, self_reported=True, unfit=True)
+    plain = Verify(by="p", mode="before", when="low_confidence", share=1e-9, below=0.7)
+    assert checking(plain, "a", "t") == Checking(below=0.7, unfit=True)
+    assert checking(Verify(by="p", mode="before", when="all"), "a", "t") == Checking(always=True)
+
+
+@pytest.mark.parametrize("other", [{"mode": "after", "budget": {"day": 1}}, {"when": "sample"}])
+def test_where_a_model_cannot_be_asked_how_sure_it_is_the_setting_is_refused(other: dict[str, Any]) -> None:
+    asked = {"by": "p", "mode": "before", "when": "low_confidence", "confidence": "self_reported"}
+    with pytest.raises(ValueError, match="goes with mode: before and when: low_confidence"):
+        Verify.model_validate(asked | other)
