@@ -162,7 +162,7 @@ def test_an_example_for_the_whole_system_names_only_what_there_is(block: Block) 
 
 def run(block: Block, code: str) -> None:
     """As a program, but in this process: starting an interpreter costs more than the example."""
-    exec(compile(code, block.place, "exec"), {"__name__": "__main__"})
+    exec(compile(code, block.place, "exec", dont_inherit=True), {"__name__": "__main__"})
 
 
 # -- commands
