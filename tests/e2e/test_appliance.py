@@ -46,7 +46,7 @@ async def paced(appliance: Up, seconds: float) -> None:
         await appliance.simulator("/pace", method="PUT", body={"provider": provider, "pace": {"ttft": seconds}})
 
 
-async def test_the_card_names_everything_and_everything_works(tmp_path: Path) -> None:
+async def test_the_card_names_everything_everything_works_and_no_other_key_is_let_in(tmp_path: Path) -> None:
     async with up(tmp_path) as appliance:
         card = appliance.card
         assert set(card) >= {
@@ -67,6 +67,16 @@ async def test_the_card_names_everything_and_everything_works(tmp_path: Path) ->
             for route in ROUTES:
                 answer = await producer.complete(model=route, messages="What is a penstock?", timeout=30)
                 assert answer.text
+        password = (tmp_path / "service.password").read_text().strip()
+        for key in (
+            "psk_demo_" + "0" * 64,
+            written("other", appliance.key.rpartition("_")[2][:64]),
+            f"psk_demo_{password}",
+        ):
+            stranger = Producer(appliance.url, key=key, connect_timeout=2)
+            with pytest.raises(Forbidden):
+                await stranger.complete(model="fast", messages="hello", timeout=5)
+            await stranger.close()
         family = appliance.family
         assert await appliance.stop() == 0
         await gone(family)
@@ -102,20 +112,6 @@ async def spent(appliance: Up, cost: Decimal) -> bool:
     return Decimal(told.json["total"]["cost"]) == cost
 
 
-async def test_no_other_key_is_let_in(tmp_path: Path) -> None:
-    async with up(tmp_path) as appliance:
-        password = (tmp_path / "service.password").read_text().strip()
-        for key in (
-            "psk_demo_" + "0" * 64,
-            written("other", appliance.key.rpartition("_")[2][:64]),
-            f"psk_demo_{password}",
-        ):
-            producer = Producer(appliance.url, key=key, connect_timeout=2)
-            with pytest.raises(Forbidden):
-                await producer.complete(model="fast", messages="hello", timeout=5)
-            await producer.close()
-
-
 async def test_what_it_prints_for_people_works_when_pasted(tmp_path: Path) -> None:
     process = await start("up", "--simulate", "--data-dir", str(tmp_path), "--nats-port", "0")
     try:
@@ -145,28 +141,18 @@ async def pasted(command: str) -> str:
     return said.decode()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_lets_answers_in_flight_finish(tmp_path: Path, number: signal.Signals) -> None:
+async def test_a_signal_lets_answers_in_flight_finish_and_a_second_one_does_not_wait(tmp_path: Path) -> None:
+    handles: list[JobHandle] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        async with up(tmp_path) as appliance:
+            await all_answered_once(appliance, handles)
+            await paced(appliance, 1.5)
+            async with Producer(appliance.url, key=appliance.key) as producer:
+                handles = await submitted(producer, 3)
+                await eventually(partial(in_progress, appliance, 3), within=20)
+                assert await appliance.stop(number) == 0
     async with up(tmp_path) as appliance:
-        await paced(appliance, 1.5)
-        async with Producer(appliance.url, key=appliance.key) as producer:
-            handles = await submitted(producer, 3)
-            await eventually(partial(in_progress, appliance, 3), within=20)
-            assert await appliance.stop(number) == 0
-    async with up(tmp_path) as again, Producer(again.url, key=again.key) as producer:
-        for handle in handles:
-            record = await producer.attach(handle.id).record(timeout=20)
-            assert (record.state, len(record.attempts)) == ("succeeded", 1)
-        assert (await again.metered())["requests"] == 0
-
-
-async def in_progress(appliance: Up, count: int) -> bool:
-    overview = await appliance.simulator("")
-    return sum(int(one["in_progress"]) for one in overview["providers"]) >= count
-
-
-async def test_a_second_signal_does_not_wait_for_answers(tmp_path: Path) -> None:
-    async with up(tmp_path) as appliance:
+        await all_answered_once(appliance, handles)
         await paced(appliance, 25.0)
         async with Producer(appliance.url, key=appliance.key) as producer:
             await submitted(producer, 3)
@@ -179,20 +165,23 @@ async def test_a_second_signal_does_not_wait_for_answers(tmp_path: Path) -> None
             await gone(family)
 
 
-@pytest.mark.parametrize("busy", [False, True])
-async def test_killing_the_appliance_leaves_no_process_behind(tmp_path: Path, busy: bool) -> None:
-    async with up(tmp_path) as appliance, Producer(appliance.url, key=appliance.key) as producer:
-        if busy:
-            await paced(appliance, 5.0)
-            await submitted(producer, 9)
-            await eventually(partial(in_progress, appliance, 9), within=20)
-        family = appliance.family
-        assert len(family) == 9
-        appliance.process.kill()
-        await gone(family)
+async def all_answered_once(again: Up, handles: list[JobHandle]) -> None:
+    """What was under way when the appliance was told to end has its answer, and nobody was asked again."""
+    async with Producer(again.url, key=again.key) as producer:
+        for handle in handles:
+            record = await producer.attach(handle.id).record(timeout=20)
+            assert (record.state, len(record.attempts)) == ("succeeded", 1)
+        assert (await again.metered())["requests"] == 0
 
 
-async def test_a_start_after_a_kill_knows_its_keys_its_jobs_and_their_results(tmp_path: Path) -> None:
+async def in_progress(appliance: Up, count: int) -> bool:
+    overview = await appliance.simulator("")
+    return sum(int(one["in_progress"]) for one in overview["providers"]) >= count
+
+
+async def test_a_kill_leaves_no_process_and_a_start_after_it_knows_its_keys_its_jobs_and_their_results(
+    tmp_path: Path,
+) -> None:
     async with up(tmp_path) as appliance:
         assert appliance.card["admin_key"].startswith("psa_")
         async with Producer(appliance.url, key=appliance.key) as producer:
@@ -201,9 +190,7 @@ async def test_a_start_after_a_kill_knows_its_keys_its_jobs_and_their_results(tm
             await paced(appliance, 20.0)
             unfinished = await submitted(producer, 6)
             await eventually(partial(in_progress, appliance, 6), within=20)
-            family = appliance.family
-            appliance.process.kill()
-            await gone(family)
+            await killed_with_all_its_own(appliance)
     config = tmp_path / "quick.yaml"
     config.write_text(QUICK)
     async with up(tmp_path, "--config", str(config)) as again, Producer(again.url, key=again.key) as producer:
@@ -212,6 +199,14 @@ async def test_a_start_after_a_kill_knows_its_keys_its_jobs_and_their_results(tm
         assert await producer.attach(done.id).record(timeout=20) == first
         records = [await producer.attach(handle.id).record(timeout=60) for handle in unfinished]
         assert {record.state for record in records} == {"succeeded"}
+        await killed_with_all_its_own(again)  # this one has nothing to do
+
+
+async def killed_with_all_its_own(appliance: Up) -> None:
+    family = appliance.family
+    assert len(family) == 9
+    appliance.process.kill()
+    await gone(family)
 
 
 @pytest.mark.timeout(300)

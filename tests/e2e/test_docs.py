@@ -51,19 +51,14 @@ def where(appliance: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("block", SNIPPETS, ids=lambda block: block.place)
-def test_a_snippet_runs_against_the_appliance(block: Block, appliance: dict[str, str]) -> None:
-    environ = os.environ | where(appliance)  # noqa: TID251
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", block.code],
-        cwd=ROOT,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.strip()
+def test_a_snippet_runs_against_the_appliance(
+    block: Block, appliance: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a program, but in this process: starting an interpreter costs more than the snippet."""
+    for name, value in where(appliance).items():
+        monkeypatch.setenv(name, value)
+    exec(compile(block.code, block.place, "exec", dont_inherit=True), {"__name__": "__main__"})
+    assert capsys.readouterr().out.strip()
 
 
 @pytest.mark.parametrize("block", SCRIPTS, ids=lambda block: block.place)

@@ -1,24 +1,22 @@
-"""``penstock jobs explain`` and ``penstock routes`` as processes of their own."""
+"""``penstock jobs explain`` and ``penstock routes``: as processes of their own where they ask the broker."""
 
 # ruff: noqa: F811 - fixtures are imported by name and asked for by the same
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from job_contracts.codec import encode
 from job_contracts.decisions import Choice, Weighed
 from job_contracts.desk import Estimate, Planned
 from producer_sdk.testing import fails, says
 from tests.integration.test_sdk_cli import ROOT, Done, ended, penstock
+from tests.support.cli import invoke
 from tests.support.houses import NatsHouse
 from tests.support.sdk import over_nats, sdk_broker  # noqa: F401  # fixtures
 from tests.unit.scheduler_whatif.told import fact
@@ -40,7 +38,7 @@ def config(path: Path, places: str = "alpha/m, beta/m", strategy: str = "ordered
 
 
 async def alone(*words: str) -> Done:
-    """Without a broker."""
+    """As a process, without a broker."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK")}  # noqa: TID251
     return await ended(
         await asyncio.create_subprocess_exec(
@@ -89,51 +87,50 @@ async def test_routes_simulate_asks_the_leader_and_shows_its_decision(over_nats:
     )
     told = await penstock(over_nats, "routes", "simulate", "fast", "Hello there", "--json")
     assert told.json["decision"]["deployment"] == "b/m"
-    wrong = await penstock(over_nats, "routes", "simulate", "fast", "--needs", "wings", "--json")
+    wrong = invoke("routes", "simulate", "fast", "--needs", "wings", "--json", PENSTOCK_URL=over_nats.url)
     assert wrong.code == 2
-    late = await penstock(over_nats, "routes", "simulate", "fast", "--at", "2026-01-01")
+    late = invoke("routes", "simulate", "fast", "--at", "2026-01-01", PENSTOCK_URL=over_nats.url)
     assert (late.code, "--offline" in late.err) == (2, True)
 
 
-async def test_routes_simulate_offline_needs_a_configuration_alone(tmp_path: Path) -> None:
+def test_routes_simulate_offline_needs_a_configuration_alone(tmp_path: Path) -> None:
     file = config(tmp_path / "penstock.yaml")
     words = ("routes", "simulate", "r", "--offline", str(file), "--project", "p", "--input-tokens", "10")
-    told = (await alone(*words, "--json")).json
+    told = invoke(*words, "--json").json
     assert told["decision"]["deployment"] == "alpha/m"
-    shown = await alone(*words, "--constraints", '{"residency": ["eu-*"]}')
+    shown = invoke(*words, "--constraints", '{"residency": ["eu-*"]}')
     assert shown.code == 0
     assert "strategy ordered: beta/m" in shown.out
     assert "us-east-1" in shown.out
-    nobody = await alone("routes", "simulate", "other", "--offline", str(file), "--project", "p")
+    nobody = invoke("routes", "simulate", "other", "--offline", str(file), "--project", "p")
     assert (nobody.code, "there is no route 'other'" in nobody.out) == (4, True)
-    bad = await alone("routes", "simulate", "r", "--offline", str(tmp_path / "none.yaml"))
+    bad = invoke("routes", "simulate", "r", "--offline", str(tmp_path / "none.yaml"))
     assert (bad.code, "the configuration cannot be used" in bad.err) == (2, True)
 
 
-@pytest.mark.parametrize("as_json", [False, True])
-async def test_what_if_replays_a_file_of_facts_through_two_configurations(tmp_path: Path, *, as_json: bool) -> None:
+async def test_what_if_replays_a_file_of_facts_through_two_configurations(tmp_path: Path) -> None:
     facts = tmp_path / "facts.jsonl"
     told = [fact(number, deployment="alpha/m", seconds=2.0) for number in range(40)]
     facts.write_bytes(b"\n".join(encode(each) for each in told))
     old = config(tmp_path / "old.yaml", places="alpha/m")
     new = config(tmp_path / "new.yaml", alpha=", limits: {rpm: 2}")
     words = ("routes", "what-if", "--config", str(new), "--against", str(old), "--facts", str(facts))
-    done = await alone(*words, *(["--json"] if as_json else []))
+    shown = await alone(*words)
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out.split("\n")[0].split() == ["recorded", "as", "it", "is", "changed"]
+    assert "at beta/m" in shown.out
+    assert "approximated: beta/m has no answers in the facts" in shown.out
+    done = invoke(*words, "--json")
     assert (done.code, done.err) == (0, "")
-    if not as_json:
-        assert done.out.split("\n")[0].split() == ["recorded", "as", "it", "is", "changed"]
-        assert "at beta/m" in done.out
-        assert "approximated: beta/m has no answers in the facts" in done.out
-        return
-    sides: dict[str, Any] = json.loads(done.out)["sides"]
+    sides: dict[str, Any] = done.json["sides"]
     assert sides["as it is"]["answers"] == {"alpha/m": 40}
     assert sides["changed"]["answers"]["beta/m"] > 10
     assert sides["recorded"]["cost"] == "0.04"
 
 
-async def test_what_if_says_what_is_wrong_with_its_files(tmp_path: Path) -> None:
+def test_what_if_says_what_is_wrong_with_its_files(tmp_path: Path) -> None:
     facts = tmp_path / "facts.jsonl"
     facts.write_text("hello\n")
     old = config(tmp_path / "old.yaml")
-    done = await alone("routes", "what-if", "--config", str(old), "--against", str(old), "--facts", str(facts))
+    done = invoke("routes", "what-if", "--config", str(old), "--against", str(old), "--facts", str(facts))
     assert (done.code, "facts.jsonl: line 1 is no JSON" in done.err) == (2, True)

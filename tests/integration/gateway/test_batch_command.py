@@ -1,4 +1,4 @@
-"""``penstock batch`` as a process of its own, against an edge."""
+"""``penstock batch`` against an edge: as a process of its own, and in this one where the process is not the point."""
 
 from __future__ import annotations
 
@@ -8,25 +8,13 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tests.support.batches import House, each_once, house, jsonl, request
+from tests.support.cli import Done, invoke
 from tests.support.eventually import eventually
 
 ROOT = Path(__file__).parents[3]
-
-
-@dataclass
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
 
 
 async def begun(at: House, *words: str) -> Process:
@@ -42,14 +30,14 @@ async def ended(process: Process) -> Done:
 
 
 async def penstock(at: House, *words: str) -> Done:
-    return await ended(await begun(at, *words))
+    return await asyncio.to_thread(invoke, "batch", *words, PENSTOCK_KEY=at.edge.key, PENSTOCK_GATEWAY=at.edge.url)
 
 
 async def test_a_file_is_answered_on_standard_output_and_errors_are_lines_too(tmp_path: Path) -> None:
     source = tmp_path / "requests.jsonl"
     source.write_bytes(jsonl([*(request(n) for n in range(10)), request(10, "broken")]))
     async with house(tmp_path / "site") as at:
-        done = await penstock(at, str(source))
+        done = await ended(await begun(at, str(source)))
         each_once(done.lines, 11)
         assert done.code == 1
         assert "completed: 10 answered, 1 failed of 11" in done.err
@@ -77,7 +65,7 @@ async def test_interrupted_it_goes_on_where_it_was_and_writes_each_line_once(tmp
             cut = await ended(process)
             assert cut.code == (130 if number is signal.SIGINT else -9)
             assert number is signal.SIGKILL or "the batch goes on" in cut.err
-        done = await penstock(at, str(source), "-o", str(out))
+        done = await ended(await begun(at, str(source), "-o", str(out)))
         assert done.code == 0, done.err
         each_once([json.loads(line) for line in out.read_text().splitlines()], 900)
         assert len([one async for one in at.client.batches.list()]) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,14 +59,20 @@ class Site:
             await eventually(said, within=within, says=f"not {status} within {within} s")
 
 
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
+@asynccontextmanager
+async def site_of(tmp_path: Path, **settings: Any) -> AsyncIterator[Site]:
     async with (
         gateway(tmp_path, VALUES, providers()) as whole,
-        edge(whole, name="one", beat_every=0.2) as one,
-        edge(whole, name="two", beat_every=0.2) as two,
+        edge(whole, name="one", **settings) as one,
+        edge(whole, name="two", **settings) as two,
     ):
         yield Site(whole, one, two)
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    async with site_of(tmp_path, beat_every=0.2) as made:
+        yield made
 
 
 async def test_a_key_is_shown_once_and_works_at_every_edge(site: Site) -> None:
@@ -166,18 +173,20 @@ async def test_an_expired_key_is_refused(site: Site) -> None:
     assert "expired" in (await site.asked(secret, site.one)).json()["error"]["message"]
 
 
-async def test_two_edges_share_a_rate_and_say_when_to_come_back(site: Site) -> None:
-    secret = (await site.made(rpm=120))["key"]
-    await eventually(lambda: _share(site.one) == _share(site.two) == 0.5, within=5.0, says="they do not share")
-    loop = asyncio.get_running_loop()
-    begun, admitted, refused = loop.time(), 0, []
-    while loop.time() < begun + 3.0:
-        for answered in await asyncio.gather(site.asked(secret, site.one), site.asked(secret, site.two)):
-            admitted += answered.status_code == 200
-            refused += [answered] if answered.status_code == 429 else []
-    assert 4 <= admitted <= 20 + 2 * (loop.time() - begun) + 1, "ten seconds' worth at once, then the rate"
-    assert refused[0].json()["error"]["type"] == "rate_limit_error"
-    assert int(refused[0].headers["retry-after"]) >= 1
+async def test_two_edges_share_a_rate_and_say_when_to_come_back(tmp_path: Path) -> None:
+    # Signs of life as often as in production: at 0.2 s a busy machine loses three, and each time the shares begin anew.
+    async with site_of(tmp_path) as site:
+        secret = (await site.made(rpm=120))["key"]
+        await eventually(lambda: _share(site.one) == _share(site.two) == 0.5, within=20.0, says="they do not share")
+        loop = asyncio.get_running_loop()
+        begun, admitted, refused = loop.time(), 0, []
+        while loop.time() < begun + 3.0:
+            for answered in await asyncio.gather(site.asked(secret, site.one), site.asked(secret, site.two)):
+                admitted += answered.status_code == 200
+                refused += [answered] if answered.status_code == 429 else []
+        assert 4 <= admitted <= 20 + 2 * (loop.time() - begun) + 1, "ten seconds' worth at once, then the rate"
+        assert refused[0].json()["error"]["type"] == "rate_limit_error"
+        assert int(refused[0].headers["retry-after"]) >= 1
 
 
 def _share(running: RunningEdge) -> float:
