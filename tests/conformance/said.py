@@ -46,11 +46,17 @@ READABLE = tuple(name for name in DIALECTS if name in TRANSLATED)
 
 
 @cache
+def _packaged() -> Mapping[str, ProviderRow]:
+    """Read once for all dialects: each reading parses every file of the catalogue."""
+    return providers()
+
+
+@cache
 def target(dialect: str) -> Target:
     """Whom the conversations are encoded for."""
     if dialect in TARGETS:
         provider, model = TARGETS[dialect]
-        row = providers()[provider]
+        row = _packaged()[provider]
         return Target(provider=row, model=row.model(model))
     model_row = {"name": "some-model", "family": f"family-{dialect}", "max_output": 32_000, "context_window": 200_000}
     row = ProviderRow.model_validate(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -63,11 +64,18 @@ SETTINGS = Settings(max_tokens=512, temperature=0.7, top_p=0.9, stop=("END",), s
 SAID = ("You are a weather service.", "Which city is this", "Let me see.", "Bern", "11 degrees", "And tomorrow?")
 
 
+@cache
+def packaged() -> Mapping[str, ProviderRow]:
+    """The packaged providers, read once: reading all files costs more than a test of one."""
+    return providers()
+
+
+@cache
 def spoken() -> list[Any]:
     """Each packaged provider with a model for each dialect it speaks, as far as there is code for it here."""
     return [
         pytest.param(name, dialect, model, id=f"{name}-{dialect}")
-        for name, row in providers().items()
+        for name, row in packaged().items()
         for dialect, model in sorted(_models(row).items())
         if dialect in DIALECTS
     ]
@@ -94,7 +102,7 @@ def _example(model: ModelRow) -> str:
 
 
 def target(name: str, model: str, *, stream: bool = False) -> Target:
-    row = providers()[name]
+    row = packaged()[name]
     return Target(provider=row, model=row.model(model), stream=stream)
 
 
@@ -154,5 +162,5 @@ def test_standard_failures_are_told_apart(name: str, dialect: str, model: str) -
 
 def test_the_suite_covers_every_packaged_provider_whose_dialect_there_is() -> None:
     covered = {param.values[0] for param in spoken()}
-    assert covered == {name for name, row in providers().items() if set(_models(row)) & set(DIALECTS)}
+    assert covered == {name for name, row in packaged().items() if set(_models(row)) & set(DIALECTS)}
     assert len(covered) >= 20

@@ -16,7 +16,6 @@ import httpx
 import pytest
 from anthropic import AsyncAnthropic
 from google import genai
-from mistralai.client import Mistral
 from openai import AsyncOpenAI
 
 from catalogue.load import providers
@@ -116,6 +115,9 @@ async def openai(url: str) -> AsyncIterator[Reader]:
 
 @asynccontextmanager
 async def mistral(url: str) -> AsyncIterator[Reader]:
+    # Imported here: every process of a run collects this file, and few of them need the library.
+    from mistralai.client import Mistral
+
     async with Mistral(api_key=KEY, server_url=url) as client:
 
         async def read(model: str, encoded: Encoded, stream: bool) -> Read:

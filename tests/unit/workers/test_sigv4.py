@@ -7,9 +7,6 @@ from datetime import UTC, datetime
 
 import httpx
 import pytest
-from botocore.auth import SigV4Auth  # type: ignore[import-untyped]
-from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
-from botocore.credentials import Credentials  # type: ignore[import-untyped]
 from pydantic import SecretStr
 
 from catalogue.load import providers
@@ -101,6 +98,11 @@ async def test_botocore_signs_the_same_by_itself(path: str, token: str | None, m
     url, body = f"https://bedrock-runtime.us-east-1.amazonaws.com{path}", b'{"messages": []}'
     found = await signed(url, body, token=token, service="bedrock", content_type="application/json")
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: datetime.fromtimestamp(AT, UTC))
+    # Imported here: every process of a run collects this file, and one of them needs the library.
+    from botocore.auth import SigV4Auth  # type: ignore[import-untyped]
+    from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
+    from botocore.credentials import Credentials  # type: ignore[import-untyped]
+
     request = AWSRequest(method="POST", url=url, headers={"content-type": "application/json"}, data=body)
     SigV4Auth(Credentials(ID, SECRET, token), "bedrock", "us-east-1").add_auth(request)
     assert found == {name.lower(): value for name, value in request.headers.items() if name.lower() != "content-type"}
