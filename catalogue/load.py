@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -35,7 +36,7 @@ def providers(*folders: Path | None) -> Mapping[str, ProviderRow]:
 
     Raises CatalogueError for the first file that is not a provider's row, or a folder that is none.
     """
-    rows: dict[str, ProviderRow] = {path.stem: read(path) for path in sorted(PACKAGED.glob("*.toml"))}
+    rows = dict(_packaged())
     for folder in folders:
         if folder is None:
             continue
@@ -45,9 +46,14 @@ def providers(*folders: Path | None) -> Mapping[str, ProviderRow]:
             rows[path.stem] = read(path, over=rows.get(path.stem))
     whole = {name: _with_lent(row, rows) for name, row in rows.items()}
     for row in whole.values():
-        if row.library:
-            row.ask(Library(row.library, row.library_names))
+        row.ask(Library(row.library, row.library_names) if row.library else None)
     return MappingProxyType(whole)
+
+
+@cache
+def _packaged() -> Mapping[str, ProviderRow]:
+    """As the files say it: whoever asks is given copies."""
+    return {path.stem: read(path) for path in sorted(PACKAGED.glob("*.toml"))}
 
 
 def read(path: Path, *, over: ProviderRow | None = None) -> ProviderRow:

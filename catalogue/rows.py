@@ -177,8 +177,10 @@ class ProviderRow(Row):
     _prices: dict[str, tuple[Price, ...]] = PrivateAttr(default_factory=dict)
     _beyond: Beyond | None = PrivateAttr(default=None)
 
-    def ask(self, beyond: Beyond) -> None:
-        """Ask there from now on for what the row does not know itself: windows of models, prices, names."""
+    def ask(self, beyond: Beyond | None) -> None:
+        """Ask there from now on for what the row does not know itself: windows of models, prices, names. What was
+        looked up before is forgotten.
+        """
         self._found, self._prices, self._beyond = {}, {}, beyond
 
     def changed(self, **values: object) -> ProviderRow:

@@ -20,9 +20,9 @@ FIRST = ("e2e", "integration", "conformance", "unit")
 """Folders of tests in the order in which they run: what waits for processes begins early, beside what computes."""
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def place(item: pytest.Item) -> int:
-        folder = item.path.relative_to(config.rootpath / "tests").parts[0]
+        folder = item.nodeid.split("/", 2)[1]
         return FIRST.index(folder) if folder in FIRST else len(FIRST)
 
     items.sort(key=place)

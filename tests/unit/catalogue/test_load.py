@@ -29,6 +29,13 @@ def test_at_least_twenty_providers_are_packaged_with_their_addresses_and_keys() 
     assert not rows["anthropic"].cached_input_counts
 
 
+def test_what_one_caller_has_looked_up_is_no_matter_of_the_next_one(tmp_path: Path) -> None:
+    assert providers()["vllm"].model("brand-new").context_window is None
+    (tmp_path / "vllm.toml").write_text('[[models]]\nname = "brand-new"\ncontext_window = 1234\n')
+    assert providers(tmp_path)["vllm"].model("brand-new").context_window == 1234
+    assert providers()["vllm"].model("brand-new").context_window is None
+
+
 def test_addresses_have_only_places_an_operator_can_fill() -> None:
     asked = {place for row in providers().values() for place in re.findall(r"\{(\w*)\}", row.base_url)}
     assert asked == {"account", "project", "region", "resource"}
