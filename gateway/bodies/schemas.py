@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from job_contracts.jobs import Job
+from gateway.bodies.kinds import JOB
 
 Fields = dict[str, Any]
 
@@ -16,7 +16,7 @@ OBJECT: Fields = {"type": "object"}
 WHOLE: Fields = {"type": "integer"}
 COUNT: Fields = {"type": "integer", "minimum": 0}
 ANYTHING: Fields = {}
-ROUTE: Fields = {key: Job.model_json_schema()["properties"]["route"][key] for key in ("type", "minLength", "maxLength")}
+ROUTE: Fields = {key: JOB["route"][key] for key in ("type", "minLength", "maxLength")}
 MODEL: Fields = {**ROUTE, "description": "The name of a route."}
 MOMENT: Fields = {"type": "integer", "description": "UTC seconds."}
 UNUSED: Fields = {"description": "Taken, and without effect here."}
