@@ -10,7 +10,6 @@ from argparse import Namespace
 from contextlib import suppress
 from pathlib import Path
 
-from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from catalogue.load import CatalogueError, providers
@@ -124,7 +123,7 @@ def _database(config: Config, arguments: Namespace) -> Database:
         raise command.Unusable(str(error)) from error
 
 
-def _failed(error: SQLAlchemyError | CommandError) -> int:
+def _failed(error: SQLAlchemyError) -> int:
     """In the database's own words, without the statement and its parameters."""
     words = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
     sys.stderr.write(f"the migration failed, nothing was changed: {type(error).__name__}: {words}\n")

@@ -6,6 +6,7 @@ only write lock at once instead of failing half way.
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
@@ -14,10 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from alembic.operations import Operations
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, event, text
+from sqlalchemy import URL, Connection, event, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -169,26 +167,54 @@ async def _writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 def usable() -> list[str]:
     """The revisions that this version works with, newest first: the last step before a deployment, and all after it."""
-    script, found = _script(), list[str]()
-    for step in script.walk_revisions():
-        found.append(step.revision)
-        if Path(step.path).parent.name != AFTER.name:
+    found = list[str]()
+    for revision, folder in _steps():
+        found.append(revision)
+        if folder == BEFORE:
             break
     return found
 
 
-def _script() -> ScriptDirectory:
-    return ScriptDirectory(str(STEPS), version_locations=[str(BEFORE), str(AFTER)])
-
-
 def _known() -> list[str]:
     """All steps of this version, newest first."""
-    return [step.revision for step in _script().walk_revisions()]
+    return [revision for revision, _ in _steps()]
+
+
+def _steps() -> list[tuple[str, Path]]:
+    """All steps and the folders they lie in, newest first. They are read, not run: running them takes alembic."""
+    following: dict[str | None, tuple[str, Path]] = {}
+    for folder in (BEFORE, AFTER):
+        for file in folder.glob("*.py"):
+            said = _said(file)
+            if "revision" in said:
+                following[said["down_revision"]] = said["revision"], folder
+    found, at = list[tuple[str, Path]](), None
+    while at in following:
+        found.append(following[at])
+        at = found[-1][0]
+    return found[::-1]
+
+
+def _said(file: Path) -> dict[str, Any]:
+    """The names of a module that are given constants, one by one or several in a line."""
+    found: dict[str, Any] = {}
+    for line in ast.parse(file.read_bytes()).body:
+        if isinstance(line, ast.Assign):
+            with contextlib.suppress(ValueError):
+                value, (target, *_) = ast.literal_eval(line.value), line.targets
+                names, values = (target.elts, value) if isinstance(target, ast.Tuple) else ([target], [value])
+                found.update(
+                    {name.id: one for name, one in zip(names, values, strict=True) if isinstance(name, ast.Name)}
+                )
+    return found
 
 
 def _revision(connection: Connection) -> str | None:
     """Several at once, which somebody else's chain has, are one that nobody knows."""
-    return " and ".join(sorted(MigrationContext.configure(connection).get_current_heads())) or None
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    rows = connection.execute(text("SELECT version_num FROM alembic_version"))
+    return " and ".join(sorted(rows.scalars())) or None
 
 
 def _upgrade(connection: Connection, to: str) -> None:
@@ -197,24 +223,21 @@ def _upgrade(connection: Connection, to: str) -> None:
         raise BadRevision(f"the tables are at revision {at}, which this version does not know: run the one that does")
     if at is not None and known.index(at) <= known.index(to):
         return  # a step that follows has been run
-    script = _script()
-    _run(connection, script, lambda revision, _: script._upgrade_revs(to, revision))  # noqa: SLF001 - it has no other name
+    from ledger import moving  # noqa: PLC0415 - slow to load, and seldom needed
+
+    moving.upgrade(connection, [BEFORE, AFTER], to)
 
 
 def _downgrade(connection: Connection, to: str) -> None:
-    script, at = _script(), _revision(connection)
+    at = _revision(connection)
     known = [*_known(), "base"]
     if to not in known:
         raise BadRevision(f"there is no revision {to!r:.40}; there are {', '.join(known)}")
     if (at or "base") not in known or known.index(at or "base") > known.index(to):
         raise BadRevision(f"the tables are at revision {at or 'base'}, from which no step leads back to {to}")
-    _run(connection, script, lambda revision, _: script._downgrade_revs(to, revision))  # noqa: SLF001 - as above
+    from ledger import moving  # noqa: PLC0415 - as above
 
-
-def _run(connection: Connection, script: ScriptDirectory, steps: Callable[[Any, Any], Any]) -> None:
-    context = MigrationContext.configure(connection, opts={"fn": steps, "script": script, "transactional_ddl": True})
-    with Operations.context(context):
-        context.run_migrations()
+    moving.downgrade(connection, [BEFORE, AFTER], to)
 
 
 def _private(file: Path, *_: object) -> None:

@@ -12,7 +12,6 @@ import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import httpx
 from sqlalchemy import select, update
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -21,6 +20,8 @@ from runtime.service import Duty
 from runtime.telemetry import INFO, WARNING
 
 if TYPE_CHECKING:
+    import httpx
+
     from ledger.database import Database
     from runtime.clock import Clock
     from runtime.settings.services import Alerting
@@ -61,6 +62,8 @@ def check(settings: Alerting) -> None:
     """Raises BadWebhook unless alerts can be posted as the configuration says, or are not to be posted at all."""
     if settings.webhook is None:
         return
+    import httpx  # noqa: PLC0415 - loaded where there is an address to post to
+
     try:
         url = httpx.URL(settings.webhook)
     except httpx.InvalidURL as error:
@@ -86,6 +89,10 @@ class Webhook(Duty):
 
     async def opened(self) -> None:
         """Proxies and certificates of the environment are not taken: the post goes where the configuration says."""
+        if not self._url:
+            return
+        import httpx  # noqa: PLC0415 - as above
+
         self._client = httpx.AsyncClient(follow_redirects=False, timeout=self.timeout, trust_env=False)
 
     async def closed(self) -> None:
@@ -130,6 +137,8 @@ class Webhook(Duty):
 
     async def _post(self, body: bytes) -> str | None:
         """What went wrong, ``None`` if it was taken."""
+        import httpx  # noqa: PLC0415 - as above
+
         assert self._client is not None  # noqa: S101 - opened
         at = int(self._clock.wall())
         headers = {"content-type": "application/json", SIGNATURE: signature(self._secret, at, body)}

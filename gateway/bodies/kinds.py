@@ -52,7 +52,9 @@ def whole(value: Any) -> int | None:
     return int(value) if _is(value, int) else None
 
 
-LONGEST_SESSION: int = Job.model_json_schema()["properties"]["session"]["anyOf"][0]["maxLength"]
+JOB: Mapping[str, Any] = Job.model_json_schema()["properties"]
+"""A job's fields as the contract bounds them: written once, it takes a while."""
+LONGEST_SESSION: int = JOB["session"]["anyOf"][0]["maxLength"]
 """Characters of a job's session."""
 
 

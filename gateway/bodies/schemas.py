@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import TypeAdapter
-
-from job_contracts.jobs import Job
+from gateway.bodies.kinds import JOB
 
 Fields = dict[str, Any]
 
@@ -18,8 +16,7 @@ OBJECT: Fields = {"type": "object"}
 WHOLE: Fields = {"type": "integer"}
 COUNT: Fields = {"type": "integer", "minimum": 0}
 ANYTHING: Fields = {}
-_ROUTE = TypeAdapter(Job.model_fields["route"].rebuild_annotation()).json_schema()
-ROUTE: Fields = {key: _ROUTE[key] for key in ("type", "minLength", "maxLength")}
+ROUTE: Fields = {key: JOB["route"][key] for key in ("type", "minLength", "maxLength")}
 MODEL: Fields = {**ROUTE, "description": "The name of a route."}
 MOMENT: Fields = {"type": "integer", "description": "UTC seconds."}
 UNUSED: Fields = {"description": "Taken, and without effect here."}

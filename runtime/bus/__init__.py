@@ -1,8 +1,9 @@
 """The seam to the broker: one port, one file per implementation.
 
 ``port`` says what a bus offers and how it fails; ``nats`` speaks to a broker (``client``, ``link``, ``answers``,
-``asking``, ``pulling``, ``tailing``, ``replies`` and ``assets`` are its rooms), ``memory`` keeps everything in this
-process; ``manifest`` declares the streams; ``blobs`` stores what is too large for one message.
+``asking``, ``pulling``, ``tailing``, ``replies`` and ``assets`` are its rooms; ``library`` loads the client they speak
+through), ``memory`` keeps everything in this process; ``manifest`` declares the streams; ``blobs`` stores what is too
+large for one message.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from runtime.bus import library  # noqa: F401 - before all that imports nats-py
 from runtime.bus.nats import NatsBus
 from runtime.bus.settings import BusSettings
 from runtime.clock import Clock

@@ -101,3 +101,10 @@ def test_importing_the_contracts_loads_pydantic_alone() -> None:
 
 def test_importing_the_sdk_loads_nats_and_pydantic_alone() -> None:
     assert set(_python(ROOTS.format(package="producer_sdk")).split()) <= LIGHT["producer_sdk"] | {"producer_sdk"}
+
+
+def test_the_broker_s_client_brings_no_http_along_and_its_websockets_still_find_it() -> None:
+    loaded = "import sys, runtime.bus; print('aiohttp' in sys.modules)"
+    asked = "from nats.aio.transport import aiohttp as theirs; print(theirs.WSMsgType.BINARY.name)"
+    real = "import aiohttp; print(theirs is not aiohttp, theirs.WSMsgType is aiohttp.WSMsgType)"
+    assert _python(f"{loaded}; {asked}; {real}").split() == ["False", "BINARY", "True", "True"]

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, func, insert, inspect, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -67,6 +68,12 @@ async def test_the_steps_make_the_tables_that_the_code_speaks_of(database: Datab
 
     async with database.engine.connect() as connection:
         assert await connection.run_sync(differences) == []
+
+
+def test_the_steps_are_read_in_the_order_in_which_alembic_runs_them() -> None:
+    script = ScriptDirectory(str(room.STEPS), version_locations=[str(room.BEFORE), str(room.AFTER)])
+    theirs = [(step.revision, Path(step.path).parent) for step in script.walk_revisions()]
+    assert room._steps() == theirs
 
 
 async def test_the_way_back_leaves_no_table_and_the_way_forward_is_open_again(database: Database) -> None:

@@ -1,4 +1,4 @@
-"""The command ``penstock`` as a process of its own, against a real broker."""
+"""The command ``penstock`` as a process of its own, against a real broker; one of each group is started anew."""
 
 # ruff: noqa: F811 - fixtures are imported by name and asked for by the same
 
@@ -6,10 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,49 +19,10 @@ from job_contracts.embeddings import unpacked
 from job_contracts.jobs import JobState
 from producer_sdk.testing import fails, says
 from producer_sdk.testing.script import vector_of
+from tests.support.commands import ROOT, anew, ended, penstock
 from tests.support.eventually import eventually
 from tests.support.houses import NatsHouse
 from tests.support.sdk import over_nats, sdk_broker  # noqa: F401  # fixtures
-from tests.support.stand_in import key
-
-ROOT = Path(__file__).parents[2]
-
-
-@dataclass
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-async def begun(house: NatsHouse, *words: str, url: str | None = None, secret: str | None = None) -> Any:
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK")},  # noqa: TID251
-        "PENSTOCK_URL": url or house.url,
-        "PENSTOCK_KEY": secret or key(),
-        "COLUMNS": "200",
-    }
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "producer_sdk.cli", *words),
-        cwd=ROOT,
-        env=environment,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-
-
-async def ended(process: Any, given: str = "") -> Done:
-    out, err = await asyncio.wait_for(process.communicate(given.encode()), 60)
-    return Done(process.returncode, out.decode(), err.decode())
-
-
-async def penstock(house: NatsHouse, *words: str, given: str = "", **where: Any) -> Done:
-    return await ended(await begun(house, *words, **where), given)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -84,7 +43,7 @@ async def test_submit_prints_the_id_and_with_wait_the_answer(over_nats: NatsHous
     assert (plain.code, plain.out.strip()) == (0, over_nats.stage.received[0].job.id)
     assert over_nats.stage.received[0].job.tags == {"team": "a"}
     over_nats.stage.release()
-    waited = await penstock(over_nats, "submit", "-m", "fast", "--wait", "--json", "-", given="From a pipe")
+    waited = await ended(await anew(over_nats, "submit", "-m", "fast", "--wait", "--json", "-"), "From a pipe")
     assert (waited.code, waited.json["text"], waited.json["state"]) == (0, "From a pipe", "succeeded")
 
 
@@ -125,7 +84,7 @@ async def test_stream_as_json_prints_every_event(over_nats: NatsHouse) -> None:
 async def test_jobs_show_and_cancel(over_nats: NatsHouse) -> None:
     over_nats.stage.held = True
     job = (await penstock(over_nats, "submit", "-m", "fast", "Hello")).out.strip()
-    shown = await penstock(over_nats, "jobs", "show", job, "--json")
+    shown = await ended(await anew(over_nats, "jobs", "show", job, "--json"))
     assert (shown.code, shown.json["state"], shown.json["position"]) == (0, "held", 0)
     assert "token" not in shown.json
     assert (await penstock(over_nats, "jobs", "cancel", job, "--reason", "not needed")).code == 0
@@ -147,7 +106,7 @@ async def given_up(house: NatsHouse, *kinds: str) -> list[str]:
 
 async def test_dead_letters_are_listed_by_cause_and_one_by_one(over_nats: NatsHouse) -> None:
     jobs = await given_up(over_nats, "auth", "server_error", "auth")
-    causes = await penstock(over_nats, "dead", "list")
+    causes = await ended(await anew(over_nats, "dead", "list"))
     assert (causes.code, causes.err.strip()) == (0, "3 open letters")
     rows = [line.split("\t") for line in causes.out.splitlines()]
     assert [(row[1], row[3], row[5]) for row in rows] == [("2", "auth", "no luck"), ("1", "server_error", "no luck")]
@@ -291,7 +250,7 @@ async def test_an_interrupted_run_goes_on_and_nothing_runs_twice(
     source = write(tmp_path / "in.jsonl", *[{"model": "fast", "messages": f"{n}"} for n in range(60)])
     out = tmp_path / "out.jsonl"
     words = ("run", str(source), "--out", str(out), "--concurrency", "4")
-    first = await begun(over_nats, *words)
+    first = await anew(over_nats, *words)
     await eventually(lambda: out.exists() and len(out.read_bytes().splitlines()) >= 8, within=20)
     first.send_signal(how)
     stopped = await ended(first)
