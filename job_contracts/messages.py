@@ -35,6 +35,7 @@ from job_contracts.letters import (
     LetterPage,
 )
 from job_contracts.results import Result, Settlement
+from job_contracts.scaling import Scales
 from job_contracts.spend import (
     AskAttempts,
     AskComparison,
@@ -102,6 +103,7 @@ MESSAGES: Mapping[str, type[Wire]] = MappingProxyType(
         "ask_experiments": AskExperiments,
         "ask_stop": AskStop,
         "told_experiments": ToldExperiments,
+        "scales": Scales,
     }
 )
 

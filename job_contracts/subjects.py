@@ -290,6 +290,11 @@ def handed_over(shard: int) -> str:
     return f"{PREFIX}.handed_over.{shard}"
 
 
+def scaling(shard: int) -> str:
+    """How many workers each pool should have, told by the leader (core message, scaling.Scales)."""
+    return f"{PREFIX}.scaling.{shard}"
+
+
 def heartbeat(pool: str, worker: str) -> str:
     """A worker's sign of life (core message, attempts.Heartbeat)."""
     return f"{PREFIX}.beat.{pool}.{worker}"

@@ -20,6 +20,7 @@ from scheduler.policy.facts import InFlight
 from scheduler.reconciler import Reconciler
 from scheduler.recovery import CATCH_UP, NotRecovered, behind_barrier, work_in_flight
 from scheduler.refilling import Refilling
+from scheduler.scaling import Scaling
 from scheduler.settling import Settling
 from scheduler.spending import Spending
 from scheduler.standby import Standby
@@ -95,6 +96,7 @@ class Leading:
             asyncio.create_task(self.lifeline.watch(), name="lifeline"),
             asyncio.create_task(self._reconciler.run(), name="reconciler"),
             asyncio.create_task(Census(term, self.lifeline).run(), name="census"),
+            asyncio.create_task(Scaling(term, self.lifeline).run(), name="scaling"),
             asyncio.create_task(self._refilling.run(), name="refilling"),
             asyncio.create_task(self.spending.run(), name="spending"),
             asyncio.create_task(self.trials.run(), name="trials"),
@@ -124,6 +126,7 @@ class Leading:
         await self.trials.close()
         await self._endings.stop()
         await self._term.followups.stop()
+        await self._term.figures.close()
         await self._term.background.stop()
 
     async def _recover_holding_the_lease(self) -> Tail | None:

@@ -121,6 +121,7 @@ class Standby:
             self._submissions = await bus.tail(stream, self._on_submission, headers_only=True)
         if self._beats is None:
             self._beats = await bus.subscribe(subjects.heartbeat("*", "*"), self._lifeline.overhear)
+        await term.figures.follow(bus, term.shard)
 
     async def _follow(self) -> None:
         settled = 0 if self._record is None else self._record.settled

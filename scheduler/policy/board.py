@@ -12,6 +12,7 @@ from scheduler.policy.backlog import Backlog
 from scheduler.policy.buckets import NEVER
 from scheduler.policy.choices import likely
 from scheduler.policy.costs import worst
+from scheduler.policy.demand import demands
 from scheduler.policy.explain import explain
 from scheduler.policy.facts import (
     AttemptEnded,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from job_contracts.experiments import Judge
     from job_contracts.results import AttemptRecord
     from scheduler.policy.decisions import Decision, Dispatch
+    from scheduler.policy.demand import Demand
     from scheduler.policy.explain import Explanation
     from scheduler.policy.facts import Fact
     from scheduler.policy.purses import Spending
@@ -344,6 +346,10 @@ class Board:
     def counts(self, now: float | None = None) -> Counts:
         """Numbers for operators."""
         return count(self._world, self._now if now is None else now)
+
+    def demands(self, now: float) -> Mapping[str, Demand]:
+        """By pool: how many calls at once it is asked for."""
+        return demands(self._world, now)
 
     def in_flight(self) -> Iterator[tuple[str, str, int, str]]:
         """Project, job, attempt and deployment of everything that holds a reservation."""

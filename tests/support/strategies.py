@@ -6,7 +6,20 @@ from typing import get_args
 
 from hypothesis import strategies as st
 
-from job_contracts import attempts, decisions, desk, embeddings, facts, failures, jobs, keys, letters, results, stream
+from job_contracts import (
+    attempts,
+    decisions,
+    desk,
+    embeddings,
+    facts,
+    failures,
+    jobs,
+    keys,
+    letters,
+    results,
+    scaling,
+    stream,
+)
 from job_contracts.codec import Wire, encode
 from job_contracts.money import Budget
 from tests.support.spend_strategies import SPEND
@@ -494,6 +507,23 @@ EVERY_MESSAGE: dict[str, st.SearchStrategy[Wire]] = {
         keys.EdgeBeat,
         edge=st.text(min_size=1, max_size=12),
         event=st.sampled_from(["here", "joining", "leaving"]),
+    ),
+    "scales": st.builds(
+        scaling.Scales,
+        at=st.floats(0, 4e9),
+        pools=some(
+            st.builds(
+                scaling.PoolScale,
+                pool=st.text(min_size=1, max_size=12),
+                desired=counts,
+                needed=counts,
+                workers=counts,
+                slots=st.floats(1, 1e4),
+                in_flight=counts,
+                waiting=counts,
+                held_back=counts,
+            )
+        ),
     ),
     **SPEND,
     **TRIALS,
