@@ -35,7 +35,7 @@ FILLED = 0.8
 SLACK = 1.25
 """Places beyond rate times seconds that limits are held to sustain: calls of one kind are not equally long."""
 UNKNOWN = 5.0
-"""Seconds that a call is taken for before one has ended. Where it takes longer, its end tells and more are asked for."""
+"""Seconds that a call is taken for before one has ended; if it takes longer, its end tells."""
 
 
 @dataclass(slots=True, frozen=True)
