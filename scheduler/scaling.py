@@ -115,11 +115,20 @@ class Scaling:
         if self._term.figures.fresh is None:
             await asyncio.sleep(self._term.config.scheduler.beat_missed)
         while True:
-            if self._term.lease.trusted:
-                scales = self.take()
-                self._term.figures.tell(scales)
-                await self._publish(scales)
+            await self.tell()
             await asyncio.sleep(PERIOD)
+
+    async def tell(self) -> None:
+        """Reckon, and tell everybody, if this process still leads."""
+        term = self._term
+        if not term.lease.trusted:
+            return
+        scales = self.take()
+        term.figures.tell(scales)
+        try:
+            await term.bus.publish(subjects.scaling(term.shard), encode(scales))
+        except BusError as error:
+            term.telemetry.emit("scaling.not_told", INFO, error=type(error).__name__)
 
     def take(self) -> Scales:
         """One reckoning."""
@@ -145,9 +154,3 @@ class Scaling:
                 )
             )
         return Scales(at=term.clock.wall(), pools=tuple(pools))
-
-    async def _publish(self, scales: Scales) -> None:
-        try:
-            await self._term.bus.publish(subjects.scaling(self._term.shard), encode(scales))
-        except BusError as error:
-            self._term.telemetry.emit("scaling.not_told", INFO, error=type(error).__name__)

@@ -17,7 +17,7 @@ from scheduler.policy.explain import cost
 from scheduler.policy.live import LiveGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from scheduler.policy.domains import Domain
     from scheduler.policy.jobs import Job
@@ -54,17 +54,24 @@ class Demand:
     """How long one takes there."""
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class _Load:
-    """What waits of one project, group and lane."""
+    """What waits of one group in one lane."""
 
     lane: int
     group: Group
-    tenant: Tenant
     head: Job
-    count: int
-    within: float
-    """Seconds in which it is to have begun."""
+    """One of them, for the size that they have."""
+    waiting: dict[Tenant, int]
+    """By project."""
+    oldest: float
+    """Seconds since the submission of the first of them."""
+
+    @property
+    def within(self) -> float:
+        """Seconds in which they are to have begun."""
+        patience = PATIENCE[LANES[self.lane]]
+        return max(patience - max(self.oldest, 0.0), patience * HURRY)
 
 
 def demands(world: World, now: float) -> Mapping[str, Demand]:
@@ -72,15 +79,20 @@ def demands(world: World, now: float) -> Mapping[str, Demand]:
     return _Sum(world, now).of_all(sorted(_loads(world, now), key=lambda load: load.lane))
 
 
-def _loads(world: World, now: float) -> Iterator[_Load]:
+def _loads(world: World, now: float) -> list[_Load]:
+    loads: dict[tuple[Group, int], _Load] = {}
     for route in world.routes.values():
         for group in route.groups:
             for flow in group.flows:
                 head = flow.queue.head()
-                if head is not None:
-                    patience = PATIENCE[LANES[flow.lane]]
-                    within = max(patience - max(now - head.submitted, 0.0), patience * HURRY)
-                    yield _Load(flow.lane, group, flow.tenant, head, flow.queue.count, within)
+                if head is None:
+                    continue
+                load = loads.get((group, flow.lane))
+                if load is None:
+                    load = loads[group, flow.lane] = _Load(flow.lane, group, head, {}, 0.0)
+                load.waiting[flow.tenant] = flow.queue.count
+                load.oldest = max(load.oldest, now - head.submitted)
+    return list(loads.values())
 
 
 class _Sum:
@@ -121,7 +133,8 @@ class _Sum:
         places = [index for index in group.first if deployments[index].allows(self._now)]
         places = places or [index for index in group.then if deployments[index].allows(self._now)]
         ahead = deployments[(places or [*group.first, *group.then])[0]]
-        left = startable = self._startable(load, ahead)
+        waiting = sum(load.waiting.values())
+        left = startable = self._startable(load, _places(load, ahead))
         asked = 0.0
         if isinstance(group, LiveGroup):
             places = group.ranked(places, self._now)
@@ -133,19 +146,22 @@ class _Sum:
             if deployments[index].gate.domain.pool.seen:  # on a pool without workers nobody counts yet
                 left -= taken
         pool = ahead.rule.provider
-        self._waiting[pool] += load.count
-        self._held_back[pool] += load.count - min(asked, startable)
+        self._waiting[pool] += waiting
+        self._held_back[pool] += waiting - min(asked, startable)
 
-    def _startable(self, load: _Load, deployment: Deployment) -> float:
-        """How many of them their project lets begin in time."""
-        most = None if load.tenant.rule is None else load.tenant.rule.max_in_flight
-        if most is None:
-            return float(load.count)
-        key, places = load.tenant.key, _places(load, deployment)
-        free = self._tenants.setdefault(key, float(max(most - load.tenant.flying, 0)))
-        begun = min(float(load.count), free / places)
-        self._tenants[key] = free - begun * places
-        return begun
+    def _startable(self, load: _Load, places: float) -> float:
+        """How many of them their projects let begin in time, of which each needs so many places."""
+        startable = 0.0
+        for tenant, count in load.waiting.items():
+            most = None if tenant.rule is None else tenant.rule.max_in_flight
+            if most is None:
+                startable += count
+                continue
+            free = self._tenants.setdefault(tenant.key, float(max(most - tenant.flying, 0)))
+            begun = min(float(count), free / places)
+            self._tenants[tenant.key] = free - begun * places
+            startable += begun
+        return startable
 
     def _give(self, load: _Load, deployment: Deployment, jobs: float) -> float:
         """Lay as many of ``jobs`` on one place as it can take; returns how many those are."""

@@ -9,7 +9,7 @@ import pytest
 
 from job_contracts.failures import FailureKind
 from scheduler.policy.board import Board
-from scheduler.policy.demand import FILLED, PATIENCE, SLACK, Demand
+from scheduler.policy.demand import FILLED, PATIENCE, SLACK, UNKNOWN, Demand
 from scheduler.policy.facts import PoolSeen
 from scheduler.policy.rules import Limit, ProjectRule
 from tests.unit.scheduler_policy import made
@@ -33,7 +33,7 @@ def asked(board: Board, now: float = 0.0) -> Mapping[str, Demand]:
 
 
 def test_nothing_to_do_asks_for_nothing() -> None:
-    assert asked(made.board())["a"] == Demand(seconds=pytest.approx(5.0))
+    assert asked(made.board())["a"] == Demand(seconds=UNKNOWN)
 
 
 def test_what_is_under_way_leaves_room_for_what_comes() -> None:
@@ -118,7 +118,7 @@ def test_what_would_go_elsewhere_meanwhile_asks_there() -> None:
     known(board, STD)
     made.submit(board, *waits(10))
     found = asked(board)
-    assert (found["a"].wanted, found["b"].wanted) == pytest.approx((2, 8 * 5.0 / STD))
+    assert (found["a"].wanted, found["b"].wanted) == pytest.approx((2, 8 * UNKNOWN / STD))
     assert (found["a"].waiting, found["b"].waiting) == (10, 0)
 
 
@@ -128,7 +128,7 @@ def test_a_pool_without_workers_is_asked_and_so_is_the_next_one_while_it_has_non
     board.apply(PoolSeen("a", 0), 0.0)
     made.submit(board, *waits(10))
     found = asked(board)
-    assert (found["a"].wanted, found["b"].wanted) == pytest.approx((10, 10 * 5.0 / STD))
+    assert (found["a"].wanted, found["b"].wanted) == pytest.approx((10, 10 * UNKNOWN / STD))
     assert found["a"].held_back == 0
 
 
@@ -178,4 +178,4 @@ def test_a_live_order_spreads_what_waits() -> None:
     made.submit(board, *waits(100))
     found = asked(board)
     assert found["a"].wanted == pytest.approx(found["b"].wanted)
-    assert found["a"].wanted + found["b"].wanted == pytest.approx(100 * 5.0 / STD)
+    assert found["a"].wanted + found["b"].wanted == pytest.approx(100 * UNKNOWN / STD)
