@@ -122,6 +122,14 @@ def test_what_would_go_elsewhere_meanwhile_asks_there() -> None:
     assert (found["a"].waiting, found["b"].waiting) == (10, 0)
 
 
+def test_the_places_of_the_first_provider_are_for_the_lanes_that_cannot_wait() -> None:
+    board = made.board(made.rules({"r": ("a/m", "b/m")}, concurrency={"a": 5}))
+    known(board, STD)
+    made.submit(board, *waits(100, lane="bg"), *(made.job(number, lane="rt") for number in range(200, 205)))
+    found = asked(board)
+    assert (found["a"].wanted, found["b"].wanted) == pytest.approx((5, 100 * UNKNOWN / PATIENCE["bg"]))
+
+
 def test_a_pool_without_workers_is_asked_and_so_is_the_next_one_while_it_has_none() -> None:
     board = made.board(made.rules({"r": ("a/m", "b/m")}))
     known(board, STD)
