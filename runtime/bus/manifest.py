@@ -171,15 +171,6 @@ def _streams(limits: StreamLimits) -> Iterator[Asset]:
         max_msgs_per_subject=2,
         max_bytes=limits.spent_bytes,
     )
-    # The last order of a subject is in force however old it is, so nothing may fall out of it by itself but older ones.
-    yield _stream(
-        subjects.AUDIT,
-        limits,
-        subjects=[f"{prefix}.order.*.*.*", f"{prefix}.note.*", f"{prefix}.audit_barrier.>"],
-        discard="new",
-        max_msgs_per_subject=AUDITED,
-        max_bytes=limits.audit_bytes,
-    )
     yield _stream(
         subjects.DEAD,
         limits,
@@ -198,7 +189,21 @@ def _streams(limits: StreamLimits) -> Iterator[Asset]:
         max_age=48 * HOUR,
         max_bytes=limits.blob_bytes,
     )
+    yield _audit(limits)
     yield from _edge_streams(limits)
+
+
+def _audit(limits: StreamLimits) -> Asset:
+    """The last order of a subject is in force however old it is: nothing falls out but what came before it."""
+    prefix = subjects.PREFIX
+    return _stream(
+        subjects.AUDIT,
+        limits,
+        subjects=[f"{prefix}.order.*.*.*", f"{prefix}.note.*", f"{prefix}.audit_barrier.>"],
+        discard="new",
+        max_msgs_per_subject=AUDITED,
+        max_bytes=limits.audit_bytes,
+    )
 
 
 def _edge_streams(limits: StreamLimits) -> Iterator[Asset]:
