@@ -58,6 +58,7 @@ INSTRUMENTS = (
     count("experiment_decisions", "trial.decided", "Steps raised and arms stopped", "experiment", "kind"),
     count("experiment_scores", "followup.scored", "Scores of judges that were stored", "experiment", "arm"),
     level("experiment_share", "trial.placed", "Share of all units that take part", "experiment", value="value"),
+    count("orders", "order.stored", "Orders of operators that were stored", "aim", "do"),
     count("workers_silent", "worker.silent", "Workers that stopped beating", "pool"),
 )
 

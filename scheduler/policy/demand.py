@@ -118,20 +118,21 @@ class _Sum:
         return {name: self._demand(name) for name in self._world.pools}
 
     def _demand(self, name: str) -> Demand:
-        pool, allowed = self._world.pools[name], self._world.rules.pools.get(name)
+        pool = self._world.pools[name]
+        allowed = pool.allowed
         gates = [gate for gate in self._world.gates.values() if gate.domain.pool is pool]
         wanted = self._extra[name] + sum(self._base(gate.domain, None) for gate in gates)
         if allowed is not None:
             wanted = min(wanted, float(max(allowed, pool.places.used)))
-        if self._waiting[name] or pool.places.used:
+        if pool.places.used or (self._waiting[name] and pool.state == "running"):
             wanted = max(wanted, 1.0)  # be it to find out whether it is well again
         usual = max((_usual(self._served_by(gate.domain)) for gate in gates), default=UNKNOWN)
         return Demand(pool.places.used, self._waiting[name], round(self._held_back[name]), wanted, usual)
 
     def _lay(self, load: _Load) -> None:
         group, deployments = load.group, load.group.route.deployments
-        places = [index for index in group.first if deployments[index].allows(self._now)]
-        places = places or [index for index in group.then if deployments[index].allows(self._now)]
+        places = [index for index in group.first if self._open(deployments[index])]
+        places = places or [index for index in group.then if self._open(deployments[index])]
         ahead = deployments[(places or [*group.first, *group.then])[0]]
         waiting = sum(load.waiting.values())
         left = startable = self._startable(load, _places(load, ahead))
@@ -148,6 +149,10 @@ class _Sum:
         pool = ahead.rule.provider
         self._waiting[pool] += waiting
         self._held_back[pool] += waiting - min(asked, startable)
+
+    def _open(self, deployment: Deployment) -> bool:
+        """Whether breaker and operator let something new go there."""
+        return deployment.allows(self._now) and deployment.gate.domain.pool.state == "running"
 
     def _startable(self, load: _Load, places: float) -> float:
         """How many of them their projects let begin in time, of which each needs so many places."""
@@ -186,7 +191,7 @@ class _Sum:
 
     def _sustained(self, domain: Domain, load: _Load | None) -> float:
         """Calls at once that its limits sustain."""
-        if self._now < domain.closed_until:
+        if self._now < domain.closed_until or domain.pool.state != "running":
             return 0.0
         deployments = self._served_by(domain)
         used, size = domain.slots.used, (0, 0)

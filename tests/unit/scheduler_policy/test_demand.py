@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from job_contracts.failures import FailureKind
+from job_contracts.operating import State
 from scheduler.policy.board import Board
 from scheduler.policy.demand import FILLED, PATIENCE, SLACK, UNKNOWN, Demand
-from scheduler.policy.facts import PoolSeen
+from scheduler.policy.facts import Ordered, PoolSeen
 from scheduler.policy.rules import Limit, ProjectRule
 from tests.unit.scheduler_policy import made
 
@@ -150,6 +151,30 @@ def test_an_open_breaker_sends_the_demand_on_and_a_probe_needs_one_place() -> No
     assert asked(board, 2.0)["a"].wanted == 0
     assert asked(board, 2.0)["b"].wanted > 1
     assert asked(board, 3_600.0)["a"].wanted == 1
+
+
+@pytest.mark.parametrize("state", ["paused", "draining"])
+def test_a_pool_that_an_operator_has_stopped_is_asked_for_what_it_still_does(state: State) -> None:
+    board = made.board(made.rules({"r": ("a/m", "b/m"), "only": ("a/m",)}, concurrency={"a": 2}))
+    made.submit(board, *waits(2, route="only"))
+    assert len(made.dispatched(board)) == 2
+    board.apply(Ordered("pool", "a", state, said="ann"), 1.0)
+    made.submit(board, *waits(20, project="q"), *(made.job(number, route="only") for number in range(50, 60)), now=1.0)
+    found = asked(board, 1.0)
+    assert (found["a"].wanted, found["a"].held_back) == (2, 10)
+    assert found["b"].wanted == pytest.approx(20 * UNKNOWN / (STD - 1.0))
+    board.apply(PoolSeen("a", 0), 1.0)
+    assert asked(board, 1.0)["a"].wanted == 2
+
+
+def test_a_stopped_pool_without_workers_gets_none_before_it_may_work_again() -> None:
+    board = made.board()
+    board.apply(PoolSeen("a", 0), 0.0)
+    made.submit(board, *waits(20))
+    board.apply(Ordered("pool", "a", "paused", said="ann"), 0.0)
+    assert asked(board)["a"].wanted == 0
+    board.apply(Ordered("pool", "a", "running"), 0.0)
+    assert asked(board)["a"].wanted >= 1
 
 
 def test_where_nobody_is_well_one_worker_is_asked_for_to_find_out() -> None:
