@@ -30,6 +30,8 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from runtime.clock import Clock, SystemClock
 
@@ -183,10 +185,32 @@ class Metrics:
         """A gauge ``penstock_<name>`` that is read when it is scraped."""
         Gauge(f"penstock_{name}", help, registry=self.registry).set_function(read)
 
+    def family(self, name: str, help: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
+        """A gauge with one label whose series are what ``read`` returns when scraped: none is left of the past."""
+        self.registry.register(_Family(f"penstock_{name}", help, label, read))
+
     def exposition(self, accept: str = "") -> tuple[str, bytes]:
         """Content type and body in the format the scraper accepts."""
         encoder, content_type = choose_encoder(accept)
         return content_type, encoder(self.registry)
+
+
+class _Family(Collector):
+    """What ``Metrics.family`` shows."""
+
+    def __init__(self, name: str, help: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
+        self._name, self._help, self._label, self._read = name, help, label, read
+
+    def describe(self) -> Iterable[Metric]:
+        """Asked when it is registered, before anything can be read."""
+        return [GaugeMetricFamily(self._name, self._help, labels=[self._label])]
+
+    def collect(self) -> Iterable[Metric]:
+        """As it is now."""
+        family = GaugeMetricFamily(self._name, self._help, labels=[self._label])
+        for value, amount in self._read().items():
+            family.add_metric([value], amount)
+        return [family]
 
 
 Update = Callable[[float], None]

@@ -10,6 +10,7 @@ facts · ``lifeline`` heartbeats, aborts · ``losses`` lost attempts become outc
 ledger · ``spending`` what LEDGER says was spent, and its sums · ``headroom`` room in WORK · ``mishaps`` what a bug of
 ours leads to · ``recovery`` the state at the start of a term · ``reconciler`` and ``readings`` what a lost message
 left, and what was passed over · ``desk`` producers' questions · ``letters`` dead letters kept, ``letter_desk`` asked
-about, ``replaying`` acted on · ``background`` small errands · ``instruments`` what is measured · ``policy`` PURE: all
+about, ``replaying`` acted on · ``scaling`` how many workers each pool should have ·
+``background`` small errands · ``instruments`` what is measured · ``policy`` PURE: all
 decisions.
 """

@@ -50,6 +50,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
         health = Health(telemetry, metrics, host=arguments.health_host, port=arguments.health_port)
         health.check("scheduler", lambda: scheduler.ready)
         gauges(metrics, scheduler)
+        scheduler.figures.serve(health, config.providers)
         service.add(health, rereading, scheduler)
         return await service.run()
     finally:

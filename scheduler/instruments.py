@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from runtime.telemetry import count, level, measure
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from runtime.telemetry import Metrics
     from scheduler.service import Scheduler
 
@@ -56,6 +58,7 @@ INSTRUMENTS = (
     count("experiment_decisions", "trial.decided", "Steps raised and arms stopped", "experiment", "kind"),
     count("experiment_scores", "followup.scored", "Scores of judges that were stored", "experiment", "arm"),
     level("experiment_share", "trial.placed", "Share of all units that take part", "experiment", value="value"),
+    count("orders", "order.stored", "Orders of operators that were stored", "aim", "do"),
     count("workers_silent", "worker.silent", "Workers that stopped beating", "pool"),
 )
 
@@ -78,4 +81,14 @@ def gauges(metrics: Metrics, scheduler: Scheduler) -> None:
         return float(scheduler.leading.spending.unread) if scheduler.leading else 0.0
 
     metrics.gauge("jobs_in_flight", "Attempts given to workers and not ended", flights)
+
+    def desired() -> Mapping[str, float]:
+        return scheduler.figures.desired()
+
+    metrics.family(
+        "desired_workers",
+        "Workers it should have; every scheduler tells the leader's number, and none that is old",
+        "pool",
+        desired,
+    )
     metrics.gauge("ledger_unread", "Messages of LEDGER that the leader had not read when it last looked", unread)

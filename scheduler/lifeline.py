@@ -56,6 +56,11 @@ class WorkerSeen:
     draining: bool
     holds: frozenset[str] = field(default_factory=frozenset)
 
+    @property
+    def takes(self) -> bool:
+        """Whether it takes further work."""
+        return self.slots > 0 and not self.draining
+
 
 class Lifeline:
     """Answers heartbeats, finds lost attempts, passes aborts on."""

@@ -11,6 +11,7 @@ from scheduler.leadership import Lease
 from scheduler.leading import Leading
 from scheduler.policy.board import Board
 from scheduler.policy.rules import rules_from
+from scheduler.scaling import Figures
 from scheduler.term import Term
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Scheduler(Duty):
         self.leading: Leading | None = None
         self.board: Board | None = None
         """What it knows, standing by or leading."""
+        self.figures = Figures(clock)
+        """How many workers each pool should have, as whoever leads has told."""
 
     @property
     def ready(self) -> str | None:
@@ -81,6 +84,7 @@ class Scheduler(Duty):
             )
             self.board = Board(self._rules, now=self._clock.monotonic(), wall=self._clock.wall())
             term = Term(self._bus, self._clock, self.telemetry, self._config, lease, self.board, live=self._experiments)
+            term.figures = self.figures
             period = Leading(term, self._version)
             try:
                 predecessor = await lease.acquire(self.stopping, period.standby.look)

@@ -11,6 +11,7 @@ from scheduler.background import Background
 from scheduler.bodies import Bodies
 from scheduler.followups import FollowUps
 from scheduler.overflow import Overflow
+from scheduler.scaling import Figures
 from scheduler.submissions import Submissions
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Term:
     background: Background = field(init=False)
     overflow: Overflow = field(init=False)
     followups: FollowUps = field(init=False)
+    figures: Figures = field(init=False)
+    """How many workers each pool should have; a process keeps them over its terms."""
     submissions: Submissions = field(default_factory=Submissions)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by whoever learns something that may permit a decision."""
@@ -57,6 +60,7 @@ class Term:
             self.submissions.entries, self.config.scheduler.max_indexed, frozenset(self.config.projects)
         )
         self.followups = FollowUps(self)
+        self.figures = Figures(self.clock)
         self.submissions.floor = lambda: self.overflow.floor
 
     def wanted(self) -> Mapping[str, Experiment]:

@@ -6,12 +6,26 @@ from typing import get_args
 
 from hypothesis import strategies as st
 
-from job_contracts import attempts, decisions, desk, embeddings, facts, failures, jobs, keys, letters, results, stream
+from job_contracts import (
+    attempts,
+    decisions,
+    desk,
+    embeddings,
+    facts,
+    failures,
+    jobs,
+    keys,
+    letters,
+    results,
+    scaling,
+    stream,
+)
 from job_contracts.codec import Wire, encode
 from job_contracts.money import Budget
 from tests.support.spend_strategies import SPEND
 from tests.support.strategies_chat import answers, conversations, usages
 from tests.support.strategies_constraints import constraints
+from tests.support.strategies_operating import OPERATING
 from tests.support.strategies_plain import (
     counts,
     digests,
@@ -495,7 +509,25 @@ EVERY_MESSAGE: dict[str, st.SearchStrategy[Wire]] = {
         edge=st.text(min_size=1, max_size=12),
         event=st.sampled_from(["here", "joining", "leaving"]),
     ),
+    "scales": st.builds(
+        scaling.Scales,
+        at=st.floats(0, 4e9),
+        pools=some(
+            st.builds(
+                scaling.PoolScale,
+                pool=st.text(min_size=1, max_size=12),
+                desired=counts,
+                needed=counts,
+                workers=counts,
+                slots=st.floats(1, 1e4),
+                in_flight=counts,
+                waiting=counts,
+                held_back=counts,
+            )
+        ),
+    ),
     **SPEND,
     **TRIALS,
+    **OPERATING,
 }
 """A strategy for every message of ``job_contracts.messages``, by the same names."""

@@ -216,6 +216,9 @@ class _Recorder:
     def gauge(self, name: str, help: str, read: object) -> None:
         self.rows.append((f"`penstock_{name}`", "gauge", "", help))
 
+    def family(self, name: str, help: str, label: str, read: object) -> None:
+        self.rows.append((f"`penstock_{name}`", "gauge", f"`{label}`", help))
+
 
 def _gauges_of_the_scheduler() -> list[tuple[str, str, str, str]]:
     recorder = _Recorder()

@@ -109,6 +109,15 @@ def test_a_gauge_may_be_read_when_it_is_scraped() -> None:
     assert "penstock_slots_free 8.0" in exposed(metrics)
 
 
+def test_a_gauge_that_is_read_shows_nothing_of_what_there_is_no_longer() -> None:
+    metrics, now = Metrics("test"), {"a": 1.0, "b": 2.0}
+    metrics.family("height", "How high", "of", lambda: now)
+    assert 'penstock_height{of="b"} 2.0' in exposed(metrics)
+    del now["b"]
+    assert 'penstock_height{of="a"} 1.0' in exposed(metrics)
+    assert 'of="b"' not in exposed(metrics)
+
+
 def test_ten_thousand_made_up_names_make_a_bounded_number_of_series(telemetry: Telemetry) -> None:
     metrics = Metrics("test")
     metrics.listen(telemetry, [count("calls", "called", "Calls", "to", series=50)])

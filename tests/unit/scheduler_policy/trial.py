@@ -292,6 +292,7 @@ def replay(log: list[tuple[str, Any, float]], board: Board, *, ask: bool = False
             board.next_wake(now)
             board.levels(now)
             board.counts(now)
+            board.demands(now)
             list(board.in_flight())
             if isinstance(value, Submitted | AttemptEnded):
                 board.status(value.project, value.job, now)
