@@ -24,7 +24,7 @@ from runtime.tracing.observations import ATTEMPT, JOB, AttemptSeen, JobSeen
 from tests.support.eventually import eventually
 from tests.support.upstream import Upstream, completion, error, response, upstream
 from tests.support.worker import POOL, Bench, bench
-from tests.support.world import World, config, scheduler_on
+from tests.support.world import Pool, World, config, scheduler_on
 
 GIVEN = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 PARENT = Trace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", sampled=True)
@@ -51,6 +51,10 @@ async def jobs(world: World, count: int = 1) -> list[JobSeen]:
     return told(world, JOB)
 
 
+async def handed(pool: Pool) -> None:
+    await eventually(lambda: pool.held, says="nothing came to the pool")
+
+
 async def at_work(world: World, job: str = "a-1", pool: str = "alpha") -> str | None:
     """The trace that a pool is handed with a job."""
     found = await world.bus.last(WORK, subjects.work(0, pool, "demo", job))
@@ -61,7 +65,7 @@ async def test_a_job_goes_on_with_its_producers_trace_and_its_end_is_told_once(b
     async with scheduler_on(bus, config()) as world:
         alpha = await world.pool("alpha", lambda _: None)
         await world.submit("a-1", trace=GIVEN)
-        await eventually(lambda: alpha.held, says="nothing came to the pool")
+        await handed(alpha)
         assert await at_work(world) == SPAN.header
         await alpha.succeed(alpha.seen[0], "well")
         (seen,) = await jobs(world)
@@ -78,7 +82,7 @@ async def test_attempts_at_two_places_are_siblings_and_the_leaders_own_record_na
         alpha, beta = [await world.pool(name, lambda _: None) for name in ("alpha", "beta")]
         await world.submit("a-1", trace=GIVEN)
         for pool in (alpha, beta):
-            await eventually(lambda pool=pool: pool.held, says="nothing came to the pool")
+            await handed(pool)
             traces.append(await at_work(world, pool=pool.name))
             await pool.fail(pool.seen[0], DOWN)
         (seen,) = await jobs(world)
@@ -93,7 +97,7 @@ async def test_a_plain_job_has_no_trace_anywhere(bus: Bus, how: dict[str, Any]) 
     async with scheduler_on(bus, config(**how)) as world:
         alpha = await world.pool("alpha", lambda _: None)
         await world.submit("a-1")
-        await eventually(lambda: alpha.held, says="nothing came to the pool")
+        await handed(alpha)
         assert await at_work(world) is None
         await alpha.succeed(alpha.seen[0], "well")
         await world.settled()
@@ -104,7 +108,7 @@ async def test_what_its_producer_does_not_record_is_not_told_but_named(bus: Bus)
     async with scheduler_on(bus, config(**EVERY)) as world:
         alpha = await world.pool("alpha", lambda _: None)
         await world.submit("a-1", trace=f"{GIVEN[:-2]}00")
-        await eventually(lambda: alpha.held, says="nothing came to the pool")
+        await handed(alpha)
         going = read_trace(await at_work(world))
         assert going is not None
         assert (going.id, going.sampled) == (PARENT.id, False)
@@ -117,7 +121,7 @@ async def test_a_job_without_a_trace_begins_one_and_the_next_leader_tells_of_the
     async with scheduler_on(bus, config(**EVERY)) as first:
         alpha = await first.pool("alpha", lambda _: None)
         await first.submit("a-1")
-        await eventually(lambda: alpha.held, says="nothing came to the pool")
+        await handed(alpha)
         going = await at_work(first)
         order = alpha.seen[0]
     async with scheduler_on(bus, config(**EVERY), owner="s2") as second:
@@ -132,7 +136,7 @@ async def test_an_attempt_whose_worker_died_is_told_by_the_leader(bus: Bus) -> N
     async with scheduler_on(bus, config()) as world:
         lost = await world.pool("alpha", lambda _: None)
         await world.submit("a-1", trace=GIVEN)
-        await eventually(lambda: lost.held, says="nothing came to the pool")
+        await handed(lost)
         await lost.die()
         await world.pool("beta")
         (seen,) = await jobs(world)

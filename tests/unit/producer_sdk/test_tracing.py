@@ -23,6 +23,7 @@ class Watching(MemoryTransport):
 
     def __init__(self, gateway: FakeGateway) -> None:
         super().__init__(gateway, gateway.project)
+        gateway._transports.append(self)
         self.traces: list[str | None] = []
 
     async def store(
@@ -62,9 +63,9 @@ async def test_a_producer_may_be_told_otherwise(transport: Watching) -> None:
 
 
 def test_a_program_without_a_loop_is_in_its_span_as_well(transport: Watching) -> None:
-    with SyncProducer(transport=transport) as producer:
-        with TracerProvider().get_tracer("program").start_as_current_span("asking"):
-            told = current_trace()
-            producer.complete(model="fast", messages="x")
+    tracer = TracerProvider().get_tracer("program")
+    with SyncProducer(transport=transport) as producer, tracer.start_as_current_span("asking"):
+        told = current_trace()
+        producer.complete(model="fast", messages="x")
     assert read_trace(told) is not None
     assert transport.traces == [told]
