@@ -13,7 +13,7 @@ COPY pyproject.toml requirements.lock ./
 RUN python -m venv --without-pip /opt/penstock \
  && python -m pip --python /opt/penstock/bin/python install --require-hashes --only-binary :all: \
     --constraint requirements.lock --group scheduler --group workers --group gateway --group ledger \
-    --group simulator
+    --group simulator --group tracing
 
 # The published packages as a wheel, so that the image knows the version it runs.
 RUN python -m pip install --require-hashes --only-binary :all: --constraint requirements.lock hatchling

@@ -14,8 +14,10 @@ from gateway.bodies.kinds import check_kinds
 from gateway.refusals import api_error
 from job_contracts.jobs import LANES, JobState, Lane
 from job_contracts.subjects import keyed_job_id
+from job_contracts.tracing import read_trace
 from producer_sdk.errors import NotFound, PenstockError, Unreachable
 from producer_sdk.options import Behalf
+from runtime.telemetry import TRACE
 
 if TYPE_CHECKING:
     from gateway.bodies.asked import Asked
@@ -45,6 +47,10 @@ def job_options(call: Call, asked: Asked | None, *, waits: bool = True, lane: La
     """
     extras, scope = call.extras, call.caller.scope
     options: dict[str, Any] = {**extras.others, "behalf": Behalf(call.caller.key, scope.bounds())}
+    trace = read_trace(call.request.headers.get("traceparent"))
+    if trace is not None:
+        options["trace"] = trace.header
+        TRACE.set(trace.id)
     if asked is not None and asked.session is not None:
         options.setdefault("session", asked.session)
     if extras.lane is not None:

@@ -160,11 +160,14 @@ class Exchange:
 
     async def _store(self, request: Request) -> bool:
         """Whether the broker had no submission of this job, and has this one now."""
+        headers = {H_TICKET: request.header, **FIRST}
+        if request.trace is not None:
+            headers[subjects.H_TRACE] = request.trace
         try:
             return await self.transport.store(
                 subjects.submit(self.transport.project, request.job),
                 request.body,
-                {H_TICKET: request.header, **FIRST},
+                headers,
                 timeout=self.patience.submit,
             )
         except PenstockError as error:

@@ -64,6 +64,9 @@ class JobOptions(TypedDict, total=False):
     constraints: Constraints | Mapping[str, Any] | None
     """What a deployment must be to serve it: ``{"residency": ["eu-*"], "hosting": "self"}``. They only narrow what the
     project allows."""
+    trace: str | None
+    """The span it belongs to, as a W3C ``traceparent``; else the producer's own ``trace`` says. Not part of what is
+    asked: with another trace it is the same request."""
     behalf: Behalf | None
     """Of services that submit for others, such as the HTTP edge; no producer needs it."""
 

@@ -28,6 +28,7 @@ from producer_sdk.replies import Reader, Watch
 from producer_sdk.request import Request, prepare, prepare_embedding
 from producer_sdk.scoring import scored
 from producer_sdk.streams import JobStream
+from producer_sdk.tracing import current_trace
 from producer_sdk.transport import Transport
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class Producer:
     ``connect_timeout`` that for the connection and ``desk_timeout`` that for a question to the gateway. With
     ``cancel_abandoned`` a job is cancelled when its ``complete`` is cancelled or its ``stream`` left early, unless it
     has an idempotency key, by which somebody may come back.
-    ``window`` bounds the messages that are sent and not confirmed.
+    ``window`` bounds the messages that are sent and not confirmed. ``trace`` says for each job which span it belongs
+    to, as a ``traceparent``: the program's current one, if it traces by OpenTelemetry.
 
     It connects at ``async with``, or at the first call. Every method may raise Unreachable, Forbidden and Closed.
     """
@@ -71,12 +73,14 @@ class Producer:
         tls: ssl.SSLContext | None = None,
         name: str = "penstock-producer",
         clock: Callable[[], float] = time.time,
+        trace: Callable[[], str | None] | None = current_trace,
         transport: Transport | None = None,
     ) -> None:
         self.timeout = timeout
         """Seconds a call waits for an answer unless it says otherwise; ``None`` waits for ever."""
         self._cancel_abandoned = cancel_abandoned
         self._clock = clock
+        self._trace = trace
         self._patience = Patience(connect=connect_timeout, submit=submit_timeout, desk=desk_timeout)
         self._stem = secrets.token_hex(8)
         if transport is None:
@@ -378,7 +382,7 @@ class Producer:
             model,
             messages,
             tools,
-            options,
+            self._traced(options),
             stream=stream,
             new_id=f"{self._stem}-{bits[:16]}",
             token=bits[16:],
@@ -392,13 +396,18 @@ class Producer:
         return prepare_embedding(
             model,
             inputs,
-            options,
+            self._traced(options),
             dimensions=dimensions,
             purpose=purpose,
             new_id=f"{self._stem}-{bits[:16]}",
             token=bits[16:],
             now=self._clock(),
         )
+
+    def _traced(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The options with the span that the job belongs to, unless they name one."""
+        trace = None if self._trace is None else self._trace()
+        return options if trace is None or options.get("trace") is not None else {**options, "trace": trace}
 
     def _abandon(self, exchange: Exchange, watch: Watch, request: Request) -> None:
         """Nobody waits any more; a key lets somebody come back, so a job that has one goes on."""

@@ -4,7 +4,7 @@ The body says *what* is to be done and is the same bytes for equal requests; wha
 next travels in the ticket only: the moment of submission, its token, ``deadline``, ``not_before``, and whether tokens
 are wanted while they come. ``Ticket.body_hash`` is ``job_contracts.jobs.body_hash`` of exactly that body. So, under one
 idempotency key, these make another request (and a conflict): route, messages, tools, generation settings, lane,
-priority, session, max_cost, tags, constraints. These do not: deadline, not_before, stream.
+priority, session, max_cost, tags, constraints. These do not: deadline, not_before, stream, trace.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -23,6 +23,7 @@ from job_contracts.codec import ContractError, check, encode
 from job_contracts.desk import Planned
 from job_contracts.embeddings import MOST_INPUTS
 from job_contracts.jobs import BlobRef, Job, Need, Ticket, body_hash
+from job_contracts.tracing import read_trace
 from producer_sdk.errors import InvalidRequest
 from producer_sdk.estimates import input_tokens, text_tokens
 from producer_sdk.generation import settings, tool_list
@@ -45,6 +46,8 @@ class Request:
     body: bytes
     ticket: Ticket
     keyed: bool
+    trace: str | None = None
+    """The span it belongs to, as a ``traceparent``."""
 
     @property
     def header(self) -> str:
@@ -68,7 +71,7 @@ class Request:
 
     def as_blob(self, ref: BlobRef) -> Request:
         """The same job with its body stored elsewhere."""
-        return Request(self.job, b"", self.ticket.model_copy(update={"blob": ref}), self.keyed)
+        return replace(self, body=b"", ticket=self.ticket.model_copy(update={"blob": ref}))
 
 
 def prepare(
@@ -153,6 +156,10 @@ def _request(
     if behalf is not None and not isinstance(behalf, Behalf):
         remedy = "leave it out: only services that check keys themselves need it"
         raise InvalidRequest("behalf: it does not say for whom", field="behalf", remedy=remedy)
+    trace = of_job.pop("trace", None)
+    if trace is not None and (not isinstance(trace, str) or read_trace(trace) is None):
+        remedy = "write 00-<32 hexadecimal digits>-<16 of them>-01, as W3C Trace Context has it, or leave it out"
+        raise InvalidRequest("trace: it names no span", field="trace", remedy=remedy)
     deadline = moment(of_job.pop("deadline", None), now, "deadline")
     not_before = moment(of_job.pop("not_before", None), now, "not_before")
     _check_times(deadline, not_before, now)
@@ -179,7 +186,7 @@ def _request(
         tags=_short(job.tags) if job.tags else {},
         constraints=job.constraints,
     )
-    return Request(job.id, body, ticket, keyed=job.idempotency_key is not None)
+    return Request(job.id, body, ticket, keyed=job.idempotency_key is not None, trace=trace)
 
 
 def _short(tags: Mapping[str, str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from producer_sdk.portal import Portal, iterated, made
 from producer_sdk.producer import Producer
 from producer_sdk.sync_handle import SyncJobHandle, SyncJobStream
 from producer_sdk.sync_letters import SyncDeadLetters
+from producer_sdk.tracing import current_trace
 
 if TYPE_CHECKING:
     import ssl
@@ -48,6 +49,7 @@ class SyncProducer:
         tls: ssl.SSLContext | None = None,
         name: str = "penstock-producer",
         clock: Callable[[], float] = time.time,
+        trace: Callable[[], str | None] | None = current_trace,
         transport: Transport | None = None,
     ) -> None:
         self._producer = Producer(
@@ -63,6 +65,7 @@ class SyncProducer:
             tls=tls,
             name=name,
             clock=clock,
+            trace=trace,
             transport=transport,
         )
         self._portal = Portal()

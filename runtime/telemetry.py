@@ -16,6 +16,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from logging import DEBUG, ERROR, INFO, WARNING
 from typing import Any, Literal
@@ -40,6 +41,7 @@ __all__ = [
     "ERROR",
     "INFO",
     "SECONDS",
+    "TRACE",
     "WARNING",
     "Event",
     "Instrument",
@@ -55,6 +57,9 @@ SECONDS = tuple(0.01 * 2**n for n in range(17))
 """Histogram bounds for durations of calls, 10 ms to 655 s: the convention for model calls, extended for reasoning."""
 
 OTHER = "other"
+
+TRACE: ContextVar[str | None] = ContextVar("trace", default=None)
+"""Id of the trace that is worked on here, for the log: set in the task of an attempt or a request that has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,13 +284,17 @@ def write_logs(
     """One JSON object a line for each event of level ``lowest`` or above, and for what libraries log; returns the undo.
 
     Of a library's record only level, logger, message template and the exception's type are written: its arguments may
-    hold headers, addresses with keys, or content.
+    hold headers, addresses with keys, or content. A record without arguments may be such a text put together before:
+    then it is told where it comes from, not what it says.
     """
     clock = clock or SystemClock()
 
     def line(name: str, severity: int, fields: Mapping[str, Any]) -> None:
         head = {"at": round(clock.wall(), 3), "level": logging.getLevelName(severity).lower()}
         record = {**head, "process": process, "event": name, **fields}
+        trace = TRACE.get()
+        if trace is not None:
+            record.setdefault("trace_id", trace)
         write(json.dumps(record, default=str, ensure_ascii=False) + "\n")
 
     stop = telemetry.subscribe(lambda event: line(event.name, event.level, event.fields), lowest=lowest)
@@ -300,6 +309,10 @@ def write_logs(
     return undo
 
 
+_OURS = "runtime."
+"""Loggers of ours: their texts are names of events."""
+
+
 class _LibraryRecords(logging.Handler):
     """Hands on what libraries log, without the arguments."""
 
@@ -309,5 +322,9 @@ class _LibraryRecords(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
-        fields = {"logger": record.name, "template": str(record.msg)[:500]}
+        fields = {"logger": record.name}
+        if record.args or record.name.startswith(_OURS):
+            fields["template"] = str(record.msg)[:500]
+        else:
+            fields["place"] = f"{record.filename}:{record.lineno}"
         self._line("library.logged", record.levelno, {**fields, "error": error} if error else fields)

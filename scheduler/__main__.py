@@ -18,6 +18,7 @@ from runtime.health import Health
 from runtime.service import Service
 from runtime.settings import Config
 from runtime.telemetry import Metrics, Telemetry, write_logs
+from runtime.tracing.exporting import CannotTrace, sending
 from scheduler import commands
 from scheduler.instruments import INSTRUMENTS, gauges
 from scheduler.rereading import Rereading
@@ -34,7 +35,8 @@ async def serve(config: Config, arguments: Namespace) -> int:
     owner = arguments.name or f"{socket.gethostname()}-{os.getpid()}"
     try:
         rows = providers(config.catalogue)
-    except CatalogueError as error:
+        traces = sending(config.telemetry.traces, telemetry, process="scheduler", version=version("penstock"))
+    except (CatalogueError, CannotTrace) as error:
         raise command.Unusable(str(error)) from error
     bus = await connect(bus_settings(config.nats, name=f"scheduler {owner}"))
     service = Service("scheduler", telemetry)
@@ -51,7 +53,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
         health.check("scheduler", lambda: scheduler.ready)
         gauges(metrics, scheduler)
         scheduler.figures.serve(health, config.providers)
-        service.add(health, rereading, scheduler)
+        service.add(health, traces, rereading, scheduler)
         return await service.run()
     finally:
         await bus.close()

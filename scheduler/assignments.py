@@ -9,6 +9,7 @@ from job_contracts import subjects
 from job_contracts.attempts import Assignment, Grant
 from job_contracts.codec import encode
 from job_contracts.money import dollars
+from job_contracts.tracing import of_job
 from runtime.bus.port import Outgoing
 from scheduler.policy.continuing import continued
 from scheduler.policy.stages import checking
@@ -90,7 +91,10 @@ def assignment(
     if body is not None:
         data = b"".join((data[:-1], b',"job":', body, b"}"))
     subject = subjects.work(shard, provider, dispatch.project, dispatch.job)
-    return Outgoing(subject, data)
+    if entry.trace is None:
+        return Outgoing(subject, data)
+    span = of_job(entry.trace, dispatch.project, dispatch.job, entry.token)
+    return Outgoing(subject, data, {subjects.H_TRACE: span.header})
 
 
 def _continues(dispatch: Dispatch, route: Route) -> int | None:

@@ -46,6 +46,7 @@ class Endings:
         self._republish = term.republish
         self._ttl = term.config.nats.result_ttl
         self._lease = term.lease
+        self._tracing, self._entries = term.tracing, term.submissions.entries
         self.on_existing: Callable[[Message], None] = lambda _: None
         """Told of the record that stands already where one was to be written."""
         self._writing: set[asyncio.Task[None]] = set()
@@ -88,7 +89,9 @@ class Endings:
         if drafted is None and finish.draft is not None:
             finish = replace(finish, state=JobState.FAILED, draft=None)
         data, headers = drafted or self._record(finish, await self._letters.replay_of(finish))
-        subject = subjects.result(finish.project, finish.job)
+        key = (finish.project, finish.job)
+        headers = {**headers, **self._tracing.header(key, self._entries.get(key))}
+        subject = subjects.result(*key)
         for pause in _pauses():
             try:
                 await self._bus.append(subject, data, headers=headers, expect_last=0, ttl=self._ttl)

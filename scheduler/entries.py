@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from struct import Struct
 from typing import TYPE_CHECKING
 
+from job_contracts.tracing import Trace
 from scheduler.policy.marks import joined, parted
 
 if TYPE_CHECKING:
@@ -18,10 +19,11 @@ JobKey = tuple[str, str]
 """``(project, job id)``."""
 
 _FIXED = Struct("<QddB")
-"""Sequence, times of submission and deadline, flags; token and body hash follow."""
+"""Sequence, times of submission and deadline, flags; its trace, if it has one, token and body hash follow."""
 _SEQ = 8
 """Bytes of the sequence, which stands first."""
-_STREAM, _UNSURE, _HAS_DEADLINE, _FOLLOWED = 1, 2, 4, 8
+_STREAM, _UNSURE, _HAS_DEADLINE, _FOLLOWED, _TRACED, _SAMPLED, _BEGUN = 1, 2, 4, 8, 16, 32, 64
+_TRACE = Struct("16s8s")
 
 
 @dataclass(slots=True)
@@ -43,6 +45,8 @@ class Entry:
     """Of a job whose body is a blob; every other body tells its own."""
     followed: bool = False
     """Once it has its answer, something is to follow it."""
+    trace: Trace | None = None
+    """What its own span is a child of, if it is traced."""
 
 
 class Entries(MutableMapping[JobKey, Entry]):
@@ -103,13 +107,22 @@ class Entries(MutableMapping[JobKey, Entry]):
 def _packed(entry: Entry) -> bytes:
     flags = _STREAM * entry.stream | _UNSURE * entry.unsure | _HAS_DEADLINE * (entry.deadline is not None)
     flags |= _FOLLOWED * entry.followed
+    trace, placed = entry.trace, b""
+    if trace is not None:
+        flags |= _TRACED | _SAMPLED * trace.sampled | _BEGUN * bool(trace.span)
+        placed = _TRACE.pack(bytes.fromhex(trace.id), bytes.fromhex(trace.span))
     fixed = _FIXED.pack(entry.seq, entry.submitted, entry.deadline or 0.0, flags)
-    return fixed + joined(entry.token, entry.body_hash)
+    return fixed + placed + joined(entry.token, entry.body_hash)
 
 
 def _unpacked(kept: bytes) -> Entry:
     seq, submitted, deadline, flags = _FIXED.unpack_from(kept)
-    token, body_hash = parted(kept[_FIXED.size :])
+    trace, end = None, _FIXED.size
+    if flags & _TRACED:
+        id_, span = _TRACE.unpack_from(kept, end)
+        trace = Trace(id_.hex(), span.hex() if flags & _BEGUN else "", sampled=bool(flags & _SAMPLED))
+        end += _TRACE.size
+    token, body_hash = parted(kept[end:])
     return Entry(
         seq=seq,
         token=token,
@@ -120,4 +133,5 @@ def _unpacked(kept: bytes) -> Entry:
         blob=None,
         unsure=bool(flags & _UNSURE),
         followed=bool(flags & _FOLLOWED),
+        trace=trace,
     )

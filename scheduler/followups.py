@@ -185,9 +185,9 @@ class FollowUps:
                 continue
             fields = from_json(body)  # as it was written: fields of a newer version stay in it
             if rule.kind == "shadow":
-                await self._submit(project, job, ticket, fields, rule)
+                await self._submit(submission, job, ticket, fields, rule)
             else:
-                await self._ask(project, job, ticket, fields, rule, result)
+                await self._ask(submission, job, ticket, fields, rule, result)
 
     def _due(self, job: str, ticket: Ticket, settlement: Settlement) -> list[FollowRule]:
         """What may have to follow a job that has its answer; a judge scores what counts for an arm, and no other."""
@@ -199,9 +199,10 @@ class FollowUps:
         return due
 
     async def _ask(  # noqa: PLR0917 - all there is to know of a job that has ended
-        self, project: str, job: str, ticket: Ticket, fields: dict[str, Any], rule: FollowRule, record: Message
+        self, submission: Message, job: str, ticket: Ticket, fields: dict[str, Any], rule: FollowRule, record: Message
     ) -> None:
         """Ask about the answer, if there is anything to ask about and reason to."""
+        project, _ = subjects.project_and_job(submission.subject)
         try:
             result = await self._whole(project, job, record)
             asked = decode(Job, to_json(fields))
@@ -215,7 +216,7 @@ class FollowUps:
         wording: Callable[[Conversation, Answer], Conversation] = scoring if rule.kind == "judge" else verification
         question = to_jsonable_python(wording(asked.conversation, answer), exclude_none=True)
         fields = {**fields, "conversation": question}
-        await self._submit(project, job, ticket_of(ticket, result.usage.output), fields, rule, result.deployment)
+        await self._submit(submission, job, ticket_of(ticket, result.usage.output), fields, rule, result.deployment)
 
     async def _score(self, project: str, job: str, ticket: Ticket, record: Message) -> None:
         """Store what a judge said, beside the result of the job it was asked about. Raises BusError."""
@@ -245,7 +246,7 @@ class FollowUps:
 
     async def _submit(  # noqa: PLR0917 - as above
         self,
-        project: str,
+        submission: Message,
         job: str,
         ticket: Ticket,
         fields: dict[str, Any],
@@ -254,6 +255,8 @@ class FollowUps:
     ) -> None:
         """Return when it is durable, or was before. Raises BusError."""
         term = self._term
+        project, _ = subjects.project_and_job(submission.subject)
+        traced = term.tracing.following(submission.headers or {}, (project, job), ticket.token)
         now = term.clock.wall()
         name, data, own = follow_up(
             rule.kind, job, ticket, fields, route=rule.to, now=now, within=rule.within, draft=draft
@@ -262,7 +265,7 @@ class FollowUps:
             if len(data) > min(MAX_MESSAGE, term.bus.max_payload - HEADER_ROOM):
                 ref = await term.bus.put_blob(f"{project}.{name}", data, of="job")
                 data, own = b"", own.model_copy(update={"blob": ref})
-            headers = {subjects.H_TICKET: encode(own).decode()}
+            headers = {subjects.H_TICKET: encode(own).decode(), **traced}
             await term.bus.append(subjects.submit(project, name), data, headers=headers, expect_last=0)
         except (WrongSequence, AlreadyStored):
             return  # a leader before has done it

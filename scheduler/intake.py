@@ -16,6 +16,7 @@ from scheduler.policy.facts import Submitted
 from scheduler.submissions import Entry
 
 if TYPE_CHECKING:
+    from job_contracts.tracing import Trace
     from runtime.bus.port import Message
     from scheduler.endings import Endings
     from scheduler.submissions import JobKey
@@ -49,6 +50,7 @@ class Intake:
         self._endings = endings
         self._overflow = term.overflow
         self._followups = term.followups
+        self._tracing = term.tracing
         self._odd: dict[int, JobKey | None] = {}
         """Submissions read while standing by that only a leader may answer, by sequence."""
 
@@ -115,12 +117,13 @@ class Intake:
                 self._refuse(message, project, job, ticket, problem)
                 return
             self._bodies.keep(message.seq, message.data)
-        self._submissions.add((project, job), self._entry(message.seq, job, ticket, late=late))
+        trace = self._tracing.of(message.headers or {}, (project, job), ticket.token)
+        self._submissions.add((project, job), self._entry(message.seq, job, ticket, late=late, trace=trace))
         unread = 0 if late else self._overflow.count(project)
         fact = self._fact(message.seq, project, job, ticket, now, unread=unread, size=_size(message, ticket))
         self._board.apply(fact, now)
 
-    def _entry(self, seq: int, job: str, ticket: Ticket, *, late: bool) -> Entry:
+    def _entry(self, seq: int, job: str, ticket: Ticket, *, late: bool, trace: Trace | None) -> Entry:
         """What lay unread has to be looked up: its result may have come, and been forgotten, meanwhile."""
         age = self._clock.wall() - ticket.submitted
         before = ticket.submitted < self._term.followed + SKEW  # the term before may have seen it end
@@ -135,6 +138,7 @@ class Intake:
             unsure=not subjects.names_one_submission(job) or not -FRESH < age < FRESH or before or late,
             tags=ticket.tags if ticket.blob is not None else {},
             followed=self._followups.due(job, ticket),
+            trace=trace,
         )
 
     def _fact(

@@ -45,6 +45,7 @@ class Letters:
         self._telemetry = term.telemetry
         self._submit = term.stream(subjects.SUBMIT)
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._tracing, self._entries = term.tracing, term.submissions.entries
 
     # -- keeping
 
@@ -95,7 +96,7 @@ class Letters:
         return None if ticket is None else ticket.replay_of
 
     def _letter(self, finish: Finish, ticket: Ticket | None, blob: BlobRef | None) -> DeadLetter:
-        failure = shortened(finish.failure)
+        failure, key = shortened(finish.failure), (finish.project, finish.job)
         return DeadLetter(
             project=finish.project,
             job=finish.job,
@@ -110,6 +111,7 @@ class Letters:
             ticket=ticket,
             history=told(finish.history),
             blob=blob,
+            headers=dict(self._tracing.header(key, self._entries.get(key))),
             kept_until=self._clock.wall() + KEPT,
         )
 

@@ -79,6 +79,7 @@ class Losses:
         except WrongSequence:
             return False  # its worker has answered this very moment: that is read, and acted on
         self._term.telemetry.emit("attempt.lost", WARNING, job_id=job, attempt=loss.attempt, kind=str(loss.kind))
+        self._term.tracing.lost(self._term.submissions.entries.get(loss.key), outcome)
         if loss.seq:
             await self._bus.delete(self._work, loss.seq)
         return True

@@ -82,6 +82,8 @@ class Settling:
         self._settle(fact, now)
         if not self._term.leads:
             return
+        if entry.trace is not None:
+            self._term.tracing.settled((project, job), entry, settlement or _UNREADABLE)
         self._bodies.drop(entry.seq)
         if entry.blob is not None and not entry.followed:
             self._term.background.start(self._bus.delete_blob(f"{project}.{job}", of="job"))

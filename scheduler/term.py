@@ -13,6 +13,7 @@ from scheduler.followups import FollowUps
 from scheduler.overflow import Overflow
 from scheduler.scaling import Figures
 from scheduler.submissions import Submissions
+from scheduler.tracing import Tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,6 +43,7 @@ class Term:
     followups: FollowUps = field(init=False)
     figures: Figures = field(init=False)
     """How many workers each pool should have; a process keeps them over its terms."""
+    tracing: Tracing = field(init=False)
     submissions: Submissions = field(default_factory=Submissions)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by whoever learns something that may permit a decision."""
@@ -55,6 +57,7 @@ class Term:
     def __post_init__(self) -> None:
         """The rest starts empty."""
         self.bodies = Bodies(self.bus, self.shard)
+        self.tracing = Tracing(self.config, self.telemetry, self.clock, stream=self.stream(subjects.SUBMIT))
         self.background = Background(self.telemetry)
         self.overflow = Overflow(
             self.submissions.entries, self.config.scheduler.max_indexed, frozenset(self.config.projects)

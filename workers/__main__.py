@@ -8,6 +8,7 @@ import secrets
 import socket
 import sys
 from argparse import Namespace
+from importlib.metadata import version
 
 from catalogue.load import CatalogueError, providers
 from runtime import command
@@ -18,6 +19,7 @@ from runtime.health import Health
 from runtime.service import Service
 from runtime.settings import Config
 from runtime.telemetry import INFO, WARNING, Metrics, Telemetry, write_logs
+from runtime.tracing.exporting import sending
 from workers.assembly import assemble
 from workers.dialects import DIALECTS
 from workers.instruments import INSTRUMENTS, gauges
@@ -63,13 +65,15 @@ async def serve(config: Config, arguments: Namespace) -> int:
                 catalogue=rows,
                 dialects=DIALECTS,
             )
+            settings = config.telemetry.traces
+            traces = sending(settings, telemetry, process="workers", version=version("penstock"))
         except ValueError as error:
             raise command.Unusable(str(error)) from error
         health = Health(telemetry, metrics, host=arguments.health_host, port=arguments.health_port)
         health.check("broker", lambda: None if bus.connected else "not connected")
         health.check("pool", lambda: "draining" if made.pool.draining else None)
         gauges(metrics, made.pool, made.books, made.streams)
-        service.add(health, *made.duties)
+        service.add(health, traces, *made.duties)
         return await service.run()
     finally:
         await bus.close()

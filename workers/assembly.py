@@ -33,6 +33,7 @@ from workers.guarding import Guard
 from workers.heartbeats import Heartbeats
 from workers.http import Upstream
 from workers.images import Images
+from workers.observing import Observer
 from workers.pool import Pool
 from workers.reporting import Reporter
 from workers.sent import Sent
@@ -153,6 +154,7 @@ def assemble(
         settings=settings,
         tier=tier,
         desk=desk,
+        observer=Observer(telemetry, vendor=provider.catalogue or pool, base_url=row.base_url, worker=worker),
     )
     heartbeats = Heartbeats(bus, clock, telemetry, working, pool=pool, worker=worker, every=settings.beat_every)
     working.stir = heartbeats.hurry

@@ -21,6 +21,7 @@ from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import Job
 from job_contracts.results import Loss
 from job_contracts.stream import Delta, EndDelta
+from job_contracts.tracing import Trace
 from runtime.service import place_of
 from runtime.telemetry import ERROR
 from workers.adapting import adapted
@@ -67,7 +68,7 @@ class Attempt:
     __slots__ = (
         "_calling", "_carried", "_decoder", "_endpoint", "_error_body", "_expected", "_first_token", "_fitted",
         "_losses", "_places", "_reason", "_started", "_started_wall", "_stream", "assignment", "called", "contest",
-        "id", "outrun", "reply", "target",
+        "id", "outrun", "reply", "target", "trace",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, assignment: Assignment, stir: Callable[[], None] = lambda: None) -> None:
@@ -75,6 +76,7 @@ class Attempt:
         self.id = assignment.attempt_id
         self.contest = contest_of(assignment, stir)
         self.outrun = False
+        self.trace: Trace | None = None
         self.target: Target | None = None
         self.reply: Reply | None = None
         self._endpoint = endpoint

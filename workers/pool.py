@@ -32,6 +32,7 @@ from workers.drafting import Drafted, Drafts, fitting, outcome_with, to_be_verif
 from workers.endpoint import Endpoint
 from workers.http import Reply
 from workers.intake import InvalidJob, Readable, Unreadable, dead_letter, outcome_of_unreadable, read, read_job
+from workers.observing import Observer, traced
 from workers.records import Ending, fact_of, outcome_of, result_of, settlement_of, verdict_on
 from workers.reporting import Reporter, Stored
 from workers.sureness import how_sure
@@ -74,6 +75,7 @@ class Pool(Duty):
         settings: Workers,
         tier: Tier | None = None,
         desk: Desk | None = None,
+        observer: Observer | None = None,
     ) -> None:
         # Its end takes the drain, then a moment to hand back and report the rest.
         super().__init__("pool", endpoint.telemetry, grace=settings.drain + 10.0)
@@ -94,7 +96,7 @@ class Pool(Duty):
         self._answered: OrderedDict[tuple[str, int, float], float] = OrderedDict()
         self._answers: dict[str, tuple[Target, Reply]] = {}
         self._freed = asyncio.Event()
-        self._tier, self._desk = tier, desk
+        self._tier, self._desk, self._observer = tier, desk, observer
         self._lying: dict[str, asyncio.Task[Any]] = {}
         if desk is not None:
             desk.take = self._begin
@@ -249,6 +251,7 @@ class Pool(Duty):
             self._books.enter(delivery, None)
             return
         self._in_hand[attempt.id] = attempt
+        attempt.trace = traced(delivery.message)
         if self._desk is not None and (task := asyncio.current_task()) is not None:
             self._desk.fetched(attempt.id, delivery.message.seq)
             self._lying[attempt.id] = task
@@ -340,7 +343,7 @@ class Pool(Duty):
         elif kept:
             stored = await self._reporter.outcome(await self._drafts.keep(assignment, ending, made))
         else:
-            stored = await self._reporter.result(made, settlement_of(assignment, ending, made))
+            stored = await self._reporter.result(made, settlement_of(assignment, ending, made), trace=attempt.trace)
         won = made is not None and stored is Stored.OURS
         doubled = attempt.contest is not None and attempt.contest.doubled
         outrun = attempt.outrun or (doubled and made is not None and stored is Stored.THEIRS)
@@ -355,6 +358,8 @@ class Pool(Duty):
         if stored is not Stored.UNKNOWN:
             _remember(self._answered, _dispatch(assignment), self._endpoint.clock.monotonic())
         self._tell(assignment, ending, stored)
+        if attempt.trace is not None and self._observer is not None:
+            self._observer.ended(attempt.trace, assignment, ending, stored.value)
 
     def _result(
         self,

@@ -16,6 +16,7 @@ from job_contracts.attempts import Outcome
 from job_contracts.codec import ContractError, decode, encode
 from job_contracts.letters import DeadLetter
 from job_contracts.results import Result, Settlement
+from job_contracts.tracing import Trace
 from runtime.bus.port import AlreadyStored, Bus, BusError, NotFound, StreamFull, TooLarge, WrongSequence
 from runtime.clock import Clock
 from runtime.telemetry import ERROR, WARNING, Telemetry
@@ -61,9 +62,11 @@ class Reporter:
         self._ttl = ttl
         self._stream = subjects.stream_name(subjects.OUT, shard)
 
-    async def result(self, result: Result, settlement: Settlement) -> Stored:
+    async def result(self, result: Result, settlement: Settlement, *, trace: Trace | None = None) -> Stored:
         """Make ``result`` the job's one visible end, unless another record is there already."""
         headers = {subjects.H_SETTLEMENT: encode(settlement).decode()}
+        if trace is not None:
+            headers[subjects.H_TRACE] = trace.header
         data = encode(result)
         subject = subjects.result(result.project, result.job)
 

@@ -11,6 +11,7 @@ from job_contracts.experiments import problems
 from runtime.settings.experiments import Experiment
 from runtime.settings.routing import Project, Provider, Route
 from runtime.settings.services import Edge, LedgerSettings, Nats, Scheduling, Workers
+from runtime.settings.telemetry import TelemetrySettings
 from runtime.settings.written import Section, Token
 
 
@@ -38,6 +39,8 @@ class Config(Section):
     """The HTTP edge."""
     ledger: LedgerSettings = LedgerSettings()
     """The ledger."""
+    telemetry: TelemetrySettings = TelemetrySettings()
+    """What the processes tell of themselves beside metrics and logs."""
 
     @model_validator(mode="after")
     def _names_exist(self) -> Config:

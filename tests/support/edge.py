@@ -67,6 +67,7 @@ async def edge(
     scope: Mapping[str, Any] | None = None,
     values: Mapping[str, Any] | None = None,
     url: str | None = None,
+    telemetry: Telemetry | None = None,
     **settings: Any,
 ) -> AsyncIterator[RunningEdge]:
     """Start an edge beside the scheduler and workers of ``whole``; stop it at the end.
@@ -76,7 +77,7 @@ async def edge(
     ``PROJECT``, ``other`` of ``OTHER``, and ``ADMIN``.
     """
     config = _config(whole, url or whole.url, scope or {}, values or {}, settings)
-    telemetry, events = Telemetry(), list[Event]()
+    telemetry, events = telemetry or Telemetry(), list[Event]()
     telemetry.subscribe(events.append, lowest=DEBUG)
     async with AsyncExitStack() as stack:
         password = SecretStr(SECRET)

@@ -106,14 +106,15 @@ async def gateway(
     *,
     nodes: Cluster | None = None,
     served_by: BrokerConfig | None = None,
+    telemetry: Telemetry | None = None,
 ) -> AsyncIterator[Gateway]:
     """Start all that a configuration of ``values`` (and ``QUICK``) needs, a pool each provider; stop it at the end.
 
     With ``nodes``, which run already and know the users of ``broker_config``, it stands on those; ``served_by`` is the
-    broker's configuration in place of ``broker_config``.
+    broker's configuration in place of ``broker_config``. ``telemetry`` hears of all that happens.
     """
     config = Config.model_validate({**QUICK, **values})
-    telemetry, events = Telemetry(), list[Event]()
+    telemetry, events = telemetry or Telemetry(), list[Event]()
     telemetry.subscribe(events.append, lowest=INFO)
     async with AsyncExitStack() as stack:
         broker = nodes or await Broker(served_by or broker_config(), directory / "broker").start()

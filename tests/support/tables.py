@@ -23,7 +23,7 @@ from job_contracts.failures import PERMITS, Action, Bench, FailureKind, Scope
 from producer_sdk.cli.app import app
 from runtime import settings
 from runtime.crash import POINTS
-from runtime.settings import routing, services
+from runtime.settings import routing, services, telemetry
 from runtime.telemetry import Instrument, Metrics
 from tests.support.docstrings import said_of
 
@@ -50,6 +50,8 @@ SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("`gateway.batches`", services.Batching, ""),
     ("`ledger`", services.LedgerSettings, ""),
     ("`ledger.alerts`", services.Alerting, ""),
+    ("`telemetry`", telemetry.TelemetrySettings, ""),
+    ("`telemetry.traces`", telemetry.Traces, ""),
 )
 """Heading, model and a further sentence of every section of the configuration."""
 

@@ -275,8 +275,10 @@ class World:
         self.pools.append(pool)
         return pool
 
-    async def submit(self, job: str, *, project: str = "demo", body: bytes | None = None, **ticket: Any) -> Ticket:
-        """Publish a job as a producer would; keyword arguments go into its ticket."""
+    async def submit(
+        self, job: str, *, project: str = "demo", body: bytes | None = None, trace: str | None = None, **ticket: Any
+    ) -> Ticket:
+        """Publish a job as a producer would, as part of a ``trace``; keyword arguments go into its ticket."""
         data = body if body is not None else self.body(job)
         made = Ticket(
             **{
@@ -289,6 +291,8 @@ class World:
             }
         )
         headers = {subjects.H_TICKET: encode(made).decode()}
+        if trace is not None:
+            headers[subjects.H_TRACE] = trace
         await self.bus.append(subjects.submit(project, job), data, headers=headers)
         return made
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from job_contracts.codec import decode
-from job_contracts.jobs import Bounds, Job, Ticket, body_hash
+from job_contracts.jobs import BlobRef, Bounds, Job, Ticket, body_hash
 from job_contracts.money import Budget
 from job_contracts.subjects import keyed_job_id
 from producer_sdk.errors import InvalidRequest
@@ -224,3 +224,23 @@ def test_more_text_is_never_fewer_tokens(text: str, more: str) -> None:
 def test_an_estimate_is_an_integer_of_at_least_one() -> None:
     job = json.loads(request("").body)
     assert input_tokens(decode(Job, json.dumps(job)).chat) >= 1
+
+
+# -- the trace
+
+
+GIVEN = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def test_a_trace_is_no_part_of_what_is_asked() -> None:
+    made, plain = request(trace=GIVEN), request()
+    assert (made.trace, plain.trace) == (GIVEN, None)
+    assert (made.body, made.ticket) == (plain.body, plain.ticket)
+    assert made.as_blob(BlobRef(size=3, chunks=1, sha256="d" * 64)).trace == GIVEN
+
+
+@pytest.mark.parametrize("trace", ["", "rubbish", 7, GIVEN.upper()])
+def test_a_trace_that_names_no_span_is_refused(trace: Any) -> None:
+    error = refused(trace=trace)
+    assert error.field == "trace"
+    assert error.remedy

@@ -7,12 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from job_contracts.jobs import BlobRef
+from job_contracts.tracing import Trace
 from scheduler.entries import Entries, Entry
 
 TEXTS = st.text(max_size=80)
 TIMES = st.floats(0, 4e9)
 
 
+IDS = st.binary(min_size=8, max_size=8).map(bytes.hex)
 ENTRIES = st.builds(
     Entry,
     seq=st.integers(1, 2**63),
@@ -24,6 +26,7 @@ ENTRIES = st.builds(
     unsure=st.booleans(),
     blob=st.none() | st.just(BlobRef(size=3, chunks=1, sha256="d" * 64)),
     outcome_seq=st.integers(0, 9),
+    trace=st.none() | st.builds(Trace, IDS.map(lambda id_: id_ * 2), st.just("") | IDS, sampled=st.booleans()),
 )
 
 

@@ -1,0 +1,290 @@
+"""Content and secrets are nowhere but where they belong: planted everywhere, every failure made, every sink searched.
+
+What is planted: a prompt, an answer, a provider's key, keys of the edge and the broker's password. The provider says
+both prompt and key in all its errors, as some do. Where they may be is the body of a message, and a call's request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import gateway.instruments
+import ledger.instruments
+import scheduler.instruments
+import workers.instruments
+from job_contracts import subjects
+from job_contracts.codec import encode
+from job_contracts.jobs import Job
+from ledger.database import Database
+from ledger.service import Ledger
+from producer_sdk import PenstockError, Producer
+from runtime.bus.port import Bus, BusError
+from runtime.clock import SystemClock
+from runtime.settings.services import LedgerSettings
+from runtime.telemetry import DEBUG, Metrics, Telemetry, write_logs
+from runtime.tracing.exporter import Exporter
+from tests.support import builders
+from tests.support.databases import raw
+from tests.support.edge import ADMIN, RunningEdge, edge
+from tests.support.eventually import eventually
+from tests.support.gateway import Gateway
+from tests.support.gateway import gateway as whole_gateway
+from tests.support.stand_in import PROJECT, SECRET, key
+from tests.support.upstream import Do, Step, chunk, completion, error, event, head, response, upstream
+from tests.support.worker import bench
+from workers.dialects.openai_chat import OpenAIChat
+
+PROMPT, ANSWER = "canary prompt 7c2d", "canary answer 91ab"
+KEY, QUERY, STRANGE = "sk-canary-5e1f", "canary-in-a-query-33d0", "psk_canary_00ff"
+CANARIES = (PROMPT, ANSWER, KEY, QUERY, STRANGE, SECRET, key(), ADMIN)
+ECHO = f"you asked {PROMPT!r} with the key {KEY}"
+GOOD, WORK, OUT = "m-good", subjects.stream_name(subjects.WORK), subjects.stream_name(subjects.OUT)
+
+
+def tokens(*texts: str) -> bytes:
+    return b"".join(chunk(event(text)) for text in texts)
+
+
+FAILING: dict[str, list[Step]] = {
+    **{f"m-{status}": [error(status, "broken", ECHO)] for status in (400, 401, 403, 404, 413, 422, 500, 503)},
+    "m-429": [error(429, "rate_limit_exceeded", ECHO, retry_after="1")],
+    "m-long": [error(400, "context_length_exceeded", f"maximum context length: {ECHO}")],
+    "m-refused": [error(400, "content_filter", ECHO)],
+    "m-text": [response(ECHO.encode())],
+    "m-json": [response({"unexpected": ECHO})],
+    "m-moved": [response({}, status=302, extra=f"location: http://127.0.0.1:9/?key={KEY}\r\n")],
+    "m-reset": [Do.RESET],
+    "m-silent": [Do.HANG],
+    "m-cut": [head(), tokens(ANSWER), Do.CLOSE],
+    "m-stalled": [head(), tokens(ANSWER), Do.HANG],
+    "m-garbage": [head(), tokens(ANSWER), chunk(f"data: {{{ECHO}\n\n"), Do.CLOSE],
+}
+"""What the provider does, by model; all of it says what must not be said on."""
+
+
+@dataclass
+class Sinks:
+    """Everything that leaves the processes beside the messages' bodies."""
+
+    lines: list[str] = field(default_factory=list)
+    metrics: list[Metrics] = field(default_factory=list)
+    spans: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
+
+    def of(self, process: str, instruments: Any) -> Telemetry:
+        """Telemetry of a process that tells everything to everybody."""
+        telemetry, metrics = Telemetry(), Metrics(process)
+        self.watch(telemetry, process)
+        metrics.listen(telemetry, instruments)
+        self.metrics.append(metrics)
+        return telemetry
+
+    def watch(self, telemetry: Telemetry, process: str) -> None:
+        write_logs(telemetry, process, self.lines.append, lowest=DEBUG)
+        to = SimpleSpanProcessor(self.spans)
+        Exporter(to, process=process, version="test", conventions="genai-latest").listen(telemetry)
+
+    def texts(self) -> dict[str, str]:
+        return {
+            "logs": "".join(self.lines),
+            "metrics": "".join(one.exposition()[1].decode() for one in self.metrics),
+            "traces": "".join(span.to_json() for span in self.spans.get_finished_spans()),
+        }
+
+    def events(self) -> set[str]:
+        return {json.loads(line)["event"] for line in self.lines}
+
+
+@pytest.fixture
+def sinks() -> Iterator[Sinks]:
+    """Their logs listen to what libraries log as well; not any more afterwards."""
+    root = logging.getLogger()
+    handlers = set(root.handlers)
+    yield Sinks()
+    for handler in set(root.handlers) - handlers:
+        root.removeHandler(handler)
+
+
+def values(url: str) -> dict[str, Any]:
+    short = {"connect": 1, "ttft": 0.3, "stall": 0.3, "total": 2}
+    route = {"timeouts": short, "max_attempts": 1}
+    return {
+        "providers": {"alpha": {"dialect": "openai_chat", "base_url": f"{url}/v1", "key": KEY}},
+        "routes": {name: {**route, "deployments": [f"alpha/{name}"]} for name in (GOOD, *FAILING)},
+        "projects": {PROJECT: {"retry_share": 1.0}},
+        "telemetry": {"traces": {"ratio": 1.0}},
+    }
+
+
+@asynccontextmanager
+async def house(sinks: Sinks, place: Path) -> AsyncIterator[tuple[Gateway, RunningEdge, Ledger]]:
+    instruments = scheduler.instruments.INSTRUMENTS
+    async with upstream([response(completion(ANSWER))]) as provider:
+        provider.of_model = FAILING
+        inner = sinks.of("scheduler", instruments)
+        of_workers = Metrics("workers")
+        of_workers.listen(inner, workers.instruments.INSTRUMENTS)
+        sinks.metrics.append(of_workers)
+        async with (
+            whole_gateway(place, values(provider.url), {}, telemetry=inner) as whole,
+            edge(whole, telemetry=sinks.of("gateway", gateway.instruments.INSTRUMENTS)) as one,
+        ):
+            database = Database(f"sqlite:///{place}/ledger.db")
+            await database.migrate()
+            telemetry = sinks.of("ledger", ledger.instruments.INSTRUMENTS)
+            books = Ledger(whole.bus, database, LedgerSettings(linger=0.01), SystemClock(), telemetry)
+            await books.start()
+            yield whole, one, books
+            await books.stop()
+            await database.close()
+
+
+async def ask(producer: Producer, model: str, *, streamed: bool) -> None:
+    """One job, whatever comes of it."""
+    asked: dict[str, Any] = {"model": model, "messages": PROMPT, "deadline": 3.0}
+    try:
+        if streamed:
+            async for _ in producer.stream(**asked):
+                pass
+        else:
+            await producer.complete(**asked)
+    except PenstockError:
+        pass
+
+
+async def over_http(one: RunningEdge) -> None:
+    """What clients do wrong, and what they do right."""
+    chat = {"model": GOOD, "messages": [{"role": "user", "content": PROMPT}]}
+    strange = {"authorization": f"Bearer {STRANGE}"}
+    http, path = one.client, "/v1/chat/completions"
+    assert (await http.post(path, json=chat)).status_code == 200
+    soon = {"x-penstock-deadline": "1"}
+    await http.post(path, json={**chat, "stream": True}, headers=soon)
+    await http.post(path, json={**chat, "model": "m-500"}, headers=soon)
+    assert (await http.post(path, json=chat, headers=strange)).status_code == 401
+    assert (await http.get("/v1/models", params={"key": QUERY})).status_code == 200
+    assert (await http.get(f"/nothing/{QUERY}", params={"key": QUERY})).status_code == 404
+    assert (await http.post(path, content=f'{{"messages": "{PROMPT}')).status_code == 400
+    assert (await http.post(path, json={**chat, "messages": [{"role": PROMPT, "content": PROMPT}]})).status_code == 400
+    assert (await http.post(path, json={**chat, "temperature": PROMPT})).status_code == 400
+    assert (await http.post(path, json=chat, headers={"x-penstock-lane": QUERY})).status_code == 400
+    admin = {"authorization": f"Bearer {ADMIN}"}
+    assert (await http.post("/v1/keys", json={"project": PROMPT}, headers=admin)).status_code >= 400
+    with pytest.raises(httpx.ReadTimeout):  # a client that goes away in the middle
+        await http.post(path, json={**chat, "model": "m-silent"}, timeout=0.1)
+
+
+async def unreadable(bus: Bus) -> None:
+    """Messages that are none, with content in them, in every stream that somebody reads."""
+    told = PROMPT.encode()
+    job = Job.model_validate({"id": "bad-1", "route": GOOD, "conversation": builders.conversation(PROMPT)})
+    ticket = encode(builders.ticket(job))
+    wrong = encode(job).replace(b'"user"', json.dumps(PROMPT).encode())
+    await bus.append(subjects.submit(PROJECT, "bad-1"), wrong, headers={subjects.H_TICKET: ticket.decode()})
+    await bus.append(subjects.submit(PROJECT, "bad-2"), told, headers={subjects.H_TICKET: "{}"})
+    await bus.append(subjects.submit(PROJECT, "bad-3"), told, headers={subjects.H_TICKET: ticket.decode()})
+    await bus.append(subjects.work(0, "alpha", PROJECT, "bad-4"), told)
+    await bus.append(subjects.outcome(0, PROJECT, "bad-5"), told)
+    await bus.append(subjects.cancel(PROJECT, "bad-6"), told)
+    await bus.append(subjects.usage("alpha", "w9"), told)
+    with contextlib.suppress(BusError):
+        await bus.request(subjects.heartbeat("alpha", "w9"), told, timeout=0.2)
+    await bus.publish(subjects.abort("alpha"), told)
+
+
+class Broken(OpenAIChat):
+    """A bug of ours, with content in its words."""
+
+    def encode(self, *_: Any, **__: Any) -> Any:
+        raise ValueError(ECHO)
+
+
+async def bugs(sinks: Sinks) -> None:
+    """What nobody has foreseen: in an attempt, in a task that nobody waits for, and in the words of a library."""
+    async with bench("http://127.0.0.1:9", dialects={"openai_chat": Broken()}) as made:
+        sinks.watch(made.telemetry, "workers")
+        await made.outcome(await made.hand(made.assignment(job=builders.job("bug-1"))))
+
+    async def failing() -> None:
+        raise ValueError(ECHO)
+
+    task = asyncio.create_task(failing(), name=PROMPT)
+    await asyncio.wait({task})
+    del task
+    gc.collect()  # now asyncio tells of an exception that nobody has looked at
+    log = logging.getLogger("some.library")
+    log.warning(f"calling https://host/?key={KEY}")  # noqa: G004 - as careless as it may be
+    log.error("calling %s", ECHO)
+    try:
+        await failing()
+    except ValueError:
+        log.exception("failed")
+
+
+async def headers_of(bus: Bus) -> tuple[str, str]:
+    """Subjects and headers of all that is stored, and the bodies."""
+    said: list[str] = []
+    bodies: list[bytes] = []
+    for stream in (subjects.RES, subjects.DEAD, subjects.TOK, subjects.LEDGER, subjects.CTL, OUT, WORK, "SUBMIT_0"):
+        start, found = 1, await bus.run(stream, 1, ">", limit=500)
+        while found:
+            said += [f"{one.subject} {dict(one.headers or {})}" for one in found]
+            bodies += [one.data for one in found]
+            start = found[-1].seq + 1
+            found = await bus.run(stream, start, ">", limit=500)
+    return "\n".join(said), b"".join(bodies).decode("utf-8", "replace")
+
+
+async def test_nothing_that_was_planted_is_in_any_sink(
+    sinks: Sinks, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with house(sinks, tmp_path) as (whole, one, books):
+        await over_http(one)  # first: afterwards breakers keep even what would go well waiting
+        async with whole.producer() as producer:
+            await asyncio.gather(
+                *(ask(producer, name, streamed=streamed) for name in (GOOD, *FAILING) for streamed in (True, False))
+            )
+            handle = await producer.submit(model="m-silent", messages=PROMPT)
+            await handle.cancel()
+            with pytest.raises(PenstockError):
+                await handle.result(5.0)
+        await unreadable(whole.bus)
+        await bugs(sinks)
+        expected = {
+            "attempt.ended", "attempt.observed", "job.observed", "attempt.broken", "library.logged", "letter.kept",
+            "pool.unreadable", "outcomes.unreadable", "ledger.unreadable", "cancel.read", "lifeline.unreadable_beat",
+        }  # fmt: skip
+        await eventually(lambda: expected <= sinks.events(), within=10.0, says=lambda: expected - sinks.events())
+        state = await whole.bus.stream_state(subjects.LEDGER)
+        await eventually(lambda: books.position >= state.last_seq, within=10.0, says="the ledger has not read all")
+        said, bodies = await headers_of(whole.bus)
+    sunk = {
+        **sinks.texts(),
+        "headers": said,
+        "database": raw(f"sqlite:///{tmp_path}/ledger.db").decode("latin-1"),
+        "terminal": "".join(capfd.readouterr()),
+    }
+    assert all(text in bodies for text in (PROMPT, ANSWER)), "it was not planted where it belongs"
+    kinds = {json.loads(line).get("outcome") for line in sinks.lines if '"attempt.ended"' in line}
+    assert len(kinds) >= 12, f"only these failures were made: {kinds}"
+    assert all(sunk[name] for name in sunk if name != "terminal")
+    hits = [(name, canary) for name, text in sunk.items() for canary in CANARIES if canary in text]
+    assert not hits, [(name, *_around(sunk[name], canary)) for name, canary in hits]
+
+
+def _around(text: str, canary: str) -> tuple[str, ...]:
+    places = [at for at in range(len(text)) if text.startswith(canary, at)][:3]
+    return tuple(text[max(0, at - 200) : at + 80] for at in places)
