@@ -7,7 +7,7 @@ import socket
 import sys
 from argparse import Namespace
 
-from gateway.access import completed
+from runtime.access import completed
 from gateway.assembly import assemble
 from gateway.instruments import INSTRUMENTS, gauges
 from runtime import command

@@ -1,4 +1,4 @@
-"""The file that only edges read: pepper, hashes of keys, and what lets them answer the broker who may connect."""
+"""The file that edges and consoles read: pepper, hashes of keys, and what lets edges answer the broker who may connect."""
 
 from __future__ import annotations
 
