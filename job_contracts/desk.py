@@ -30,8 +30,13 @@ Operation = Literal[
     "feedback",
     "experiments",
     "stop_arm",
+    "overview",
+    "order",
+    "note",
+    "audit",
 ]
-"""Five are about dead letters (``job_contracts.letters``), the last three about experiments (``job_contracts.trials``).
+"""Five are about dead letters (``job_contracts.letters``), three about experiments (``job_contracts.trials``), the last
+four the operator's (``job_contracts.operating``).
 """
 
 MAX_ASKED = 500

@@ -34,6 +34,7 @@ from job_contracts.letters import (
     FoundLetter,
     LetterPage,
 )
+from job_contracts.operating import AskAudit, AskNote, AskOrder, Audited, AuditPage, Ordered, Overview
 from job_contracts.results import Result, Settlement
 from job_contracts.spend import (
     AskAttempts,
@@ -102,6 +103,13 @@ MESSAGES: Mapping[str, type[Wire]] = MappingProxyType(
         "ask_experiments": AskExperiments,
         "ask_stop": AskStop,
         "told_experiments": ToldExperiments,
+        "ask_order": AskOrder,
+        "ordered": Ordered,
+        "ask_note": AskNote,
+        "ask_audit": AskAudit,
+        "audited": Audited,
+        "audit_page": AuditPage,
+        "overview": Overview,
     }
 )
 

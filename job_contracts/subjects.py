@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
+from urllib.parse import quote
 
 from job_contracts.codec import ContractError
 
@@ -20,7 +21,7 @@ WAYS_IN = ("submit", "cancel", "blob", "api")
 IMPORTED_REPLY = "_R_."
 """How the broker itself names the way back of a request that came from the producers' account."""
 
-SUBMIT, WORK, RES, OUT, TOK, CTL, LEDGER, DEAD, BLOB, KEYS, FILES, BATCHES, CONV, SPENT = (
+SUBMIT, WORK, RES, OUT, TOK, CTL, LEDGER, DEAD, BLOB, KEYS, FILES, BATCHES, CONV, SPENT, AUDIT = (
     "SUBMIT",
     "WORK",
     "RES",
@@ -35,6 +36,7 @@ SUBMIT, WORK, RES, OUT, TOK, CTL, LEDGER, DEAD, BLOB, KEYS, FILES, BATCHES, CONV
     "BATCHES",
     "CONV",
     "SPENT",
+    "AUDIT",
 )
 """Stream names; WORK, OUT and SUBMIT are per shard, see ``stream_name``."""
 
@@ -212,6 +214,26 @@ def spent(shard: int) -> str:
 def trials(shard: int) -> str:
     """How experiments stand, up to a place in RES (scheduler.trials), in the SPENT stream."""
     return f"{PREFIX}.spent.trials_{shard}"
+
+
+def order(shard: int, aim: str, name: str) -> str:
+    """What operators ordered of a pool, a deployment or a limit (operating.Audited), in the AUDIT stream."""
+    return f"{PREFIX}.order.{shard}.{aim}.{_quoted(name)}"
+
+
+def orders(shard: int) -> str:
+    """All of them."""
+    return f"{PREFIX}.order.{shard}.*.*"
+
+
+def note(kind: str) -> str:
+    """What else was done to things of a kind (operating.Audited), in the AUDIT stream."""
+    return f"{PREFIX}.note.{kind}"
+
+
+def _quoted(name: str) -> str:
+    """Any name as one token of a subject."""
+    return quote(name, safe="/:@+").replace(".", "%2E")
 
 
 def ledger_desk(operation: str) -> str:

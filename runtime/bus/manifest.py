@@ -19,6 +19,8 @@ HOUR, DAY = 3_600 * SECOND, 86_400 * SECOND
 MIB, GIB = 1024 * 1024, 1024 * 1024 * 1024
 DEAD_DAYS = 14
 """Days a dead letter is kept."""
+AUDITED = 10_000
+"""Records that are kept of each target of orders, and of each kind of note: the last ones."""
 HEADROOM = 64 * 1024
 """Bytes of headers that a submission may have on top of its body."""
 
@@ -52,6 +54,8 @@ class StreamLimits(BaseModel):
     """Days after which nothing is left of a file or a batch."""
     spent_bytes: Bytes = 64 * MIB
     """Of the sums that budgets are held to."""
+    audit_bytes: Bytes = 256 * MIB
+    """Of operators' orders and what else was done; when they are full, a further one is refused, none is dropped."""
     conversation_bytes: Bytes = 4 * GIB
     """Of what the HTTP edge keeps of responses; when they are full, a further one is refused, none is dropped."""
     ack_wait: Annotated[int, Field(ge=5)] = 60
@@ -166,6 +170,15 @@ def _streams(limits: StreamLimits) -> Iterator[Asset]:
         discard="new",
         max_msgs_per_subject=2,
         max_bytes=limits.spent_bytes,
+    )
+    # The last order of a subject is in force however old it is, so nothing may fall out of it by itself but older ones.
+    yield _stream(
+        subjects.AUDIT,
+        limits,
+        subjects=[f"{prefix}.order.*.*.*", f"{prefix}.note.*", f"{prefix}.audit_barrier.>"],
+        discard="new",
+        max_msgs_per_subject=AUDITED,
+        max_bytes=limits.audit_bytes,
     )
     yield _stream(
         subjects.DEAD,

@@ -12,6 +12,7 @@ from job_contracts.money import Budget
 from tests.support.spend_strategies import SPEND
 from tests.support.strategies_chat import answers, conversations, usages
 from tests.support.strategies_constraints import constraints
+from tests.support.strategies_operating import OPERATING
 from tests.support.strategies_plain import (
     counts,
     digests,
@@ -497,5 +498,6 @@ EVERY_MESSAGE: dict[str, st.SearchStrategy[Wire]] = {
     ),
     **SPEND,
     **TRIALS,
+    **OPERATING,
 }
 """A strategy for every message of ``job_contracts.messages``, by the same names."""
