@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
 MOST = 500
 """Pages open at once that are kept current; a further one is told to come back."""
@@ -25,7 +25,7 @@ class Feed:
         self._task: asyncio.Task[None] | None = None
         self.looking = 0
 
-    async def states(self) -> AsyncIterator[bytes]:
+    async def states(self) -> AsyncGenerator[bytes, None]:
         """The newest state, and each that follows, until ``close``."""
         self.looking += 1
         if self._task is None:
@@ -83,7 +83,7 @@ class Feeds:
         """Whether nobody more can look."""
         return self.closed or self.looking >= MOST
 
-    async def states(self, page: str, make: Callable[[], Awaitable[bytes]]) -> AsyncIterator[bytes]:
+    async def states(self, page: str, make: Callable[[], Awaitable[bytes]]) -> AsyncGenerator[bytes, None]:
         """The states of a page, as events of a stream."""
         feed = self._open.get(page)
         if feed is None:
@@ -93,7 +93,7 @@ class Feeds:
             async for state in states:
                 yield state
         finally:
-            await states.aclose()  # type: ignore[attr-defined]  # an async generator, whatever its annotation says
+            await states.aclose()
             if feed.looking == 0 and self._open.get(page) is feed:
                 del self._open[page]
 

@@ -33,7 +33,7 @@ class Person:
     project: str | None = None
     key: str | None = None
     """Id of the virtual key, where it was one."""
-    scope: Scope = Scope()
+    scope: Scope | None = None
     """What that key may do over the API."""
 
     def may(self, role: Role) -> bool:
@@ -71,13 +71,13 @@ class People:
         for name, record in self._static.items():
             if hmac.compare_digest(digest, record.hash):
                 return await self._of(name)
-        id = key_id(presented)
-        if mistyped(presented) or _ID.fullmatch(id) is None:
+        made = key_id(presented)
+        if mistyped(presented) or _ID.fullmatch(made) is None:  # a key may hold anything, a subject may not
             return None
-        record = await self._record(id)
-        if record is None or record.static or not hmac.compare_digest(record.hash, digest):
+        found = await self._record(made)
+        if found is None or found.static or not hmac.compare_digest(found.hash, digest):
             return None
-        return self._person(record)
+        return self._person(found)
 
     async def still(self, person: Person) -> Person | None:
         """The same person as their key is now; ``None`` if it has ended. Raises BusError if that cannot be known."""

@@ -14,7 +14,7 @@ before it may."""
 
 
 class Login(Section):
-    """A person who is known to the console by a key of their own (``python -m console key NAME`` makes one)."""
+    """A person who is known to the console by a key of their own (``python -m console --key NAME`` makes one)."""
 
     hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """HMAC-SHA256 of the whole key under the pepper, in hexadecimal."""
