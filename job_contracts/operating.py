@@ -1,8 +1,7 @@
 """What an operator sees of the scheduler and orders it to do; every order is its own audit record.
 
-Asked at the desk in place of a project by ``-``: ``overview`` (with ``{}``), ``order``, ``audit`` and ``note``. An order
-is one message in the stream AUDIT: the last one of its subject is what is in force, the ones before it are its history.
-So there is no order that is not audited, and none that is audited and not in force.
+Asked at the desk in place of a project by ``-``: ``overview`` (with ``{}``), ``order``, ``audit`` and ``note``. An
+order is one message in the stream AUDIT: the last one of its subject is in force, those before it are its history. So there is no order that is not audited, and none that is audited and not in force.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ class Standing(Wire):
 
 
 class AskOrder(Wire):
-    """``order``: from the answer on, nothing is decided otherwise. Asked again it changes nothing."""
+    """``order``: from the answer on, nothing is decided otherwise. What is in force already is not ordered again."""
 
     version: Version = VERSION
     do: Doing
@@ -194,7 +193,7 @@ class ToldPool(Wire):
     allowed: int | None = None
     """Calls at once that the configuration allows of it."""
     in_flight: int = 0
-    queued: dict[Lane, int] = Field(default_factory=dict)
+    queued: dict[str, int] = Field(default_factory=dict)
     """Jobs that would go there first, by lane; lanes in which none waits are not in it."""
     oldest: float | None = None
     """Seconds since the earliest submission among the jobs that are first in their flow; ``None`` if none waits."""

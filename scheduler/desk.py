@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from runtime.bus.port import Message, Subscription
+    from scheduler.operator_desk import OperatorDesk
     from scheduler.term import Term
     from scheduler.trials import Trials
 
@@ -48,16 +49,17 @@ MAX_CHUNKS = 500
 
 
 class Desk:
-    """Serves ``hello``, ``status``, ``results``, ``chunks``, ``blob``, ``estimate``, ``LetterDesk``'s and
-    ``TrialDesk``'s while this process leads.
+    """Serves ``hello``, ``status``, ``results``, ``chunks``, ``blob``, ``estimate``, ``LetterDesk``'s, ``TrialDesk``'s
+    and ``OperatorDesk``'s while this process leads.
     """
 
-    def __init__(self, term: Term, version: str, trials: Trials) -> None:
+    def __init__(self, term: Term, version: str, trials: Trials, operators: OperatorDesk) -> None:
         self._term = term
         self._bus = term.bus
         self._version = version
         self._letters = LetterDesk(term)
         self._trials = TrialDesk(term, trials)
+        self._operators = operators
         self._open: list[Subscription] = []
 
     async def start(self) -> None:
@@ -71,6 +73,7 @@ class Desk:
             "estimate": self._estimate,
             **self._letters.operations(),
             **self._trials.operations(),
+            **self._operators.operations(),
         }
         for name, answer in operations.items():
             responder = _Responder(self._term, answer)

@@ -121,7 +121,7 @@ class Lease:
         self._shard = shard
         self._stream = subjects.stream_name(subjects.WORK, shard)
         self._subject = subjects.lease(shard)
-        self._owner = owner
+        self.owner = owner
         self._lease = lease
         self._replicated = replicated
         self._instance = token_hex(6)
@@ -374,7 +374,7 @@ class Lease:
     def _record(self, epoch: int, bid: str | None) -> LeaseRecord:
         levels, settled = self.state() if epoch else ({}, 0)
         return LeaseRecord.model_construct(
-            owner=self._owner,
+            owner=self.owner,
             instance=self._instance,
             epoch=epoch,
             bid=bid or self._next_bid(),

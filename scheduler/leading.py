@@ -15,6 +15,8 @@ from scheduler.endings import Endings
 from scheduler.intake import Intake
 from scheduler.leadership import Verdict
 from scheduler.lifeline import Lifeline
+from scheduler.operator_desk import OperatorDesk
+from scheduler.orders import Standings
 from scheduler.outcomes import Outcomes
 from scheduler.policy.facts import InFlight
 from scheduler.reconciler import Reconciler
@@ -45,6 +47,7 @@ class Leading:
         self.lifeline = Lifeline(term)
         self.spending = Spending(term)
         self.trials = Trials(term, term.wanted)
+        self.orders = Standings(term)
         self._endings = Endings(term)
         self._intake = Intake(term, self._endings)
         self._settling = Settling(term, self.lifeline)
@@ -59,14 +62,14 @@ class Leading:
             self._outcomes,
             on_submission=self._intake.on_message,
         )
-        self._desk = Desk(term, version, self.trials)
+        self._desk = Desk(term, version, self.trials, OperatorDesk(term, self.orders, self.lifeline))
         self.standby = Standby(
             term,
             self.lifeline,
             on_submission=self._intake.on_message,
             on_result=self._settling.on_result,
             on_removed=self._intake.forget_below,
-            on_money=self.spending.open,
+            on_open=self._read_along,
         )
         self._open: list[Tail | Subscription] = []
         self.recovered = False
@@ -98,6 +101,7 @@ class Leading:
             asyncio.create_task(self._refilling.run(), name="refilling"),
             asyncio.create_task(self.spending.run(), name="spending"),
             asyncio.create_task(self.trials.run(), name="trials"),
+            asyncio.create_task(self.orders.run(), name="orders"),
         ]
         asked = asyncio.create_task(stopping.wait(), name="stopping")
         try:
@@ -114,6 +118,13 @@ class Leading:
         """About how many of a project's jobs are queued beyond the index."""
         return self._term.overflow.count(project)
 
+    async def _read_along(self) -> None:
+        """What a standby reads beside the queue. What was spent comes last: without it whoever takes over can do all
+        that costs no budget.
+        """
+        await self.orders.open()
+        await self.spending.open()
+
     async def close(self) -> None:
         """Stop reading, answering and writing; safe at any time."""
         await self._desk.stop()
@@ -122,6 +133,7 @@ class Leading:
         await self.standby.close()
         await self.spending.close()
         await self.trials.close()
+        await self.orders.close()
         await self._endings.stop()
         await self._term.followups.stop()
         await self._term.background.stop()
@@ -163,6 +175,7 @@ class Leading:
         term, bus = self._term, self._term.bus
         remnants = await work_in_flight(term)
         await self.trials.begin()
+        await self.orders.begin()
         results, submissions = await self.standby.opened()
         outcomes = await bus.tail(term.stream(subjects.OUT), self._outcomes.on_outcome)
         self._open.append(outcomes)

@@ -124,7 +124,7 @@ async def behind_barrier(term: Term, stream: str, tail: Tail) -> None:
     The barrier is a message of our own: once the tail has passed it, whatever it did not show is not there (R4). All
     leaders use one subject, which keeps one message: what an unknown outcome leaves behind goes with the next one.
     """
-    name = stream if stream in {subjects.RES, subjects.CTL} else term.stream(stream)
+    name = stream if stream in {subjects.RES, subjects.CTL, subjects.AUDIT} else term.stream(stream)
     seq = await mark(term, subjects.barrier(stream, term.shard))
     if not await tail.caught_up(seq, timeout=CATCH_UP):
         message = f"{name} could not be read up to sequence {seq} in {CATCH_UP:g} s"

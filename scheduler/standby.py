@@ -40,14 +40,14 @@ class Standby:
         on_submission: Handler,
         on_result: Handler,
         on_removed: Callable[[int], None],
-        on_money: Callable[[], Awaitable[None]],
+        on_open: Callable[[], Awaitable[None]],
     ) -> None:
         self._term = term
         self._lifeline = lifeline
         self._on_submission = on_submission
         self._on_result = on_result
         self._on_removed = on_removed
-        self._on_money = on_money
+        self._on_open = on_open
         self._record: LeaseRecord | None = None
         self._reading: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
@@ -94,16 +94,13 @@ class Standby:
             await asyncio.wait({self._reading})
 
     async def _read(self) -> None:
-        """Until it is to end: open what is not open yet, then forget what the leader has removed.
-
-        What was spent is read along last: without it whoever takes over can do all that costs no budget.
-        """
+        """Until it is to end: open what is not open yet, then forget what the leader has removed."""
         while not self._ending.is_set():
             pause = FOLLOW
             try:
                 await self._open()
                 await self._follow()
-                await self._on_money()
+                await self._on_open()
             except BusError as error:
                 self._term.telemetry.emit("standby.interrupted", INFO, error=type(error).__name__)
                 pause = AGAIN

@@ -21,6 +21,7 @@ from scheduler.policy.facts import (
     InFlight,
     Late,
     LimitsRead,
+    Ordered,
     PoolSeen,
     Settled,
     Submitted,
@@ -30,6 +31,8 @@ from scheduler.policy.followups import following
 from scheduler.policy.hedges import Hedges
 from scheduler.policy.intake import refusal
 from scheduler.policy.jobs import BLOCKED, ENDING, FLYING, PARKED, QUEUED, Job
+from scheduler.policy.orders import carry_out, problem
+from scheduler.policy.overview import overview
 from scheduler.policy.payments import Payments
 from scheduler.policy.planned import estimate
 from scheduler.policy.rounds import Rounds
@@ -44,10 +47,12 @@ if TYPE_CHECKING:
     from job_contracts.decisions import Choice
     from job_contracts.desk import Estimate, Planned
     from job_contracts.experiments import Judge
+    from job_contracts.operating import AskOrder, Overview
     from job_contracts.results import AttemptRecord
     from scheduler.policy.decisions import Decision, Dispatch
     from scheduler.policy.explain import Explanation
     from scheduler.policy.facts import Fact
+    from scheduler.policy.overview import Told
     from scheduler.policy.purses import Spending
     from scheduler.policy.rules import Rules
     from scheduler.policy.seats import Running
@@ -100,8 +105,8 @@ class Board:
                 self._cancel_asked(fact, now)
             case LimitsRead():
                 self._limits_read(fact, now)
-            case PoolSeen():
-                self._pool_seen(fact)
+            case PoolSeen() | Ordered():
+                self._told(fact, now)
             case Charged():
                 self._world.accounts.charge(fact)
             case Uncharged():
@@ -191,7 +196,10 @@ class Board:
             for reading in fact.readings:
                 deployment.gate.domain.read(reading, now)
 
-    def _pool_seen(self, fact: PoolSeen) -> None:
+    def _told(self, fact: PoolSeen | Ordered, now: float) -> None:
+        if isinstance(fact, Ordered):
+            carry_out(self._world, fact, now)
+            return
         pool = self._world.pools.get(fact.pool)
         if pool is not None:
             pool.hear(fact.slots)
@@ -344,6 +352,14 @@ class Board:
     def counts(self, now: float | None = None) -> Counts:
         """Numbers for operators."""
         return count(self._world, self._now if now is None else now)
+
+    def problem(self, asked: AskOrder) -> tuple[str, str, str] | None:
+        """Field, what is wrong with an operator's order and what would be right; ``None`` if it can be carried out."""
+        return problem(self._world, asked)
+
+    def overview(self, told: Told, now: float) -> Overview:
+        """All that an operator sees of a moment; ``told`` is what others know of it."""
+        return overview(self._world, told, now)
 
     def in_flight(self) -> Iterator[tuple[str, str, int, str]]:
         """Project, job, attempt and deployment of everything that holds a reservation."""

@@ -174,6 +174,32 @@ class Domain:
         self.reserved_input -= tokens[0]
         self.reserved_output -= tokens[1]
 
+    # ------------------------------------------------------------------------------------------------------ ordering
+
+    def hold_to(self, rule: DomainRule, now: float) -> None:
+        """An operator says that these limits hold from now on, whatever was learned. What the provider's headers say
+        may lower them again.
+
+        A limit that is new or lower begins empty: what was used under the old one may still count at the provider.
+        """
+        gone = {limit.unit for limit in self.rule.limits} - {limit.unit for limit in rule.limits}
+        self.rule = rule
+        for unit in gone:
+            self.buckets.pop(unit, None)
+        for limit in rule.limits:
+            bucket = self.buckets.get(limit.unit)
+            lower = bucket is None or limit.amount < bucket.limit.amount
+            if bucket is None:
+                bucket = self.buckets[limit.unit] = Bucket(limit)
+                bucket.refill(now)
+            elif bucket.limit != limit:
+                bucket.relimit(limit, now)
+            if lower:
+                bucket.correct(0.0, now)
+            if limit.unit == "requests":
+                self._learned = False
+        self.slots.limit = rule.concurrency
+
     # ------------------------------------------------------------------------------------------------------ learning
 
     def refused(self, granted_at: float, retry_after: float | None, now: float) -> None:

@@ -11,6 +11,7 @@ from job_contracts.verification import ASKED
 from scheduler.policy.buckets import NEVER
 from scheduler.policy.costs import worst
 from scheduler.policy.jobs import BLOCKED, ENDING, FLYING, PARKED, QUEUED
+from scheduler.policy.orders import paused
 from scheduler.policy.shortfalls import shortfall
 
 if TYPE_CHECKING:
@@ -138,6 +139,8 @@ def obstacle(world: World, job: Job, deployment: Deployment, now: float) -> tupl
     """Why a deployment would not take the job now ("" if it would), and for how many seconds."""
     breaker, domain = deployment.breaker, deployment.gate.domain
     pool = domain.pool
+    if deployment.held or pool.state != "running":
+        return paused(deployment, pool), NEVER
     if not deployment.allows(now):
         if now >= breaker.until:
             return f"being probed after {breaker.why}", NEVER

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from job_contracts.constraints import Constraints
     from job_contracts.failures import Failure
     from job_contracts.jobs import Bounds, JobState, Lane, Need
+    from job_contracts.operating import Aim, Rates, State
     from job_contracts.results import AttemptRecord
     from job_contracts.trials import Trial
 
@@ -175,6 +176,18 @@ class PoolSeen:
 
 
 @dataclass(slots=True, frozen=True)
+class Ordered:
+    """What an operator's order makes of one pool, deployment or limit domain from now on; as it is made, nothing."""
+
+    aim: Aim
+    name: str
+    state: State = "running"
+    limits: Rates | None = None
+    said: str = ""
+    """Who ordered it and why, for those whose jobs wait."""
+
+
+@dataclass(slots=True, frozen=True)
 class Charged:
     """A fact of LEDGER: what one attempt cost. Its reservation goes; its cost counts in every window of every payer.
 
@@ -220,6 +233,7 @@ Fact = (
     | Settled
     | LimitsRead
     | PoolSeen
+    | Ordered
     | Charged
     | Uncharged
 )

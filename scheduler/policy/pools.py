@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from job_contracts.operating import State
+
 
 class Slots:
     """Counted places; ``limit`` of ``None`` means any number."""
@@ -19,20 +24,36 @@ class Slots:
 
 
 class Pool:
-    """The workers of one provider: what they have room for, and what the operator allows of it.
+    """The workers of one provider: what they have room for, and what the operator allows and orders of it.
 
     A pool that was never heard of has no room: what is not dispatched can still be reordered, rerouted and cancelled.
     """
 
-    __slots__ = ("_allowed", "name", "places", "seen")
+    __slots__ = ("allowed", "name", "places", "said", "seen", "state")
 
     def __init__(self, name: str, allowed: int | None) -> None:
         self.name = name
         self.places = Slots(0)
         self.seen = 0
-        self._allowed = allowed
+        self.allowed = allowed
+        self.state: State = "running"
+        self.said = ""
+        """Who ordered it and why, unless it runs."""
 
     def hear(self, slots: int) -> None:
         """So many slots are alive."""
         self.seen = slots
-        self.places.limit = slots if self._allowed is None else min(slots, self._allowed)
+        if self.state != "running":
+            self.places.limit = 0
+        else:
+            self.places.limit = slots if self.allowed is None else min(slots, self.allowed)
+
+    def order(self, state: State, said: str) -> None:
+        """The operator says whether anything new may go there."""
+        self.state, self.said = state, said
+        self.hear(self.seen)
+
+    @property
+    def benched(self) -> bool:
+        """Whether waiting for it could take long: nobody works there, or it is being emptied."""
+        return self.seen == 0 or self.state == "draining"

@@ -27,6 +27,7 @@ from scheduler.policy.routes.candidates import only_vectors, rejection
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from job_contracts.operating import State
     from scheduler.policy.estimates import Estimates
     from scheduler.policy.fairness import Account
     from scheduler.policy.gates import Gate
@@ -59,7 +60,9 @@ class Moment:
 class Deployment:
     """One model at one provider: its breaker, its gate, its load."""
 
-    __slots__ = ("beside", "breaker", "flying", "gate", "name", "rule", "seconds", "speed", "tariff")
+    __slots__ = (
+        *("beside", "breaker", "flying", "gate", "held", "name", "rule", "said", "seconds", "speed", "state", "tariff"),
+    )
 
     def __init__(self, rule: DeploymentRule, gate: Gate, rules: Rules) -> None:
         self.rule = rule
@@ -67,6 +70,11 @@ class Deployment:
         self.gate = gate
         self.breaker = Breaker(rules.breaker, rules.quarantine)
         self.flying = 0
+        self.state: State = "running"
+        self.held = False
+        """Whether an operator lets nothing new go there."""
+        self.said = ""
+        """Who ordered that and why."""
         self.seconds = Average()
         self.speed: Speed | None = None
         """How fast it answered lately, where a route asks for that."""
@@ -75,7 +83,11 @@ class Deployment:
         """The other deployments of its provider."""
 
     def allows(self, now: float) -> bool:
-        """Whether its breaker lets an attempt start now. Where nobody could connect, one probe asks for all models."""
+        """Whether operator and breaker let an attempt start now. Where nobody could connect, one probe asks for all
+        models.
+        """
+        if self.held:
+            return False
         breaker = self.breaker
         if breaker.closed or not breaker.allows(now):
             return breaker.closed
@@ -107,8 +119,10 @@ class Deployment:
         return self.breaker.why == GONE
 
     def benched(self, now: float) -> bool:
-        """Whether waiting for it could take long: its breaker is open, or nobody works there."""
-        return not self.allows(now) or self.gate.domain.pool.seen == 0
+        """Whether waiting for it could take long: its breaker is open, nobody works there, or it is being emptied."""
+        if self.held:
+            return self.state == "draining"
+        return not self.allows(now) or self.gate.domain.pool.benched
 
 
 class Route:
