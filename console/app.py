@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 FRESH = {"cache-control": "no-cache"}
 """Of files: kept, but asked for again each time; a new version is never missed."""
 NO_ANSWER = "Nothing is shown, because nothing is known: {}. This page tries again by itself."
+GONE = event("gone", "this session has ended")
+"""What a page that is kept current hears last: it loads itself again, and so comes to the login."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,9 @@ class _Panel:
     async def live(self, request: Request) -> Response:
         """The same, again and again: one state for all who look at the same page."""
         session = await self._console.guard.session(request, seen=False)
-        if session is None or not self._panel.shows(session.person):
+        if session is None:
+            return Response(GONE, media_type="text/event-stream")
+        if not self._panel.shows(session.person):
             return Response(status_code=204)  # tells the browser not to come again by itself
         if self._console.feeds.full:
             return Response(status_code=503)
@@ -190,7 +194,7 @@ class _Panel:
                 ):
                     looked = clock.monotonic()
                     if not await self._console.guard.holds(session):
-                        yield event("gone", "this session has ended")
+                        yield GONE
                         return
                 yield state
         finally:

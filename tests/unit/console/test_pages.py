@@ -57,6 +57,7 @@ def test_no_page_names_another_origin_or_holds_scripts_or_styles_of_its_own() ->
         assert not re.search(r"\sstyle=|\son[a-z]+=|<style|<script(?! src=\"/static/)", text), path.name
     for path in sorted((ROOM / "static").iterdir()):
         text = path.read_text(encoding="utf-8")
+        text = text.replace("http://www.w3.org/2000/svg", "")  # a name, which nothing loads
         assert not re.search(r"https?:|@import|url\(|\beval\(|new Function|document\.write", text), path.name
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
-from console.people import People, Person
+from console.__main__ import made_key
+from console.people import People, Person, hashed
 from job_contracts import subjects
 from runtime.bus.memory import MemoryBroker, MemoryBus
 from runtime.bus.port import Message, NotFound, Unreachable
+from runtime.settings.console import Console, Login
 from tests.support.clock import ManualClock
-from tests.support.console import ADMIN, KEYS_STREAM, MADE, OPERATOR, STATIC, VIEWER, config, record, stored
+from tests.support.console import ADMIN, KEYS_STREAM, MADE, OPERATOR, PEPPER, STATIC, VIEWER, config, record, stored
 
 
 @pytest.fixture
@@ -93,3 +96,15 @@ async def test_without_a_pepper_nobody_is_known(bus: MemoryBus) -> None:
         update={"gateway": config().gateway.model_copy(update={"pepper": type(config().gateway.pepper)("")})}
     )
     assert await People(bare, bus, ManualClock()).holder(ADMIN) is None
+
+
+def test_a_key_for_a_person_is_printed_once_and_its_hash_is_what_the_configuration_holds(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert made_key(config(), "anna") == 0
+    told = capsys.readouterr()
+    key = told.out.strip()
+    assert key.startswith("psc_")
+    assert key not in told.err
+    login = Console.model_validate(yaml.safe_load(told.err)["console"]).people["anna"]
+    assert login == Login(hash=hashed(key, PEPPER), role="operator")
