@@ -1,7 +1,8 @@
 """What an operator sees of the scheduler and orders it to do; every order is its own audit record.
 
 Asked at the desk in place of a project by ``-``: ``overview`` (with ``{}``), ``order``, ``audit`` and ``note``. An
-order is one message in the stream AUDIT: the last one of its subject is in force, those before it are its history. So there is no order that is not audited, and none that is audited and not in force.
+order is one message in the stream AUDIT: the last one of its subject is in force, those before it are its history. So
+there is no order that is not audited, and none that is audited and not in force.
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ class Desk:
         """One chunk of a result that was too large for a message."""
         return await self._bytes("blob", encode(AskBlob(job=job, index=index)))
 
-    async def ask(self, operation: Operation, question: Wire, kind: type[W]) -> W:
+    async def ask(self, operation: Operation, question: Wire | None, kind: type[W]) -> W:
         """Any question, and its answer."""
         return await self._ask(operation, question, kind)
 

@@ -48,6 +48,8 @@ class Standings:
         self._book = Orders()
         self._applied: dict[Target, InForce] = {}
         """What the board was told and has not ended."""
+        self._last: dict[str, int] = {}
+        """By subject: where its last message lies, whatever that says."""
         self._tail: Tail | None = None
         self._turn = asyncio.Lock()
         self.since = 0.0
@@ -84,6 +86,7 @@ class Standings:
         """One order, in the order they were stored."""
         if not message.subject.startswith(f"{subjects.PREFIX}.order."):
             return
+        self._last[message.subject] = message.seq
         try:
             entry = decode(Audited, message.data)
         except ContractError as error:  # nobody but leaders writes there; the one before it stays in force
@@ -162,7 +165,7 @@ class Standings:
                 )
                 subject = subjects.order(self._term.shard, *target)
                 try:
-                    ack = await self._bus.append(subject, encode(entry), expect_last=self._book.seq(target))
+                    ack = await self._bus.append(subject, encode(entry), expect_last=self._last.get(subject, 0))
                 except WrongSequence:  # another leader's, or our own whose answer was lost
                     await self._read_to((await self._bus.stream_state(subjects.AUDIT)).last_seq)
                     continue

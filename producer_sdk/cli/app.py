@@ -44,10 +44,12 @@ from producer_sdk.cli.explain import explain
 from producer_sdk.cli.keys import keys
 from producer_sdk.cli.lines import told, told_error
 from producer_sdk.cli.models import models
+from producer_sdk.cli.operating import audit, limits, pools
 from producer_sdk.cli.routes import routes
 from producer_sdk.cli.run import Summary, run_file
 from producer_sdk.cli.showing import bar, errors_told, finish, people, plain, put, show_event, table_of
 from producer_sdk.cli.spend import spend
+from producer_sdk.cli.top import top
 from producer_sdk.errors import InvalidRequest, PenstockError
 from producer_sdk.producer import Producer
 
@@ -66,6 +68,8 @@ app.add_typer(batch, name="batch")
 app.add_typer(keys, name="keys")
 app.add_typer(spend, name="spend")
 app.add_typer(routes, name="routes")
+app.add_typer(pools, name="pools")
+app.add_typer(limits, name="limits")
 app.command()(embed)
 
 
@@ -311,3 +315,5 @@ def cancel(
 
 jobs.command("explain")(explain)
 app.command("models")(models)
+app.command("audit")(audit)
+app.command("top")(top)

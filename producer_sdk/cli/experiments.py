@@ -11,11 +11,8 @@ from job_contracts.codec import Wire, encode
 from job_contracts.desk import Operation
 from job_contracts.trials import AskExperiments, AskStop, ToldArm, ToldExperiment, ToldExperiments
 from producer_sdk.cli.arguments import AsJson, Url
-from producer_sdk.cli.dead import OPERATOR
+from producer_sdk.cli.operators import operators
 from producer_sdk.cli.showing import errors_told, finish, may_go_on, people, put, put_table
-from producer_sdk.desk import Desk
-from producer_sdk.nats_transport import NatsTransport
-from producer_sdk.producer import DEFAULT_URL
 
 experiments = typer.Typer(
     help="Routes tried side by side: how they stand, and stopping one. With the services' login in --url.",
@@ -23,28 +20,11 @@ experiments = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(help="The experiment, as the configuration names it.")]
-PATIENCE = 5.0
-
-
-class _Nobody:
-    """Nothing is listened to: a question has one answer."""
-
-    def heard(self, subject: str, data: bytes) -> None:
-        """See ``Listener``."""
-
-    def restored(self) -> None:
-        """See ``Listener``."""
 
 
 async def _ask(url: str | None, operation: Operation, question: Wire) -> ToldExperiments:
-    transport = NatsTransport(url or DEFAULT_URL, OPERATOR)
-    desk = Desk(transport, timeout=PATIENCE)
-    try:
-        await transport.open("experiments", _Nobody(), timeout=PATIENCE)
-        return await desk.ask(operation, question, ToldExperiments)
-    finally:
-        desk.close()
-        await transport.close()
+    async with operators(url) as ask:
+        return await ask(operation, question, ToldExperiments)
 
 
 @experiments.command("list")

@@ -82,15 +82,19 @@ def put(text: str) -> None:
 
 def put_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: Collection[str]) -> None:
     """Rows for somebody at a terminal; all columns but those in ``left`` are numbers."""
+    table = table_with(columns, rows, left=left)
+    if table.row_count:
+        Console(highlight=False, width=shutil.get_terminal_size().columns).print(table)
+
+
+def table_with(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: Collection[str]) -> Table:
+    """The same, to be shown by others."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, justify="left" if column in left else "right", overflow="fold")
-    empty = True
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-        empty = False
-    if not empty:
-        Console(highlight=False, width=shutil.get_terminal_size().columns).print(table)
+    return table
 
 
 def show_event(event: StreamEvent, *, as_json: bool) -> None:

@@ -116,11 +116,6 @@ class Orders:
             standing = entry.after or NOTHING
             self.last[aim, name] = InForce(standing=standing, by=entry.by, why=entry.why, at=entry.at, seq=seq)
 
-    def seq(self, target: Target) -> int:
-        """Where the last order of a target lies; 0 if there is none."""
-        known = self.last.get(target)
-        return 0 if known is None else known.seq
-
     def of(self, target: Target, wall: float) -> InForce | None:
         """The order that is in force of a target."""
         known = self.last.get(target)
