@@ -41,7 +41,7 @@ async def test_no_route_but_the_few_open_ones_answers_without_a_session(console:
     assert len(routes) == len(inner.routes) > 8
     async with console.browser() as browser:
         for route in routes:
-            for method in sorted(route.methods or ()):
+            for method in sorted((route.methods or set()) - {"HEAD"}):  # the same without a body
                 answer = await browser.request(method, route.path, headers=console.own)
                 for name, value in HEADERS.items():
                     assert answer.headers[name] == value

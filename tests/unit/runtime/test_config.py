@@ -116,7 +116,9 @@ def test_a_misspelt_key_is_met_with_the_likely_one() -> None:
 def test_an_unknown_key_is_met_with_the_keys_there_are() -> None:
     problem = the_problem(MINIMAL + "extras: 1\n")
     assert problem.where == "p.yaml:5:1"
-    there_are = "catalogue, experiments, gateway, ledger, nats, projects, providers, routes, scheduler, workers"
+    there_are = (
+        "catalogue, console, experiments, gateway, ledger, nats, projects, providers, routes, scheduler, workers"
+    )
     assert problem.expected == f"one of {there_are}"
 
 
