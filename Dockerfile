@@ -12,7 +12,7 @@ COPY pyproject.toml requirements.lock ./
 # What the services need, nothing of the tools and tests; every file's hash is in the lock.
 RUN python -m venv --without-pip /opt/penstock \
  && python -m pip --python /opt/penstock/bin/python install --require-hashes --only-binary :all: \
-    --constraint requirements.lock --group scheduler --group workers --group gateway --group ledger \
+    --constraint requirements.lock --group scheduler --group workers --group gateway --group ledger --group console \
     --group simulator --group tracing
 
 # The published packages as a wheel, so that the image knows the version it runs.
@@ -41,6 +41,7 @@ COPY runtime runtime
 COPY scheduler scheduler
 COPY workers workers
 COPY gateway gateway
+COPY console console
 COPY ledger ledger
 COPY migrations migrations
 COPY simulator simulator

@@ -36,6 +36,7 @@ def _up(options: argparse.Namespace) -> int:
         data_dir=(options.data_dir or default_data_dir(variables, Path.home())).absolute(),
         port=options.port,
         nats_port=options.nats_port,
+        console_port=None if options.no_console else options.console_port,
         config=options.config,
         simulate=options.simulate,
         postgres=SecretStr(options.postgres) if options.postgres else None,
@@ -96,6 +97,8 @@ def _add_up(up: argparse.ArgumentParser) -> None:
     up.add_argument("--data-dir", type=Path, metavar="DIR", help="state, keys, logs (default ~/.local/state/penstock)")
     up.add_argument("--port", type=_port, default=8400, help="the HTTP edge's port, 0 for a free one (default 8400)")
     up.add_argument("--nats-port", type=_port, default=4222, help="the broker's port, 0 for a free one (default 4222)")
+    up.add_argument("--console-port", type=_port, default=8401, help="the console's port (default 8401)")
+    up.add_argument("--no-console", action="store_true", help="start no console")
     up.add_argument("--config", type=Path, metavar="FILE", help="the YAML configuration")
     up.add_argument(
         "--simulate", action="store_true", help="play every provider that the configuration gives no base_url"

@@ -31,7 +31,8 @@ from runtime.connection import declared
 ROOT = Path(__file__).resolve().parents[1]
 """The tree that the services are run from."""
 
-SCHEDULER, GATEWAY, LEDGER, SIMULATOR, BROKER = "scheduler", "gateway", "ledger", "simulator", "broker"
+SCHEDULER, GATEWAY, LEDGER, CONSOLE = "scheduler", "gateway", "ledger", "console"
+SIMULATOR, BROKER = "simulator", "broker"
 
 _LEADER = re.compile(rb"^\w*_leader(?:\{[^}]*\})? 1(?:\.0)?$", re.MULTILINE)
 
@@ -57,6 +58,8 @@ class Wishes:
     port: int = 0
     """Of the HTTP edge; 0 takes any that is free."""
     nats_port: int = 4222
+    console_port: int | None = None
+    """Of the console; 0 takes any that is free, None starts none."""
     config: Path | None = None
     simulate: bool = False
     postgres: SecretStr | None = None
@@ -80,6 +83,7 @@ class Assembly:
     route: str
     nats_url: str
     gateway_url: str
+    console_url: str | None
     simulator_url: str | None
     services: Mapping[str, str]
     base_urls: Mapping[str, str]
@@ -109,12 +113,16 @@ def assemble(wishes: Wishes, places: Places) -> Assembly:
     configuration.check_names(projects)
     nats_port = asked_for(wishes.nats_port, option="--nats-port", what="the broker")
     port = asked_for(wishes.port, option="--port", what="the HTTP edge")
+    console = wishes.console_port
+    if console is not None:
+        console = asked_for(console, option="--console-port", what="the console")
     keys = keys_of(places.keys, projects)
     nats_url = f"nats://{LOOPBACK}:{nats_port}"
     played = configuration.simulated(operator.config) if wishes.simulate else ()
     pools = {f"worker-{provider}": provider for provider in operator.config.providers}
-    ports = iter(free_ports(4 + len(pools) + len(played), avoid=frozenset({nats_port, port})))
-    services = {name: f"http://{LOOPBACK}:{next(ports)}" for name in (SCHEDULER, GATEWAY, LEDGER, *pools)}
+    ports = iter(free_ports(5 + len(pools) + len(played), avoid=frozenset({nats_port, port, console or 0})))
+    shown = () if console is None else (CONSOLE,)
+    services = {name: f"http://{LOOPBACK}:{next(ports)}" for name in (SCHEDULER, GATEWAY, LEDGER, *shown, *pools)}
     simulator_url = f"http://{LOOPBACK}:{next(ports)}" if wishes.simulate else None
     origins = {one.provider: f"http://{LOOPBACK}:{next(ports)}" for one in played}
 
@@ -124,7 +132,8 @@ def assemble(wishes: Wishes, places: Places) -> Assembly:
     base_urls = {one.provider: origins[one.provider] + one.path for one in played}
     _write_config(wishes, places, operator, nats_url, base_urls, keys=keys)
     write_private(places.service_password, keys.service_password.get_secret_value() + "\n")
-    specs += _services(places, operator, nats_url, services, pools, port=port)
+    http_ports = {GATEWAY: port} if console is None else {GATEWAY: port, CONSOLE: console}
+    specs += _services(places, operator, nats_url, services, pools, http_ports=http_ports)
     return Assembly(
         specs=tuple(_seeing_its_own(specs, wishes.variables, operator, pools)),
         keys=keys,
@@ -132,6 +141,7 @@ def assemble(wishes: Wishes, places: Places) -> Assembly:
         route=next(iter(operator.config.routes)),
         nats_url=nats_url,
         gateway_url=f"http://{LOOPBACK}:{port}",
+        console_url=None if console is None else f"http://{LOOPBACK}:{console}",
         simulator_url=simulator_url,
         services=services,
         base_urls=base_urls,
@@ -220,14 +230,14 @@ def _services(
     services: Mapping[str, str],
     pools: Mapping[str, str],
     *,
-    port: int,
+    http_ports: Mapping[str, int],
 ) -> Iterator[Spec]:
     grace = max(operator.config.workers.drain, operator.config.gateway.drain) + _BEYOND_DRAIN
     for name, url in services.items():
         what = ("workers", "--pool", pools[name]) if name in pools else (name,)
         argv = (sys.executable, "-m", *what, "--config", str(places.config), "--nats", nats_url)
-        if name == GATEWAY:
-            argv = (*argv, "--port", str(port))
+        if name in http_ports:
+            argv = (*argv, "--port", str(http_ports[name]))
         yield Spec(
             name=name,
             argv=(*argv, "--health-port", str(_port(url))),

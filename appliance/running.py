@@ -24,11 +24,11 @@ class Running:
     supervisor: Supervisor
 
     def card(self) -> dict[str, Any]:
-        """The machine-readable answer of ``up``: addresses, keys, process ids; the console does not exist yet."""
+        """The machine-readable answer of ``up``: addresses, keys, process ids."""
         admin = self.assembly.keys.admin
         return {
             "gateway_url": self.assembly.gateway_url,
-            "console_url": None,
+            "console_url": self.assembly.console_url,
             "nats_url": self.assembly.nats_url,
             "admin_key": admin.get_secret_value() if admin is not None else None,
             "project_key": self.assembly.project_key.get_secret_value(),
@@ -72,6 +72,7 @@ def _write_down(places: Places, assembly: Assembly, supervisor: Supervisor) -> N
     """What runs now, for whoever looks: no keys in it."""
     state = {
         "gateway_url": assembly.gateway_url,
+        "console_url": assembly.console_url,
         "nats_url": assembly.nats_url,
         "simulator_url": assembly.simulator_url,
         "pids": supervisor.pids,

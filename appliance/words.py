@@ -34,6 +34,8 @@ def welcome(running: Running) -> str:
     assembly = running.assembly
     key = assembly.project_key.get_secret_value()
     rows = [("HTTP API", f"{assembly.gateway_url}/v1"), ("broker", assembly.nats_url), *assembly.services.items()]
+    if assembly.console_url is not None:
+        rows.insert(0, ("see it", assembly.console_url))
     if assembly.simulator_url is not None:
         rows.append(("simulator", f"{assembly.simulator_url}/_control"))
     rows += [("data, logs", str(running.places.root)), ("project key", key)]

@@ -7,10 +7,10 @@ import socket
 import sys
 from argparse import Namespace
 
-from gateway.access import completed
 from gateway.assembly import assemble
 from gateway.instruments import INSTRUMENTS, gauges
 from runtime import command
+from runtime.access import completed
 from runtime.bus import connect
 from runtime.clock import SystemClock
 from runtime.connection import bus_settings, prepare

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from job_contracts.experiments import problems
+from runtime.settings.console import Console
 from runtime.settings.experiments import Experiment
 from runtime.settings.routing import Project, Provider, Route
 from runtime.settings.services import Edge, LedgerSettings, Nats, Scheduling, Workers
@@ -37,6 +38,8 @@ class Config(Section):
     """How every worker process works."""
     gateway: Edge = Edge()
     """The HTTP edge."""
+    console: Console = Console()
+    """What operators see."""
     ledger: LedgerSettings = LedgerSettings()
     """The ledger."""
     telemetry: TelemetrySettings = TelemetrySettings()

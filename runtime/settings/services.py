@@ -253,7 +253,8 @@ class Edge(Section):
     """With it, edges decide who may connect to the broker, by the same keys."""
     access: Path | None = None
     """File with pepper, admin_hash, keys and callout, as far as they do not stand here: ``edge.json``, made by
-    ``python -m appliance keys``. Only edges read it. A relative path begins at the configuration's folder."""
+    ``python -m appliance keys``. Only edges and consoles read it. A relative path begins at the
+    configuration's folder."""
     keys: dict[Token, StaticKey] = Field(default={})
     """Keys that are known from the start, by their id."""
     max_keys: Annotated[int, Field(gt=0, le=100_000)] = 10_000

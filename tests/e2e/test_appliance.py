@@ -47,7 +47,7 @@ async def paced(appliance: Up, seconds: float) -> None:
 
 
 async def test_the_card_names_everything_everything_works_and_no_other_key_is_let_in(tmp_path: Path) -> None:
-    async with up(tmp_path) as appliance:
+    async with up(tmp_path, "--console-port", "0") as appliance:
         card = appliance.card
         assert set(card) >= {
             "gateway_url",
@@ -59,10 +59,10 @@ async def test_the_card_names_everything_everything_works_and_no_other_key_is_le
             "pids",
         }
         workers = {"worker-openai", "worker-anthropic", "worker-gemini"}
-        assert set(card["pids"]) == {"broker", "simulator", "scheduler", "gateway", "ledger"} | workers
+        assert set(card["pids"]) == {"broker", "simulator", "scheduler", "gateway", "ledger", "console"} | workers
         assert {process.pid for process in appliance.family[1:]} == set(card["pids"].values())
-        assert set(card["metrics"]) == {"simulator", "scheduler", "gateway", "ledger"} | workers
-        assert all([await answers(url) for url in card["metrics"].values()])
+        assert set(card["metrics"]) == {"simulator", "scheduler", "gateway", "ledger", "console"} | workers
+        assert all([await answers(url) for url in (*card["metrics"].values(), f"{card['console_url']}/login")])
         async with Producer(appliance.url, key=appliance.key) as producer:
             for route in ROUTES:
                 answer = await producer.complete(model=route, messages="What is a penstock?", timeout=30)

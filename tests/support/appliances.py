@@ -91,9 +91,13 @@ async def up(data_dir: Path, *more: str, simulate: bool = True) -> AsyncIterator
 
 
 async def start(*words: str) -> asyncio.subprocess.Process:
-    """``python -m appliance WORDS`` with its outputs on pipes; its edge takes any port unless ``WORDS`` say which."""
+    """``python -m appliance WORDS`` with its outputs on pipes; its edge takes any port, and there is no console, unless
+    ``WORDS`` say so.
+    """
     if words[:1] == ("up",) and "--port" not in words:
         words = (*words, "--port", "0")
+    if words[:1] == ("up",) and "--console-port" not in words:
+        words = (*words, "--no-console")
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

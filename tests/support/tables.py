@@ -14,6 +14,7 @@ import typer
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+import console.instruments
 import gateway.instruments
 import ledger.instruments
 import scheduler.instruments
@@ -23,6 +24,7 @@ from job_contracts.failures import PERMITS, Action, Bench, FailureKind, Scope
 from producer_sdk.cli.app import app
 from runtime import settings
 from runtime.crash import POINTS
+from runtime.settings import console as console_settings
 from runtime.settings import routing, services, telemetry
 from runtime.telemetry import Instrument, Metrics
 from tests.support.docstrings import said_of
@@ -48,6 +50,8 @@ SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("`gateway`", services.Edge, ""),
     ("`gateway.files`", services.Filing, ""),
     ("`gateway.batches`", services.Batching, ""),
+    ("`console`", console_settings.Console, ""),
+    ("`console.people.NAME`", console_settings.Login, ""),
     ("`ledger`", services.LedgerSettings, ""),
     ("`ledger.alerts`", services.Alerting, ""),
     ("`telemetry`", telemetry.TelemetrySettings, ""),
@@ -91,6 +95,7 @@ def metrics() -> str:
         ("workers", workers.instruments.INSTRUMENTS, _gauges_of_the_workers()),
         ("gateway", gateway.instruments.INSTRUMENTS, _gauges_of_the_edge()),
         ("ledger", ledger.instruments.INSTRUMENTS, _gauges_of_the_ledger()),
+        ("console", console.instruments.INSTRUMENTS, _gauges_of_the_console()),
     ]
     return "\n\n".join(
         f"### {process}\n\n" + _table(("metric", "type", "labels", "what"), [*_instruments(instruments), *gauges])
@@ -247,6 +252,12 @@ def _gauges_of_the_edge() -> list[tuple[str, str, str, str]]:
 def _gauges_of_the_ledger() -> list[tuple[str, str, str, str]]:
     recorder = _Recorder()
     ledger.instruments.gauges(cast("Metrics", recorder), cast("Any", None))
+    return recorder.rows
+
+
+def _gauges_of_the_console() -> list[tuple[str, str, str, str]]:
+    recorder = _Recorder()
+    console.instruments.gauges(cast("Metrics", recorder), cast("Any", None), cast("Any", None))
     return recorder.rows
 
 

@@ -117,7 +117,8 @@ def test_an_unknown_key_is_met_with_the_keys_there_are() -> None:
     problem = the_problem(MINIMAL + "extras: 1\n")
     assert problem.where == "p.yaml:5:1"
     there_are = (
-        "catalogue, experiments, gateway, ledger, nats, projects, providers, routes, scheduler, telemetry, workers"
+        "catalogue, console, experiments, gateway, ledger, nats, projects, providers, routes, scheduler, telemetry, "
+        "workers"
     )
     assert problem.expected == f"one of {there_are}"
 

@@ -1,4 +1,4 @@
-"""The file that only edges read: pepper, hashes of keys, and what lets them answer the broker who may connect."""
+"""What edges and consoles alone read: pepper, hashes of keys, what lets edges answer the broker who may connect."""
 
 from __future__ import annotations
 

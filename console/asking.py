@@ -1,0 +1,77 @@
+"""Questions to the scheduler's desk in the operator's name; nothing is kept, so an answer is as old as the question."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from job_contracts import subjects
+from job_contracts.codec import ContractError, Wire, decode, encode
+from job_contracts.desk import Refusal
+from job_contracts.failures import FailureKind
+from job_contracts.operating import AskAudit, AskNote, AskOrder, AuditPage, Ordered, Overview
+from runtime.bus.port import BusError, OutcomeUnknown, Unreachable
+
+if TYPE_CHECKING:
+    from runtime.bus.port import Bus
+
+OPERATOR = "-"
+"""What stands in a project's place when the operator asks."""
+TIMEOUT = 5.0
+"""Seconds a desk may take."""
+
+A = TypeVar("A", bound=Wire)
+
+
+class NoAnswer(Exception):
+    """Nobody answered, or not in time; ``unknown``: what was asked to be done may have been."""
+
+    def __init__(self, message: str, *, unknown: bool = False) -> None:
+        super().__init__(message)
+        self.unknown = unknown
+
+
+class Declined(Exception):
+    """The desk does not do what was asked; the text says why, for people."""
+
+
+class Asking:
+    """The desk's operations that the console uses. Each raises NoAnswer or Declined."""
+
+    def __init__(self, bus: Bus, *, timeout: float = TIMEOUT) -> None:
+        self._bus, self._timeout = bus, timeout
+
+    async def overview(self) -> Overview:
+        """One moment of the leader."""
+        return await self._ask("overview", None, Overview)
+
+    async def order(self, asked: AskOrder) -> Ordered:
+        """Have something done; it is in the audit, and in force, or neither. May be asked again."""
+        return await self._ask("order", asked, Ordered)
+
+    async def audit(self, asked: AskAudit) -> AuditPage:
+        """Who did what."""
+        return await self._ask("audit", asked, AuditPage)
+
+    async def note(self, asked: AskNote) -> Ordered:
+        """Have it recorded that somebody did something."""
+        return await self._ask("note", asked, Ordered)
+
+    async def _ask(self, operation: str, asked: Wire | None, kind: type[A]) -> A:
+        data = b"{}" if asked is None else encode(asked)
+        try:
+            found = await self._bus.request(subjects.api(OPERATOR, operation), data, timeout=self._timeout)
+        except Unreachable as error:
+            raise NoAnswer("no scheduler leads at the moment") from error
+        except OutcomeUnknown as error:
+            raise NoAnswer("the scheduler did not answer in time", unknown=True) from error
+        except BusError as error:
+            raise NoAnswer("the broker did not take the question") from error
+        if not found.data.startswith(b'{"refused"'):
+            try:
+                return decode(kind, found.data)
+            except ContractError as error:
+                raise NoAnswer(f"the scheduler's answer cannot be read: {error.field}", unknown=True) from error
+        failure = decode(Refusal, found.data).refused
+        if failure.kind is FailureKind.INTERNAL:
+            raise NoAnswer(failure.message, unknown=True)
+        raise Declined(f"{failure.message}; {failure.remedy}" if failure.remedy else failure.message)

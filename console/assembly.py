@@ -1,0 +1,62 @@
+"""Puts one console together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from console.app import Console, application
+from console.asking import Asking
+from console.guarding import Guard
+from console.live import Feeds
+from console.pages import Pages
+from console.panels import Desks
+from console.panels.all import PANELS
+from console.people import People
+from console.server import Server
+from console.sessions import Sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import ASGIApp
+
+    from runtime.bus.port import Bus
+    from runtime.clock import Clock
+    from runtime.settings import Config
+    from runtime.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A console and its server; the application is what it serves."""
+
+    console: Console
+    application: ASGIApp
+    server: Server
+
+
+def assemble(
+    config: Config,
+    *,
+    bus: Bus,
+    clock: Clock,
+    telemetry: Telemetry,
+    told: Callable[[str, str], tuple[int, str, bytes]],
+    host: str = "127.0.0.1",
+    port: int = 0,
+) -> Made:
+    """Make its parts. Starts nothing."""
+    settings, people = config.console, People(config, bus, clock)
+    feeds = Feeds(settings.every)
+    console = Console(
+        desks=Desks(Asking(bus), config, clock),
+        people=people,
+        guard=Guard(settings, people, Sessions(settings), clock),
+        feeds=feeds,
+        pages=Pages(),
+        panels=PANELS,
+        telemetry=telemetry,
+    )
+    made = application(console, told)
+    return Made(console, made, Server(made, feeds, telemetry, host=host, port=port))

@@ -1,0 +1,73 @@
+"""Templates become pages; numbers are written whole, because they are to equal the ledger's and the broker's."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+ROOM = Path(__file__).parent
+STATIC = {
+    "console.css": "text/css; charset=utf-8",
+    "console.js": "text/javascript; charset=utf-8",
+    "console.svg": "image/svg+xml",
+}
+"""The files that pages load, all of them ours, with their content types."""
+
+
+class Pages:
+    """Everything that is shown. Each variable is escaped, and one that is missing is an error, not an empty place."""
+
+    def __init__(self) -> None:
+        self._made = Environment(
+            loader=FileSystemLoader(ROOM / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._made.filters.update(number=number, span=span, moment=moment)
+        self._made.globals.update(stacked=stacked)
+        self.static = {name: (kind, (ROOM / "static" / name).read_bytes()) for name, kind in STATIC.items()}
+
+    def made(self, template: str, **values: Any) -> str:
+        """A template, filled in."""
+        return self._made.get_template(f"{template}.html").render(values)
+
+
+def number(value: float | None) -> str:
+    """``12,345`` or ``0.25``; all of its digits up to a thousandth."""
+    if value is None:
+        return "–"
+    return f"{int(value):,}" if value == int(value) else f"{value:,.3f}".rstrip("0").rstrip(".")
+
+
+def span(seconds: float | None) -> str:
+    """``4.2 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d 4 h``."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for unit, size, part, smaller in (("d", 86_400, "h", 3_600), ("h", 3_600, "min", 60), ("min", 60, "s", 1)):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // smaller} {part}"
+    return f"{whole} s"
+
+
+def moment(wall: float | None) -> str:
+    """A moment in UTC; the page shows it in the reader's own zone if it can."""
+    return "–" if wall is None else datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def stacked(whole: float, *parts: float) -> list[tuple[float, float]]:
+    """Where each part of a bar of 100 begins and how long it is; what does not fit is cut."""
+    at, found = 0.0, []
+    for part in parts:
+        length = max(0.0, min(100 * part / whole if whole > 0 else 0.0, 100 - at))
+        found.append((round(at, 2), round(length, 2)))
+        at += length
+    return found

@@ -1,0 +1,82 @@
+"""Pages: numbers are whole, everything is escaped, nothing comes from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from console.app import _within
+from console.pages import ROOM, Pages, moment, number, span, stacked
+from tests.support.console import overview
+
+FOREIGN = re.compile(r"https?:|//[a-z]|data:|javascript:|@import|url\(", re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (1234567, "1,234,567"), (12.5, "12.5"), (0.25, "0.25"), (0.1234, "0.123"), (None, "–"), (-3.0, "-3")],
+)
+def test_numbers_are_written_whole(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (59.9, "59.9 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (273_600, "3 d 4 h"), (None, "–")],
+)
+def test_spans_of_time_are_readable(seconds: float | None, text: str) -> None:
+    assert span(seconds) == text
+
+
+def test_a_moment_is_in_utc() -> None:
+    assert moment(0.0) == "1970-01-01 00:00:00 UTC"
+
+
+def test_a_bar_never_leaves_its_frame() -> None:
+    assert stacked(100, 30, 20) == [(0.0, 30.0), (30.0, 20.0)]
+    assert stacked(100, 90, 50) == [(0.0, 90.0), (90.0, 10.0)]
+    assert stacked(0, 5) == [(0.0, 0.0)]
+    assert stacked(100, -5, 200) == [(0.0, 0.0), (0.0, 100.0)]
+
+
+def test_what_others_named_is_text_and_never_markup() -> None:
+    nasty = '"><script src=//evil></script><img src=x onerror=alert(1)>{{ 7 * 7 }}'
+    now = overview()
+    pool = now.pools[0].model_copy(update={"name": nasty})
+    shown = Pages().made("overview", now=now.model_copy(update={"pools": (pool,)}), queued=0)
+    assert {"script", "img", "b"} & _Tags.of(shown) == set()
+    assert "49" not in shown
+
+
+def test_no_page_names_another_origin_or_holds_scripts_or_styles_of_its_own() -> None:
+    for path in sorted((ROOM / "templates").glob("*.html")):
+        text = path.read_text(encoding="utf-8")
+        assert FOREIGN.search(text) is None, path.name
+        assert not re.search(r"\sstyle=|\son[a-z]+=|<style|<script(?! src=\"/static/)", text), path.name
+    for path in sorted((ROOM / "static").iterdir()):
+        text = path.read_text(encoding="utf-8")
+        text = text.replace("http://www.w3.org/2000/svg", "")  # a name, which nothing loads
+        assert not re.search(r"https?:|@import|url\(|\beval\(|new Function|document\.write", text), path.name
+
+
+def test_login_goes_on_to_addresses_of_ours_alone() -> None:
+    assert _within("/pools?on=pool:a") == "/pools?on=pool:a"
+    for foreign in ("https://evil.example", "//evil.example", "/\\evil.example", "", "pools"):
+        assert _within(foreign) == "/"
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.add(tag)
+
+    @classmethod
+    def of(cls, html: str) -> set[str]:
+        made = cls()
+        made.feed(html)
+        return made.found
