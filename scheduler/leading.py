@@ -23,6 +23,7 @@ from scheduler.refilling import Refilling
 from scheduler.settling import Settling
 from scheduler.spending import Spending
 from scheduler.standby import Standby
+from scheduler.storage import Storage
 from scheduler.trials import Trials
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Leading:
             asyncio.create_task(self.lifeline.watch(), name="lifeline"),
             asyncio.create_task(self._reconciler.run(), name="reconciler"),
             asyncio.create_task(Census(term, self.lifeline).run(), name="census"),
+            asyncio.create_task(Storage(term).run(), name="storage"),
             asyncio.create_task(self._refilling.run(), name="refilling"),
             asyncio.create_task(self.spending.run(), name="spending"),
             asyncio.create_task(self.trials.run(), name="trials"),

@@ -10,6 +10,7 @@ from scheduler.policy import grants, seats
 from scheduler.policy.aftermath import Aftermath
 from scheduler.policy.backlog import Backlog
 from scheduler.policy.buckets import NEVER
+from scheduler.policy.capacities import room
 from scheduler.policy.choices import likely
 from scheduler.policy.costs import worst
 from scheduler.policy.explain import explain
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from job_contracts.desk import Estimate, Planned
     from job_contracts.experiments import Judge
     from job_contracts.results import AttemptRecord
+    from scheduler.policy.capacities import Room
     from scheduler.policy.decisions import Decision, Dispatch
     from scheduler.policy.explain import Explanation
     from scheduler.policy.facts import Fact
@@ -344,6 +346,10 @@ class Board:
     def counts(self, now: float | None = None) -> Counts:
         """Numbers for operators."""
         return count(self._world, self._now if now is None else now)
+
+    def room(self, now: float) -> Room:
+        """What is left of each limit, and how much it holds."""
+        return room(self._world, now)
 
     def in_flight(self) -> Iterator[tuple[str, str, int, str]]:
         """Project, job, attempt and deployment of everything that holds a reservation."""

@@ -24,7 +24,7 @@ from producer_sdk.cli.app import app
 from runtime import settings
 from runtime.crash import POINTS
 from runtime.settings import routing, services
-from runtime.telemetry import Instrument, Metrics
+from runtime.telemetry import COMMON, Instrument, Metrics
 from tests.support.docstrings import said_of
 
 SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
@@ -84,7 +84,12 @@ def words(of: type[Action | Bench | Scope]) -> str:
 
 def metrics() -> str:
     """Every metric of the services, by process."""
+    about = [
+        ("`penstock_process_info`", "gauge", "`process`", "Which process this is"),
+        ("`penstock_build_info`", "gauge", "`version`", "Which version this is"),
+    ]
     told = [
+        ("every process", COMMON, about),
         ("scheduler", scheduler.instruments.INSTRUMENTS, _gauges_of_the_scheduler()),
         ("workers", workers.instruments.INSTRUMENTS, _gauges_of_the_workers()),
         ("gateway", gateway.instruments.INSTRUMENTS, _gauges_of_the_edge()),
