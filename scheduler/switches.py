@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def tell_switches(telemetry: Telemetry, stored: Iterable[Dispatch], wall: float) -> None:
-    """Of these attempts, at ``wall`` UTC seconds. One beside another attempt is no switch, nor is one at the same place.
+    """Of these attempts, at ``wall`` UTC seconds. One beside another attempt is no switch, nor one at the same place.
 
     When the failed attempt ended is told by its worker's clock.
     """
