@@ -31,7 +31,7 @@ LABEL org.opencontainers.image.title="Penstock" \
       org.opencontainers.image.licenses="Apache-2.0"
 
 # Owned by the user below, so that named volumes mounted here are writable for it; nothing else in the image is.
-RUN install -d -m 0700 -o 65532 -g 65532 /keys /ledger-keys /data /data-2 /data-3 /ledger
+RUN install -d -m 0700 -o 65532 -g 65532 /keys /ledger-keys /data /data-2 /data-3 /ledger /metrics
 
 WORKDIR /app
 COPY --from=build /opt/penstock /opt/penstock

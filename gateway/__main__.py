@@ -17,7 +17,7 @@ from runtime.connection import bus_settings, prepare
 from runtime.health import Health
 from runtime.service import Service
 from runtime.settings import Config
-from runtime.telemetry import Metrics, Telemetry, write_logs
+from runtime.telemetry import COMMON, Metrics, Telemetry, write_logs
 
 END = 15.0
 """Seconds beyond the drain in which everything must have stopped."""
@@ -46,7 +46,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
             port=arguments.port,
             name=name,
         )
-        metrics.listen(telemetry, INSTRUMENTS)
+        metrics.listen(telemetry, (*COMMON, *INSTRUMENTS))
         gauges(metrics, made.edge, made.server)
         service.add(health, *made.duties)
         return await service.run()

@@ -31,7 +31,7 @@ from runtime.connection import bus_settings, prepare
 from runtime.health import Health
 from runtime.service import Service
 from runtime.settings import Config
-from runtime.telemetry import INFO, Metrics, Telemetry, write_logs
+from runtime.telemetry import COMMON, INFO, Metrics, Telemetry, write_logs
 
 NO_DATABASE = 69
 """Exit status when the database does not answer at the start (as for the broker); the supervisor tries again."""
@@ -45,7 +45,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
     command.crash_points(telemetry, "ledger")
     write_logs(telemetry, "ledger", sys.stdout.write)
     command.crash_points(telemetry, "ledger")
-    metrics.listen(telemetry, INSTRUMENTS)
+    metrics.listen(telemetry, (*COMMON, *INSTRUMENTS))
     settings = config.ledger
     try:
         check(settings.alerts)

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from logging import DEBUG, ERROR, INFO, WARNING
 from typing import Any, Literal
 
@@ -37,6 +38,7 @@ from prometheus_client.registry import Collector
 from runtime.clock import Clock, SystemClock
 
 __all__ = [
+    "COMMON",
     "DEBUG",
     "ERROR",
     "INFO",
@@ -167,6 +169,13 @@ def level(name: str, on: str, help: str, *labels: str, value: str, series: int =
     return Instrument("level", name, on, help, labels, value, series=series)
 
 
+COMMON = (
+    count("duties_failed", "duty.failed", "Duties that ended by a bug, and the process with them", "duty"),
+    count("listeners_failed", "telemetry.listener_failed", "Listeners that were dropped because they failed", "event"),
+)
+"""What every process measures."""
+
+
 class Metrics:
     """The process's Prometheus registry, one scrape target: names start ``penstock_``, series are bounded."""
 
@@ -177,6 +186,9 @@ class Metrics:
         PlatformCollector(registry=self.registry)
         info = Gauge("penstock_process_info", "Which process this is", ["process"], registry=self.registry)
         info.labels(process).set(1)
+        build = Gauge("penstock_build_info", "Which version this is", ["version"], registry=self.registry)
+        build.labels(_version()).set(1)
+        self._forget: list[Callable[[], None]] = []
 
     def listen(self, telemetry: Telemetry, instruments: Iterable[Instrument]) -> None:
         """Create the instruments' metrics and keep them current."""
@@ -184,7 +196,18 @@ class Metrics:
         for instrument in instruments:
             groups.setdefault((instrument.on, instrument.labels), []).append(instrument)
         for (event, labels), group in groups.items():
-            telemetry.on(event, _listener(group, labels, self.registry))
+            listener, forget = _listener(group, labels, self.registry)
+            telemetry.on(event, listener)
+            self._forget.append(forget)
+
+    def forget_levels(self, telemetry: Telemetry, on: str) -> None:
+        """At each event ``on`` forget the levels told so far: what they tell of is no longer this process's to tell."""
+
+        def forget(_: Mapping[str, Any]) -> None:
+            for one in self._forget:
+                one()
+
+        telemetry.on(on, forget)
 
     def gauge(self, name: str, help: str, read: Callable[[], float]) -> None:
         """A gauge ``penstock_<name>`` that is read when it is scraped."""
@@ -221,8 +244,17 @@ class _Family(Collector):
 Update = Callable[[float], None]
 
 
-def _listener(group: Sequence[Instrument], labels: tuple[str, ...], registry: CollectorRegistry) -> Listener:
-    """What turns one event into the metrics of all instruments that share its labels.
+def _version() -> str:
+    try:
+        return version("penstock")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _listener(
+    group: Sequence[Instrument], labels: tuple[str, ...], registry: CollectorRegistry
+) -> tuple[Listener, Callable[[], None]]:
+    """What turns one event into the metrics of all instruments that share its labels, and what forgets their levels.
 
     What a combination of labels updates is looked up once and kept, so an event costs one look-up and the updates.
     """
@@ -248,9 +280,18 @@ def _listener(group: Sequence[Instrument], labels: tuple[str, ...], registry: Co
             if amount is not None:
                 update(amount)
 
+    def forget() -> None:
+        for metric in metrics:
+            if isinstance(metric, Gauge) and labels:
+                metric.clear()
+            elif isinstance(metric, Gauge):
+                metric.set(0)
+        if labels:
+            known.clear()
+
     if not labels:
         updates(())
-    return listen
+    return listen, forget
 
 
 def _metric(instrument: Instrument, registry: CollectorRegistry) -> Counter | Gauge | Histogram:

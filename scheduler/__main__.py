@@ -17,7 +17,7 @@ from runtime.connection import bus_settings, prepare
 from runtime.health import Health
 from runtime.service import Service
 from runtime.settings import Config
-from runtime.telemetry import Metrics, Telemetry, write_logs
+from runtime.telemetry import COMMON, Metrics, Telemetry, write_logs
 from runtime.tracing.exporting import CannotTrace, sending
 from scheduler import commands
 from scheduler.instruments import INSTRUMENTS, gauges
@@ -30,7 +30,8 @@ async def serve(config: Config, arguments: Namespace) -> int:
     spare_survivors()
     telemetry, metrics, clock = Telemetry(), Metrics("scheduler"), SystemClock()
     write_logs(telemetry, "scheduler", sys.stdout.write)
-    metrics.listen(telemetry, INSTRUMENTS)
+    metrics.listen(telemetry, (*COMMON, *INSTRUMENTS))
+    metrics.forget_levels(telemetry, "term.ended")
     command.crash_points(telemetry, "scheduler")
     owner = arguments.name or f"{socket.gethostname()}-{os.getpid()}"
     try:

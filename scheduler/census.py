@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 PERIOD = 2.0
 """Seconds between two counts."""
+_RESERVED = ("attempts", "input_tokens", "output_tokens")
+"""What the numbers of ``Counts.reserved`` are of."""
 
 
 class Census:
@@ -43,20 +45,28 @@ class Census:
         unread = self._term.overflow.projects.items()
         left: dict[tuple[str, ...], float] = {(name,): float(those.count) for name, those in unread}
         self._tell("queue.unread", ("project",), left)
-        levels = self._term.board.levels(now)
-        available: dict[tuple[str, ...], float] = {
-            (domain, unit): level
-            for domain, units in levels.items()
-            for unit, level in units.items()
-            if "." not in unit  # what is told of a bucket beside its level is for a successor
-        }
-        self._tell("limit.read", ("domain", "unit"), available)
         slots: dict[tuple[str, ...], float] = {}
+        workers: dict[tuple[str, ...], float] = {}
         for (pool, _), seen in self._lifeline.workers.items():
             slots[(pool,)] = slots.get((pool,), 0.0) + seen.slots
+            workers[(pool,)] = workers.get((pool,), 0.0) + 1.0
         self._tell("pool.counted", ("pool",), slots)
+        self._tell("pool.staffed", ("pool",), workers)
 
+        self._tell_limits(counts, now)
         self._tell_money(counts)
+
+    def _tell_limits(self, counts: Counts, now: float) -> None:
+        room, labels = self._term.board.room(now), ("domain", "unit")
+        for place, event in enumerate(("limit.read", "limit.sized")):
+            amounts: dict[tuple[str, ...], float] = {key: told[place] for key, told in room.items()}
+            self._tell(event, labels, amounts)
+        reserved: dict[tuple[str, ...], float] = {
+            (domain, unit): float(amount)
+            for domain, held in counts.reserved.items()
+            for unit, amount in zip(_RESERVED, held, strict=True)
+        }
+        self._tell("limit.reserved", labels, reserved)
 
     def _tell_money(self, counts: Counts) -> None:
         """By payer; the keys of a project together, and of those only how many jobs wait."""

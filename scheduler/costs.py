@@ -104,6 +104,9 @@ class Costs:
     async def tell(self, fact: AttemptFact) -> None:
         """Store a fact. Raises BusError."""
         await self._bus.append(subjects.usage(fact.provider, TELLER), encode(Facts(facts=(fact,))))
+        cost = None if fact.cost is None else float(fact.cost)
+        spent = {"provider": fact.provider, "model": fact.model, "reason": fact.reason}
+        self._term.telemetry.emit("cost.told", project=fact.project, cost=cost, **spent)
 
     async def close(self, order: Assignment, *, delivered: bool) -> bool:
         """Before a remnant goes: tell what its worker may not have told. Raises BusError; then it must stay.

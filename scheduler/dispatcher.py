@@ -20,6 +20,7 @@ from scheduler.intake import body_problem
 from scheduler.leadership import UNSEEN, Verdict
 from scheduler.policy.decisions import Abort, Dispatch, Finish
 from scheduler.policy.facts import AttemptEnded, Settled, Uncharged
+from scheduler.switches import tell_switches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -187,6 +188,7 @@ class Dispatcher:
         now = self._clock.monotonic()
         self._board.stored(stored, now)
         self._term.telemetry.emit("dispatch.stored", jobs=len(stored), seconds=now - self._last_batch)
+        tell_switches(self._term.telemetry, stored, self._clock.wall())
         hedges = sum(dispatch.hedge for dispatch in stored)
         if hedges:
             self._term.telemetry.emit("hedge.stored", jobs=hedges)

@@ -12,14 +12,35 @@ if TYPE_CHECKING:
     from runtime.telemetry import Metrics
     from scheduler.service import Scheduler
 
+PROJECTS = 200
+"""Projects that have series of their own; the others share one."""
 BATCH = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
 
 INSTRUMENTS = (
     count("dispatches", "dispatch.stored", "Attempts given to a pool", value="jobs"),
     measure("dispatch_seconds", "dispatch.stored", "Time to store one batch", value="seconds", buckets=BATCH),
     count("dispatches_not_stored", "dispatch.not_stored", "Attempts whose batch was refused", "verdict", value="jobs"),
+    count("jobs_submitted", "job.queued", "Jobs taken in", "project", "lane", series=PROJECTS * 4),
     count("jobs_completed", "job.settled", "Jobs with a result", "state"),
     count("attempts_failed", "attempt.ended", "Attempts that ended without a result", "deployment", "kind"),
+    count("failovers", "job.switched", "Jobs that went on elsewhere after a failure", "from", "to", "reason"),
+    measure("failover_switch_seconds", "job.switched", "From a failure to the next attempt", value="seconds"),
+    count("hedges", "hedge.stored", "Attempts made beside a late one", value="jobs"),
+    count(
+        "cost_usd",
+        "cost.told",
+        "US dollars of attempts that were lost, at most what was reserved; those of all others are counted by workers",
+        *("provider", "model", "reason"),
+        value="cost",
+    ),
+    count(
+        "project_cost_usd",
+        "cost.told",
+        "The same by project",
+        *("project", "reason"),
+        value="cost",
+        series=PROJECTS * 6,
+    ),
     count("attempts_lost", "attempt.lost", "Attempts lost with a worker or a delivery", "kind"),
     count("repairs", "reconciler.repaired", "What lost messages had left and was repaired; 0 in health", "kind"),
     count("scheduler_errors", "reading.failed", "Messages that met a bug of the scheduler's", "reading"),
@@ -36,11 +57,20 @@ INSTRUMENTS = (
     count("followups_skipped", "followup.skipped", "Jobs that nothing followed although it was due", "reason"),
     level("job_queue_depth", "queue.counted", "Jobs waiting", "lane", "pool", value="value"),
     level("job_oldest_age_seconds", "queue.aged", "Age of the oldest waiting job", "lane", value="value"),
-    level("jobs_unread", "queue.unread", "Jobs queued beyond the index", "project", value="value"),
+    level("jobs_unread", "queue.unread", "Jobs queued beyond the index", "project", value="value", series=PROJECTS),
     level("pool_inflight", "flights.counted", "Attempts holding a reservation", "deployment", value="value"),
     level("deployment_benched", "deployment.benched", "1 while it is left alone", "deployment", value="value"),
     level("limiter_available", "limit.read", "What a limit has left", "domain", "unit", value="value"),
+    level("limiter_capacity", "limit.sized", "What it holds at most", "domain", "unit", value="value"),
+    level(
+        "limiter_reserved",
+        "limit.reserved",
+        "Attempts under way, and the tokens reserved for them",
+        *("domain", "unit"),
+        value="value",
+    ),
     level("pool_live_slots", "pool.counted", "Calls the live workers of a pool take at once", "pool", value="value"),
+    level("pool_workers", "pool.staffed", "Live workers of a pool", "pool", value="value"),
     level("budget_limit_usd", "budget.limited", "US dollars a window allows", "kind", "payer", "window", value="value"),
     level("budget_spent_usd", "budget.spent", "US dollars spent in it", "kind", "payer", "window", value="value"),
     level(
@@ -59,6 +89,11 @@ INSTRUMENTS = (
     count("experiment_scores", "followup.scored", "Scores of judges that were stored", "experiment", "arm"),
     level("experiment_share", "trial.placed", "Share of all units that take part", "experiment", value="value"),
     count("orders", "order.stored", "Orders of operators that were stored", "aim", "do"),
+    count("configurations_reread", "configuration.reread", "Changes of the configuration that were taken over"),
+    count("configurations_unusable", "configuration.unusable", "Changes of the configuration that cannot be used"),
+    level("stream_messages", "stream.looked", "Messages in a stream", "stream", value="messages"),
+    level("stream_bytes", "stream.looked", "Bytes in a stream", "stream", value="bytes"),
+    level("stream_filled", "stream.looked", "Share of a stream's bounds that is taken", "stream", value="filled"),
     count("workers_silent", "worker.silent", "Workers that stopped beating", "pool"),
 )
 

@@ -122,6 +122,8 @@ class Intake:
         unread = 0 if late else self._overflow.count(project)
         fact = self._fact(message.seq, project, job, ticket, now, unread=unread, size=_size(message, ticket))
         self._board.apply(fact, now)
+        if self._term.leads:
+            self._term.telemetry.emit("job.queued", project=project, lane=ticket.lane)
 
     def _entry(self, seq: int, job: str, ticket: Ticket, *, late: bool, trace: Trace | None) -> Entry:
         """What lay unread has to be looked up: its result may have come, and been forgotten, meanwhile."""

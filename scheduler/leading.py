@@ -26,6 +26,7 @@ from scheduler.scaling import Scaling
 from scheduler.settling import Settling
 from scheduler.spending import Spending
 from scheduler.standby import Standby
+from scheduler.storage import Storage
 from scheduler.trials import Trials
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class Leading:
             asyncio.create_task(self._reconciler.run(), name="reconciler"),
             asyncio.create_task(Census(term, self.lifeline).run(), name="census"),
             asyncio.create_task(Scaling(term, self.lifeline).run(), name="scaling"),
+            asyncio.create_task(Storage(term).run(), name="storage"),
             asyncio.create_task(self._refilling.run(), name="refilling"),
             asyncio.create_task(self.spending.run(), name="spending"),
             asyncio.create_task(self.trials.run(), name="trials"),

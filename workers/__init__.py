@@ -7,5 +7,6 @@ pure · ``http`` the one way out, and the one place where failures get their nam
 ``smoothing`` keeps starts apart · ``streaming`` tokens to producers · ``records`` what an end looks like, pure ·
 ``wording`` what is said of one that was ours · ``charging`` what an attempt cost · ``reporting`` stores results and
 outcomes · ``books`` tells the ledger, then acknowledges · ``heartbeats`` tells the leader · ``endpoint`` what
-attempts share · ``instruments`` what is measured · ``assembly`` puts a worker together.
+attempts share · ``telling`` what is told of an end, ``instruments`` what is measured of it · ``assembly`` puts a worker
+together.
 """

@@ -18,7 +18,7 @@ from runtime.connection import bus_settings, prepare
 from runtime.health import Health
 from runtime.service import Service
 from runtime.settings import Config
-from runtime.telemetry import INFO, WARNING, Metrics, Telemetry, write_logs
+from runtime.telemetry import COMMON, INFO, WARNING, Metrics, Telemetry, write_logs
 from runtime.tracing.exporting import sending
 from workers.assembly import assemble
 from workers.dialects import DIALECTS
@@ -38,7 +38,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
     """Run one worker until it is told to stop; returns the exit status."""
     telemetry, metrics = Telemetry(), Metrics("workers")
     write_logs(telemetry, f"workers {arguments.pool}", sys.stdout.write)
-    metrics.listen(telemetry, INSTRUMENTS)
+    metrics.listen(telemetry, (*COMMON, *INSTRUMENTS))
     command.crash_points(telemetry, "workers")
     worker = worker_id(arguments.name)
 

@@ -36,6 +36,7 @@ from workers.observing import Observer, traced
 from workers.records import Ending, fact_of, outcome_of, result_of, settlement_of, verdict_on
 from workers.reporting import Reporter, Stored
 from workers.sureness import how_sure
+from workers.telling import told_of
 
 __all__ = ["Pool"]
 
@@ -357,7 +358,9 @@ class Pool(Duty):
         self._books.enter(delivery if stored is not Stored.UNKNOWN else None, fact)
         if stored is not Stored.UNKNOWN:
             _remember(self._answered, _dispatch(assignment), self._endpoint.clock.monotonic())
-        self._tell(assignment, ending, stored)
+        lane, ended = "" if isinstance(job, Failure) else job.lane, self._endpoint.clock.wall()
+        told = told_of(assignment, ending, stored, lane=lane, fact=fact, ended=ended)
+        self.telemetry.emit("attempt.ended", **told)
         if attempt.trace is not None and self._observer is not None:
             self._observer.ended(attempt.trace, assignment, ending, stored.value)
 
@@ -383,24 +386,6 @@ class Pool(Duty):
             verification=verdict_on(assignment, ending.decoded, tags),
         )
         return made if drafted is None else verified(assignment, ending, drafted, made)
-
-    def _tell(self, assignment: Assignment, ending: Ending, stored: Stored) -> None:
-        usage, failure = ending.usage, ending.failure
-        self.telemetry.emit(
-            "attempt.ended",
-            attempt=assignment.attempt_id,
-            project=assignment.project,
-            provider=assignment.provider,
-            model=assignment.model,
-            outcome=failure.kind.value if failure is not None else "succeeded",
-            stored=stored.value,
-            seconds=ending.seconds if ending.called else None,
-            first_token=ending.first_token,
-            input=usage.input,
-            output=usage.output,
-            cache_read=usage.cache_read,
-            reasoning=usage.reasoning,
-        )
 
 
 def _dispatch(assignment: Assignment) -> tuple[str, int, float]:

@@ -10,6 +10,7 @@ from scheduler.policy import grants, seats
 from scheduler.policy.aftermath import Aftermath
 from scheduler.policy.backlog import Backlog
 from scheduler.policy.buckets import NEVER
+from scheduler.policy.capacities import room
 from scheduler.policy.choices import likely
 from scheduler.policy.costs import worst
 from scheduler.policy.demand import demands
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from job_contracts.experiments import Judge
     from job_contracts.operating import AskOrder, Overview
     from job_contracts.results import AttemptRecord
+    from scheduler.policy.capacities import Room
     from scheduler.policy.decisions import Decision, Dispatch
     from scheduler.policy.demand import Demand
     from scheduler.policy.explain import Explanation
@@ -368,6 +370,10 @@ class Board:
     def overview(self, told: Told, now: float) -> Overview:
         """All that an operator sees of a moment; ``told`` is what others know of it."""
         return overview(self._world, told, now)
+
+    def room(self, now: float) -> Room:
+        """What is left of each limit, and how much it holds."""
+        return room(self._world, now)
 
     def in_flight(self) -> Iterator[tuple[str, str, int, str]]:
         """Project, job, attempt and deployment of everything that holds a reservation."""

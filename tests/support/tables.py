@@ -26,7 +26,7 @@ from runtime import settings
 from runtime.crash import POINTS
 from runtime.settings import console as console_settings
 from runtime.settings import routing, services, telemetry
-from runtime.telemetry import Instrument, Metrics
+from runtime.telemetry import COMMON, Instrument, Metrics
 from tests.support.docstrings import said_of
 
 SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
@@ -90,7 +90,12 @@ def words(of: type[Action | Bench | Scope]) -> str:
 
 def metrics() -> str:
     """Every metric of the services, by process."""
+    about = [
+        ("`penstock_process_info`", "gauge", "`process`", "Which process this is"),
+        ("`penstock_build_info`", "gauge", "`version`", "Which version this is"),
+    ]
     told = [
+        ("every process", COMMON, about),
         ("scheduler", scheduler.instruments.INSTRUMENTS, _gauges_of_the_scheduler()),
         ("workers", workers.instruments.INSTRUMENTS, _gauges_of_the_workers()),
         ("gateway", gateway.instruments.INSTRUMENTS, _gauges_of_the_edge()),

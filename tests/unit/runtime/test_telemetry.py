@@ -118,6 +118,28 @@ def test_a_gauge_that_is_read_shows_nothing_of_what_there_is_no_longer() -> None
     assert 'of="b"' not in exposed(metrics)
 
 
+def test_levels_are_forgotten_when_they_are_no_longer_ours_and_counts_are_not(telemetry: Telemetry) -> None:
+    metrics = Metrics("test")
+    instruments = [
+        *(count("looks", "looked", "Looks", "lane"), level("depth", "looked", "Depth", "lane", value="n")),
+        level("held", "holding", "Held", value="n"),
+    ]
+    metrics.listen(telemetry, instruments)
+    metrics.forget_levels(telemetry, "ended")
+    telemetry.emit("looked", lane="rt", n=4)
+    telemetry.emit("holding", n=1)
+    telemetry.emit("ended")
+    assert "penstock_depth{" not in exposed(metrics)
+    assert "penstock_held 0.0" in exposed(metrics)
+    telemetry.emit("looked", lane="rt", n=2)
+    assert 'penstock_depth{lane="rt"} 2.0' in exposed(metrics)
+    assert 'penstock_looks_total{lane="rt"} 2.0' in exposed(metrics)
+
+
+def test_every_process_tells_its_version() -> None:
+    assert "penstock_build_info{version=" in exposed(Metrics("test"))
+
+
 def test_ten_thousand_made_up_names_make_a_bounded_number_of_series(telemetry: Telemetry) -> None:
     metrics = Metrics("test")
     metrics.listen(telemetry, [count("calls", "called", "Calls", "to", series=50)])
