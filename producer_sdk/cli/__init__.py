@@ -1,4 +1,6 @@
-"""The command ``penstock``: jobs, streams, files of jobs, dead letters, models, keys, and for operators. Needs the extra ``cli``.
+"""The command ``penstock``: jobs, streams, files of jobs, dead letters, models, keys, and what operators see and order.
+
+Needs the extra ``cli``.
 
 Data goes to standard output, everything for people to standard error; ``--json`` makes the data JSON. Exit codes:
 

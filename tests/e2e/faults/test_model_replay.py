@@ -14,9 +14,11 @@ from types import FunctionType
 import pytest
 
 from job_contracts.desk import Planned
+from job_contracts.operating import AskOrder, ToldLeader
 from scheduler.policy.accounts import Accounts
 from scheduler.policy.board import Board
 from scheduler.policy.buckets import Bucket
+from scheduler.policy.overview import Told
 from scheduler.policy.payers import Payers
 from scheduler.policy.payments import Payments
 from tests.e2e.faults.model.record import BILLED
@@ -56,6 +58,8 @@ def asks(board: Board, now: float) -> None:
         board.following(project)
     board.counts(now)
     board.levels(now)
+    board.overview(Told(at=now, leader=ToldLeader(owner="s", term=1, since=0.0)), now)
+    board.problem(AskOrder(do="pause", aim="pool", name="alpha", by="ann"))
     board.spending()
     board.next_wake(now)
     board.judge("probe")

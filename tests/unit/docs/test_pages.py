@@ -168,6 +168,10 @@ def run(block: Block, code: str) -> None:
 # -- commands
 
 
+ORDERS = [["pause"], ["drain"], ["resume"], ["override"], ["restore"]]
+"""Commands of ``pools`` and ``limits``, which also stand alone."""
+
+
 def commands() -> Iterator[tuple[str, list[str]]]:
     """Every command line of every shell block, with its place."""
     for block in [block for block in BLOCKS if block.language == "sh" and not block.mark.startswith(QUOTED)]:
@@ -203,7 +207,7 @@ def test_a_command_that_is_shown_exists(place: str, words: list[str]) -> None:
         case ["nats-server", *rest]:
             assert [word for word in rest if word.endswith(".conf") and not (ROOT / word).exists()] == []
         case ["penstock", command, *rest]:
-            within = command in {"jobs", "dead", "batch", "keys"} or rest[:1] in (["compare"], ["forecast"])
+            within = command in {"jobs", "dead", "batch", "keys"} or rest[:1] in (["compare"], ["forecast"], *ORDERS)
             grouped = rest[:1] if within else ()
             told = usage("producer_sdk.cli", command, *grouped)
             assert [option for option in rest if option.startswith("--") and option not in told] == []

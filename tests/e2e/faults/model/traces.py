@@ -44,7 +44,7 @@ KNOWN: dict[str, Any] = {
     each.__name__: each
     for each in (
         *(facts.Submitted, facts.InFlight, facts.CancelAsked, facts.AttemptEnded, facts.Settled),
-        *(facts.LimitsRead, facts.PoolSeen, facts.Charged, facts.Uncharged, Spending),
+        *(facts.LimitsRead, facts.PoolSeen, facts.Ordered, facts.Charged, facts.Uncharged, Spending),
         *(facts.Late, facts.Begun, Running, Progress),
         *(decisions.Dispatch, decisions.Finish, decisions.Abort),
     )
