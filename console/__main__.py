@@ -24,7 +24,7 @@ from runtime.connection import bus_settings
 from runtime.health import Health
 from runtime.service import Service
 from runtime.settings import Config
-from runtime.telemetry import Metrics, Telemetry, write_logs
+from runtime.telemetry import COMMON, Metrics, Telemetry, write_logs
 
 END = 10.0
 """Seconds in which everything must have stopped."""
@@ -55,7 +55,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
             host=arguments.host,
             port=arguments.port,
         )
-        metrics.listen(telemetry, INSTRUMENTS)
+        metrics.listen(telemetry, (*COMMON, *INSTRUMENTS))
         gauges(metrics, made.console.guard.sessions, made.console.feeds)
         service.add(health, made.server)
         return await service.run()

@@ -25,6 +25,15 @@ from tests.e2e.test_edge_processes import (
     test_an_edge_that_is_killed_in_the_middle_of_a_stream_costs_its_client_nothing as killed_in_the_middle_of_a_stream,
 )
 from tests.integration.test_ledger_crashes import LEDGERS_DIE
+from tests.integration.test_orders import (
+    test_a_leader_that_dies_when_an_order_is_stored_leaves_it_in_force as dies_with_an_order_stored,
+)
+from tests.integration.test_orders_processes import (
+    test_orders_hold_through_kill_9_of_one_leader_after_the_other as orders_through_kills,
+)
+from tests.integration.test_scaling import (
+    test_a_leader_that_vanishes_leaves_its_number_to_the_next as vanishes_with_a_number,
+)
 from tests.integration.test_tiers import TIERS_DIE
 from tests.support.eventually import eventually
 from tests.support.plant import BASE, MESSAGES, ROOT, Plant, Victim, plant, producer_process
@@ -374,6 +383,11 @@ ROWS: dict[str, tuple[object, ...]] = {
     "leader, outcome read, nothing written": ("attempt.ended",),
     "leader, a draft's outcome read, nothing written": ("draft.read",),
     "leader, results of an experiment read, not stored": ("trials.read",),
+    "leader, a number of workers reckoned, not told": (vanishes_with_a_number,),
+    "leader, an order stored, not carried out": (
+        dies_with_an_order_stored,
+        orders_through_kills,
+    ),
     "leader, letter stored, result not": ("letter.stored",),
     "leader, terminal record stored, submission still there": (
         *("ending.stored", "job.settled", "followup.submitted", "settling.removed"),
