@@ -140,8 +140,10 @@ async def test_a_correction_is_told_once_whoever_tells_it_again_and_whatever_ans
 async def test_two_who_correct_at_once_tell_each_correction_once(site: Site) -> None:
     bus, lines = site.worker.bus, statements.read(site.statement("requests")).lines
 
+    corrected = asyncio.Event()
+
     async def reading() -> None:
-        while True:
+        while not corrected.is_set():
             await asyncio.sleep(0.05)
             await site.read()
 
@@ -149,7 +151,8 @@ async def test_two_who_correct_at_once_tell_each_correction_once(site: Site) -> 
     told = await asyncio.gather(
         *(adjust(site.database, bus, "alpha", lines, complete=True) for _ in range(3)), return_exceptions=True
     )
-    task.cancel()
+    corrected.set()
+    await task
     assert not [one for one in told if isinstance(one, BaseException)]
     names = [one.attempt for one in site.told() if one.told_by == "statement"]
     assert len(names) == len(set(names)) > 0
