@@ -52,7 +52,7 @@ class Census:
             workers[(pool,)] = workers.get((pool,), 0.0) + 1.0
         self._tell("pool.counted", ("pool",), slots)
         self._tell("pool.staffed", ("pool",), workers)
-
+        self._tell("pool.stopped", ("pool", "state"), dict.fromkeys(counts.stopped.items(), 1.0))
         self._tell_limits(counts, now)
         self._tell_money(counts)
 

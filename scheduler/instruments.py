@@ -69,6 +69,7 @@ INSTRUMENTS = (
         *("domain", "unit"),
         value="value",
     ),
+    level("pool_stopped", "pool.stopped", "1 while an operator has stopped a pool", "pool", "state", value="value"),
     level("pool_live_slots", "pool.counted", "Calls the live workers of a pool take at once", "pool", value="value"),
     level("pool_workers", "pool.staffed", "Live workers of a pool", "pool", value="value"),
     level("budget_limit_usd", "budget.limited", "US dollars a window allows", "kind", "payer", "window", value="value"),

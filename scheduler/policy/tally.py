@@ -34,6 +34,8 @@ class Counts:
     """Deployments that are left alone, and why."""
     reserved: dict[str, tuple[int, int, int]]
     """By limit domain: attempts, input and output tokens reserved."""
+    stopped: dict[str, str] = field(default_factory=dict)
+    """Pools that an operator has stopped: ``paused`` or ``draining``."""
     held: dict[str, int] = field(default_factory=dict)
     """By payer (``project:p``, ``route:r``, ``key:p/k``, ``tag:p/name=value``): about how many jobs wait for it."""
     budgets: dict[tuple[str, Window], tuple[int, int, int]] = field(default_factory=dict)
@@ -65,6 +67,7 @@ def count(world: World, now: float) -> Counts:
             name: (gate.domain.slots.used, gate.domain.reserved_input, gate.domain.reserved_output)
             for name, gate in world.gates.items()
         },
+        stopped={pool.name: pool.state for pool in world.pools.values() if pool.state != "running"},
         held={payer.name: payer.held for payer in world.accounts.payers.named.values() if payer.held},
         budgets=_budgets(world, now),
     )
