@@ -45,7 +45,7 @@ def appliance(folder: Path, in_flight: int) -> Iterator[dict[str, Any]]:
         ),
         encoding="utf-8",
     )
-    words = ["up", "--simulate", "--json", "--port", "0", "--nats-port", "0", "--config", str(config)]
+    words = ["up", "--simulate", "--json", "--port", "0", "--no-console", "--nats-port", "0", "--config", str(config)]
     with subprocess.Popen(
         [sys.executable, "-m", "appliance", *words, "--data-dir", str(folder / "data")],
         cwd=ROOT,

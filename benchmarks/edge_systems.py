@@ -108,7 +108,18 @@ def ours(bases: Mapping[str, str], sync: str, *, workers: Mapping[str, Any] | No
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
         path = Path(folder) / "penstock.yaml"
         path.write_text(yaml.safe_dump(config))
-        command = [sys.executable, "-m", "appliance", "up", "--json", "--config", str(path), "--sync", sync]
+        command = [
+            sys.executable,
+            "-m",
+            "appliance",
+            "up",
+            "--json",
+            "--no-console",
+            "--config",
+            str(path),
+            "--sync",
+            sync,
+        ]
         command += ["--port", "0", "--nats-port", "0", "--data-dir", f"{folder}/data"]
         with _started(command) as (_, card):
             key = {"authorization": f"Bearer {card['project_key']}"}

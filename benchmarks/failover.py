@@ -85,7 +85,18 @@ async def ours(base: str, asked: Mapping[str, list[str]], at_once: int, sync: st
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
         path = Path(folder) / "penstock.yaml"
         path.write_text(yaml.safe_dump(configuration(base, asked)))
-        command = [sys.executable, "-m", "appliance", "up", "--json", "--config", str(path), "--sync", sync]
+        command = [
+            sys.executable,
+            "-m",
+            "appliance",
+            "up",
+            "--json",
+            "--no-console",
+            "--config",
+            str(path),
+            "--sync",
+            sync,
+        ]
         command += ["--port", "0", "--nats-port", "0", "--data-dir", f"{folder}/data"]
         with _started(command) as (_, card):
             headers = {"authorization": f"Bearer {card['project_key']}"}

@@ -72,7 +72,7 @@ class Stack:
 def stack(sync: str) -> Iterator[Stack]:
     """An appliance with the simulator, on free ports and a temporary data directory."""
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
-        command = [sys.executable, "-m", "appliance", "up", "--simulate", "--json", "--sync", sync]
+        command = [sys.executable, "-m", "appliance", "up", "--simulate", "--json", "--no-console", "--sync", sync]
         command += ["--port", "0", "--nats-port", "0", "--data-dir", folder]
         child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:

@@ -26,7 +26,7 @@ ORDERS = [
 @pytest.fixture(scope="module")
 def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """What ``appliance up --simulate --json`` says of itself."""
-    ports = ["--nats-port", "0", "--port", "0"]
+    ports = ["--nats-port", "0", "--port", "0", "--no-console"]
     command = [sys.executable, "-m", "appliance", "up", "--simulate", "--json", *ports, "--data-dir"]
     with subprocess.Popen(
         [*command, str(tmp_path_factory.mktemp("appliance"))], cwd=ROOT, stdout=subprocess.PIPE, text=True

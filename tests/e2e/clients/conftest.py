@@ -50,7 +50,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """An appliance with the built-in routes, a route that keeps its readers waiting, and one that makes vectors."""
     folder = tmp_path_factory.mktemp("appliance")
     (folder / "penstock.yaml").write_text(yaml.safe_dump(_configuration()), encoding="utf-8")
-    words = ["up", "--simulate", "--json", "--port", "0", "--nats-port", "0", "--config", str(folder / "penstock.yaml")]
+    words = [
+        "up",
+        "--simulate",
+        "--json",
+        "--port",
+        "0",
+        "--no-console",
+        "--nats-port",
+        "0",
+        "--config",
+        str(folder / "penstock.yaml"),
+    ]
     command = [sys.executable, "-m", "appliance", *words, "--data-dir", str(folder / "data")]
     with (
         (folder / "errors").open("wb") as errors,
