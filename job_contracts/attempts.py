@@ -66,6 +66,8 @@ class Checking(Wire):
     """The model is asked how sure it is; otherwise the probabilities of its tokens tell."""
     unfit: bool = False
     """If its text is not the JSON that was asked for; otherwise that is a failure of the attempt."""
+    judged: bool = False
+    """Each answer is a draft: a judge's score tells whether it is verified."""
 
 
 class Draft(Wire):
@@ -75,6 +77,8 @@ class Draft(Wire):
     blob: BlobRef
     fits: bool = True
     """Whether it is what the job asks for: one that is not never becomes the job's answer as it is."""
+    score: float | None = None
+    """How good a judge found it, from 0 to 1; 0 where nobody need be asked. ``None``: no judge has said."""
 
 
 class Adaptation(Wire):
@@ -147,6 +151,8 @@ class Assignment(Wire):
     """Whether its answer is to be verified first."""
     draft: Draft | None = None
     """The answer that it is to verify."""
+    accept_from: float | None = None
+    """It is to score the draft, not to verify it: from that score on, from 0 to 1, the draft is the job's answer."""
     job: Job | None = None
     """Exactly one of ``job`` and ``blob`` is there; the worker sees to it, so that it can name what is wrong."""
 

@@ -81,8 +81,11 @@ class Verifications:
     def _row(self, name: str, verify: Verify, said: Verdicts, spent: Sequence[Group], at: float) -> VerifiedRoute:
         verifiers = self._config.routes[verify.by].deployments
         beside = verifiers if verify.mode == "before" else ()  # then they work on the very same jobs
-        own = [each for each in spent if each.keys["route"] == name and each.keys["deployment"] not in beside]
-        drafts, checked = total_of(own), dollars(said.cost)
+        judges = () if verify.judge is None else self._config.routes[verify.judge].deployments
+        of_route = [each for each in spent if each.keys["route"] == name and each.keys["deployment"] not in beside]
+        own = [each for each in of_route if each.keys["deployment"] not in judges]
+        drafts = total_of(own)
+        checked = dollars(said.cost) + total_of([each for each in of_route if each not in own]).cost
         found = compared([sums_of(each) for each in own], [self._other(each) for each in verifiers], at)
         paid = drafts.cost + checked
         read = sum(said.counts[each] for each in READ)

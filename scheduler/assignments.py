@@ -12,7 +12,7 @@ from job_contracts.money import dollars
 from job_contracts.tracing import of_job
 from runtime.bus.port import Outgoing
 from scheduler.policy.continuing import continued
-from scheduler.policy.stages import checking
+from scheduler.policy.stages import accept_from, checking
 
 if TYPE_CHECKING:
     from job_contracts.attempts import Adaptation
@@ -86,6 +86,7 @@ def assignment(
         hedge=dispatch.hedge,
         checking=checking(route.verify, dispatch.job, entry.token) if dispatch.draft is None else None,
         draft=dispatch.draft,
+        accept_from=accept_from(route.verify, dispatch.draft),
     )
     data = encode(order)
     if body is not None:

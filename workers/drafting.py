@@ -15,6 +15,7 @@ from job_contracts.chat import Answer, FinishReason, TextPart
 from job_contracts.codec import ContractError, decode, encode
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.results import Result, cost_of_all
+from job_contracts.scoring import scored, scoring
 from job_contracts.verification import Verification, judged, told, verifiable, verification
 from runtime.bus.port import BusError, NotFound
 from workers.answers.expected import asks
@@ -50,28 +51,25 @@ def to_be_verified(checking: Checking | None, answer: Answer | None, sure: float
     """Whether an answer is a draft, or the job's result as it is."""
     if checking is None or answer is None or not verifiable(answer):
         return False
+    if checking.judged:
+        return True
     return checking.always or (checking.below is not None and (sure is None or sure < checking.below))
 
 
-def verified(assignment: Assignment, ending: Ending, drafted: Drafted, result: Result) -> Result | Failure:
+def verified(assignment: Assignment, ending: Ending, drafted: Drafted, result: Result) -> Result | Draft | Failure:
     """The job's result: the draft, or what the verifier put in its place. ``result`` holds the verifier's own words.
 
-    A failure where these cannot be read: then another verifier is asked.
+    A failure where these cannot be read: then another verifier is asked. A draft where a judge's score leaves it to the
+    verifiers.
     """
+    if assignment.accept_from is not None:
+        return _scored(assignment, ending, drafted, result)
     said = None if result.answer is None else judged(result.answer.text)
     if said is None:
         words = "the verifier's answer holds no verdict that can be read"
         return placed(Failure(kind=FailureKind.MALFORMED_RESPONSE, message=words), assignment, produced=True)
     draft = assignment.draft.deployment if assignment.draft is not None else drafted.result.deployment
-    attempts = (*assignment.history, record_of(assignment, ending))
-    own = {
-        "nonce": result.nonce,
-        "attempts": attempts,
-        "cost": cost_of_all(attempts),
-        "times": result.times,
-        "tags": result.tags,
-        "verification": told(said, draft=draft, verifier=assignment.deployment),
-    }
+    own = _own(assignment, ending, result, told(said, draft=draft, verifier=assignment.deployment))
     if said.verdict == "accept":
         if assignment.draft is not None and not assignment.draft.fits:
             words = "the verifier accepts an answer that is not what the schema asks for"
@@ -79,6 +77,32 @@ def verified(assignment: Assignment, ending: Ending, drafted: Drafted, result: R
         return drafted.result.model_copy(update=own)
     answer = Answer(parts=(TextPart(text=said.answer or ""),))
     return result.model_copy(update={**own, "answer": answer, "finish_reason": FinishReason.STOP})
+
+
+def _scored(assignment: Assignment, ending: Ending, drafted: Drafted, result: Result) -> Result | Draft | Failure:
+    score = None if result.answer is None else scored(result.answer.text)
+    if score is None:
+        words = "the judge's answer holds no score that can be read"
+        return placed(Failure(kind=FailureKind.MALFORMED_RESPONSE, message=words), assignment, produced=True)
+    assert assignment.draft is not None  # noqa: S101 - there is something to score
+    if assignment.accept_from is not None and score < assignment.accept_from:
+        return assignment.draft.model_copy(update={"score": score})
+    return drafted.result.model_copy(update=_own(assignment, ending, result, None))
+
+
+def _own(
+    assignment: Assignment, ending: Ending, result: Result, verification: Verification | None
+) -> dict[str, object]:
+    """What the result of a draft has from the attempt that let it be the answer."""
+    attempts = (*assignment.history, record_of(assignment, ending))
+    return {
+        "nonce": result.nonce,
+        "attempts": attempts,
+        "cost": cost_of_all(attempts),
+        "times": result.times,
+        "tags": result.tags,
+        "verification": verification,
+    }
 
 
 async def fitting(answers: Answers, assignment: Assignment, drafted: Drafted, made: Result) -> Result | Failure:
@@ -119,10 +143,18 @@ class Drafts:
                 pause *= 2
             else:
                 self._telemetry.emit("draft.stored", attempt=assignment.attempt_id)
-                return outcome_with(made, Draft(deployment=assignment.deployment, blob=blob, fits=ending.fits))
+                unasked = assignment.checking is not None and assignment.checking.always
+                score = None if ending.fits and not unasked else 0.0
+                return outcome_with(
+                    made, Draft(deployment=assignment.deployment, blob=blob, fits=ending.fits, score=score)
+                )
         failure = WAITS.model_copy(update={"message": "the draft could not be stored"})
         lost = made.record.model_copy(update={"failure": failure})
         return made.model_copy(update={"failure": failure, "record": lost})
+
+    def passed_on(self, assignment: Assignment, ending: Ending, draft: Draft) -> Outcome:
+        """The outcome of a judge's attempt whose draft goes on to the verifiers."""
+        return outcome_with(outcome_of(assignment, ending, WAITS, pool=self._pool, worker=self._worker), draft)
 
     async def question(self, assignment: Assignment, job: Job) -> tuple[Drafted, Job] | Failure:
         """The draft that an assignment is to verify, and the job that asks about it."""
@@ -139,7 +171,8 @@ class Drafts:
             else:
                 if drafted.answer is None or job.conversation is None:
                     break
-                asked = verification(job.conversation, drafted.answer)
+                wording = verification if assignment.accept_from is None else scoring
+                asked = wording(job.conversation, drafted.answer)
                 return Drafted(drafted, job), job.model_copy(update={"conversation": asked})
         else:
             return Failure(kind=FailureKind.HANDED_BACK, message="the draft could not be fetched from the broker")

@@ -13,7 +13,7 @@ from math import inf
 from typing import Any, TypeVar
 
 from job_contracts import subjects
-from job_contracts.attempts import Assignment, LimitReading
+from job_contracts.attempts import Assignment, Draft, LimitReading
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.followups import origin_of
 from job_contracts.jobs import Job
@@ -328,6 +328,9 @@ class Pool(Duty):
         self.telemetry.emit("attempt.made", attempt=assignment.attempt_id)
         tags, replay_of = (assignment.tagged, None) if isinstance(job, Failure) else (job.tags, job.replay_of)
         made = self._result(assignment, ending, tags, replay_of, drafted)
+        unsure: Draft | None = None
+        if isinstance(made, Draft):
+            made, unsure = None, made
         if drafted is not None and isinstance(made, Result):
             made = await fitting(self._endpoint.answers, assignment, drafted, made)
         if isinstance(made, Failure):
@@ -336,7 +339,9 @@ class Pool(Duty):
         if made is not None and assignment.checking is not None and not isinstance(job, Failure):
             made, sure = how_sure(assignment.checking, job, made)
         kept = made is not None and (not ending.fits or to_be_verified(assignment.checking, made.answer, sure))
-        if made is None:
+        if unsure is not None:
+            stored = await self._reporter.outcome(self._drafts.passed_on(assignment, ending, unsure))
+        elif made is None:
             failure = ending.failure
             assert failure is not None  # noqa: S101 - an ending without an answer has a failure
             outcome = outcome_of(assignment, ending, failure, pool=self._pool, worker=self._worker)
@@ -371,8 +376,10 @@ class Pool(Duty):
         tags: dict[str, str],
         replay_of: str | None,
         drafted: Drafted | None,
-    ) -> Result | Failure | None:
-        """What becomes of an answer; ``None`` if there is none, a failure if a verifier's cannot be read."""
+    ) -> Result | Draft | Failure | None:
+        """What becomes of an answer; ``None`` if there is none, a failure if a verifier's cannot be read, a draft if a
+        judge has let it go on to the verifiers.
+        """
         if ending.decoded is None:
             return None
         made = result_of(

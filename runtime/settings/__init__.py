@@ -59,14 +59,12 @@ class Config(Section):
                     known = ", ".join(sorted(set(self.routes) - {name}))
                     message = f"routes.{name}.{where}: there is no other route {other!r} (there are: {known})"
                     raise ValueError(message)
-            both = set(route.deployments) & set(
-                () if route.verifier is None else self.routes[route.verifier].deployments
-            )
-            if both:
-                message = (
-                    f"routes.{name}.verify.by: {', '.join(sorted(both))}: a draft's own deployment cannot verify it"
-                )
-                raise ValueError(message)
+            for where, other in route.others() if route.verifier is not None else ():
+                both = set(route.deployments) & set(self.routes[other].deployments)
+                if both and where != "shadow.to":
+                    own = f"{', '.join(sorted(both))}: a draft's own deployment cannot verify it"
+                    message = f"routes.{name}.{where}: {own}"
+                    raise ValueError(message)
         for name, project in self.projects.items():
             for asked in project.routes or ():
                 if asked not in self.routes:

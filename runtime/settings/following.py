@@ -42,10 +42,13 @@ class Verify(Section):
     """The sample's share of the answers."""
     below: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Confidence, from 0 to 1, below which it was not sure."""
-    confidence: Literal["logprobs", "self_reported"] = "logprobs"
+    confidence: Literal["logprobs", "self_reported", "judge"] = "logprobs"
     """Where confidence comes from. ``logprobs``: the geometric mean of the tokens' probabilities, where the job asks
     for them. ``self_reported``, with ``mode: before``: the model is asked to end its answer with a line that says how
-    sure it is, which is taken off; an answer in JSON that is as it was asked for counts as sure."""
+    sure it is, which is taken off; an answer in JSON that is as it was asked for counts as sure. ``judge``, with
+    ``mode: before``: the route ``judge`` scores each draft."""
+    judge: str | None = None
+    """The route that scores drafts, from 0 to 1: a cheaper one than the verifier's."""
     budget: Bounding | None = None
     """US dollars that verification in the background may cost in each window; nobody else pays for it. Verification
     before the answer is part of the job, and paid as the rest of it."""
@@ -59,8 +62,12 @@ class Verify(Section):
 
     @model_validator(mode="after")
     def _paid(self) -> Verify:
-        if self.confidence == "self_reported" and (self.mode, self.when) != ("before", "low_confidence"):
-            message = "confidence: self_reported goes with mode: before and when: low_confidence"
+        asks = self.confidence in {"self_reported", "judge"}
+        if asks and (self.mode, self.when) != ("before", "low_confidence"):
+            message = f"confidence: {self.confidence} goes with mode: before and when: low_confidence"
+            raise ValueError(message)
+        if (self.confidence == "judge") != (self.judge is not None):
+            message = "judge: the route that scores, with confidence: judge and with nothing else"
             raise ValueError(message)
         if self.mode == "after" and self.budget is None:
             message = "a budget, for what is verified in the background"

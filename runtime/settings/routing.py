@@ -250,7 +250,10 @@ class Route(Section):
     def others(self) -> tuple[tuple[str, str], ...]:
         """The other routes that it names, and where."""
         shadow = () if self.shadow is None else (("shadow.to", self.shadow.to),)
-        return shadow if self.verify is None else (*shadow, ("verify.by", self.verify.by))
+        if self.verify is None:
+            return shadow
+        judge = () if self.verify.judge is None else (("verify.judge", self.verify.judge),)
+        return (*shadow, ("verify.by", self.verify.by), *judge)
 
     @property
     def verifier(self) -> str | None:

@@ -196,7 +196,7 @@ class Aftermath:
         route = job.route
         if not isinstance(route, str):
             stages, index = route.rule.stages, route.index(deployment.name)
-            if stages is not None and index is not None and stages.verifying >> index & 1:
+            if stages is not None and index is not None and not stages.drafting >> index & 1:
                 return
             if route.planner is not None:
                 route.planner.learn(job, deployment, fact, now)

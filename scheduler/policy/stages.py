@@ -1,7 +1,8 @@
 """Routes that verify before they answer: a draft at their own deployments first, then a verdict at another route's.
 
-The verifiers stand behind the route's own deployments. A job may go to the one kind or to the other, as it has a draft
-or not, so all that decides where a job goes decides it in both stages.
+The verifiers stand behind the route's own deployments, and so do the judges whose score may spare them. A job may go to
+one kind alone, as it has a draft or not, and a score or not, so all that decides where a job goes decides it in every
+stage.
 """
 
 from __future__ import annotations
@@ -31,16 +32,25 @@ class Stages:
     """Mask of those that verify."""
     returns: bool = True
     """Whether a draft that nobody has verified is the answer."""
+    judging: int = 0
+    """Mask of those that score drafts first; 0 where nobody does."""
 
     def closed(self, job: Job) -> int:
         """Where the job may not go in its stage."""
-        return self.verifying if job.story is None or job.story.draft is None else self.drafting
+        draft = None if job.story is None else job.story.draft
+        if draft is None:
+            stage = self.drafting
+        else:
+            stage = self.judging if self.judging and draft.score is None else self.verifying
+        return (self.drafting | self.judging | self.verifying) & ~stage
 
     def reason(self, job: Job, index: int) -> str | None:
         """Why not there."""
         if not self.closed(job) >> index & 1:
             return None
-        return "it verifies answers" if self.verifying >> index & 1 else "it has made its draft"
+        if self.drafting >> index & 1:
+            return "it has made its draft"
+        return "it verifies answers" if self.verifying >> index & 1 else "it scores drafts"
 
     def answer(self, job: Job, state: JobState) -> Draft | None:
         """The draft that is the answer of a job that ends so without a verdict."""
@@ -56,9 +66,15 @@ def staged(
     own = deployments[name]
     if verify is None or verify.mode != "before":
         return own, None
-    others = tuple(each for each in deployments[verify.by] if each not in own)
-    drafting, both = (1 << len(own)) - 1, (1 << len(own) + len(others)) - 1
-    return (*own, *others), Stages(drafting, both & ~drafting, verify.unverified == "return")
+    judges = () if verify.judge is None else deployments[verify.judge]
+    names = tuple(dict.fromkeys((*own, *judges, *deployments[verify.by])))
+    drafting = _mask(names, own)
+    judging, verifying = _mask(names, judges) & ~drafting, _mask(names, deployments[verify.by]) & ~drafting
+    return names, Stages(drafting, verifying, verify.unverified == "return", judging)
+
+
+def _mask(names: tuple[str, ...], those: tuple[str, ...]) -> int:
+    return sum(1 << place for place, name in enumerate(names) if name in those)
 
 
 def checking(verify: VerifyLike | None, job: str, token: str) -> Checking | None:
@@ -69,4 +85,16 @@ def checking(verify: VerifyLike | None, job: str, token: str) -> Checking | None
     below = verify.below if verify.when == "low_confidence" else None
     if below is None:
         return Checking(always=True) if always else None
-    return Checking(always=always, below=below, self_reported=verify.confidence == "self_reported", unfit=True)
+    return Checking(
+        always=always,
+        below=below,
+        self_reported=verify.confidence == "self_reported",
+        unfit=True,
+        judged=verify.confidence == "judge",
+    )
+
+
+def accept_from(verify: VerifyLike | None, draft: Draft | None) -> float | None:
+    """From which score on a draft is the answer, if a judge is to score it; ``None`` if it is to be verified."""
+    asks = verify is not None and verify.judge is not None and draft is not None and draft.score is None
+    return verify.below if asks and verify is not None else None

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from job_contracts import subjects
+from job_contracts.attempts import Assignment, Draft
 from job_contracts.codec import decode
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import JobState
@@ -82,6 +83,27 @@ async def test_a_draft_that_no_verifier_judges_is_given_or_fails_as_the_route_sa
             assert (result.state, result.deployment) == (JobState.SUCCEEDED, "alpha/m")
             assert result.answer is not None
             assert result.answer.text == "the draft"
+        await world.settled()
+
+
+@pytest.mark.parametrize("score", [0.2, 0.9])
+async def test_a_judge_decides_whether_a_draft_is_verified(bus: Bus, score: float) -> None:
+    routes = over(when="low_confidence", share=1e-9, below=0.6, confidence="judge", judge="cheap")["routes"]
+
+    def answer(order: Assignment) -> str | Draft:
+        if order.draft is None:
+            return "the draft"
+        assert order.accept_from == 0.6
+        return "the draft" if score >= 0.6 else order.draft.model_copy(update={"score": score})
+
+    async with scheduler_on(bus, config(routes=routes | {"cheap": {"deployments": ["alpha/j"]}})) as world:
+        await world.pool("alpha", answer)
+        beta = await world.pool("beta", lambda _: "the verdict")
+        await world.submit("a-1")
+        result = await world.result("a-1")
+        made_at = ["alpha/m", "alpha/j"] + ["beta/m"] * (score < 0.6)
+        assert [record.deployment for record in result.attempts] == made_at
+        assert [order.accept_from for order in beta.seen] == [None] * (score < 0.6)
         await world.settled()
 
 

@@ -174,6 +174,60 @@ async def test_the_result_is_the_draft_or_what_the_verifier_puts_in_its_place(
     assert made.settlements()[check.job_id].deployment == "alpha/n"
 
 
+@pytest.mark.parametrize(("said", "becomes"), [(0.9, "result"), (0.5, "result"), (0.2, "draft"), ("much", "failure")])
+async def test_a_judges_score_makes_a_draft_the_answer_or_leaves_it_to_the_verifier(
+    said: float | str, becomes: str
+) -> None:
+    asked: list[dict[str, Any]] = []
+    texts = iter(["the draft", json.dumps({"reason": "so", "score": said})])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return answering(next(texts), asked).handler(request)  # type: ignore[return-value]
+
+    async with bench("http://upstream", transport=httpx.MockTransport(answer)) as made:
+        order = await made.hand(made.assignment(checking=Checking(below=0.5, judged=True, unfit=True)))
+        outcome = await made.outcome(order)
+        draft = outcome.draft
+        assert draft is not None
+        assert draft.score is None
+        judging = order.model_copy(
+            update={
+                "attempt": 2,
+                "checking": None,
+                "draft": draft,
+                "accept_from": 0.5,
+                "deployment": "alpha/n",
+                "model": "n",
+                "history": (outcome.record,),
+            }
+        )
+        await made.hand(judging)
+        await made.settled(judging)
+        assert '"score" is a number' in asked[1]["messages"][-1]["content"]
+        assert made.facts()[judging.attempt_id].verdict is None
+        if becomes == "result":
+            result = made.results()[order.job_id]
+            assert result.answer is not None
+            assert (result.answer.text, result.deployment, result.verification) == ("the draft", "alpha/m", None)
+            assert [record.number for record in result.attempts] == [1, 2]
+            return
+        assert not made.results()
+        told = made.outcomes()[order.job_id]
+        if becomes == "draft":
+            assert told.draft == draft.model_copy(update={"score": 0.2})
+            assert told.record.failure is None
+        else:
+            assert (told.failure.kind, told.draft) == (FailureKind.MALFORMED_RESPONSE, draft)
+
+
+async def test_what_is_verified_in_any_case_needs_no_judge() -> None:
+    async with bench("http://upstream", transport=answering("the draft", [])) as made:
+        order = await made.hand(made.assignment(checking=Checking(always=True, below=0.5, judged=True)))
+        draft = (await made.outcome(order)).draft
+        assert draft is not None
+        assert draft.score == 0.0
+
+
 async def test_a_verdict_that_cannot_be_read_is_a_failure_that_keeps_the_draft() -> None:
     made, check, _ = await verdict("I think it is fine.")
     assert not made.results()

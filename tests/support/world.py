@@ -29,8 +29,10 @@ from runtime.telemetry import Event, Telemetry
 from scheduler.service import Scheduler
 from tests.support.eventually import eventually
 
-Answering = Callable[[Assignment], "Failure | str | None"]
-"""What a scripted worker makes of an assignment: a text, a failure, or ``None`` to hold it and never answer."""
+Answering = Callable[[Assignment], "Failure | Draft | str | None"]
+"""What a scripted worker makes of an assignment: a text, a failure, a draft that it has scored as a judge, or ``None``
+to hold it and never answer.
+"""
 
 
 def config(**over: Any) -> Config:
@@ -144,6 +146,8 @@ class Pool:
                         await self._sure(partial(self.draft, order, answer))
                     elif isinstance(answer, Failure):
                         await self._sure(partial(self.fail, order, answer))
+                    elif isinstance(answer, Draft):
+                        await self._sure(partial(self.pass_on, order, answer))
                     elif answer is not None:
                         await self._sure(partial(self.succeed, order, answer))
         finally:
@@ -218,6 +222,11 @@ class Pool:
             record=record,
             draft=Draft(deployment=order.deployment, blob=blob),
         )
+
+    async def pass_on(self, order: Assignment, draft: Draft) -> None:
+        """Report a judge's score of a draft that the verifiers are to see."""
+        failure = Failure(kind=FailureKind.HANDED_BACK, message="a draft")
+        await self.fail(order, failure, record=self.record(order), draft=draft)
 
     async def fail(
         self,
