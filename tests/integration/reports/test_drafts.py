@@ -20,12 +20,15 @@ from runtime.settings import Config
 from tests.support.ledger_facts import fact
 
 AT = 1_790_000_000.0
+JUDGED = {"by": "premium", "mode": "before", "when": "low_confidence", "confidence": "judge", "judge": "cheap"}
 CONFIG = Config.model_validate(
     {
         "providers": {"openai": {"key": "k", "base_url": "http://127.0.0.1:9/v1"}},
         "routes": {
             "fast": {"deployments": ["openai/mini"], "verify": {"by": "premium", "budget": {"day": 1}}},
             "careful": {"deployments": ["openai/nano"], "verify": {"by": "premium", "mode": "before"}},
+            "judged": {"deployments": ["openai/tiny"], "verify": JUDGED},
+            "cheap": {"deployments": ["openai/judge"]},
             "premium": {"deployments": ["openai/large"]},
         },
     }
@@ -79,6 +82,15 @@ async def test_drafts_and_verdicts_of_one_job_are_told_apart_by_their_deployment
     assert (row.accept, row.correct, row.agreement, row.mode) == (1, 1, 0.5, "before")
     assert (row.drafts.attempts, row.verification) == (3, Decimal("0.3"))
     assert found["fast"] == VerifiedRoute(route="fast", verifier="premium", mode="after", alone=found["fast"].alone)
+
+
+async def test_what_a_judge_costs_is_verification(database: Database) -> None:
+    told = [answer(number, route="judged", model="tiny", deployment="openai/tiny") for number in range(1, 4)]
+    told += [answer(number, route="judged", model="judge", deployment="openai/judge") for number in range(11, 14)]
+    told += [verdict(21, "replace", route="judged", reason="user")]
+    row = (await report(database, told))["judged"]
+    assert (row.drafts.attempts, row.drafts.cost) == (3, Decimal("0.03"))
+    assert row.verification == Decimal("0.13")
 
 
 async def test_a_period_and_a_project_are_told_alone(database: Database) -> None:
