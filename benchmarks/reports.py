@@ -34,6 +34,7 @@ DAYS, SOURCES, TAGS = 365, 240, 10
 LIMIT = 300.0
 """Milliseconds that the slowest report may take, by the median of its runs."""
 RUNS = 7
+FORECAST = "forecast, 25 budgets"
 
 _SOURCES = """
 INSERT INTO sources (id, project, key, route, provider, model, deployment)
@@ -111,8 +112,8 @@ async def fill(engine: AsyncEngine, attempts: int, rows: int) -> None:
         await vacuum.execute(text("VACUUM ANALYZE"))
 
 
-def questions(reports: Reports) -> dict[str, Callable[[], Awaitable[Any]]]:
-    """What is measured: by name, what asks it once."""
+def questions(reports: Reports, pooled: Reports) -> dict[str, Callable[[], Awaitable[Any]]]:
+    """What is measured: by name, what asks it once. A forecast asks several things at once, ``pooled``."""
     month = END - END % 86_400 - 30 * 86_400 + 5_400.0
     middle = END - END % 86_400 - 14 * 86_400.0 - 3_600.0
     year = END - DAYS * 86_400.0 + 5_400.0
@@ -126,7 +127,7 @@ def questions(reports: Reports) -> dict[str, Callable[[], Awaitable[Any]]]:
             },
         }
     )
-    forecaster = Forecaster(reports, config)
+    forecaster = Forecaster(pooled, config)
 
     def spent(**asked: Any) -> Callable[[], Awaitable[Any]]:
         return lambda: reports.spend(AskSpend.model_validate(asked), float(END))
@@ -163,7 +164,7 @@ def questions(reports: Reports) -> dict[str, Callable[[], Awaitable[Any]]]:
         "attempts: failed so, one project": behind(project="project7", failure="bad_request"),
         "attempts: failed so, none": behind(project="project7", failure="overloaded"),
         "attempts: of one tag's value": behind(tag="team", tag_value="team3", since=END - 86_400.0),
-        "forecast, 25 budgets": lambda: forecaster.forecast(AskForecast(), float(END)),
+        FORECAST: lambda: forecaster.forecast(AskForecast(), float(END)),
     }
 
 
@@ -178,12 +179,12 @@ def _processor(backend: int) -> float:
     return time.process_time() + (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def measure(engine: AsyncEngine) -> bool:
+async def measure(engine: AsyncEngine, pooled: AsyncEngine) -> bool:
     """Print the times; whether all are within their limits."""
     fine = True
     async with engine.connect() as connection:
         backend = _here((await connection.exec_driver_sql("SELECT pg_backend_pid()")).scalar_one())
-    for name, ask in questions(Reports(engine)).items():
+    for name, ask in questions(Reports(engine), Reports(pooled)).items():
         await ask()
         took, used = [], _processor(backend)
         for _ in range(RUNS):
@@ -191,7 +192,8 @@ async def measure(engine: AsyncEngine) -> bool:
             await ask()
             took.append((time.perf_counter() - began) * 1_000)
         median = statistics.median(took)
-        busy = f"{(_processor(backend) - used) * 1_000 / RUNS:8.1f} ms of a processor" if backend else ""
+        alone = backend and name != FORECAST  # that has several processes of the database work for it
+        busy = f"{(_processor(backend) - used) * 1_000 / RUNS:8.1f} ms of a processor" if alone else ""
         within = median <= LIMIT
         fine &= within
         sys.stdout.write(
@@ -204,7 +206,9 @@ async def measure(engine: AsyncEngine) -> bool:
 async def run(database: str, attempts: int, rows: int, *, filled: bool) -> bool:
     """Fill (unless it is), say what there is, measure."""
     own = {**SERVER, "max_parallel_workers_per_gather": "0"}  # so that one process does it all
-    engine = create_async_engine(database, pool_size=1, max_overflow=0, connect_args={"server_settings": own})
+    told = {"server_settings": own}
+    engine = create_async_engine(database, pool_size=1, max_overflow=0, connect_args=told)
+    pooled = create_async_engine(database, pool_size=8, connect_args=told)  # as the ledger has it
     try:
         if not filled:
             began = time.perf_counter()
@@ -216,9 +220,10 @@ async def run(database: str, attempts: int, rows: int, *, filled: bool) -> bool:
                 sys.stdout.write(f"{table}: {count} rows\n")
             total = await connection.exec_driver_sql("SELECT sum(attempts) FROM spend WHERE grain = 24")
             sys.stdout.write(f"attempts in the sums: {total.scalar_one()}\n")
-        return await measure(engine)
+        return await measure(engine, pooled)
     finally:
         await engine.dispose()
+        await pooled.dispose()
 
 
 def main() -> None:
