@@ -58,6 +58,8 @@ def asks(board: Board, now: float) -> None:
         board.following(project)
     board.counts(now)
     board.levels(now)
+    board.demands(now)
+    board.room(now)
     board.overview(Told(at=now, leader=ToldLeader(owner="s", term=1, since=0.0)), now)
     board.problem(AskOrder(do="pause", aim="pool", name="alpha", by="ann"))
     board.spending()
