@@ -169,7 +169,7 @@ async def test_it_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> No
         (
             {"max_file_store": 10 * GIB},
             "OUT_0",
-            "on its disk for the 1.00 GiB .* 60.31 GiB .* jetstream.max_file_store",
+            "on its disk for the 1.00 GiB .* 60.56 GiB .* jetstream.max_file_store",
         ),
         ({"max_memory_store": MIB}, "TOK", "in memory for the 0.25 GiB .* 0.25 GiB .* jetstream.max_memory_store"),
     ],
