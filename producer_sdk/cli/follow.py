@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from producer_sdk.cli.transfers import Gateway, rest
-from producer_sdk.errors import InvalidRequest, PenstockError, QueueFull, Unreachable
+from producer_sdk.errors import InvalidRequest, NotFound, PenstockError, QueueFull, Unreachable
 
 MARK = ".batch"
 """Ending of the file beside the output that names the batch and how far it is copied; removed at the end."""
@@ -100,20 +100,23 @@ def follow(gateway: Gateway, kept: Kept, out: IO[bytes], tell: Callable[[dict[st
     while True:
         batch = gateway.ask("GET", f"/v1/batches/{kept.place.batch}", patient=True)
         tell(batch)
-        copied = sum([_copy(gateway, kept, out, part, batch.get(name)) for part, name in FILES])
-        if batch["status"] in ENDED and not copied:
+        ended = batch["status"] in ENDED
+        copied = sum([_copy(gateway, kept, out, part, batch.get(name), ended=ended) for part, name in FILES])
+        if ended and not copied:
             return batch
         pause = POLL_FIRST if copied else min(1.5 * pause, POLL_LONGEST)
-        if batch["status"] not in ENDED:
+        if not ended:
             rest(pause)
 
 
-def _copy(gateway: Gateway, kept: Kept, out: IO[bytes], part: str, file: str | None) -> int:
+def _copy(gateway: Gateway, kept: Kept, out: IO[bytes], part: str, file: str | None, *, ended: bool) -> int:
     """Copy what has come of one file; how many bytes."""
     if not file:
         return 0
     held, begun = b"", int(getattr(kept.place, part))
-    with contextlib.suppress(Unreachable, QueueFull):  # what is missing comes with the next look
+    # What is missing comes with the next look. A batch that is found to be none loses its file between two of them.
+    passing = (Unreachable, QueueFull) if ended else (Unreachable, QueueFull, NotFound)
+    with contextlib.suppress(*passing):
         for data in gateway.content(file, begun):
             whole, newline, held = (held + data).rpartition(b"\n")
             if newline:

@@ -95,7 +95,7 @@ async def test_a_file_that_is_no_batch_is_told_with_its_lines(tmp_path: Path) ->
     source.write_bytes(jsonl([request(0), "{broken"]))
     async with house(tmp_path / "site") as at:
         done = await penstock(at, str(source))
-        assert (done.code, done.out) == (1, "")
+        assert (done.code, done.out) == (1, ""), done.err
         assert "line 2: the line is no JSON" in done.err
         assert (await penstock(at, str(tmp_path / "nothing.jsonl"))).code == 2
         assert (await penstock(at, str(source), "--window", "2h")).code == 2
