@@ -15,8 +15,8 @@ from job_contracts.codec import encode
 from job_contracts.decisions import Choice, Weighed
 from job_contracts.desk import Estimate, Planned
 from producer_sdk.testing import fails, says
-from tests.support.cli import invoke
-from tests.support.commands import ROOT, Done, ended, penstock
+from tests.support.cli import Done, invoke
+from tests.support.commands import ROOT, ended, penstock
 from tests.support.houses import NatsHouse
 from tests.support.sdk import over_nats, sdk_broker  # noqa: F401  # fixtures
 from tests.unit.scheduler_whatif.told import fact

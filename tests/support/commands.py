@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.support import warm
+from tests.support.cli import Done
 from tests.support.houses import NatsHouse
 from tests.support.stand_in import key
 
 ROOT = Path(__file__).parents[2]
-
-
-@dataclass
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 def environment(house: NatsHouse, url: str | None = None, secret: str | None = None) -> dict[str, str]:
