@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from job_contracts.attempts import Checking
+from job_contracts.attempts import Assignment, Checking
 from job_contracts.chat import Conversation, JsonSchemaFormat, Settings, UserTurn
 from job_contracts.codec import decode
 from job_contracts.failures import FailureKind
@@ -38,6 +38,12 @@ async def drafted(made: Bench) -> Any:
     return order, outcome
 
 
+def then(order: Assignment, outcome: Any, **over: Any) -> Assignment:
+    """The attempt that looks at the draft, at another deployment of the same pool."""
+    changed = {"attempt": 2, "checking": None, "deployment": "alpha/n", "model": "n", "history": (outcome.record,)}
+    return order.model_copy(update={**changed, "draft": outcome.draft, **over})
+
+
 async def verdict(text: str) -> tuple[Bench, Any, list[dict[str, Any]]]:
     """A draft from one worker, judged by the same pool with another answer."""
     asked: list[dict[str, Any]] = []
@@ -48,16 +54,7 @@ async def verdict(text: str) -> tuple[Bench, Any, list[dict[str, Any]]]:
 
     async with bench("http://upstream", transport=httpx.MockTransport(answer)) as made:
         order, outcome = await drafted(made)
-        check = order.model_copy(
-            update={
-                "attempt": 2,
-                "checking": None,
-                "draft": outcome.draft,
-                "deployment": "alpha/n",
-                "model": "n",
-                "history": (outcome.record,),
-            }
-        )
+        check = then(order, outcome)
         await made.hand(check)
         await made.settled(check)
         return made, check, asked
@@ -133,16 +130,7 @@ async def test_json_that_is_not_what_was_asked_for_is_a_draft_that_never_stands_
         outcome = await made.outcome(order)
         assert outcome.draft is not None
         assert not outcome.draft.fits
-        check = order.model_copy(
-            update={
-                "attempt": 2,
-                "checking": None,
-                "draft": outcome.draft,
-                "deployment": "alpha/n",
-                "model": "n",
-                "history": (outcome.record,),
-            }
-        )
+        check = then(order, outcome)
         await made.hand(check)
         await made.settled(check)
         assert not made.results()
@@ -190,17 +178,7 @@ async def test_a_judges_score_makes_a_draft_the_answer_or_leaves_it_to_the_verif
         draft = outcome.draft
         assert draft is not None
         assert draft.score is None
-        judging = order.model_copy(
-            update={
-                "attempt": 2,
-                "checking": None,
-                "draft": draft,
-                "accept_from": 0.5,
-                "deployment": "alpha/n",
-                "model": "n",
-                "history": (outcome.record,),
-            }
-        )
+        judging = then(order, outcome, accept_from=0.5)
         await made.hand(judging)
         await made.settled(judging)
         assert '"score" is a number' in asked[1]["messages"][-1]["content"]
