@@ -18,7 +18,7 @@ PERIOD = 15.0
 OF_A_SHARD = (subjects.SUBMIT, subjects.WORK, subjects.OUT)
 OF_ALL = (
     *(subjects.RES, subjects.TOK, subjects.CTL, subjects.LEDGER, subjects.DEAD, subjects.BLOB, subjects.KEYS),
-    *(subjects.FILES, subjects.BATCHES, subjects.CONV, subjects.SPENT),
+    *(subjects.FILES, subjects.BATCHES, subjects.CONV, subjects.SPENT, subjects.AUDIT),
 )
 
 

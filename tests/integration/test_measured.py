@@ -70,6 +70,8 @@ async def test_metrics_tell_of_jobs_switches_limits_and_streams_and_levels_end_w
             assert read(metrics, "limiter_capacity", domain=domain, unit=unit) == capacity
 
         await Storage(term).look()
+        streams = {asset["config"]["name"] for asset in declared(made) if asset["kind"] == "stream"}
+        assert {stream for stream in streams if read(metrics, "stream_messages", stream=stream) is None} == set()
         state = await bus.stream_state(subjects.RES)
         assert read(metrics, "stream_messages", stream=subjects.RES) == state.messages > 0
         assert read(metrics, "stream_filled", stream=subjects.RES) == filled(state) > 0
