@@ -13,7 +13,7 @@ from starlette.routing import Route
 from console.asking import Declined, NoAnswer
 from console.guarding import CHECK, Guard, Headed, form
 from console.live import Feeds, event
-from console.panels import Amiss, Desks, Panel
+from console.panels import GROUPS, Amiss, Desks, Panel
 from job_contracts.operating import AskNote
 from runtime.bus.port import BusError
 from runtime.telemetry import INFO, WARNING
@@ -48,9 +48,9 @@ class Console:
     panels: Sequence[Panel]
     telemetry: Telemetry
 
-    def shown(self, person: Person) -> list[Panel]:
-        """The panels that somebody may see."""
-        return [panel for panel in self.panels if panel.shows(person)]
+    def listed(self, person: Person) -> list[Panel]:
+        """The panels of somebody's navigation."""
+        return [panel for panel in self.panels if panel.letter and panel.shows(person)]
 
 
 def application(console: Console, told: Callable[[str, str], tuple[int, str, bytes]]) -> ASGIApp:
@@ -67,6 +67,7 @@ def application(console: Console, told: Callable[[str, str], tuple[int, str, byt
         routes.append(Route(f"/{panel.name}", one.page, methods=["GET"]))
         routes += [Route(f"/{panel.name}/live", one.live, methods=["GET"])] if panel.live else []
         routes += [Route(f"/{panel.name}/{name}", one.acting(name), methods=["POST"]) for name in panel.actions]
+        routes += [Route(f"/{panel.name}/{name}", one.taking(name), methods=["GET"]) for name in panel.sheets]
     return Headed(Starlette(routes=routes))
 
 
@@ -81,7 +82,7 @@ class _Home:
         session = await self._console.guard.session(request)
         if session is None:
             return RedirectResponse("/login", 303)
-        return RedirectResponse(f"/{self._console.shown(session.person)[0].name}", 303)
+        return RedirectResponse(f"/{self._console.listed(session.person)[0].name}", 303)
 
 
 class _Login:
@@ -186,7 +187,9 @@ class _Panel:
             return await self._state(person, query)
 
         clock, looked = self._console.desks.clock, session.checked
-        states = self._console.feeds.states(f"{self._panel.name}?{address} {person.project or '*'}", made)
+        states = self._console.feeds.states(
+            f"{self._panel.name}?{address} {person.project or '*'}", made, every=self._panel.every
+        )
         try:
             async for state in states:
                 if clock.monotonic() - looked >= CHECK or not self._console.guard.sessions.lasts(
@@ -242,9 +245,31 @@ class _Panel:
                     action=name,
                     ended="unknown" if unknown else "refused",
                 )
-            return RedirectResponse(f"/{self._panel.name}", 303)
+            here = f"?{request.url.query}" if request.url.query else ""
+            return RedirectResponse(f"/{self._panel.name}{here}", 303)
 
         return acted
+
+    def taking(self, name: str) -> Callable[[Request], Awaitable[Response]]:
+        """The route of one of its files."""
+        take = self._panel.sheets[name]
+
+        async def taken(request: Request) -> Response:
+            session = await self._console.guard.session(request)
+            if session is None:
+                return RedirectResponse("/login", 303)
+            if not self._panel.shows(session.person):
+                return HTMLResponse(self._page(session, request, "", "This page is not for you."), 403)
+            try:
+                sheet = await take(self._console.desks, session.person, dict(request.query_params))
+            except NoAnswer as error:
+                return HTMLResponse(self._page(session, request, "", f"There is no file: {error}."), 503)
+            except Declined as error:
+                return HTMLResponse(self._page(session, request, "", f"{error}."), 400)
+            headers = {"content-disposition": f'attachment; filename="{sheet.name}"'}
+            return Response(sheet.body, 200, headers, sheet.kind)
+
+        return taken
 
     def _shown(self, values: Mapping[str, object]) -> str:
         return self._console.pages.made(self._panel.name, **values)
@@ -260,7 +285,8 @@ class _Panel:
         return self._console.pages.made(
             "page",
             panel=panel,
-            panels=self._console.shown(person),
+            panels=self._console.listed(person),
+            groups=GROUPS,
             session=session,
             shown=shown,
             amiss=amiss,

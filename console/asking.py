@@ -1,7 +1,11 @@
-"""Questions to the scheduler's desk in the operator's name; nothing is kept, so an answer is as old as the question."""
+"""Questions to the scheduler's and the ledger's desks in the operator's name.
+
+Nothing is kept, so an answer is as old as the question.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from job_contracts import subjects
@@ -9,6 +13,18 @@ from job_contracts.codec import ContractError, Wire, decode, encode
 from job_contracts.desk import Refusal
 from job_contracts.failures import FailureKind
 from job_contracts.operating import AskAudit, AskNote, AskOrder, AuditPage, Ordered, Overview
+from job_contracts.spend import (
+    AskAttempts,
+    AskComparison,
+    AskDrafts,
+    AskForecast,
+    AskSpend,
+    AttemptPage,
+    Comparison,
+    DraftReport,
+    Forecast,
+    Spend,
+)
 from runtime.bus.port import BusError, OutcomeUnknown, Unreachable
 
 if TYPE_CHECKING:
@@ -18,6 +34,8 @@ OPERATOR = "-"
 """What stands in a project's place when the operator asks."""
 TIMEOUT = 5.0
 """Seconds a desk may take."""
+PATIENCE = 20.0
+"""Seconds the ledger may take: what a person asks of years is slow and is wanted all the same."""
 
 A = TypeVar("A", bound=Wire)
 
@@ -57,21 +75,67 @@ class Asking:
         return await self._ask("note", asked, Ordered)
 
     async def _ask(self, operation: str, asked: Wire | None, kind: type[A]) -> A:
-        data = b"{}" if asked is None else encode(asked)
+        return await _asked(
+            self._bus, _Desk("scheduler", subjects.api(OPERATOR, operation), self._timeout), asked, kind
+        )
+
+
+class Ledger:
+    """The ledger's desk. Each method raises NoAnswer or Declined."""
+
+    def __init__(self, bus: Bus, *, timeout: float = PATIENCE) -> None:
+        self._bus, self._timeout = bus, timeout
+
+    async def spend(self, asked: AskSpend) -> Spend:
+        """Sums of a period."""
+        return await self._ask("spend", asked, Spend)
+
+    async def attempts(self, asked: AskAttempts) -> AttemptPage:
+        """The attempts behind a sum."""
+        return await self._ask("attempts", asked, AttemptPage)
+
+    async def compare(self, asked: AskComparison) -> Comparison:
+        """What the same traffic would have cost elsewhere."""
+        return await self._ask("compare", asked, Comparison)
+
+    async def drafts(self, asked: AskDrafts) -> DraftReport:
+        """What verifiers said of answers."""
+        return await self._ask("drafts", asked, DraftReport)
+
+    async def forecast(self, asked: AskForecast) -> Forecast:
+        """Where budgets will be at the end of their windows."""
+        return await self._ask("forecast", asked, Forecast)
+
+    async def _ask(self, operation: str, asked: Wire, kind: type[A]) -> A:
+        return await _asked(self._bus, _Desk("ledger", subjects.ledger_desk(operation), self._timeout), asked, kind)
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """Whom, where, and for how many seconds."""
+
+    name: str
+    subject: str
+    timeout: float
+
+
+async def _asked(bus: Bus, desk: _Desk, asked: Wire | None, kind: type[A]) -> A:
+    data = b"{}" if asked is None else encode(asked)
+    try:
+        found = await bus.request(desk.subject, data, timeout=desk.timeout)
+    except Unreachable as error:
+        nobody = "no scheduler leads" if desk.name == "scheduler" else f"no {desk.name} answers"
+        raise NoAnswer(f"{nobody} at the moment") from error
+    except OutcomeUnknown as error:
+        raise NoAnswer(f"the {desk.name} did not answer in time", unknown=True) from error
+    except BusError as error:
+        raise NoAnswer("the broker did not take the question") from error
+    if not found.data.startswith(b'{"refused"'):
         try:
-            found = await self._bus.request(subjects.api(OPERATOR, operation), data, timeout=self._timeout)
-        except Unreachable as error:
-            raise NoAnswer("no scheduler leads at the moment") from error
-        except OutcomeUnknown as error:
-            raise NoAnswer("the scheduler did not answer in time", unknown=True) from error
-        except BusError as error:
-            raise NoAnswer("the broker did not take the question") from error
-        if not found.data.startswith(b'{"refused"'):
-            try:
-                return decode(kind, found.data)
-            except ContractError as error:
-                raise NoAnswer(f"the scheduler's answer cannot be read: {error.field}", unknown=True) from error
-        failure = decode(Refusal, found.data).refused
-        if failure.kind is FailureKind.INTERNAL:
-            raise NoAnswer(failure.message, unknown=True)
-        raise Declined(f"{failure.message}; {failure.remedy}" if failure.remedy else failure.message)
+            return decode(kind, found.data)
+        except ContractError as error:
+            raise NoAnswer(f"the {desk.name}'s answer cannot be read: {error.field}", unknown=True) from error
+    failure = decode(Refusal, found.data).refused
+    if failure.kind is FailureKind.INTERNAL:
+        raise NoAnswer(failure.message, unknown=True)
+    raise Declined(f"{failure.message}; {failure.remedy}" if failure.remedy else failure.message)

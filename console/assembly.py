@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from console.app import Console, application
-from console.asking import Asking
+from console.asking import Asking, Ledger
 from console.guarding import Guard
 from console.live import Feeds
 from console.pages import Pages
@@ -50,7 +50,7 @@ def assemble(
     settings, people = config.console, People(config, bus, clock)
     feeds = Feeds(settings.every)
     console = Console(
-        desks=Desks(Asking(bus), config, clock),
+        desks=Desks(Asking(bus), Ledger(bus), bus, config, clock),
         people=people,
         guard=Guard(settings, people, Sessions(settings), clock),
         feeds=feeds,

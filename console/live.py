@@ -83,11 +83,13 @@ class Feeds:
         """Whether nobody more can look."""
         return self.closed or self.looking >= MOST
 
-    async def states(self, page: str, make: Callable[[], Awaitable[bytes]]) -> AsyncGenerator[bytes, None]:
-        """The states of a page, as events of a stream."""
+    async def states(
+        self, page: str, make: Callable[[], Awaitable[bytes]], *, every: float = 0.0
+    ) -> AsyncGenerator[bytes, None]:
+        """The states of a page, as events of a stream. ``every``: seconds between two at least."""
         feed = self._open.get(page)
         if feed is None:
-            feed = self._open[page] = Feed(make, self._every)
+            feed = self._open[page] = Feed(make, max(self._every, every))
         states = feed.states()
         try:
             async for state in states:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from console.asking import Asking
+    from console.asking import Asking, Ledger
     from console.people import Person
+    from runtime.bus.port import Bus
     from runtime.clock import Clock
     from runtime.settings import Config
     from runtime.settings.console import Role
@@ -20,6 +21,10 @@ class Desks:
     """Whom a panel may ask."""
 
     asking: Asking
+    """The scheduler."""
+    ledger: Ledger
+    bus: Bus
+    """The broker, to look at what it says of itself; nothing is published there but questions."""
     config: Config
     clock: Clock
 
@@ -43,20 +48,48 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
+class Sheet:
+    """A file to take away."""
+
+    name: str
+    """With its ending."""
+    kind: str
+    """Content type."""
+    body: bytes
+
+
+Take = Callable[[Desks, "Person", Mapping[str, str]], Awaitable[Sheet]]
+"""Make a file, from the person and the address's query. Raises NoAnswer or Declined."""
+Group = Literal["Now", "Money", "Models", "System"]
+GROUPS: tuple[Group, ...] = ("Now", "Money", "Models", "System")
+"""What the navigation is parted into."""
+
+
+@dataclass(frozen=True, slots=True)
 class Panel:
-    """A page. Its template has the same name; ``<name>_forms`` beside it, if it has actions."""
+    """A page. Its template has the same name; ``<name>_forms`` beside it, if it has actions.
+
+    Forms carry the session's word, so they are not part of what is pushed. A button in what is pushed belongs to one of
+    them by its attribute ``form``.
+    """
 
     name: str
     title: str
     letter: str
-    """The key that leads to it, after ``g``."""
+    """The key that leads to it, after ``g``; empty for a page that others lead to, which is not in the navigation."""
     read: Read
+    group: Group = "Now"
     live: bool = True
     """Whether it is kept current by pushes."""
-    projects: bool = False
-    """Whether it is for the holders of projects' keys; the others are for those who see everything."""
+    every: float = 0.0
+    """Seconds between two states at least, where making one is work; the configuration may say more."""
+    seen_by: Literal["all", "operators", "projects"] = "operators"
+    """``operators``: those who see everything. ``projects``: holders of a project's key. ``all``: both, and the page
+    sees to it that the latter meet their project's things alone."""
     actions: Mapping[str, Action] = field(default_factory=lambda: MappingProxyType({}))
+    sheets: Mapping[str, Take] = field(default_factory=lambda: MappingProxyType({}))
+    """Files to take away, by the last part of their address."""
 
     def shows(self, person: Person) -> bool:
         """Whether somebody may see it."""
-        return self.projects is (person.project is not None)
+        return self.seen_by == "all" or (self.seen_by == "projects") is (person.project is not None)

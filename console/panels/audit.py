@@ -22,4 +22,4 @@ async def _read(desks: Desks, _: Person, query: Mapping[str, str]) -> Mapping[st
     return {"page": await desks.asking.audit(asked), "wanted": wanted, "filters": FILTERS}
 
 
-AUDIT = Panel("audit", "Audit", "a", _read, live=False)
+AUDIT = Panel("audit", "Audit", "a", _read, group="System", live=False)

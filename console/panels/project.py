@@ -36,4 +36,4 @@ async def _read(desks: Desks, person: Person, _: Mapping[str, str]) -> Mapping[s
     }
 
 
-PROJECT = Panel("project", "Your project", "o", _read, live=False, projects=True)
+PROJECT = Panel("project", "Your project", "o", _read, live=False, seen_by="projects")
