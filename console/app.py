@@ -68,10 +68,20 @@ def application(console: Console, told: Callable[[str, str], tuple[int, str, byt
         routes += [Route(f"/{panel.name}/live", one.live, methods=["GET"])] if panel.live else []
         routes += [Route(f"/{panel.name}/{name}", one.acting(name), methods=["POST"]) for name in panel.actions]
         routes += [Route(f"/{panel.name}/{name}", one.taking(name), methods=["GET"]) for name in panel.sheets]
-    return Headed(Starlette(routes=routes))
+    return Headed(Starlette(routes=routes, exception_handlers={404: _Missing(console).answer}))
 
 
 # ----------------------------------------------------------------------------------------------------------- in and out
+
+
+class _Missing:
+    """Where there is nothing: what stands there is the same for everybody."""
+
+    def __init__(self, console: Console) -> None:
+        self._made = console.pages.made("missing")
+
+    def answer(self, _: Request, __: Exception) -> Response:
+        return HTMLResponse(self._made, 404)
 
 
 class _Home:

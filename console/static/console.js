@@ -7,8 +7,8 @@ if (chosen === "light" || chosen === "dark") root.dataset.theme = chosen; // bef
 
 document.addEventListener("DOMContentLoaded", () => {
   const find = (id) => document.getElementById(id);
-  const shown = find("shown"), amiss = find("amiss"), pause = find("pause"), keys = find("keys");
-  let source = null, paused = false, row = -1;
+  const shown = find("shown"), amiss = find("amiss"), beat = find("beat"), pause = find("pause"), keys = find("keys");
+  let source = null, paused = false;
 
   function theme() {
     const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -26,21 +26,63 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   }
 
+  function stands(word, kind) {
+    if (!beat || beat.textContent === word) return;
+    beat.textContent = word;
+    beat.className = `state ${kind}`;
+  }
+
   function unknown(words) {
     amiss.textContent = words;
     amiss.hidden = !words;
     shown.classList.toggle("unknown", Boolean(words)); // what was known is not what is
+    if (words) stands("no answer", "lost");
+  }
+
+  // Changes only what differs, so that focus, marked text, scrolled tables, open details and filled in fields stay.
+  function become(old, next) {
+    if (old.nodeType !== Node.ELEMENT_NODE) {
+      if (old.data !== next.data) old.data = next.data;
+      return;
+    }
+    for (const { name, value } of next.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    for (const { name } of [...old.attributes]) {
+      const readers = (name === "open" && old.localName === "details") || name === "tabindex";
+      if (!readers && !next.hasAttribute(name)) old.removeAttribute(name);
+    }
+    within(old, next);
+  }
+
+  function within(old, next) {
+    const wants = new Set([...next.children].map((one) => one.id));
+    const named = new Map();
+    for (const one of [...old.children]) if (one.id) wants.has(one.id) ? named.set(one.id, one) : one.remove();
+    let at = old.firstChild;
+    const drop = () => { const gone = at; at = at.nextSibling; gone.remove(); };
+    for (const wanted of [...next.childNodes]) {
+      let known = wanted.id ? named.get(wanted.id) : at;
+      if (wanted.localName && !wanted.id) while (known && !known.id && known.nodeName !== wanted.nodeName) known = known.nextSibling;
+      if (known?.nodeName !== wanted.nodeName || known.id !== wanted.id) {
+        old.insertBefore(wanted, at);
+        continue;
+      }
+      while (at && at !== known && !at.id) drop();
+      if (at === known) at = at.nextSibling;
+      else old.insertBefore(known, at);
+      become(known, wanted);
+    }
+    while (at) drop();
   }
 
   function state(html) {
-    if (!getSelection().isCollapsed && shown.contains(getSelection().anchorNode)) return; // somebody marks a text
-    const had = document.activeElement, id = shown.contains(had) ? had.id || had.getAttribute("href") : null;
-    const left = [...shown.querySelectorAll(".wide")].map((one) => one.scrollLeft);
-    shown.innerHTML = html; // made by the templates, which escape everything
-    times(shown);
-    shown.querySelectorAll(".wide").forEach((one, at) => { one.scrollLeft = left[at] || 0; });
-    if (id) (find(id) || shown.querySelector(`[href="${CSS.escape(id)}"]`))?.focus({ preventScroll: true });
+    const next = document.createElement("template");
+    const had = shown.contains(document.activeElement) ? document.activeElement : null;
+    next.innerHTML = html.trim(); // made by the templates, which escape everything
+    times(next.content);
+    within(shown, next.content);
+    if (had && had !== document.activeElement) (had.isConnected ? had : find("page")).focus({ preventScroll: true });
     unknown("");
+    stands("live", "live");
   }
 
   function look() {
@@ -61,15 +103,17 @@ document.addEventListener("DOMContentLoaded", () => {
     if (!pause) return;
     paused = !paused;
     pause.setAttribute("aria-pressed", String(paused));
+    stands(paused ? "paused" : "waiting", paused ? "paused" : "");
     look();
   }
 
   function step(by) {
-    const rows = [...document.querySelectorAll("#shown tbody tr")];
-    if (!rows.length) return;
-    row = Math.min(Math.max(row + by, 0), rows.length - 1);
-    const link = rows[row].querySelector("a") || rows[row];
-    if (link === rows[row]) link.tabIndex = -1;
+    const rows = [...shown.querySelectorAll("tbody tr")];
+    const row = rows.findIndex((one) => one.contains(document.activeElement));
+    const to = rows[Math.min(Math.max(row + by, 0), rows.length - 1)];
+    if (!to) return;
+    const link = to.querySelector("a") || to;
+    if (link === to) link.tabIndex = -1;
     link.focus();
   }
 
@@ -85,7 +129,7 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     const does = {
       "?": () => keys?.showModal(), p: halt, t: theme, j: () => step(1), k: () => step(-1),
-      "/": () => document.querySelector("main input:not([type=hidden]), main select")?.focus(),
+      "/": () => document.querySelector("main :is(input, textarea):not([type=hidden]), main select")?.focus(),
     }[key.key];
     if (does) { key.preventDefault(); does(); }
   });

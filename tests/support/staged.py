@@ -20,7 +20,7 @@ from appliance.places import Places
 from console.asking import OPERATOR, Asking, Ledger
 from console.people import Person, hashed
 from job_contracts import subjects
-from job_contracts.operating import AskNote
+from job_contracts.operating import Aim, AskNote, AskOrder, Doing, Rates
 from producer_sdk import Producer
 from producer_sdk.errors import PenstockError
 from runtime.bus import connect
@@ -43,6 +43,13 @@ NASTY = (
     f"\N{RIGHT-TO-LEFT OVERRIDE}<a {MARK} href=javascript:owned()>\N{ZERO WIDTH SPACE}&lt;b&gt;",
 )
 """Words that become code where somebody forgets to escape them. What became an element has the attribute ``MARK``."""
+STANDING: tuple[tuple[Doing, Aim, str, Rates | None], ...] = (
+    ("pause", "pool", "gemini", None),
+    ("drain", "pool", "anthropic", None),
+    ("drain", "deployment", "openai/gpt-5", None),
+    ("override", "limit", "openai", Rates(rpm=3_000)),
+)
+"""Orders that are in force from the beginning: jobs for gemini alone wait."""
 PACE = 0.5
 """Seconds between two jobs of the load."""
 
@@ -97,6 +104,7 @@ class Stage:
 def configuration(keys: Keys) -> dict[str, Any]:
     """The built-in one with people, a route that fails, one that hangs, and something of everything that is shown."""
     made: dict[str, Any] = yaml.safe_load(BUILT_IN)
+    made["providers"]["openai"] |= {"limits": {"rpm": 6_000, "input_tpm": 400_000}, "concurrency": 32}
     made["routes"] |= {
         "failing": {"deployments": ["openai/gpt-5-nano+fault=500"], "max_attempts": 2},
         "waiting": {"deployments": ["gemini/gemini-2.5-pro"]},
@@ -154,6 +162,9 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
 
 async def _planted(stage: Stage, producer: Producer) -> None:
     """Nasty words wherever somebody else may write some."""
+    for do, aim, name, rates in STANDING:
+        asked = AskOrder(do=do, aim=aim, name=name, by="otto", why=NASTY[0], lasts=3_600, limits=rates)
+        await stage.leader.order(asked)
     for number, words in enumerate(NASTY):
         handle = await producer.submit(
             model=("failing", NASTY[0], "drafted", "tried")[number % 4],
