@@ -21,9 +21,10 @@ from job_contracts.operating import (
 )
 from producer_sdk.cli.arguments import AsJson, Url
 from producer_sdk.cli.durations import seconds
-from producer_sdk.cli.operating_views import LIMITS, POOLS, TEXT, audit_line, limit_rows, pool_rows
+from producer_sdk.cli.operating_tables import limits_table, pools_table
+from producer_sdk.cli.operating_views import audit_line
 from producer_sdk.cli.operators import operators
-from producer_sdk.cli.showing import errors_told, finish, may_go_on, people, put, put_table
+from producer_sdk.cli.showing import errors_told, finish, may_go_on, people, put, put_parts, width_here
 from producer_sdk.errors import InvalidRequest
 
 _LOGIN = "With the services' login in --url."
@@ -59,7 +60,7 @@ def list_pools(context: typer.Context, *, as_json: AsJson = False, url: Url = No
                 for pool in told.pools:
                     put(encode(pool).decode())
             else:
-                put_table(POOLS, pool_rows(told), left=TEXT)
+                put_parts(pools_table(told, width_here()))
 
 
 @limits.callback(invoke_without_command=True)
@@ -72,7 +73,7 @@ def list_limits(context: typer.Context, *, as_json: AsJson = False, url: Url = N
                 for limit in told.limits:
                     put(encode(limit).decode())
             else:
-                put_table(LIMITS, limit_rows(told), left=TEXT)
+                put_parts(limits_table(told, width_here()))
 
 
 @pools.command("pause")

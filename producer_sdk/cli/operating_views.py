@@ -74,10 +74,10 @@ def _unit(unit: ToldUnit) -> tuple[str, ...]:
     over = "" if unit.window is None else f"/{unit.window:g} s"
     return (
         unit.unit.replace("_", " "),
-        f"{unit.limit:,.6g}{over}",
-        "-" if unit.configured is None else f"{unit.configured:,.6g}",
+        f"{rate(unit.limit)}{over}",
+        "-" if unit.configured is None else rate(unit.configured),
         f"{unit.available:,.1f}",
-        f"{unit.reserved:,.6g}",
+        rate(unit.reserved),
     )
 
 
@@ -112,7 +112,7 @@ def rates(told: Rates) -> str:
     """Such as ``rpm 100, concurrency 4``."""
     values = ("rpm", "input_tpm", "output_tpm", "tpm", "concurrency")
     said = [(name, getattr(told, name)) for name in values]
-    return ", ".join(f"{name} {value:,.6g}" for name, value in said if value is not None)
+    return ", ".join(f"{name} {rate(value)}" for name, value in said if value is not None)
 
 
 def audit_line(line: AuditLine) -> str:
@@ -133,6 +133,11 @@ def _change(entry: Audited) -> str:
 
 def _from(told: Standing) -> str:
     return "as configured" if told == Standing() else standing(told)
+
+
+def rate(value: float) -> str:
+    """Whole where it is, and never as a power of ten: ``2,000,000``."""
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.3f}".rstrip("0")
 
 
 def number(value: int) -> str:

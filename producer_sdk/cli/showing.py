@@ -12,7 +12,7 @@ from collections.abc import Collection, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -80,11 +80,21 @@ def put(text: str) -> None:
     sys.stdout.flush()
 
 
+def width_here() -> int:
+    """Columns there are to print on."""
+    return shutil.get_terminal_size().columns
+
+
+def put_parts(parts: RenderableType) -> None:
+    """What was made for that width."""
+    Console(highlight=False, width=width_here()).print(parts, end="")
+
+
 def put_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: Collection[str]) -> None:
     """Rows for somebody at a terminal; all columns but those in ``left`` are numbers."""
     table = table_with(columns, rows, left=left)
     if table.row_count:
-        Console(highlight=False, width=shutil.get_terminal_size().columns).print(table)
+        Console(highlight=False, width=width_here()).print(table)
 
 
 def table_with(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: Collection[str]) -> Table:

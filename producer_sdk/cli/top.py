@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
 from typing import Annotated
 
 import typer
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from job_contracts.codec import encode
 from job_contracts.operating import Overview
 from producer_sdk.cli.arguments import AsJson, Url
-from producer_sdk.cli.operating_views import LIMITS, POOLS, TEXT, head, limit_rows, pool_rows
+from producer_sdk.cli.operating_tables import screen
 from producer_sdk.cli.operators import operators
-from producer_sdk.cli.showing import errors_told, finish, put, put_table, table_with
+from producer_sdk.cli.showing import errors_told, finish, put, put_parts, width_here
 from producer_sdk.errors import Unreachable
 
 
@@ -39,10 +37,7 @@ def top(
             if as_json:
                 put(encode(told).decode())
             else:
-                put(head(told))
-                put_table(POOLS, pool_rows(told), left=TEXT)
-                put("")
-                put_table(LIMITS, limit_rows(told), left=TEXT)
+                put_parts(screen(told, width_here()))
         else:
             finish(_live(url, every))
 
@@ -53,23 +48,15 @@ async def _once(url: str | None) -> Overview:
 
 
 async def _live(url: str | None, every: float) -> None:
-    console = Console(highlight=False, width=shutil.get_terminal_size().columns)
+    console = Console(highlight=False)  # asks for the window's size each time: it may change
     shown = Group(Text("…"))
     async with operators(url) as ask:
         with Live(shown, console=console, screen=True, auto_refresh=False) as live:
             while True:
                 try:
-                    shown = screen(await ask("overview", None, Overview))
+                    shown = screen(await ask("overview", None, Overview), console.width)
                     live.update(shown, refresh=True)
                 except Unreachable as error:  # as while another leader takes over: what is shown is old
-                    live.update(Group(Text(str(error), style="bold red"), shown), refresh=True)
+                    old = Text(f"{error} What stands below is not of now.", style="bold red")
+                    live.update(Group(old, shown), refresh=True)
                 await asyncio.sleep(every)
-
-
-def screen(told: Overview) -> Group:
-    """All of a moment."""
-    tables: tuple[Table, ...] = (
-        table_with(POOLS, pool_rows(told), left=TEXT),
-        table_with(LIMITS, limit_rows(told), left=TEXT),
-    )
-    return Group(Text(head(told), style="bold"), Text(""), tables[0], Text(""), tables[1])

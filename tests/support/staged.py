@@ -44,9 +44,8 @@ NASTY = (
 )
 """Words that become code where somebody forgets to escape them. What became an element has the attribute ``MARK``."""
 STANDING: tuple[tuple[Doing, Aim, str, Rates | None], ...] = (
-    ("pause", "pool", "gemini", None),
-    ("drain", "pool", "anthropic", None),
-    ("drain", "deployment", "openai/gpt-5", None),
+    ("drain", "pool", "gemini", None),
+    ("pause", "deployment", "openai/gpt-5", None),
     ("override", "limit", "openai", Rates(rpm=3_000)),
 )
 """Orders that are in force from the beginning: jobs for gemini alone wait."""
@@ -114,7 +113,7 @@ def configuration(keys: Keys) -> dict[str, Any]:
             "shadow": {"to": "cheap", "share": 1, "budget": {"day": 5}},
         },
         "tried": {"deployments": ["openai/gpt-4.1-mini"]},
-        "tried-small": {"deployments": ["gemini/gemini-2.5-flash"]},
+        "tried-small": {"deployments": ["anthropic/claude-haiku-4-5"]},
         NASTY[0]: {"deployments": ["anthropic/claude-haiku-4-5"]},
     }
     made["experiments"] = {

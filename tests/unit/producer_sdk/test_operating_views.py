@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 
 from job_contracts.operating import Audited, AuditLine, Overview, Rates, Standing
+from producer_sdk.cli.operating_tables import screen
 from producer_sdk.cli.operating_views import audit_line, head, limit_rows, pool_rows
-from producer_sdk.cli.top import screen
 
 ORDER = {"standing": {"state": "draining", "until": 700.0}, "by": "ann", "why": "[red]w", "at": 90.0, "seq": 3}
 TOLD: dict[str, Any] = {
@@ -77,9 +77,38 @@ def test_the_whole_screen_fits_and_takes_words_for_words() -> None:
     assert "leader s1 (term 7, 60 s)  jobs 1,202 + 9 beyond the index  in flight 2  waiting bg 1,200 (2.0 h)" in head(
         told
     )
+    assert "[red]w" in printed(told, 200)
+
+
+def printed(told: Overview, width: int) -> str:
     out = StringIO()
-    Console(file=out, width=200).print(screen(told))
-    assert "[red]w" in out.getvalue()
+    Console(file=out, width=width).print(screen(told, width))
+    return out.getvalue()
+
+
+def test_on_a_narrow_terminal_words_stand_below_the_tables_and_no_number_is_broken() -> None:
+    why = "they move to another house, and say it takes until noon"
+    pools = [{**TOLD["pools"][0], "name": "a-pool-of-a-long-name", "order": {**ORDER, "why": why}}, *TOLD["pools"][1:]]
+    unit = {
+        "unit": "input_tokens",
+        "limit": 2_000_000,
+        "configured": 2_000_000,
+        "window": 60,
+        "size": 9,
+        "available": 9,
+    }
+    limits = [{**TOLD["limits"][0], "units": [*TOLD["limits"][0]["units"], unit]}]
+    told = Overview.model_validate({**TOLD, "pools": pools, "limits": limits})
+    lines = [line.rstrip() for line in printed(told, 80).splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert "  a-pool-of-a-long-name: draining by ann, 10 min left: they move to another" in lines
+    assert "  c/m: left alone: timeout" in lines
+    assert "  a: closed 4 s: 429" in lines
+    assert any("2,000,000/60 s" in line and "input tokens" in line for line in lines)
+    assert not any("c/m" in line for line in lines if "timeout" not in line)
+    (row,) = (line for line in lines if line.startswith("a-pool"))
+    assert row.split()[-3:] == ["1,200", "2.0", "h"]
+    assert why in printed(told, 200)
 
 
 def test_a_line_of_the_audit_tells_the_change() -> None:
