@@ -11,6 +11,7 @@ import socket
 import sys
 from argparse import Namespace
 
+from catalogue.load import CatalogueError
 from console.asking import OPERATOR
 from console.assembly import assemble
 from console.instruments import INSTRUMENTS, gauges
@@ -59,6 +60,8 @@ async def serve(config: Config, arguments: Namespace) -> int:
         gauges(metrics, made.console.guard.sessions, made.console.feeds)
         service.add(health, made.server)
         return await service.run()
+    except CatalogueError as error:
+        raise command.Unusable(str(error)) from error
     finally:
         await bus.close()
 

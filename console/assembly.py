@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from catalogue.load import providers
 from console.app import Console, application
 from console.asking import Asking, Ledger
 from console.guarding import Guard
@@ -46,11 +47,11 @@ def assemble(
     host: str = "127.0.0.1",
     port: int = 0,
 ) -> Made:
-    """Make its parts. Starts nothing."""
+    """Make its parts. Starts nothing. Raises CatalogueError where the operator's own files of it are not right."""
     settings, people = config.console, People(config, bus, clock)
     feeds = Feeds(settings.every)
     console = Console(
-        desks=Desks(Asking(bus), Ledger(bus), bus, config, clock),
+        desks=Desks(Asking(bus), Ledger(bus), bus, config, clock, providers(config.catalogue)),
         people=people,
         guard=Guard(settings, people, Sessions(settings), clock),
         feeds=feeds,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 ROOM = Path(__file__).parent
 STATIC = {
@@ -29,7 +32,7 @@ class Pages:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._made.filters.update(number=number, span=span, moment=moment)
+        self._made.filters.update(money=money, number=number, span=span, moment=moment)
         self._made.globals.update(stacked=stacked)
         self.static = {name: (kind, (ROOM / "static" / name).read_bytes()) for name, kind in STATIC.items()}
 
@@ -43,6 +46,14 @@ def number(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{int(value):,}" if value == int(value) else f"{value:,.3f}".rstrip("0").rstrip(".")
+
+
+def money(value: Decimal | None) -> str:
+    """US dollars, exactly: ``0.00``, ``1,234.50``, ``0.000125``."""
+    if value is None:
+        return "–"
+    whole, _, part = f"{value:,f}".partition(".")
+    return f"{whole}.{part.rstrip('0').ljust(2, '0')}"
 
 
 def span(seconds: float | None) -> str:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from catalogue.rows import ProviderRow
     from console.asking import Asking, Ledger
     from console.people import Person
     from runtime.bus.port import Bus
@@ -27,6 +28,8 @@ class Desks:
     """The broker, to look at what it says of itself; nothing is published there but questions."""
     config: Config
     clock: Clock
+    catalogue: Mapping[str, ProviderRow]
+    """What is known of providers and models, by the name of the provider."""
 
 
 class Amiss(Exception):
