@@ -99,4 +99,4 @@ def _verified(config: Config) -> dict[str, list[str]]:
     return found
 
 
-DRAFTS = Panel("drafts", "Drafts and shadows", "f", _read, group="Models", every=10.0, seen_by="all")
+DRAFTS = Panel("drafts", "Drafts and shadows", "f", _read, group="Models", every=30.0, seen_by="all")

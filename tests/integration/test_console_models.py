@@ -76,7 +76,7 @@ VERDICTS = ("accept", "accept", "correct", "replace", "accept", "unread", "accep
 
 async def _judged(engine: AsyncEngine, told: Sequence[Told]) -> list[str]:
     """Give each verification a verdict, in turns; returns them."""
-    said = []
+    said: list[str] = []
     async with engine.begin() as connection:
         for place, one in enumerate(told, 1):
             if one.reason == "verify":

@@ -123,7 +123,7 @@ def test_an_exception_with_a_date_is_the_operators_and_before_it_the_librarys_pr
     assert [(line.source, line.holds) for line in before.lines] == [("library", True), ("operator", False)]
     assert [(line.source, line.holds) for line in after.lines] == [("library", False), ("operator", True)]
     assert after.line is not None
-    assert (after.line.price.since, after.line.price.input) == (since, 9)
+    assert (after.line.price.since, after.line.price.input) == (since, Decimal(9))
 
 
 def test_a_cheaper_tier_has_its_share_of_the_price_and_the_same_source() -> None:
