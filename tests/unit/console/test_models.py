@@ -15,7 +15,7 @@ from catalogue.load import CatalogueError, providers
 from catalogue.prices import price_at
 from catalogue.pricing import version_of
 from console.assembly import assemble
-from console.deployments import deployments, routes_of
+from console.deployments import SOON, deployments, routes_of
 from console.pages import money
 from console.panels.models import HOUR, Health, Hour
 from console.people import Person
@@ -31,6 +31,7 @@ from runtime.telemetry import Telemetry
 from tests.support.clock import ManualClock
 from tests.support.console import ADMIN, MADE, VIEWER, Served, config, overview, record, served, stored
 from tests.support.console_rows import cells, gone, words
+from tests.support.measured import rules
 
 WALL = ManualClock().wall()
 BEGIN = int(WALL) // HOUR * HOUR - 23 * HOUR
@@ -159,6 +160,11 @@ async def test_a_model_that_retires_soon_or_has_is_marked_in_words() -> None:
             console.clock.correct(wall.timestamp() - console.clock.wall())
             shows = cells(await shown(browser))[f"model-{MINI}"]["retires"]
             assert shows.startswith(said or str(day)), (left, shows)
+
+
+def test_the_page_marks_what_the_alert_tells() -> None:
+    (alert,) = [one for one in rules() if one.get("alert") == "PenstockModelRetires"]
+    assert alert["expr"].endswith(f"<= {SOON}")
 
 
 async def test_hours_are_the_ledgers_and_lead_to_its_rows() -> None:
