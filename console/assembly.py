@@ -13,6 +13,7 @@ from console.pages import Pages
 from console.panels import Desks
 from console.panels.all import PANELS
 from console.people import People
+from console.playing import Playing
 from console.server import Server
 from console.sessions import Sessions
 
@@ -29,11 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A console and its server; the application is what it serves."""
+    """A console, its server and its playground, in the order of stopping; the application is what is served."""
 
     console: Console
     application: ASGIApp
     server: Server
+    playing: Playing
 
 
 def assemble(
@@ -45,12 +47,13 @@ def assemble(
     told: Callable[[str, str], tuple[int, str, bytes]],
     host: str = "127.0.0.1",
     port: int = 0,
+    playing: Playing | None = None,
 ) -> Made:
-    """Make its parts. Starts nothing."""
+    """Make its parts. Starts nothing. ``playing``: what submits jobs, if not over the configuration's broker."""
     settings, people = config.console, People(config, bus, clock)
-    feeds = Feeds(settings.every)
+    feeds, playing = Feeds(settings.every), playing or Playing(config, clock, telemetry)
     console = Console(
-        desks=Desks(Asking(bus), Ledger(bus), bus, config, clock),
+        desks=Desks(Asking(bus), Ledger(bus), bus, config, clock, playing),
         people=people,
         guard=Guard(settings, people, Sessions(settings), clock),
         feeds=feeds,
@@ -59,4 +62,4 @@ def assemble(
         telemetry=telemetry,
     )
     made = application(console, told)
-    return Made(console, made, Server(made, feeds, telemetry, host=host, port=port))
+    return Made(console, made, Server(made, feeds, telemetry, host=host, port=port), playing)

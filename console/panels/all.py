@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from console.panels.audit import AUDIT
 from console.panels.overview import OVERVIEW
+from console.panels.playground import PLAYGROUND
 from console.panels.pools import POOLS
 from console.panels.project import PROJECT
 
 if TYPE_CHECKING:
     from console.panels import Panel
 
-PANELS: tuple[Panel, ...] = (OVERVIEW, POOLS, AUDIT, PROJECT)
+PANELS: tuple[Panel, ...] = (OVERVIEW, POOLS, PLAYGROUND, AUDIT, PROJECT)
