@@ -142,7 +142,7 @@ def _figures(result: Result) -> list[list[str]]:
     first = attempts[-1].first_token if attempts else None
     estimated = "" if all(one.usage.reported for one in attempts) else " (estimated)"
     return [
-        ["answered by", result.deployment or "–"],
+        ["deployment", result.deployment or "–"],
         ["first token, from the provider", "–" if first is None else f"{number(first)} s"],
         ["tokens in", number(sum(one.usage.input for one in attempts)) + estimated],
         ["tokens out", number(sum(one.usage.output for one in attempts)) + estimated],

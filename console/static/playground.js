@@ -7,11 +7,11 @@ document.addEventListener("DOMContentLoaded", () => {
   if (!form) return;
   let playing = null, shown = [];
 
-  function section(model) {
+  function section(number, model) { // the number, because the same model may be asked twice
     const made = find("answer").content.cloneNode(true).firstElementChild;
     const part = (name) => made.querySelector("." + name);
-    part("model").textContent = model;
-    made.setAttribute("aria-label", model);
+    part("model").textContent = `${number}: ${model}`;
+    made.setAttribute("aria-label", `Answer ${number}, ${model}`);
     place.append(made);
     return { made, part, over: false, figures: new Map() };
   }
@@ -44,7 +44,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   const told = {
     asked: (_, said) => {
-      const one = shown[said.answer] = section(said.model);
+      const one = shown[said.answer] = section(said.answer + 1, said.model);
       one.made.setAttribute("aria-busy", "true");
       if (!said.job) return;
       one.part("job").href = "/job?" + new URLSearchParams({ project: form.dataset.project, id: said.job });

@@ -106,7 +106,7 @@ async def test_two_models_stream_side_by_side_and_the_key_pays_for_both(whole: G
         assert fact.cost > 0
         assert shown["cost"] == f"{money(fact.cost)} US dollars"
         assert (shown["tokens in"], shown["tokens out"]) == (str(fact.usage.input), str(fact.usage.output))
-        assert shown["answered by"] == fact.deployment
+        assert shown["deployment"] == fact.deployment
         assert job is not None
         assert fact.attempt == f"{PROJECT}.{job}.1"
         assert results[job].state is JobState.SUCCEEDED

@@ -62,7 +62,7 @@ async def test_models_answer_side_by_side_and_the_audit_has_who_where_and_which(
     assert dict(heard.texts) == {0: "One two", 1: "Three"}
     assert heard.words[0, "ended"] == heard.words[1, "ended"] == "succeeded"
     assert heard.figures[0]["cost"] == "0.00012 US dollars"
-    assert heard.figures[0]["answered by"] == "fake/fake-1"
+    assert heard.figures[0]["deployment"] == "fake/fake-1"
     assert "first token, from the press" in heard.figures[1]
     ids = [received.job.id for received in queue.jobs]
     assert heard.jobs == dict(enumerate(ids))
