@@ -294,7 +294,13 @@ class _Panel:
             if not self._panel.shows(session.person) or not stream.may(session.person):
                 return refused("That takes another role than yours.", 403)
             pieces = self._pieces(stream.flow(self._console.desks, session.person, fields))
-            return Flowing(pieces, lambda: guard.holds(session, every=CHECK - 2.0), last=GONE)
+
+            async def ends() -> bytes:
+                if self._console.feeds.closed:
+                    return event("refused", "The console has ended: what was not finished is cancelled.")
+                return b"" if await guard.holds(session, every=CHECK - 2.0) else GONE
+
+            return Flowing(pieces, ends)
 
         return streamed
 

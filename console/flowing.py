@@ -1,4 +1,4 @@
-"""An answer that comes piece by piece, for one reader: it ends with its source, its reader or its session.
+"""An answer that comes piece by piece, for one reader: it ends with its source, its reader, or its session.
 
 Whichever of them ends first, the source is closed before the request is, so what it does for the reader ends as well.
 The next piece is made when the last one was taken: a slow reader makes the source wait, and one that takes nothing is
@@ -27,13 +27,11 @@ FAREWELL = 2.0
 
 
 class Flowing(StreamingResponse):
-    """Events of ``pieces``. ``holds``: whether the session goes on; ``last``: what is said where it does not."""
+    """Events of ``pieces``. ``ends``: the last word where session or console have ended; empty while neither has."""
 
-    def __init__(
-        self, pieces: AsyncGenerator[bytes, None], holds: Callable[[], Awaitable[bool]], *, last: bytes
-    ) -> None:
+    def __init__(self, pieces: AsyncGenerator[bytes, None], ends: Callable[[], Awaitable[bytes]]) -> None:
         super().__init__(pieces, headers={"x-accel-buffering": "no"}, media_type="text/event-stream")
-        self._pieces, self._holds, self._last = pieces, holds, last
+        self._pieces, self._ends = pieces, ends
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
@@ -47,7 +45,7 @@ class Flowing(StreamingResponse):
 
         sending = asyncio.create_task(self.stream_response(patient), name="flow")
         gone = asyncio.create_task(self.listen_for_disconnect(receive))
-        ended = asyncio.create_task(self._session_ends())
+        ended = asyncio.create_task(self._ended())
         tasks = {sending, gone, ended}
         try:
             first, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -57,12 +55,13 @@ class Flowing(StreamingResponse):
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._pieces.aclose()
         if first == {ended} and begun:
-            await _last_word(self._last, send)
+            await _last_word(ended.result(), send)
 
-    async def _session_ends(self) -> None:
+    async def _ended(self) -> bytes:
         while True:
-            if not await self._holds():
-                return
+            last = await self._ends()
+            if last:
+                return last
             await asyncio.sleep(LOOK)
 
 

@@ -5,7 +5,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const find = (id) => document.getElementById(id);
   const form = find("play"), stop = find("stop"), status = find("playing"), place = find("answers");
   if (!form) return;
-  let playing = null, shown = [];
+  let playing = null, shown = [], refused = "";
 
   function section(number, model) { // the number, because the same model may be asked twice
     const made = find("answer").content.cloneNode(true).firstElementChild;
@@ -70,7 +70,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   function heard(name, data) {
     if (name === "gone") location.reload();
-    if (name === "refused") status.textContent = data;
+    if (name === "refused") status.textContent = refused = data;
     if (name !== "told") return;
     for (const said of JSON.parse(data)) told[said.what]?.(shown[said.answer], said);
     const done = shown.filter((one) => one.over).length;
@@ -99,6 +99,7 @@ document.addEventListener("DOMContentLoaded", () => {
     if (playing) return;
     playing = new AbortController();
     shown = [];
+    refused = "";
     place.replaceChildren();
     stop.disabled = false;
     status.textContent = "Asked.";
@@ -110,9 +111,9 @@ document.addEventListener("DOMContentLoaded", () => {
       await read(answer.body);
       if (shown.some((one) => !one.over)) throw new TypeError("cut");
     } catch (error) {
-      const words = error.name === "AbortError" ? "Stopped: what had not ended is cancelled." : "The console does not answer any more.";
-      for (const one of shown) if (!one.over) over(one, error.name === "AbortError" ? "stopped" : "cut off");
-      status.textContent = words;
+      const stopped = error.name === "AbortError";
+      for (const one of shown) if (!one.over) over(one, stopped ? "stopped" : "cut off");
+      status.textContent = refused || (stopped ? "Stopped: what had not ended is cancelled." : "The console does not answer any more.");
     }
     playing = null;
     button.disabled = false;

@@ -52,10 +52,10 @@ class Source:
 
 
 def flow(source: Source, reader: Reader, *, lasts: bool = True) -> asyncio.Task[None]:
-    async def holds() -> bool:
-        return lasts
+    async def ends() -> bytes:
+        return b"" if lasts else LAST
 
-    made = Flowing(source.pieces(), holds, last=LAST)
+    made = Flowing(source.pieces(), ends)
     return asyncio.create_task(made({"type": "http"}, reader.receive, reader.send))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from types import SimpleNamespace
@@ -234,6 +235,17 @@ async def _both(told: AsyncIterator[Heard]) -> None:
     async for heard in told:
         if len(heard.texts) == 2:
             return
+
+
+async def test_a_console_that_is_told_to_stop_cancels_what_is_being_read(console: Served, queue: FakeGateway) -> None:
+    queue.script(silence())
+    async with console.browser(OPERATOR) as browser, asking(browser, **ACME) as told:
+        await eventually(lambda: bool(queue.jobs), within=5.0)
+        stopping = asyncio.create_task(console.made.server.stop())
+        assert "The console has ended" in (await to_the_end(told)).refused
+    await stopping
+    await console.made.playing.stop()
+    assert queue.jobs[0].cancelled is not None
 
 
 async def test_a_revoked_key_ends_its_stream_and_cancels_its_jobs(console: Served, queue: FakeGateway) -> None:
