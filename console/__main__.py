@@ -57,8 +57,8 @@ async def serve(config: Config, arguments: Namespace) -> int:
             port=arguments.port,
         )
         metrics.listen(telemetry, (*COMMON, *INSTRUMENTS))
-        gauges(metrics, made.console.guard.sessions, made.console.feeds)
-        service.add(health, made.server)
+        gauges(metrics, made.console.guard.sessions, made.console.feeds, made.playing)
+        service.add(health, made.playing, made.server)
         return await service.run()
     except CatalogueError as error:
         raise command.Unusable(str(error)) from error

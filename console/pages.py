@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-if TYPE_CHECKING:
-    from decimal import Decimal
 
 ROOM = Path(__file__).parent
 STATIC = {
     "console.css": "text/css; charset=utf-8",
     "console.js": "text/javascript; charset=utf-8",
     "console.svg": "image/svg+xml",
+    "playground.js": "text/javascript; charset=utf-8",
 }
 """The files that pages load, all of them ours, with their content types."""
 
@@ -49,11 +48,11 @@ def number(value: float | None) -> str:
 
 
 def money(value: Decimal | None) -> str:
-    """US dollars, exactly: ``0.00``, ``1,234.50``, ``0.000125``."""
+    """US dollars, exactly: ``1,234.50``, ``0.150000000001``; two decimals at least."""
     if value is None:
         return "–"
-    whole, _, part = f"{value:,f}".partition(".")
-    return f"{whole}.{part.rstrip('0').ljust(2, '0')}"
+    whole, _, rest = f"{value or Decimal(0):,f}".partition(".")
+    return f"{whole}.{rest.rstrip('0'):0<2}"
 
 
 def span(seconds: float | None) -> str:

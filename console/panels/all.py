@@ -9,10 +9,11 @@ from console.panels.drafts import DRAFTS
 from console.panels.experiments import EXPERIMENTS
 from console.panels.models import MODELS
 from console.panels.overview import OVERVIEW
+from console.panels.playground import PLAYGROUND
 from console.panels.pools import POOLS
 from console.panels.project import PROJECT
 
 if TYPE_CHECKING:
     from console.panels import Panel
 
-PANELS: tuple[Panel, ...] = (OVERVIEW, POOLS, MODELS, EXPERIMENTS, DRAFTS, AUDIT, PROJECT)
+PANELS: tuple[Panel, ...] = (OVERVIEW, POOLS, MODELS, EXPERIMENTS, DRAFTS, PLAYGROUND, AUDIT, PROJECT)
