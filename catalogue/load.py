@@ -43,7 +43,8 @@ def providers(*folders: Path | None) -> Mapping[str, ProviderRow]:
         if not folder.is_dir():
             raise CatalogueError(f"{folder}: not a folder; name one with a file NAME.toml for each provider")
         for path in sorted(folder.glob("*.toml")):
-            rows[path.stem] = read(path, over=rows.get(path.stem))
+            row = read(path, over=rows.get(path.stem))
+            rows[path.stem] = row if path.stem in _packaged() else row.operators()
     whole = {name: _with_lent(row, rows) for name, row in rows.items()}
     for row in whole.values():
         row.ask(Library(row.library, row.library_names) if row.library else None)

@@ -27,6 +27,9 @@ Dialect = Literal["openai_chat", "openai_responses", "anthropic", "gemini", "bed
 Tier = Literal["flex", "batch"]
 """Cheaper places for what can wait: the usual interface when there is room, or the provider's batch API."""
 
+Source = Literal["operator", "catalogue", "library"]
+"""Who says a price: a file of the operator's own, the rows that come with the gateway, or the price library."""
+
 Quirk = str | int | float | bool | tuple[str, ...]
 
 
@@ -172,6 +175,7 @@ class ProviderRow(Row):
     tiers: dict[Tier, TierRow] = {}
     """Cheaper ways to its models (``catalogue.tiers``)."""
 
+    _operators: bool = PrivateAttr(default=False)
     _share: Decimal | None = PrivateAttr(default=None)
     _found: dict[str, ModelRow] = PrivateAttr(default_factory=dict)
     _prices: dict[str, tuple[Price, ...]] = PrivateAttr(default_factory=dict)
@@ -182,6 +186,11 @@ class ProviderRow(Row):
         looked up before is forgotten.
         """
         self._found, self._prices, self._beyond = {}, {}, beyond
+
+    def operators(self) -> ProviderRow:
+        """The row as one that the operator wrote: the gateway comes without it."""
+        self._operators = True
+        return self
 
     def changed(self, **values: object) -> ProviderRow:
         """The row with other values, and with nothing remembered of these."""
@@ -222,6 +231,14 @@ class ProviderRow(Row):
                 found = tuple(price.shared(self._share) for price in found)
             self._prices[name] = found
         return found
+
+    def source(self, name: str, price: Price) -> Source:
+        """Who says one of ``prices(name)``. Raises ValueError for any other."""
+        said = self.prices(name)[::-1]
+        if said.index(price) >= len(self.model(name).prices):
+            return "library"
+        changed = any("prices" in row.model_fields_set and _fits(row, name) is not None for row in self.changes)
+        return "operator" if changed or self._operators else "catalogue"
 
     def known(self) -> tuple[ModelRow, ...]:
         """Every model with a name of its own, by name: those of the rows, and of the price library."""

@@ -11,6 +11,7 @@ import socket
 import sys
 from argparse import Namespace
 
+from catalogue.load import CatalogueError
 from console.asking import OPERATOR
 from console.assembly import assemble
 from console.instruments import INSTRUMENTS, gauges
@@ -56,9 +57,11 @@ async def serve(config: Config, arguments: Namespace) -> int:
             port=arguments.port,
         )
         metrics.listen(telemetry, (*COMMON, *INSTRUMENTS))
-        gauges(metrics, made.console.guard.sessions, made.console.feeds)
-        service.add(health, made.server)
+        gauges(metrics, made.console.guard.sessions, made.console.feeds, made.playing)
+        service.add(health, made.playing, made.server)
         return await service.run()
+    except CatalogueError as error:
+        raise command.Unusable(str(error)) from error
     finally:
         await bus.close()
 

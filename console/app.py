@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
@@ -11,6 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from starlette.routing import Route
 
 from console.asking import Declined, NoAnswer
+from console.flowing import Flowing
 from console.guarding import CHECK, Guard, Headed, form
 from console.live import Feeds, event
 from console.panels import GROUPS, Amiss, Desks, Panel
@@ -68,6 +70,7 @@ def application(console: Console, told: Callable[[str, str], tuple[int, str, byt
         routes += [Route(f"/{panel.name}/live", one.live, methods=["GET"])] if panel.live else []
         routes += [Route(f"/{panel.name}/{name}", one.acting(name), methods=["POST"]) for name in panel.actions]
         routes += [Route(f"/{panel.name}/{name}", one.taking(name), methods=["GET"]) for name in panel.sheets]
+        routes += [Route(f"/{panel.name}/{name}", one.streaming(name), methods=["POST"]) for name in panel.streams]
     return Headed(Starlette(routes=routes, exception_handlers={404: _Missing(console).answer}))
 
 
@@ -92,7 +95,9 @@ class _Home:
         session = await self._console.guard.session(request)
         if session is None:
             return RedirectResponse("/login", 303)
-        return RedirectResponse(f"/{self._console.listed(session.person)[0].name}", 303)
+        theirs = self._console.listed(session.person)
+        first = min(theirs, key=lambda panel: panel.seen_by == "all")  # a page that is for them alone, if there is one
+        return RedirectResponse(f"/{first.name}", 303)
 
 
 class _Login:
@@ -281,6 +286,44 @@ class _Panel:
 
         return taken
 
+    def streaming(self, name: str) -> Callable[[Request], Awaitable[Response]]:
+        """The route of something that is answered piece by piece; a script reads it, so a refusal is an event too."""
+        stream = self._panel.streams[name]
+
+        def refused(why: str, status: int) -> Response:
+            return Response(event("refused", why), status, media_type="text/event-stream")
+
+        async def streamed(request: Request) -> Response:
+            guard = self._console.guard
+            session = await guard.session(request)
+            if session is None:
+                return Response(GONE, 403, media_type="text/event-stream")
+            fields = await form(request, stream.largest) if guard.ours(request) else None
+            if fields is None or not session.wrote(fields.pop("forms", "")):
+                return refused("This form came from elsewhere, or is too large.", 403)
+            if not self._panel.shows(session.person) or not stream.may(session.person):
+                return refused("That takes another role than yours.", 403)
+            pieces = self._pieces(stream.flow(self._console.desks, session.person, fields))
+
+            async def ends() -> bytes:
+                if self._console.feeds.closed:
+                    return event("refused", "The console has ended: what was not finished is cancelled.")
+                return b"" if await guard.holds(session, every=CHECK - 2.0) else GONE
+
+            return Flowing(pieces, ends)
+
+        return streamed
+
+    async def _pieces(self, flow: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        async with aclosing(flow):
+            try:
+                async for piece in flow:
+                    yield piece
+            except Exception as error:  # noqa: BLE001 - the top of the stream: its reader is told, and nobody what it held
+                name = type(error).__name__
+                self._console.telemetry.emit("console.failed", WARNING, panel=self._panel.name, error=name)
+                yield event("refused", "This ended because of a bug: the console's log says which.")
+
     def _shown(self, values: Mapping[str, object]) -> str:
         return self._console.pages.made(self._panel.name, **values)
 
@@ -289,7 +332,10 @@ class _Panel:
     ) -> str:
         said, session.said = session.said, ""
         person, panel = session.person, self._panel
-        allowed = values is not None and any(person.may(action.role) for action in panel.actions.values())
+        allowed = values is not None and (
+            any(person.may(action.role) for action in panel.actions.values())
+            or any(stream.may(person) for stream in panel.streams.values())
+        )
         forms = self._console.pages.made(f"{panel.name}_forms", session=session, **values) if allowed and values else ""
         live = f"/{panel.name}/live?{request.url.query}" if panel.live and panel.shows(person) else ""
         return self._console.pages.made(

@@ -25,6 +25,7 @@ from job_contracts.spend import (
     Forecast,
     Spend,
 )
+from job_contracts.trials import AskExperiments, AskStop, ToldExperiments
 from runtime.bus.port import BusError, OutcomeUnknown, Unreachable
 
 if TYPE_CHECKING:
@@ -73,6 +74,14 @@ class Asking:
     async def note(self, asked: AskNote) -> Ordered:
         """Have it recorded that somebody did something."""
         return await self._ask("note", asked, Ordered)
+
+    async def experiments(self, asked: AskExperiments) -> ToldExperiments:
+        """How experiments stand."""
+        return await self._ask("experiments", asked, ToldExperiments)
+
+    async def stop_arm(self, asked: AskStop) -> ToldExperiments:
+        """Stop a challenger for good; one that is stopped already stays so. May be asked again."""
+        return await self._ask("stop_arm", asked, ToldExperiments)
 
     async def _ask(self, operation: str, asked: Wire | None, kind: type[A]) -> A:
         return await _asked(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from catalogue.load import providers
 from console.app import Console, application
 from console.asking import Asking, Ledger
 from console.guarding import Guard
@@ -13,6 +14,7 @@ from console.pages import Pages
 from console.panels import Desks
 from console.panels.all import PANELS
 from console.people import People
+from console.playing import Playing
 from console.server import Server
 from console.sessions import Sessions
 
@@ -29,11 +31,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A console and its server; the application is what it serves."""
+    """A console, its server and its playground, in the order of stopping; the application is what is served."""
 
     console: Console
     application: ASGIApp
     server: Server
+    playing: Playing
 
 
 def assemble(
@@ -45,12 +48,16 @@ def assemble(
     told: Callable[[str, str], tuple[int, str, bytes]],
     host: str = "127.0.0.1",
     port: int = 0,
+    playing: Playing | None = None,
 ) -> Made:
-    """Make its parts. Starts nothing."""
+    """Make its parts. Starts nothing. ``playing``: what submits jobs, if not over the configuration's broker.
+
+    Raises CatalogueError where the operator's own files of the catalogue are not right.
+    """
     settings, people = config.console, People(config, bus, clock)
-    feeds = Feeds(settings.every)
+    feeds, playing = Feeds(settings.every), playing or Playing(config, clock, telemetry)
     console = Console(
-        desks=Desks(Asking(bus), Ledger(bus), bus, config, clock),
+        desks=Desks(Asking(bus), Ledger(bus), bus, config, clock, providers(config.catalogue), playing),
         people=people,
         guard=Guard(settings, people, Sessions(settings), clock),
         feeds=feeds,
@@ -59,4 +66,4 @@ def assemble(
         telemetry=telemetry,
     )
     made = application(console, told)
-    return Made(console, made, Server(made, feeds, telemetry, host=host, port=port))
+    return Made(console, made, Server(made, feeds, telemetry, host=host, port=port), playing)

@@ -60,12 +60,15 @@ class Guard:
             session.seen = now
         return session
 
-    async def holds(self, session: Session) -> bool:
-        """Whether a session goes on; one whose key was revoked ends, and so does one of which nobody can say."""
+    async def holds(self, session: Session, *, every: float = CHECK) -> bool:
+        """Whether a session goes on; one whose key was revoked ends, and so does one of which nobody can say.
+
+        ``every``: seconds after which it is asked again.
+        """
         now = self._clock.monotonic()
         if not self.sessions.lasts(session, now):
             return False
-        if session.person.key is not None and now - session.checked >= CHECK:
+        if session.person.key is not None and now - session.checked >= every:
             try:
                 person = await self._people.still(session.person)
             except BusError:
@@ -95,14 +98,14 @@ class Guard:
         response.delete_cookie(self._cookie, path="/", secure=self._safe, httponly=True, samesite="lax")
 
 
-async def form(request: Request) -> dict[str, str] | None:
+async def form(request: Request, largest: int = MAX_FORM) -> dict[str, str] | None:
     """The fields of a form; ``None`` for what is none, or is larger than any of ours."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
         return None
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_FORM:
+        if len(body) > largest:
             return None
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS))

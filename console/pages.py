@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ STATIC = {
     "console.css": "text/css; charset=utf-8",
     "console.js": "text/javascript; charset=utf-8",
     "console.svg": "image/svg+xml",
+    "playground.js": "text/javascript; charset=utf-8",
 }
 """The files that pages load, all of them ours, with their content types."""
 
@@ -29,7 +31,7 @@ class Pages:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._made.filters.update(number=number, span=span, moment=moment)
+        self._made.filters.update(money=money, number=number, span=span, moment=moment)
         self._made.globals.update(stacked=stacked)
         self.static = {name: (kind, (ROOM / "static" / name).read_bytes()) for name, kind in STATIC.items()}
 
@@ -43,6 +45,14 @@ def number(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{int(value):,}" if value == int(value) else f"{value:,.3f}".rstrip("0").rstrip(".")
+
+
+def money(value: Decimal | None) -> str:
+    """US dollars, exactly: ``1,234.50``, ``0.150000000001``; two decimals at least."""
+    if value is None:
+        return "–"
+    whole, _, rest = f"{value or Decimal(0):,f}".partition(".")
+    return f"{whole}.{rest.rstrip('0'):0<2}"
 
 
 def span(seconds: float | None) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from gateway.bodies.failures import ApiError, Failed
 from gateway.caller import Caller
-from gateway.rates import Rates
 from job_contracts.keys import MAX_KEY, Ended, KeyRecord, mistyped
+from runtime.rates import Rates
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 
 from producer_sdk import Producer
 from producer_sdk.nats_transport import NatsTransport
+from runtime.connection import tls_of
 from runtime.settings.services import Nats
 
 
@@ -49,13 +49,3 @@ class Producers:
         """Disconnect all."""
         made, self._made = list(self._made.values()), {}
         await asyncio.gather(*(one.close() for one in made))
-
-
-def tls_of(nats: Nats) -> ssl.SSLContext | None:
-    """How the connection is encrypted, where the configuration says so. Raises OSError for a file that is not there."""
-    if nats.tls_ca is None and nats.tls_cert is None:
-        return None
-    context = ssl.create_default_context(cafile=nats.tls_ca)
-    if nats.tls_cert is not None:
-        context.load_cert_chain(nats.tls_cert, nats.tls_key)
-    return context

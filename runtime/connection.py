@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 from runtime.bus.manifest import Asset, StreamLimits, manifest
 from runtime.bus.port import Bus, OutcomeUnknown, Unreachable
@@ -25,6 +26,16 @@ def bus_settings(nats: Nats, *, name: str) -> BusSettings:
         tls_key=nats.tls_key,
         name=name,
     )
+
+
+def tls_of(nats: Nats) -> ssl.SSLContext | None:
+    """How the connection is encrypted, where the configuration says so. Raises OSError for a file that is not there."""
+    if nats.tls_ca is None and nats.tls_cert is None:
+        return None
+    context = ssl.create_default_context(cafile=nats.tls_ca)
+    if nats.tls_cert is not None:
+        context.load_cert_chain(nats.tls_cert, nats.tls_key)
+    return context
 
 
 def declared(config: Config) -> list[Asset]:

@@ -131,4 +131,14 @@ def gauges(metrics: Metrics, scheduler: Scheduler) -> None:
         "pool",
         desired,
     )
+
+    def retiring() -> Mapping[str, float]:
+        return scheduler.retiring()
+
+    metrics.family(
+        "model_retires_days",
+        "Days until the provider retires the model, 0 and below once it has; every scheduler tells it",
+        "deployment",
+        retiring,
+    )
     metrics.gauge("ledger_unread", "Messages of LEDGER that the leader had not read when it last looked", unread)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from runtime.bus.port import BusError
@@ -10,6 +11,7 @@ from runtime.telemetry import INFO, WARNING
 from scheduler.leadership import Lease
 from scheduler.leading import Leading
 from scheduler.policy.board import Board
+from scheduler.policy.retiring import days_left
 from scheduler.policy.rules import rules_from
 from scheduler.scaling import Figures
 from scheduler.term import Term
@@ -68,6 +70,11 @@ class Scheduler(Duty):
     def leads(self) -> bool:
         """Whether it is dispatching."""
         return self.leading is not None and self.leading.recovered
+
+    def retiring(self) -> dict[str, int]:
+        """Days until each deployment that retires does, by the configuration this process has read."""
+        today = datetime.fromtimestamp(self._clock.wall(), UTC).date()
+        return days_left(self._rules.deployments.values(), today)
 
     async def run(self) -> None:
         """Until the process is to end."""

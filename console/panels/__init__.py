@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from catalogue.rows import ProviderRow
     from console.asking import Asking, Ledger
     from console.people import Person
+    from console.playing import Playing
     from runtime.bus.port import Bus
     from runtime.clock import Clock
     from runtime.settings import Config
@@ -27,6 +29,10 @@ class Desks:
     """The broker, to look at what it says of itself; nothing is published there but questions."""
     config: Config
     clock: Clock
+    catalogue: Mapping[str, ProviderRow]
+    """What is known of providers and models, by the name of the provider."""
+    playing: Playing
+    """The queue, to submit jobs to: only what answers by a ``Stream`` does."""
 
 
 class Amiss(Exception):
@@ -60,6 +66,24 @@ class Sheet:
 
 Take = Callable[[Desks, "Person", Mapping[str, str]], Awaitable[Sheet]]
 """Make a file, from the person and the address's query. Raises NoAnswer or Declined."""
+Flow = Callable[[Desks, "Person", Mapping[str, str]], AsyncGenerator[bytes, None]]
+"""Do what a form says, and give events while it is done. It ends early, wherever it is, when its reader goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Something that a form asks for and that is answered piece by piece, to a script of the page.
+
+    It has to see to it that it is audited, and to give at least a comment every few seconds.
+    """
+
+    may: Callable[[Person], bool]
+    """Who may."""
+    flow: Flow
+    largest: int
+    """Bytes of the form."""
+
+
 Group = Literal["Now", "Money", "Models", "System"]
 GROUPS: tuple[Group, ...] = ("Now", "Money", "Models", "System")
 """What the navigation is parted into."""
@@ -89,6 +113,10 @@ class Panel:
     actions: Mapping[str, Action] = field(default_factory=lambda: MappingProxyType({}))
     sheets: Mapping[str, Take] = field(default_factory=lambda: MappingProxyType({}))
     """Files to take away, by the last part of their address."""
+    streams: Mapping[str, Stream] = field(default_factory=lambda: MappingProxyType({}))
+    """What is answered piece by piece, by the last part of its address."""
+    script: str = ""
+    """A file of ``static`` that this page alone loads."""
 
     def shows(self, person: Person) -> bool:
         """Whether somebody may see it."""

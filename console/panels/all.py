@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from console.panels.audit import AUDIT
+from console.panels.drafts import DRAFTS
+from console.panels.experiments import EXPERIMENTS
+from console.panels.models import MODELS
 from console.panels.overview import OVERVIEW
+from console.panels.playground import PLAYGROUND
 from console.panels.pools import POOLS
 from console.panels.project import PROJECT
 
 if TYPE_CHECKING:
     from console.panels import Panel
 
-PANELS: tuple[Panel, ...] = (OVERVIEW, POOLS, AUDIT, PROJECT)
+PANELS: tuple[Panel, ...] = (OVERVIEW, POOLS, MODELS, EXPERIMENTS, DRAFTS, PLAYGROUND, AUDIT, PROJECT)

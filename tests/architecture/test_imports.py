@@ -35,6 +35,14 @@ def test_no_top_level_package_stands_outside_the_layout() -> None:
     assert found <= known, f"not in the layout of ARCHITECTURE.md: {sorted(found - known)}"
 
 
+def test_of_the_services_the_gateway_and_one_room_of_the_console_are_clients() -> None:
+    services = ("console", "ledger", "scheduler", "simulator", "workers")
+    clients = {
+        module.name for module in modules(*services) for name, _ in imported(module) if name.startswith("producer_sdk")
+    }
+    assert clients == {"console.playing"}
+
+
 def test_what_clients_install_imports_the_standard_library_nats_and_pydantic_alone() -> None:
     heavy = [
         f"{module.at(node)} imports {name}"

@@ -11,6 +11,7 @@ import httpx
 
 from console.assembly import Made, assemble
 from console.people import hashed
+from console.playing import Playing
 from job_contracts import subjects
 from job_contracts.codec import Wire, decode, encode
 from job_contracts.desk import Refusal
@@ -35,6 +36,7 @@ from job_contracts.operating import (
     ToldUnit,
     ToldWorker,
 )
+from producer_sdk.testing import FakeGateway
 from runtime.bus.memory import MemoryBroker, MemoryBus
 from runtime.bus.port import Message
 from runtime.settings import Config
@@ -183,8 +185,9 @@ class Served:
 
 
 @asynccontextmanager
-async def served(settings: Config | None = None) -> AsyncIterator[Served]:
-    """A console on a port of its own."""
+async def served(settings: Config | None = None, *, queue: FakeGateway | None = None) -> AsyncIterator[Served]:
+    """A console on a port of its own. ``queue``: where its playground submits."""
+    settings = settings or config()
     bus, desk, clock = MemoryBroker().bus(), Desk(), ManualClock()
     events: list[Event] = []
     await bus.ensure([{"kind": "stream", "config": KEYS_STREAM}])
@@ -192,15 +195,17 @@ async def served(settings: Config | None = None) -> AsyncIterator[Served]:
     telemetry = Telemetry()
     telemetry.subscribe(events.append)
     made = assemble(
-        settings or config(),
+        settings,
         bus=bus,
         clock=clock,
         telemetry=telemetry,
         told=lambda path, _: (200, "application/json", path.encode()),
+        playing=None if queue is None else Playing(settings, clock, telemetry, transport=queue.transport),
     )
     await made.server.start()
     try:
         yield Served(made, desk, bus, clock, events)
     finally:
         await made.server.stop()
+        await made.playing.stop()
         await bus.close()

@@ -262,7 +262,7 @@ def _gauges_of_the_ledger() -> list[tuple[str, str, str, str]]:
 
 def _gauges_of_the_console() -> list[tuple[str, str, str, str]]:
     recorder = _Recorder()
-    console.instruments.gauges(cast("Metrics", recorder), cast("Any", None), cast("Any", None))
+    console.instruments.gauges(cast("Metrics", recorder), *[cast("Any", None)] * 3)
     return recorder.rows
 
 

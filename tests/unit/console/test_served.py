@@ -15,7 +15,15 @@ from console.panels.all import PANELS
 from job_contracts.operating import AskAudit, AskNote, AskOrder, Rates
 from tests.support.console import ADMIN, MADE, OPERATOR, STATIC, VIEWER, Served, config, record, served, stored
 
-OPEN = {"/login", "/livez", "/readyz", "/static/console.css", "/static/console.js", "/static/console.svg"}
+OPEN = {
+    "/login",
+    "/livez",
+    "/readyz",
+    "/static/console.css",
+    "/static/console.js",
+    "/static/console.svg",
+    "/static/playground.js",
+}
 PAUSE = {"on": "pool:openai", "do": "pause", "why": "repairs", "lasts": "5", "unit": "min"}
 
 

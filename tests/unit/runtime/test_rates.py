@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.rates import BURST, Rates
+from runtime.rates import BURST, Rates
 
 
 def test_a_burst_then_the_rate() -> None:
