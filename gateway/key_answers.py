@@ -87,17 +87,17 @@ class KeyAnswers:
         asked, now = decode(AskKeys, data), self._clock.wall()
         self._know_all()
         records = [one for one in reversed(self._desk.all()) if asked.project in (None, one.project)]
-        valid: dict[str, int] = {}
+        in_force: dict[str, int] = {}
         for one in records:
             if one.ended(now) is None:
-                valid[one.project] = valid.get(one.project, 0) + 1
+                in_force[one.project] = in_force.get(one.project, 0) + 1
         wanted = [one for one in records if asked.id in (None, one.id)]
         if asked.valid is not None:
             wanted = [one for one in wanted if (one.ended(now) is None) is asked.valid]
         rest = wanted if asked.after is None else wanted[_place(wanted, asked.after) :]
         page = tuple(_told(one, now) for one in rest[: asked.limit])
         after = page[-1].id if len(rest) > len(page) else None
-        return KeyPage(keys=page, total=len(wanted), valid=valid, after=after)
+        return KeyPage(keys=page, total=len(wanted), in_force=in_force, after=after)
 
     async def _create(self, data: bytes) -> Wire:
         asked, now = decode(AskNewKey, data), self._clock.wall()

@@ -68,7 +68,7 @@ class KeyPage(Wire):
     keys: tuple[ToldKey, ...] = ()
     total: int = 0
     """Keys on all pages."""
-    valid: dict[str, int] = Field(default_factory=dict)
+    in_force: dict[str, int] = Field(default_factory=dict)
     """Of each project: its keys that are not refused, whatever was asked for."""
     after: str | None = None
     """There is more: what to ask on with."""

@@ -101,7 +101,7 @@ async def test_a_key_that_somebody_else_made_is_taken_in_once_and_works(site: Si
     assert (caller.project, caller.scope) == ("acme", asked.scope)
     page = await site.ask("keys", AskKeys(), KeyPage)
     assert [one.id for one in page.keys] == [key_id(KEY), "first"]
-    assert (page.total, page.valid, page.after) == (2, {"acme": 2}, None)
+    assert (page.total, page.in_force, page.after) == (2, {"acme": 2}, None)
 
 
 async def test_no_answer_holds_a_key_or_its_hash(site: Site) -> None:
@@ -132,7 +132,7 @@ async def test_a_revoked_key_is_told_as_such_and_found_by_what_is_asked(site: Si
     done = await site.ask("revoke", AskRevocation(id=key_id(KEY)), KeyDone)
     assert (done.key.ended, done.key.revoked) == ("revoked", site.clock.wall())
     assert [one.id for one in (await site.ask("keys", AskKeys(valid=False), KeyPage)).keys] == [key_id(KEY)]
-    assert (await site.ask("keys", AskKeys(project="acme"), KeyPage)).valid == {"acme": 1}
+    assert (await site.ask("keys", AskKeys(project="acme"), KeyPage)).in_force == {"acme": 1}
     assert [one.project for one in (await site.ask("keys", AskKeys(id="d" * 12), KeyPage)).keys] == ["other"]
 
 
