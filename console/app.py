@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 FRESH = {"cache-control": "no-cache"}
 """Of files: kept, but asked for again each time; a new version is never missed."""
 NO_ANSWER = "Nothing is shown, because nothing is known: {}. This page tries again by itself."
+HOME = "o"
+"""The letter of the page that everybody comes to first: of all, or of their project."""
 GONE = event("gone", "this session has ended")
 """What a page that is kept current hears last: it loads itself again, and so comes to the login."""
 
@@ -82,7 +84,9 @@ class _Home:
         session = await self._console.guard.session(request)
         if session is None:
             return RedirectResponse("/login", 303)
-        return RedirectResponse(f"/{self._console.listed(session.person)[0].name}", 303)
+        listed = self._console.listed(session.person)
+        first = next((panel for panel in listed if panel.letter == HOME), listed[0])
+        return RedirectResponse(f"/{first.name}", 303)
 
 
 class _Login:

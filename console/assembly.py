@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from console.app import Console, application
-from console.asking import Asking, Ledger
+from console.asking import Asking, Edges, Ledger
+from console.effective import made_up
 from console.guarding import Guard
 from console.live import Feeds
 from console.pages import Pages
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from console.effective import Effective
     from runtime.bus.port import Bus
     from runtime.clock import Clock
     from runtime.settings import Config
@@ -45,12 +47,13 @@ def assemble(
     told: Callable[[str, str], tuple[int, str, bytes]],
     host: str = "127.0.0.1",
     port: int = 0,
+    effective: Effective | None = None,
 ) -> Made:
-    """Make its parts. Starts nothing."""
+    """Make its parts. Starts nothing. ``effective``: where the configuration's values are from, if that is known."""
     settings, people = config.console, People(config, bus, clock)
     feeds = Feeds(settings.every)
     console = Console(
-        desks=Desks(Asking(bus), Ledger(bus), bus, config, clock),
+        desks=Desks(Asking(bus), Ledger(bus), bus, config, clock, Edges(bus), effective or made_up(config)),
         people=people,
         guard=Guard(settings, people, Sessions(settings), clock),
         feeds=feeds,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class Pages:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._made.filters.update(number=number, span=span, moment=moment)
+        self._made.filters.update(number=number, span=span, moment=moment, money=money)
         self._made.globals.update(stacked=stacked)
         self.static = {name: (kind, (ROOM / "static" / name).read_bytes()) for name, kind in STATIC.items()}
 
@@ -71,3 +72,11 @@ def stacked(whole: float, *parts: float) -> list[tuple[float, float]]:
         found.append((round(at, 2), round(length, 2)))
         at += length
     return found
+
+
+def money(value: Decimal | None) -> str:
+    """US dollars, all digits of them: ``1,234.50``, ``0.000015``; at least two decimals."""
+    if value is None:
+        return "–"
+    whole, _, rest = f"{value:,f}".partition(".")
+    return f"{whole}.{rest.rstrip('0').ljust(2, '0')}"

@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from console.asking import Asking, Ledger
+    from console.asking import Asking, Edges, Ledger
+    from console.effective import Effective
     from console.people import Person
     from runtime.bus.port import Bus
     from runtime.clock import Clock
@@ -27,6 +28,9 @@ class Desks:
     """The broker, to look at what it says of itself; nothing is published there but questions."""
     config: Config
     clock: Clock
+    edges: Edges
+    effective: Effective
+    """The configuration, with where each value is from."""
 
 
 class Amiss(Exception):
