@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pydantic import ValidationError
 
@@ -25,16 +25,19 @@ from job_contracts.key_asking import AskKeys, AskNewKey, AskRevocation, AskRotat
 from job_contracts.keys import SECRET_DIGITS, Scope, key_id, written
 from job_contracts.money import WINDOWS
 from job_contracts.operating import AskNote
-from job_contracts.spend import AskAttempts, AskSpend, Sums
+from job_contracts.spend import AskAttempts, AskSpend
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from console.people import Person
-    from job_contracts.spend import AttemptPage, Spend
+    from job_contracts.spend import Sums
 
+T = TypeVar("T")
 PAGE = 100
 """Keys on one page."""
+SOON = 3.0
+"""Seconds that the ledger may take: keys are shown without what they were used for rather than late."""
 DAYS = 30
 """Days back over which it is told what keys were used for."""
 _UNITS = {"h": 3_600.0, "d": 86_400.0}
@@ -89,24 +92,25 @@ async def _page(desks: Desks, asked: AskKeys) -> KeyPage | str:
 
 async def _used(desks: Desks, project: str | None, key: str | None, since: float) -> Mapping[str, Sums] | None:
     """What each key was used for, from the full hour of ``since`` on; ``None`` if that is not known."""
-    try:
-        found: Spend = await desks.ledger.spend(
-            AskSpend(by=("key",), project=project, key=key, since=since, limit=1_000)
-        )
-    except (NoAnswer, Declined):
-        return None
-    return None if found.after is not None else {row.key or "": row for row in found.rows}
+    asked = AskSpend(by=("key",), project=project, key=key, since=since, limit=1_000)
+    found = await _soon(desks.ledger.spend(asked))
+    return None if found is None or found.after is not None else {row.key or "": row for row in found.rows}
 
 
 async def _last(desks: Desks, project: str | None, key: str | None) -> float | None:
     """When the one key was last used that is asked for, as far as the ledger knows."""
     if key is None:
         return None
+    found = await _soon(desks.ledger.attempts(AskAttempts(project=project, key=key, limit=1)))
+    return found.rows[0].at if found is not None and found.rows else None
+
+
+async def _soon(asking: Awaitable[T]) -> T | None:
     try:
-        found: AttemptPage = await desks.ledger.attempts(AskAttempts(project=project, key=key, limit=1))
-    except (NoAnswer, Declined):
+        async with asyncio.timeout(SOON):
+            return await asking
+    except (NoAnswer, Declined, TimeoutError):
         return None
-    return found.rows[0].at if found.rows else None
 
 
 # -- what is done

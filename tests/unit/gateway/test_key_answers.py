@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -66,7 +66,7 @@ class Site:
         return failure.kind, failure.message
 
 
-def new(key: str = KEY, **over: object) -> AskNewKey:
+def new(key: str = KEY, **over: Any) -> AskNewKey:
     return AskNewKey.model_validate({"id": key_id(key), "hash": hashed(key, "p"), "project": "acme", **over})
 
 
@@ -162,9 +162,7 @@ async def test_pages_hold_every_key_once(site: Site) -> None:
         ({"scope": {"budget": {"soft": True}}}, "the budget bounds nothing"),
     ],
 )
-async def test_what_makes_no_sense_is_refused_and_stored_nowhere(
-    site: Site, over: dict[str, object], said: str
-) -> None:
+async def test_what_makes_no_sense_is_refused_and_stored_nowhere(site: Site, over: dict[str, Any], said: str) -> None:
     assert await site.refused("create", new(**over)) == (FailureKind.BAD_REQUEST, said)
     assert (await site.bus.stream_state(subjects.KEYS)).messages == 0
 
