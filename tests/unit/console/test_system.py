@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -18,6 +19,7 @@ from job_contracts.codec import Wire, decode, encode
 from job_contracts.key_asking import ToldEdge, ToldEdges
 from job_contracts.money import window_start
 from job_contracts.spend import AskSpend, LedgerState, Missed, Spend, SpendRow, Sums
+from runtime.access import completed
 from runtime.bus.memory import MemoryBroker, MemoryBus
 from runtime.bus.port import Message
 from runtime.config import load
@@ -224,3 +226,29 @@ async def test_the_leaders_numbers_are_shown_though_the_ledger_is_silent() -> No
     assert answer.status_code == 200
     assert "100,004" in answer.text
     assert "What is spent is not known" in answer.text
+
+
+async def test_what_the_file_of_access_and_the_command_line_say_is_told_as_such(tmp_path: Path) -> None:
+    held = {
+        "pepper": CANARY,
+        "admin_hash": "a" * 64,
+        "keys": {"made": {"project": "default", "hash": "b" * 64}},
+    }
+    (tmp_path / "edge.json").write_text(json.dumps(held), encoding="utf-8")
+    file = tmp_path / "penstock.yaml"
+    file.write_text(
+        "providers: {openai: {}}\nroutes: {fast: {deployments: [openai/gpt-5-mini]}}\n"
+        f"gateway:\n  access: edge.json\n  keys: {{own: {{project: default, hash: {'c' * 64}}}}}\n",
+        encoding="utf-8",
+    )
+    config = completed(load(file, credentials_of=()))
+    url = {"nats": config.nats.model_copy(update={"url": f"nats://u:{CANARY}@127.0.0.1:9"})}
+    told = effective(config.model_copy(update=url), file, nats="given", access=config.gateway.access)
+    assert not told.changed()
+    sources = {row.path: (row.source, row.where) for row in told.rows}
+    access = ("access file", str(tmp_path / "edge.json"))
+    assert sources["gateway.pepper"] == sources["gateway.keys.made.hash"] == access
+    assert sources["gateway.keys.own.hash"] == ("file", "penstock.yaml:5")
+    assert sources["nats.url"] == ("command line", "--nats")
+    for secret in (CANARY, "a" * 64, "b" * 64, "c" * 64):
+        assert secret not in str(told.rows)
