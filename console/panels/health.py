@@ -55,15 +55,17 @@ class Stream:
     now: StreamState | None
     share: float | None
     consumers: Mapping[str, ConsumerState]
+    rolls: bool = False
+    """Whether it drops the oldest when it is full, rather than refuse what is new."""
     why: str = ""
 
 
 async def _read(desks: Desks, _: Person, __: Mapping[str, str]) -> Mapping[str, Any]:
     assets = declared(desks.config)
-    names = [str(asset["config"]["name"]) for asset in assets if asset["kind"] == "stream"]
+    configs = [asset["config"] for asset in assets if asset["kind"] == "stream"]
     consumed = {str(asset["stream"]) for asset in assets if asset["kind"] == "consumer"}
     streams, leading, standby, edges, ledger = await asyncio.gather(
-        asyncio.gather(*(_stream(desks, name, consumers=name in consumed) for name in names)),
+        asyncio.gather(*(_stream(desks, config, consumers=config["name"] in consumed) for config in configs)),
         _or_why(desks.asking.overview()),
         _standby(desks),
         _or_why(desks.edges.edges()),
@@ -102,20 +104,21 @@ async def _or_why(asking: Awaitable[T]) -> T | str:
         return str(error)
 
 
-async def _stream(desks: Desks, name: str, *, consumers: bool) -> Stream:
+async def _stream(desks: Desks, config: Mapping[str, Any], *, consumers: bool) -> Stream:
+    name, rolls = str(config["name"]), config["discard"] == "old"
     try:
         async with asyncio.timeout(SOON):
             now = await desks.bus.stream_state(name)
             found = await desks.bus.consumer_states(name) if consumers else {}
     except NotFound:
-        return Stream(name, "bad", None, None, {}, "there is no such stream")
+        return Stream(name, "bad", None, None, {}, why="there is no such stream")
     except (BusError, TimeoutError):
-        return Stream(name, "bad", None, None, {}, "it has no leader that answers")
+        return Stream(name, "bad", None, None, {}, why="it has no leader that answers")
     share = _share(now)
-    state: State = "bad" if share is not None and share >= BAD else "good"
-    if state == "good" and (now.behind or (share is not None and share >= WATCH)):
-        state = "watch"
-    return Stream(name, state, now, share, found, f"behind: {', '.join(now.behind)}" if now.behind else "")
+    full = 0.0 if share is None or rolls else share  # one that drops the oldest is full in health
+    state: State = "bad" if full >= BAD else "watch" if now.behind or full >= WATCH else "good"
+    why = f"behind: {', '.join(now.behind)}" if now.behind else ""
+    return Stream(name, state, now, share, found, rolls=rolls, why=why)
 
 
 def _share(now: StreamState) -> float | None:
@@ -150,7 +153,7 @@ def _streams(streams: list[Stream]) -> Line:
     watch = [one for one in streams if one.state == "watch"]
     if bad:
         how = "; ".join(f"{one.name}: {one.why or _percent(one.share)}" for one in bad)
-        means = "A stream that is full refuses what is new, or drops the oldest; one without a leader takes nothing."
+        means = "A stream that is full refuses what is new; one without a leader takes nothing."
         return Line("Streams", "bad", how, means, "PenstockStreamFull")
     if watch:
         how = "; ".join(f"{one.name}: {one.why or _percent(one.share)}" for one in watch)

@@ -118,6 +118,16 @@ async def test_a_stream_that_fills_up_is_to_be_watched_and_then_bad() -> None:
             assert found["health-streams"][1:3] == [state, f"AUDIT: {100 * share:.0f} % of its limit"]
 
 
+async def test_a_stream_that_drops_the_oldest_may_be_full() -> None:
+    async with served() as console:
+        await well(console.bus)
+        console.bus.broker.stream(subjects.TOK).config["max_msgs"] = 1
+        await console.bus.append(subjects.tokens("acme", "a-b"), b"")
+        found = await lines(console)
+    assert found["stream-TOK"][1:4:2] == ["● good rolls", "100 %"]
+    assert found["health-streams"][1] == "● good"
+
+
 @pytest.mark.parametrize(
     ("over", "state", "said"),
     [
