@@ -22,6 +22,15 @@ from job_contracts.desk import (
 )
 from job_contracts.facts import Facts
 from job_contracts.jobs import Cancel, Job, JobStatus, Ticket
+from job_contracts.key_asking import (
+    AskKeys,
+    AskNewKey,
+    AskRevocation,
+    AskRotation,
+    KeyDone,
+    KeyPage,
+    ToldEdges,
+)
 from job_contracts.keys import EdgeBeat, KeyRecord
 from job_contracts.letters import (
     AllHandled,
@@ -47,6 +56,7 @@ from job_contracts.spend import (
     Comparison,
     DraftReport,
     Forecast,
+    LedgerState,
     Spend,
 )
 from job_contracts.stream import Chunk
@@ -88,6 +98,13 @@ MESSAGES: Mapping[str, type[Wire]] = MappingProxyType(
         "all_handled": AllHandled,
         "key_record": KeyRecord,
         "edge_beat": EdgeBeat,
+        "ask_keys": AskKeys,
+        "key_page": KeyPage,
+        "ask_new_key": AskNewKey,
+        "ask_rotation": AskRotation,
+        "ask_revocation": AskRevocation,
+        "key_done": KeyDone,
+        "told_edges": ToldEdges,
         "ask_spend": AskSpend,
         "spend": Spend,
         "ask_attempts": AskAttempts,
@@ -98,6 +115,7 @@ MESSAGES: Mapping[str, type[Wire]] = MappingProxyType(
         "draft_report": DraftReport,
         "ask_forecast": AskForecast,
         "forecast": Forecast,
+        "ledger_state": LedgerState,
         "given_score": GivenScore,
         "ask_feedback": AskFeedback,
         "taken_feedback": TakenFeedback,

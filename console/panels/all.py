@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from console.panels.audit import AUDIT
+from console.panels.config import CONFIG
 from console.panels.drafts import DRAFTS
 from console.panels.experiments import EXPERIMENTS
+from console.panels.health import HEALTH
+from console.panels.keys import KEYS
 from console.panels.models import MODELS
 from console.panels.overview import OVERVIEW
 from console.panels.playground import PLAYGROUND
@@ -16,4 +19,16 @@ from console.panels.project import PROJECT
 if TYPE_CHECKING:
     from console.panels import Panel
 
-PANELS: tuple[Panel, ...] = (OVERVIEW, POOLS, MODELS, EXPERIMENTS, DRAFTS, PLAYGROUND, AUDIT, PROJECT)
+PANELS: tuple[Panel, ...] = (
+    OVERVIEW,
+    POOLS,
+    MODELS,
+    EXPERIMENTS,
+    DRAFTS,
+    PLAYGROUND,
+    KEYS,
+    AUDIT,
+    CONFIG,
+    HEALTH,
+    PROJECT,
+)

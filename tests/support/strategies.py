@@ -25,6 +25,7 @@ from job_contracts.money import Budget
 from tests.support.spend_strategies import SPEND
 from tests.support.strategies_chat import answers, conversations, usages
 from tests.support.strategies_constraints import constraints
+from tests.support.strategies_keys import about_keys
 from tests.support.strategies_operating import OPERATING
 from tests.support.strategies_plain import (
     counts,
@@ -526,6 +527,7 @@ EVERY_MESSAGE: dict[str, st.SearchStrategy[Wire]] = {
             )
         ),
     ),
+    **about_keys(key_scopes),
     **SPEND,
     **TRIALS,
     **OPERATING,
