@@ -7,6 +7,7 @@ of a millisecond or two between which everything else has its turn.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from job_contracts.finding import (
 )
 from job_contracts.jobs import Cancel, Ticket
 from job_contracts.results import Result
-from runtime.bus.port import NotFound, Unreachable
+from runtime.bus.port import BusError, NotFound, Unreachable
 from scheduler.letters import Letters
 from scheduler.statuses import status_of, unread_status
 
@@ -127,8 +128,9 @@ class FindingDesk:
     async def _read(self, rows: Sequence[JobRow]) -> list[JobRow]:
         """The same with what their submissions alone say, as far as they can be read."""
         tickets: dict[int, Ticket] = {}
-        for start in range(0, len(rows), READ):
-            tickets |= await self._tickets(rows[start : start + READ])
+        with suppress(BusError):  # a list without these is worth more than none
+            for start in range(0, len(rows), READ):
+                tickets |= await self._tickets(rows[start : start + READ])
         return [_with(row, tickets[row.place]) if row.place in tickets else row for row in rows]
 
     async def _tickets(self, jobs: Sequence[Listed | JobRow]) -> Mapping[int, Ticket]:
