@@ -82,7 +82,9 @@ class _Home:
         session = await self._console.guard.session(request)
         if session is None:
             return RedirectResponse("/login", 303)
-        return RedirectResponse(f"/{self._console.listed(session.person)[0].name}", 303)
+        listed = self._console.listed(session.person)
+        first = next((panel for panel in listed if panel.seen_by == "projects"), listed[0])
+        return RedirectResponse(f"/{first.name}", 303)
 
 
 class _Login:

@@ -12,6 +12,7 @@ from job_contracts import subjects
 from job_contracts.codec import ContractError, Wire, decode, encode
 from job_contracts.desk import Refusal
 from job_contracts.failures import FailureKind
+from job_contracts.finding import AskCancels, AskFind, AskJob, Cancels, FoundJob, JobPage
 from job_contracts.operating import AskAudit, AskNote, AskOrder, AuditPage, Ordered, Overview
 from job_contracts.spend import (
     AskAttempts,
@@ -73,6 +74,18 @@ class Asking:
     async def note(self, asked: AskNote) -> Ordered:
         """Have it recorded that somebody did something."""
         return await self._ask("note", asked, Ordered)
+
+    async def jobs(self, asked: AskFind) -> JobPage:
+        """Jobs without a result."""
+        return await self._ask("jobs", asked, JobPage)
+
+    async def job(self, asked: AskJob) -> FoundJob:
+        """Everything about one."""
+        return await self._ask("job", asked, FoundJob)
+
+    async def cancel(self, asked: AskCancels) -> Cancels:
+        """Have jobs cancelled. May be asked again."""
+        return await self._ask("cancel_jobs", asked, Cancels)
 
     async def _ask(self, operation: str, asked: Wire | None, kind: type[A]) -> A:
         return await _asked(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class Pages:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._made.filters.update(number=number, span=span, moment=moment)
+        self._made.filters.update(number=number, span=span, moment=moment, money=money)
         self._made.globals.update(stacked=stacked)
         self.static = {name: (kind, (ROOM / "static" / name).read_bytes()) for name, kind in STATIC.items()}
 
@@ -56,6 +57,14 @@ def span(seconds: float | None) -> str:
         if whole >= size:
             return f"{whole // size} {unit} {whole % size // smaller} {part}"
     return f"{whole} s"
+
+
+def money(value: Decimal | None) -> str:
+    """Exact dollars: ``1,234.50``, ``0.000012``; no trailing zeros, but two decimals at least."""
+    if value is None:
+        return "–"
+    whole, _, part = f"{value:,f}".partition(".")
+    return f"{whole}.{part.rstrip('0').ljust(2, '0')}"
 
 
 def moment(wall: float | None) -> str:

@@ -64,6 +64,8 @@ class AskFind(Wire):
     before: Place | None = None
     """Go backwards: those nearest before this place. They are listed in the order of their submissions all the same."""
     limit: Annotated[int, Field(ge=0, le=MAX_FOUND)] = 50
+    brief: bool = False
+    """Rows need not tell what stands in the submissions alone: those are not read then, unless to find the jobs."""
 
 
 class JobRow(Wire):

@@ -104,7 +104,7 @@ class FindingDesk:
                 found.matching += run.matching
                 found.rows += self._rows(run.jobs)
             await asyncio.sleep(0)
-        if not _by_ticket(asked) and found.rows:
+        if found.rows and not asked.brief and not _by_ticket(asked):
             found.rows = await self._read(found.rows)
         return found
 

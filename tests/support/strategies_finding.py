@@ -70,6 +70,7 @@ def finding(
             until=maybe(counts),
             before=maybe(counts),
             limit=st.integers(0, wire.MAX_FOUND),
+            brief=st.booleans(),
         ),
         "job_page": st.builds(
             wire.JobPage,

@@ -68,7 +68,9 @@ async def test_a_large_backlog_is_looked_at_in_parts_and_in_slices(monkeypatch: 
     page = await ask(desk, limit=200, after=JOBS - 250)
     assert [row.place for row in page.jobs] == list(range(JOBS - 249, JOBS - 49))
     assert (page.more, page.after) == (True, JOBS - 50)
-    assert [row.place for row in (await ask(desk, limit=200, after=page.after)).jobs] == list(range(JOBS - 49, JOBS + 1))
+    assert [row.place for row in (await ask(desk, limit=200, after=page.after)).jobs] == list(
+        range(JOBS - 49, JOBS + 1)
+    )
     assert [row.read for row in page.jobs] == [False] * 200
     newest = await ask(desk, limit=3, before=JOBS + 1)
     assert [row.place for row in newest.jobs] == [JOBS - 2, JOBS - 1, JOBS]
