@@ -107,7 +107,7 @@ def _newer(query: Mapping[str, str], question: AskFind, page: JobPage) -> str | 
     return address(query, after=page.after) if page.more else None
 
 
-# ------------------------------------------------------------------------------------------------------------ cancelling
+# ---------------------------------------------------------------------------------------------------------- cancelling
 
 
 async def cancel_one(desks: Desks, person: Person, form: Mapping[str, str]) -> str:

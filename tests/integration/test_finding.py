@@ -24,7 +24,7 @@ from tests.support.world import World, config, scheduler_on
 
 Connect = Callable[[str], Any]
 W = TypeVar("W", bound=Wire)
-PROJECTS = {"demo": {}, "other": {}}
+PROJECTS: dict[str, Any] = {"demo": {}, "other": {}}
 
 
 @pytest.fixture(params=["memory", "nats"])

@@ -118,6 +118,7 @@ def word(page: str) -> str:
 async def test_pages_go_through_all_jobs_in_both_directions(console: Served) -> None:
     async with console.browser(VIEWER) as browser:
         seen: list[list[int]] = []
+        page = ""
         here: str | None = "/jobs"
         while here is not None:
             page = (await browser.get(here)).text
@@ -310,7 +311,7 @@ async def ended_jobs(bus: MemoryBus, count: int) -> None:
 @pytest.mark.parametrize(
     ("wanted", "fits"),
     [
-        (Filter(), lambda place: True),
+        (Filter(), lambda _: True),
         (Filter(project="other"), lambda place: place % 2 == 0),
         (Filter(state="failed"), lambda place: place % 3 == 0),
         (Filter(deployment="p2/n"), lambda place: place % 5 == 0),
@@ -356,8 +357,8 @@ async def test_the_page_of_ended_jobs_shows_no_answer_and_a_projects_key_its_own
 def test_how_many_workers_there_should_be_is_said_with_its_reason() -> None:
     scale = PoolScale(pool="p", desired=3, needed=3, workers=2, slots=4, in_flight=8, waiting=40, held_back=30)
     assert why(scale) == (
-        "8 calls are under way and 40 jobs wait; about 30 of the jobs wait for a limit, a breaker or their project: more"
-        " workers would not help those; each worker takes 4 calls at once."
+        "8 calls are under way and 40 jobs wait; about 30 of the jobs wait for a limit, a breaker or their project: "
+        "more workers would not help those; each worker takes 4 calls at once."
     )
     assert why(scale.model_copy(update={"needed": 1})).endswith("This moment alone asks for 1: fewer once that lasts.")
     assert "not known" in why(None)
