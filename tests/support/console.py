@@ -126,6 +126,8 @@ class Desk:
     """Jobs without a result, by their places."""
     found: dict[tuple[str, str], FoundJob] = field(default_factory=dict)
     """What is told of one job."""
+    cancels: int = 1_000
+    """Questions to cancel that are answered before nobody answers any more."""
 
     async def open(self, bus: MemoryBus) -> None:
         for name in ("overview", "order", "audit", "note", "jobs", "job", "cancel_jobs"):
@@ -178,6 +180,9 @@ class Desk:
 
     async def cancel_jobs(self, message: Message) -> bytes:
         asked = decode(AskCancels, message.data)
+        self.cancels -= 1
+        if self.cancels < 0:
+            return self._refused(FailureKind.INTERNAL)
         self.asked.append(asked)
         gone = {(one.project, one.job) for one in asked.jobs}
         self.rows = [one for one in self.rows if (one.project, one.job) not in gone]

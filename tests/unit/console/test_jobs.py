@@ -211,6 +211,18 @@ async def test_what_takes_too_long_is_told_and_may_be_ordered_again(
         assert "Not done: count them first" in (await browser.get("/jobs")).text
 
 
+async def test_what_was_done_before_nobody_answered_is_told_and_noted(console: Served) -> None:
+    console.desk.rows = [row(place) for place in range(1, 301)]
+    console.desk.cancels = 1
+    async with console.browser(OPERATOR) as browser:
+        page = (await browser.get("/jobs")).text
+        await browser.post("/jobs/cancel_all", data={"forms": word(page), "until": "300"}, headers=console.own)
+        assert "Not known whether it was done: 200 cancels are recorded; then" in (await browser.get("/jobs")).text
+    assert len(console.desk.rows) == 100
+    notes = [one for one in console.desk.asked if isinstance(one, AskNote) and one.name == "ended"]
+    assert [(one.detail["cancelled"], one.detail["remain"]) for one in notes] == [("200", "some")]
+
+
 async def test_a_viewer_has_no_form_and_may_not_act(console: Served) -> None:
     async with console.browser(VIEWER) as browser, console.browser(OPERATOR) as other:
         page = (await browser.get("/jobs?ask=cancel")).text
