@@ -12,6 +12,7 @@ from job_contracts import subjects
 from job_contracts.codec import ContractError, Wire, decode, encode
 from job_contracts.desk import Refusal
 from job_contracts.failures import FailureKind
+from job_contracts.finding import AskCancels, AskFind, AskJob, Cancels, FoundJob, JobPage
 from job_contracts.key_asking import (
     AskKeys,
     AskNewKey,
@@ -93,6 +94,18 @@ class Asking:
     async def stop_arm(self, asked: AskStop) -> ToldExperiments:
         """Stop a challenger for good; one that is stopped already stays so. May be asked again."""
         return await self._ask("stop_arm", asked, ToldExperiments)
+
+    async def jobs(self, asked: AskFind) -> JobPage:
+        """Jobs without a result."""
+        return await self._ask("jobs", asked, JobPage)
+
+    async def job(self, asked: AskJob) -> FoundJob:
+        """Everything about one."""
+        return await self._ask("job", asked, FoundJob)
+
+    async def cancel(self, asked: AskCancels) -> Cancels:
+        """Have jobs cancelled. May be asked again."""
+        return await self._ask("cancel_jobs", asked, Cancels)
 
     async def _ask(self, operation: str, asked: Wire | None, kind: type[A]) -> A:
         return await _asked(

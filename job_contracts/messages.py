@@ -21,6 +21,7 @@ from job_contracts.desk import (
     Statuses,
 )
 from job_contracts.facts import Facts
+from job_contracts.finding import AskCancels, AskFind, AskJob, Cancels, FoundJob, JobPage
 from job_contracts.jobs import Cancel, Job, JobStatus, Ticket
 from job_contracts.key_asking import (
     AskKeys,
@@ -130,6 +131,12 @@ MESSAGES: Mapping[str, type[Wire]] = MappingProxyType(
         "audited": Audited,
         "audit_page": AuditPage,
         "overview": Overview,
+        "ask_find": AskFind,
+        "job_page": JobPage,
+        "ask_job": AskJob,
+        "found_job": FoundJob,
+        "ask_cancels": AskCancels,
+        "cancels": Cancels,
     }
 )
 
