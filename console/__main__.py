@@ -14,6 +14,7 @@ from argparse import Namespace
 from catalogue.load import CatalogueError
 from console.asking import OPERATOR
 from console.assembly import assemble
+from console.effective import effective
 from console.instruments import INSTRUMENTS, gauges
 from console.people import hashed
 from job_contracts import subjects
@@ -33,7 +34,7 @@ END = 10.0
 
 async def serve(config: Config, arguments: Namespace) -> int:
     """Run one console until it is told to stop; returns the exit status."""
-    config = completed(config)
+    access, config = config.gateway.access, completed(config)
     if arguments.key:
         return made_key(config, arguments.key)
     telemetry, metrics = Telemetry(), Metrics("console")
@@ -55,6 +56,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
             told=health.find,
             host=arguments.host,
             port=arguments.port,
+            effective=effective(config, arguments.config, nats=arguments.nats, access=access),
         )
         metrics.listen(telemetry, (*COMMON, *INSTRUMENTS))
         gauges(metrics, made.console.guard.sessions, made.console.feeds, made.playing)

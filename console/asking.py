@@ -1,4 +1,4 @@
-"""Questions to the scheduler's and the ledger's desks in the operator's name.
+"""Questions to the desks of the scheduler, the ledger and the edges in the operator's name.
 
 Nothing is kept, so an answer is as old as the question.
 """
@@ -12,6 +12,17 @@ from job_contracts import subjects
 from job_contracts.codec import ContractError, Wire, decode, encode
 from job_contracts.desk import Refusal
 from job_contracts.failures import FailureKind
+from job_contracts.finding import AskCancels, AskFind, AskJob, Cancels, FoundJob, JobPage
+from job_contracts.key_asking import (
+    AskKeys,
+    AskNewKey,
+    AskRevocation,
+    AskRotation,
+    KeyDone,
+    KeyOperation,
+    KeyPage,
+    ToldEdges,
+)
 from job_contracts.operating import AskAudit, AskNote, AskOrder, AuditPage, Ordered, Overview
 from job_contracts.spend import (
     AskAttempts,
@@ -23,6 +34,7 @@ from job_contracts.spend import (
     Comparison,
     DraftReport,
     Forecast,
+    LedgerState,
     Spend,
 )
 from job_contracts.trials import AskExperiments, AskStop, ToldExperiments
@@ -83,6 +95,18 @@ class Asking:
         """Stop a challenger for good; one that is stopped already stays so. May be asked again."""
         return await self._ask("stop_arm", asked, ToldExperiments)
 
+    async def jobs(self, asked: AskFind) -> JobPage:
+        """Jobs without a result."""
+        return await self._ask("jobs", asked, JobPage)
+
+    async def job(self, asked: AskJob) -> FoundJob:
+        """Everything about one."""
+        return await self._ask("job", asked, FoundJob)
+
+    async def cancel(self, asked: AskCancels) -> Cancels:
+        """Have jobs cancelled. May be asked again."""
+        return await self._ask("cancel_jobs", asked, Cancels)
+
     async def _ask(self, operation: str, asked: Wire | None, kind: type[A]) -> A:
         return await _asked(
             self._bus, _Desk("scheduler", subjects.api(OPERATOR, operation), self._timeout), asked, kind
@@ -115,8 +139,42 @@ class Ledger:
         """Where budgets will be at the end of their windows."""
         return await self._ask("forecast", asked, Forecast)
 
-    async def _ask(self, operation: str, asked: Wire, kind: type[A]) -> A:
+    async def state(self) -> LedgerState:
+        """What its database is, and how far it has read."""
+        return await self._ask("state", None, LedgerState)
+
+    async def _ask(self, operation: str, asked: Wire | None, kind: type[A]) -> A:
         return await _asked(self._bus, _Desk("ledger", subjects.ledger_desk(operation), self._timeout), asked, kind)
+
+
+class Edges:
+    """What edges answer the operator. Each method raises NoAnswer or Declined."""
+
+    def __init__(self, bus: Bus, *, timeout: float = TIMEOUT) -> None:
+        self._bus, self._timeout = bus, timeout
+
+    async def keys(self, asked: AskKeys) -> KeyPage:
+        """Which keys there are."""
+        return await self._ask("keys", asked, KeyPage)
+
+    async def create(self, asked: AskNewKey) -> KeyDone:
+        """Have a key taken in that was made here. May be asked again."""
+        return await self._ask("create", asked, KeyDone)
+
+    async def rotate(self, asked: AskRotation) -> KeyDone:
+        """Have a key take the place of another. May be asked again."""
+        return await self._ask("rotate", asked, KeyDone)
+
+    async def revoke(self, asked: AskRevocation) -> KeyDone:
+        """End a key. May be asked again."""
+        return await self._ask("revoke", asked, KeyDone)
+
+    async def edges(self) -> ToldEdges:
+        """Which edges there are."""
+        return await self._ask("edges", None, ToldEdges)
+
+    async def _ask(self, operation: KeyOperation, asked: Wire | None, kind: type[A]) -> A:
+        return await _asked(self._bus, _Desk("gateway", subjects.key_desk(operation), self._timeout), asked, kind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from catalogue.load import providers
 from console.app import Console, application
-from console.asking import Asking, Ledger
+from console.asking import Asking, Edges, Ledger
+from console.effective import made_up
 from console.guarding import Guard
 from console.live import Feeds
 from console.pages import Pages
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from console.effective import Effective
     from runtime.bus.port import Bus
     from runtime.clock import Clock
     from runtime.settings import Config
@@ -49,15 +51,27 @@ def assemble(
     host: str = "127.0.0.1",
     port: int = 0,
     playing: Playing | None = None,
+    effective: Effective | None = None,
 ) -> Made:
-    """Make its parts. Starts nothing. ``playing``: what submits jobs, if not over the configuration's broker.
+    """Make its parts. Starts nothing. ``playing``: what submits jobs, if not over the configuration's broker;
+    ``effective``: where the configuration's values are from, if that is known.
 
     Raises CatalogueError where the operator's own files of the catalogue are not right.
     """
     settings, people = config.console, People(config, bus, clock)
     feeds, playing = Feeds(settings.every), playing or Playing(config, clock, telemetry)
     console = Console(
-        desks=Desks(Asking(bus), Ledger(bus), bus, config, clock, providers(config.catalogue), playing),
+        desks=Desks(
+            asking=Asking(bus),
+            ledger=Ledger(bus),
+            edges=Edges(bus),
+            bus=bus,
+            config=config,
+            clock=clock,
+            catalogue=providers(config.catalogue),
+            playing=playing,
+            effective=effective or made_up(config),
+        ),
         people=people,
         guard=Guard(settings, people, Sessions(settings), clock),
         feeds=feeds,

@@ -31,7 +31,7 @@ class Pages:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._made.filters.update(money=money, number=number, span=span, moment=moment)
+        self._made.filters.update(money=money, number=number, span=span, moment=moment, stamp=stamp)
         self._made.globals.update(stacked=stacked)
         self.static = {name: (kind, (ROOM / "static" / name).read_bytes()) for name, kind in STATIC.items()}
 
@@ -71,6 +71,11 @@ def span(seconds: float | None) -> str:
 def moment(wall: float | None) -> str:
     """A moment in UTC; the page shows it in the reader's own zone if it can."""
     return "–" if wall is None else datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def stamp(wall: float) -> str:
+    """A moment as an address has it, in UTC and to the minute: ``2026-11-01T12:00``."""
+    return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%dT%H:%M")
 
 
 def stacked(whole: float, *parts: float) -> list[tuple[float, float]]:

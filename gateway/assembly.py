@@ -14,6 +14,7 @@ from gateway.describing import openapi
 from gateway.edge import Edge
 from gateway.evicting import Evictor
 from gateway.files.sweeper import Sweeper
+from gateway.key_answers import KeyAnswers
 from gateway.key_desk import KeyDesk
 from gateway.key_store import KeyStore
 from gateway.keys import Book, Keys
@@ -85,7 +86,8 @@ def assemble(
     server = Server(edge, application(edge, ENDPOINTS, open_routes), host=host, port=port)
     sweeper = Sweeper(bus, edge.files, settings.files, telemetry, in_use=edge.records.in_use)
     at_the_door = _door(edge, book, store, name)
-    duties: tuple[Startable, ...] = (_Parts(edge), store, peers, *at_the_door, sweeper, edge.batches, server)
+    answers = KeyAnswers(desk, config, bus=bus, clock=clock, fresh=store.fresh, edges=peers.heard)
+    duties: tuple[Startable, ...] = (_Parts(edge), store, peers, answers, *at_the_door, sweeper, edge.batches, server)
     return Made(edge, server, duties)
 
 

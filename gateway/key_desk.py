@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hmac
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.bodies.failures import ApiError, Failed
@@ -37,6 +39,14 @@ H_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 H_TTL = "Nats-TTL"
 
 
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """What is stored of a key: whoever made it keeps the key itself."""
+
+    id: str
+    hash: str
+
+
 class KeyDesk:
     """What the admin's routes do. Every method raises ``Failed``: 404 no such key, 409 it has ended, 503 unknown."""
 
@@ -65,16 +75,36 @@ class KeyDesk:
         """Make a key; returns it, for the only time, and its record."""
         self._has_room()
         for _ in range(TRIES):
-            key, record = self._made(project, name, scope)
+            key, minted = self._minted(project)
+            record = self._record(minted, project, name, scope)
             if await self._stored(record, [self._outgoing(record, 0)]):
                 return key, await self._took(record.id, "key.created")
         raise _contended("of that name")  # so many keys would have to begin alike
 
-    async def rotate(self, id: str, overlap: float) -> tuple[str, KeyRecord, KeyRecord]:
-        """Make a key like another, which goes on for ``overlap`` seconds; returns the new one, its record, the old's.
+    async def enter(self, minted: Minted, project: str, name: str, scope: Scope) -> KeyRecord:
+        """Take in a key that somebody else made; one that was taken in before stays as it is."""
+        known = await self._known(minted)
+        if known is not None:
+            return known
+        self._has_room()
+        record = self._record(minted, project, name, scope)
+        if not await self._stored(record, [self._outgoing(record, 0)]):
+            raise _contended(minted.id)
+        return await self._took(record.id, "key.created")
 
-        Both records are stored in one atomic batch: there is no moment with only one of them.
+    async def rotate(self, id: str, overlap: float) -> tuple[str, KeyRecord, KeyRecord]:
+        """Make a key like another, which goes on for ``overlap`` seconds; returns it, its record, the other's."""
+        key, minted = self._minted(self.find(id).project)
+        return key, *await self.replace(minted, id, overlap)
+
+    async def replace(self, minted: Minted, id: str, overlap: float) -> tuple[KeyRecord, KeyRecord]:
+        """Take in a key in place of another, which goes on for ``overlap`` seconds; returns the records of both.
+
+        Both are stored in one atomic batch: there is no moment with only one of them.
         """
+        known = await self._known(minted)
+        if known is not None and known.replaces == id:
+            return known, self.find(id)
         self._has_room()
         for _ in range(TRIES):
             old, seq = await self._current(id)
@@ -82,11 +112,11 @@ class KeyDesk:
             if (why := old.ended(now)) is not None or old.replaced_by is not None:
                 state = why or f"replaced by {old.replaced_by} already"
                 raise Failed(ApiError(409, "key_ended", f"key {id} is {state}", remedy="create a new key"))
-            key, new = self._made(old.project, old.name, old.scope, replaces=id)
+            new = self._record(minted, old.project, old.name, old.scope, replaces=id)
             until = min(old.end or now + overlap, now + overlap)
             ending = old.model_copy(update={"until": until, "replaced_by": new.id})
             if await self._stored(new, [self._outgoing(new, 0), self._outgoing(ending, seq)]):
-                return key, await self._took(new.id, "key.created"), await self._took(id, "key.replaced")
+                return await self._took(new.id, "key.created"), await self._took(id, "key.replaced")
         raise _contended(id)
 
     async def revoke(self, id: str) -> KeyRecord:
@@ -142,6 +172,20 @@ class KeyDesk:
         self._store.hear(message)
         return self.find(id), message.seq
 
+    async def _known(self, minted: Minted) -> KeyRecord | None:
+        """The record of a key that was taken in before. Raises ``Failed`` with 409 if another key has its id."""
+        try:
+            self._store.hear(await self._bus.last(subjects.KEYS, subjects.key_record(minted.id)))
+        except NotFound:
+            pass
+        except BusError as error:
+            raise _not_stored(Unreachable(str(error)), minted.id) from error
+        found = self._book.find(minted.id)
+        if found is None or hmac.compare_digest(found[0].hash, minted.hash):
+            return None if found is None else found[0]
+        message = f"another key is called {minted.id}"
+        raise Failed(ApiError(409, "conflict", message, remedy="make another one"))
+
     async def _took(self, id: str, event: str) -> KeyRecord:
         """What is known of a key that was changed just now: here at once, at other edges in a moment."""
         try:
@@ -157,21 +201,24 @@ class KeyDesk:
             message = f"there are {self._settings.max_keys} keys already"
             raise Failed(ApiError(409, "too_many_keys", message, remedy="raise gateway.max_keys"))
 
-    def _made(self, project: str, name: str, scope: Scope, *, replaces: str | None = None) -> tuple[str, KeyRecord]:
+    def _minted(self, project: str) -> tuple[str, Minted]:
         while True:
             key = written(project, secrets.token_hex(SECRET_DIGITS // 2))
             if self._book.find(key_id(key)) is None:
-                break
-        record = KeyRecord(
-            id=key_id(key),
+                return key, Minted(key_id(key), hashed(key, self._settings.pepper.get_secret_value()))
+
+    def _record(
+        self, minted: Minted, project: str, name: str, scope: Scope, *, replaces: str | None = None
+    ) -> KeyRecord:
+        return KeyRecord(
+            id=minted.id,
             project=project,
-            hash=hashed(key, self._settings.pepper.get_secret_value()),
+            hash=minted.hash,
             name=name,
             scope=scope,
             created=self._clock.wall(),
             replaces=replaces,
         )
-        return key, record
 
     def _outgoing(self, record: KeyRecord, seq: int) -> Outgoing:
         headers = {H_EXPECTED: str(seq)}

@@ -55,6 +55,11 @@ class Peers(Duty):
         others = sum(1 for at in self._heard.values() if now - at <= OTHERS * self._every)
         return 1.0 / others, self._since
 
+    def heard(self) -> dict[str, float]:
+        """The edges that there are, this one among them: seconds since each was last heard."""
+        now = self._clock.monotonic()
+        return {name: now - at for name, at in self._heard.items() if now - at <= OTHERS * self._every}
+
     async def opened(self) -> None:
         """Listen, then join."""
         self._listening = await self._bus.subscribe(subjects.edges(), self._hear)

@@ -34,9 +34,12 @@ Operation = Literal[
     "order",
     "note",
     "audit",
+    "jobs",
+    "job",
+    "cancel_jobs",
 ]
 """Five are about dead letters (``job_contracts.letters``), three about experiments (``job_contracts.trials``), the last
-four the operator's (``job_contracts.operating``).
+seven the operator's (``job_contracts.operating``, ``job_contracts.finding``).
 """
 
 MAX_ASKED = 500

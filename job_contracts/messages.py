@@ -21,7 +21,17 @@ from job_contracts.desk import (
     Statuses,
 )
 from job_contracts.facts import Facts
+from job_contracts.finding import AskCancels, AskFind, AskJob, Cancels, FoundJob, JobPage
 from job_contracts.jobs import Cancel, Job, JobStatus, Ticket
+from job_contracts.key_asking import (
+    AskKeys,
+    AskNewKey,
+    AskRevocation,
+    AskRotation,
+    KeyDone,
+    KeyPage,
+    ToldEdges,
+)
 from job_contracts.keys import EdgeBeat, KeyRecord
 from job_contracts.letters import (
     AllHandled,
@@ -47,6 +57,7 @@ from job_contracts.spend import (
     Comparison,
     DraftReport,
     Forecast,
+    LedgerState,
     Spend,
 )
 from job_contracts.stream import Chunk
@@ -88,6 +99,13 @@ MESSAGES: Mapping[str, type[Wire]] = MappingProxyType(
         "all_handled": AllHandled,
         "key_record": KeyRecord,
         "edge_beat": EdgeBeat,
+        "ask_keys": AskKeys,
+        "key_page": KeyPage,
+        "ask_new_key": AskNewKey,
+        "ask_rotation": AskRotation,
+        "ask_revocation": AskRevocation,
+        "key_done": KeyDone,
+        "told_edges": ToldEdges,
         "ask_spend": AskSpend,
         "spend": Spend,
         "ask_attempts": AskAttempts,
@@ -98,6 +116,7 @@ MESSAGES: Mapping[str, type[Wire]] = MappingProxyType(
         "draft_report": DraftReport,
         "ask_forecast": AskForecast,
         "forecast": Forecast,
+        "ledger_state": LedgerState,
         "given_score": GivenScore,
         "ask_feedback": AskFeedback,
         "taken_feedback": TakenFeedback,
@@ -112,6 +131,12 @@ MESSAGES: Mapping[str, type[Wire]] = MappingProxyType(
         "audited": Audited,
         "audit_page": AuditPage,
         "overview": Overview,
+        "ask_find": AskFind,
+        "job_page": JobPage,
+        "ask_job": AskJob,
+        "found_job": FoundJob,
+        "ask_cancels": AskCancels,
+        "cancels": Cancels,
     }
 )
 

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from job_contracts.codec import VERSION, Version, Wire
 from job_contracts.jobs import Lane
+from job_contracts.scaling import PoolScale
 
 Aim = Literal["pool", "deployment", "limit"]
 """What an order is about: a pool (a provider's name), a deployment (``provider/model``) or a limit domain."""
@@ -200,6 +201,8 @@ class ToldPool(Wire):
     """Seconds since the earliest submission among the jobs that are first in their flow; ``None`` if none waits."""
     order: InForce | None = None
     workers: tuple[ToldWorker, ...] = ()
+    scale: PoolScale | None = None
+    """How many workers it should have, as autoscalers are told; ``None`` while nobody has reckoned it."""
     deployments: tuple[ToldDeployment, ...] = ()
 
 

@@ -93,9 +93,9 @@ class Settlement(Wire):
     trial: Trial | None = None
     """The job's place in an experiment, if its end counts there."""
     cost: Decimal | None = None
-    """US dollars of all its attempts together, where an experiment counts them."""
+    """US dollars of all its attempts together; ``None`` if those of any are not known, or of a writer before 1.3."""
     finished: float | None = None
-    """UTC seconds, the same."""
+    """UTC seconds; likewise."""
 
 
 class Result(Wire):

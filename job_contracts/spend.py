@@ -14,7 +14,8 @@ from pydantic import Field, PlainSerializer, model_validator
 from job_contracts.codec import VERSION, Version, Wire
 from job_contracts.money import Window
 
-LedgerOperation = Literal["spend", "compare", "forecast", "attempts", "drafts"]
+LedgerOperation = Literal["spend", "compare", "forecast", "attempts", "drafts", "state"]
+"""``state`` is asked with ``{}``."""
 
 Dimension = Literal[
     "provider", "model", "deployment", "route", "project", "key", "tag", "reason", "hour", "day", "month"
@@ -340,3 +341,37 @@ class Forecast(Read):
     rows: tuple[Projection, ...]
     method: str
     """How it is reckoned, in words."""
+
+
+class Missed(Wire):
+    """What LEDGER no longer held when it came to be read: it is in no sum."""
+
+    stream: str
+    first: int
+    last: int
+    """Sequences, both missing."""
+    at: float
+    """UTC seconds at which that was found."""
+
+
+class LedgerState(Read):
+    """Answer to ``state``: the database, and how far LEDGER is read into it."""
+
+    at: float
+    """UTC seconds."""
+    kind: str
+    """``sqlite`` or ``postgresql``."""
+    revision: str | None = None
+    """Of its tables."""
+    wrong: str | None = None
+    """Why these are not the tables that this ledger needs, and what to do; ``None`` if they are."""
+    bytes: int | None = None
+    """Of the whole database."""
+    attempts: int | None = None
+    """Rows, about: as the database guesses them without counting; ``None`` before it has a guess."""
+    position: int = 0
+    """LEDGER sequence up to which all is stored."""
+    missed: tuple[Missed, ...] = ()
+    """The newest first, ten at most."""
+    missed_messages: int = 0
+    """In all that was missed."""

@@ -312,6 +312,11 @@ def handed_over(shard: int) -> str:
     return f"{PREFIX}.handed_over.{shard}"
 
 
+def standing_by(shard: int) -> str:
+    """Where those who stand by are asked whether they are there (core request, empty); who leads keeps silent."""
+    return f"{PREFIX}.standing_by.{shard}"
+
+
 def scaling(shard: int) -> str:
     """How many workers each pool should have, told by the leader (core message, scaling.Scales)."""
     return f"{PREFIX}.scaling.{shard}"
@@ -340,6 +345,11 @@ def awaited_any() -> str:
 def key_record(key_id: str) -> str:
     """What is known of a virtual key (keys.KeyRecord), in the KEYS stream."""
     return f"{PREFIX}.keys.{key_id}"
+
+
+def key_desk(operation: str) -> str:
+    """Where operators ask the edges about keys (core request, key_asking); no project may publish there."""
+    return f"{PREFIX}.key_desk.{operation}"
 
 
 def edges() -> str:

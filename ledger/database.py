@@ -121,17 +121,11 @@ class Database:
     async def revision(self) -> str | None:
         """The step that the tables are at; ``None`` before the first."""
         async with self.engine.connect() as connection:
-            return await connection.run_sync(_revision)
+            return await connection.run_sync(revision_of)
 
     async def wrong(self) -> str | None:
         """``None`` if the tables are what this version needs, else what is wrong with them, and what to do."""
-        found, fitting = await self.revision(), usable()
-        if found in fitting:
-            return None
-        need = f"the database is at revision {found or 'none'}, this version needs {' or '.join(fitting)}"
-        if found is None or found in _known():
-            return f"{need}: run python -m ledger migrate"
-        return f"{need} and does not know that one: a newer version has been here, run that one"
+        return unfit(await self.revision())
 
     async def migrate(self, *, after: bool = False) -> str:
         """Bring the tables to the newest step, without those of ``migrations/after`` unless told; the new revision.
@@ -149,7 +143,7 @@ class Database:
             if self.kind == "postgresql":
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
             await connection.run_sync(move)
-            return await connection.run_sync(_revision) or "base"
+            return await connection.run_sync(revision_of) or "base"
 
 
 def _engine(where: URL, told: dict[str, Any], more: dict[str, Any]) -> AsyncEngine:
@@ -163,6 +157,17 @@ async def _writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         connection = await plain.execution_options(writes=True)
         async with connection.begin():
             yield connection
+
+
+def unfit(found: str | None) -> str | None:
+    """What is wrong with tables at a revision, and what to do; ``None`` if this version works with them."""
+    fitting = usable()
+    if found in fitting:
+        return None
+    need = f"the database is at revision {found or 'none'}, this version needs {' or '.join(fitting)}"
+    if found is None or found in _known():
+        return f"{need}: run python -m ledger migrate"
+    return f"{need} and does not know that one: a newer version has been here, run that one"
 
 
 def usable() -> list[str]:
@@ -209,8 +214,11 @@ def _said(file: Path) -> dict[str, Any]:
     return found
 
 
-def _revision(connection: Connection) -> str | None:
-    """Several at once, which somebody else's chain has, are one that nobody knows."""
+def revision_of(connection: Connection) -> str | None:
+    """The step that the tables are at, ``None`` before the first.
+
+    Several at once, which somebody else's chain has, are one that nobody knows.
+    """
     if not inspect(connection).has_table("alembic_version"):
         return None
     rows = connection.execute(text("SELECT version_num FROM alembic_version"))
@@ -218,7 +226,7 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _upgrade(connection: Connection, to: str) -> None:
-    known, at = _known(), _revision(connection)
+    known, at = _known(), revision_of(connection)
     if at is not None and at not in known:
         raise BadRevision(f"the tables are at revision {at}, which this version does not know: run the one that does")
     if at is not None and known.index(at) <= known.index(to):
@@ -229,7 +237,7 @@ def _upgrade(connection: Connection, to: str) -> None:
 
 
 def _downgrade(connection: Connection, to: str) -> None:
-    at = _revision(connection)
+    at = revision_of(connection)
     known = [*_known(), "base"]
     if to not in known:
         raise BadRevision(f"there is no revision {to!r:.40}; there are {', '.join(known)}")

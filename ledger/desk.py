@@ -26,6 +26,7 @@ from ledger.comparison import EVERYWHERE, Other, compared
 from ledger.drafts import Verifications
 from ledger.periods import segments, whole_hours
 from ledger.reports import Reports, names_of, refuse_zeros, sums_of, total_of
+from ledger.state import state
 from ledger.sums import Question
 from runtime.clock import SystemClock
 from runtime.telemetry import WARNING
@@ -61,7 +62,7 @@ class Database(Protocol):
 
 
 class Desk:
-    """Serves ``spend``, ``attempts``, ``compare``, ``drafts``, ``forecast``. Starting and stopping twice are safe."""
+    """Serves ``LedgerOperation``. Starting and stopping twice are safe."""
 
     def __init__(
         self,
@@ -74,6 +75,7 @@ class Desk:
         clock: Clock | None = None,
     ) -> None:
         self._bus = bus
+        self._engine = database.engine
         self._reports = Reports(database.engine)
         self._forecaster = Forecaster(self._reports, config)
         self._verifications = Verifications(self._reports, config, self._other)
@@ -94,6 +96,7 @@ class Desk:
             "compare": self._compare,
             "forecast": self._forecast,
             "drafts": self._drafts,
+            "state": self._state,
         }
         for name, answer in operations.items():
             responder = self._behind_the_border(name, answer)
@@ -192,6 +195,9 @@ class Desk:
     async def _forecast(self, data: bytes) -> bytes:
         asked = _read(AskForecast, data)
         return encode(await self._forecaster.forecast(asked, self._clock.wall()))
+
+    async def _state(self, _: bytes) -> bytes:
+        return encode(await state(self._engine, self._clock.wall()))
 
 
 Asked = TypeVar("Asked", AskSpend, AskAttempts, AskComparison, AskDrafts, AskForecast)

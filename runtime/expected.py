@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 
@@ -53,6 +53,11 @@ def known_names(kind: type[BaseModel], path: Place) -> list[str]:
 def secret_at(kind: type[BaseModel], path: Place) -> bool:
     """Whether the value at ``path`` must not be shown."""
     return any(_at(kind, path[:length]) is SecretStr for length in range(1, len(path) + 1))
+
+
+def choices_at(kind: type[BaseModel], path: Place) -> bool:
+    """Whether the value at ``path`` is one of a few words."""
+    return get_origin(_at(kind, path)) is Literal
 
 
 def _at(kind: type[BaseModel], path: Place) -> Any:

@@ -22,17 +22,18 @@ from job_contracts.desk import (
     Tried,
 )
 from job_contracts.failures import Failure, FailureKind
-from job_contracts.jobs import JobState, JobStatus, Ticket
 from job_contracts.results import Result
 from job_contracts.stream import Chunk
 from runtime.bus.port import BusError, NotFound
 from runtime.telemetry import WARNING
 from scheduler.letter_desk import LetterDesk
+from scheduler.statuses import status_of, unread_status
 from scheduler.trial_desk import TrialDesk
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from job_contracts.jobs import JobStatus
     from runtime.bus.port import Message, Subscription
     from scheduler.operator_desk import OperatorDesk
     from scheduler.term import Term
@@ -107,70 +108,19 @@ class Desk:
         asked = decode(AskJobs, data)
         room = self._bus.max_payload // 2
         for job in asked.jobs:
-            status = self._status_of(project, subjects.check_job_id(job))
+            status = status_of(self._term, project, subjects.check_job_id(job))
             if status is not None and asked.attempts:
                 history = self._term.board.history(project, job)
                 room -= sum(len(encode(record)) for record in history)
                 if history and room >= 0:
                     attempts.append(Tried(job=job, attempts=history))
             if status is None and self._term.overflow.count(project):
-                status = await self._unread(project, job)
+                status = await unread_status(self._term, project, job)
             if status is not None:
                 statuses.append(status)
             elif await self._record(project, job) is not None:
                 finished.append(job)
         return encode(Statuses(statuses=tuple(statuses), finished=tuple(finished), attempts=tuple(attempts)))
-
-    def _status_of(self, project: str, job: str) -> JobStatus | None:
-        entry = self._term.submissions.entries.get((project, job))
-        now = self._term.clock.monotonic()
-        told = self._term.board.status(project, job, now)
-        if entry is None or told is None:
-            return None
-        return JobStatus(
-            job=job,
-            state=told.state,
-            route=told.route,
-            lane=told.lane,
-            token=entry.token,
-            body_hash=entry.body_hash,
-            submitted=entry.submitted,
-            attempts=told.attempts,
-            deployment=told.deployment,
-            position=told.position,
-            eta=told.eta,
-            waiting_for=told.waiting_for,
-            estimated_cost=told.estimated_cost,
-            worst_cost=told.worst_cost,
-            decision=self._term.board.choice(project, job, now),
-            deadline=entry.deadline,
-        )
-
-    async def _unread(self, project: str, job: str) -> JobStatus | None:
-        """Of a job that is stored and not indexed yet: what its submission says, and that it waits for its place."""
-        stream, subject = self._term.stream(subjects.SUBMIT), subjects.queued(self._term.shard, project, job)
-        try:
-            stored = await self._bus.get_direct(stream, subject)
-        except NotFound:
-            return None
-        if not self._term.overflow.holds(project, stored.seq):
-            return None
-        try:
-            ticket = decode(Ticket, (stored.headers or {}).get(subjects.H_TICKET, ""))
-        except ContractError:
-            return None  # it will be refused when it is read
-        waiting = self._term.overflow.count(project)
-        return JobStatus(
-            job=job,
-            state=JobState.QUEUED,
-            route=ticket.route,
-            lane=ticket.lane,
-            token=ticket.token,
-            body_hash=ticket.body_hash,
-            submitted=ticket.submitted,
-            waiting_for=f"its place in the index: it is one of about {waiting} jobs of its project that are not in it",
-            deadline=ticket.deadline,
-        )
 
     async def _results(self, project: str, data: bytes) -> bytes:
         records: list[str] = []

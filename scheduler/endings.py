@@ -183,8 +183,8 @@ def _settlement(finish: Finish, result: Result) -> Mapping[str, str]:
         token=finish.token,
         body_hash=finish.body_hash,
         trial=finish.trial,
-        cost=None if finish.trial is None else result.cost,
-        finished=None if finish.trial is None else result.times.finished,
+        cost=result.cost,
+        finished=result.times.finished,
     )
     return {subjects.H_SETTLEMENT: encode(settlement).decode()}
 

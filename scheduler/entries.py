@@ -91,6 +91,11 @@ class Entries(MutableMapping[JobKey, Entry]):
             return int.from_bytes(kept[:_SEQ], "little")
         return None if kept is None else kept.seq
 
+    def peek(self, key: JobKey) -> Entry | None:
+        """To look at it and no more: leaves it packed."""
+        kept = self._projects.get(key[0], {}).get(key[1])
+        return _unpacked(kept) if isinstance(kept, bytes) else kept
+
     def __iter__(self) -> Iterator[JobKey]:
         for project, jobs in self._projects.items():
             for job in jobs:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from job_contracts.codec import ContractError, decode, encode
 from job_contracts.operating import AIMS, AskAudit, AskNote, AskOrder, ToldLeader, ToldWorker
+from scheduler.finding_desk import FindingDesk
 from scheduler.policy.overview import Told
 
 if TYPE_CHECKING:
@@ -22,16 +23,23 @@ MOST_WORKERS = 200
 
 
 class OperatorDesk:
-    """Serves ``overview``, ``order``, ``note`` and ``audit``."""
+    """Serves ``overview``, ``order``, ``note``, ``audit`` and what ``FindingDesk`` does."""
 
     def __init__(self, term: Term, orders: Standings, lifeline: Lifeline) -> None:
         self._term = term
         self._orders = orders
         self._lifeline = lifeline
+        self._finding = FindingDesk(term)
 
     def operations(self) -> Mapping[str, Callable[[str, bytes], Awaitable[bytes]]]:
         """What it answers, by name."""
-        answers = {"overview": self._overview, "order": self._order, "note": self._note, "audit": self._audit}
+        answers: dict[str, Callable[[bytes], Awaitable[bytes]]] = {
+            "overview": self._overview,
+            "order": self._order,
+            "note": self._note,
+            "audit": self._audit,
+            **self._finding.operations(),
+        }
         return {name: _operators(answer) for name, answer in answers.items()}
 
     async def _overview(self, _: bytes) -> bytes:
@@ -41,6 +49,7 @@ class OperatorDesk:
             leader=ToldLeader(owner=term.lease.owner, term=term.lease.epoch, since=self._orders.since),
             orders=self._orders.in_force(),
             workers=self._workers(),
+            scales=term.figures.fresh or {},
             unread=sum(those.count for those in term.overflow.projects.values()),
         )
         return encode(term.board.overview(told, term.clock.monotonic()))

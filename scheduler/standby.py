@@ -18,7 +18,7 @@ from runtime.telemetry import INFO
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from runtime.bus.port import Handler, Subscription, Tail
+    from runtime.bus.port import Handler, Message, Subscription, Tail
     from scheduler.leadership import LeaseRecord
     from scheduler.lifeline import Lifeline
     from scheduler.term import Term
@@ -52,6 +52,8 @@ class Standby:
         self._reading: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
         self._beats: Subscription | None = None
+        self._there: Subscription | None = None
+        """Says to whoever asks that somebody stands by."""
         self._submissions: Tail | None = None
         """What is queued, headers alone."""
         self._results: Tail | None = None
@@ -73,8 +75,9 @@ class Standby:
         """
         await self._end_reading()
         await self._open()
-        if self._beats is not None:
-            await self._beats.close()
+        for listening in (self._beats, self._there):
+            if listening is not None:
+                await listening.close()
         assert self._results is not None  # noqa: S101 - _open
         assert self._submissions is not None  # noqa: S101 - _open
         return self._results, self._submissions
@@ -82,10 +85,10 @@ class Standby:
     async def close(self) -> None:
         """Read no more."""
         await self._end_reading()
-        for reading in (self._submissions, self._results, self._beats):
+        for reading in (self._submissions, self._results, self._beats, self._there):
             if reading is not None:
                 await reading.close()
-        self._submissions = self._results = self._beats = None
+        self._submissions = self._results = self._beats = self._there = None
 
     async def _end_reading(self) -> None:
         """Never cancelled within a step: a tail that is half open would go on reading."""
@@ -118,6 +121,8 @@ class Standby:
             self._submissions = await bus.tail(stream, self._on_submission, headers_only=True)
         if self._beats is None:
             self._beats = await bus.subscribe(subjects.heartbeat("*", "*"), self._lifeline.overhear)
+        if self._there is None and not self._ending.is_set():
+            self._there = await bus.respond(subjects.standing_by(term.shard), self._say_there)
         await term.figures.follow(bus, term.shard)
 
     async def _follow(self) -> None:
@@ -126,3 +131,6 @@ class Standby:
         self._term.submissions.follow(settled, state.first_seq)
         self._on_removed(state.first_seq)
         self._lifeline.forget_silent()
+
+    async def _say_there(self, _: Message) -> bytes:
+        return self._term.lease.owner.encode()

@@ -167,7 +167,6 @@ def pointer_of(result: Result, blob: BlobRef) -> Result:
 
 def settlement_of(assignment: Assignment, ending: Ending, result: Result) -> Settlement:
     """What the scheduler reads of a result."""
-    counts = assignment.trial is not None
     return Settlement(
         state=JobState.SUCCEEDED,
         token=assignment.token,
@@ -178,8 +177,8 @@ def settlement_of(assignment: Assignment, ending: Ending, result: Result) -> Set
         seconds=ending.seconds,
         first_token=ending.first_token,
         trial=assignment.trial,
-        cost=result.cost if counts else None,
-        finished=result.times.finished if counts else None,
+        cost=result.cost,
+        finished=result.times.finished,
     )
 
 

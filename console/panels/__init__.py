@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from catalogue.rows import ProviderRow
-    from console.asking import Asking, Ledger
+    from console.asking import Asking, Edges, Ledger
+    from console.effective import Effective
     from console.people import Person
     from console.playing import Playing
     from runtime.bus.port import Bus
@@ -33,6 +34,9 @@ class Desks:
     """What is known of providers and models, by the name of the provider."""
     playing: Playing
     """The queue, to submit jobs to: only what answers by a ``Stream`` does."""
+    edges: Edges
+    effective: Effective
+    """The configuration, with where each value is from."""
 
 
 class Amiss(Exception):

@@ -5,15 +5,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from console.panels.audit import AUDIT
+from console.panels.config import CONFIG
 from console.panels.drafts import DRAFTS
 from console.panels.experiments import EXPERIMENTS
+from console.panels.health import HEALTH
+from console.panels.job import JOB
+from console.panels.jobs import JOBS
+from console.panels.keys import KEYS
 from console.panels.models import MODELS
 from console.panels.overview import OVERVIEW
 from console.panels.playground import PLAYGROUND
 from console.panels.pools import POOLS
 from console.panels.project import PROJECT
+from console.panels.workers import WORKERS
 
 if TYPE_CHECKING:
     from console.panels import Panel
 
-PANELS: tuple[Panel, ...] = (OVERVIEW, POOLS, MODELS, EXPERIMENTS, DRAFTS, PLAYGROUND, AUDIT, PROJECT)
+PANELS: tuple[Panel, ...] = (
+    OVERVIEW,
+    POOLS,
+    WORKERS,
+    JOBS,
+    JOB,
+    MODELS,
+    EXPERIMENTS,
+    DRAFTS,
+    PLAYGROUND,
+    KEYS,
+    AUDIT,
+    CONFIG,
+    HEALTH,
+    PROJECT,
+)

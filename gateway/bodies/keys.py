@@ -13,12 +13,10 @@ from gateway.bodies.failures import ApiError, Failed, invalid
 from gateway.bodies.kinds import whole
 from gateway.bodies.schemas import FLAG, OBJECT, TEXT, Fields, each, many, one_of, optional, shown
 from job_contracts.jobs import Lane
+from job_contracts.key_asking import LONGEST
 from job_contracts.keys import Ended, KeyRecord, Scope
 from job_contracts.money import WINDOWS
 from job_contracts.problems import problem
-
-LONGEST = 10 * 366 * 86_400.0
-"""Seconds: the life of a key, and the overlap of a rotation, at most."""
 
 
 def _as_whole(value: Any) -> Any:

@@ -41,6 +41,7 @@ from producer_sdk.cli.embed import embed
 from producer_sdk.cli.estimate import Forecast, estimated, show_forecast
 from producer_sdk.cli.experiments import experiments
 from producer_sdk.cli.explain import explain
+from producer_sdk.cli.finding import list_jobs
 from producer_sdk.cli.keys import keys
 from producer_sdk.cli.lines import told, told_error
 from producer_sdk.cli.models import models
@@ -60,7 +61,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-jobs = typer.Typer(help="Look at a job, or call it off.", no_args_is_help=True)
+jobs = typer.Typer(help="Look at jobs, or call one off.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
 app.add_typer(dead, name="dead")
 app.add_typer(experiments, name="experiments")
@@ -314,6 +315,7 @@ def cancel(
 
 
 jobs.command("explain")(explain)
+jobs.command("list")(list_jobs)
 app.command("models")(models)
 app.command("audit")(audit)
 app.command("top")(top)

@@ -126,6 +126,12 @@ class Link:
         return client is not None and client.is_connected
 
     @property
+    def server(self) -> str:
+        """Its name and version, as it greeted us; empty while there is none."""
+        client = self._client
+        return client.greeted_by if client is not None and client.is_connected else ""
+
+    @property
     def max_payload(self) -> int:
         """What the server said at the last greeting."""
         return self._max_payload

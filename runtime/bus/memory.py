@@ -21,6 +21,7 @@ from runtime.bus.port import (
     RUN_BYTES,
     Ack,
     BusError,
+    ConsumerState,
     Family,
     Handler,
     Inboxes,
@@ -145,7 +146,7 @@ class MemoryBroker:
             case "STREAM", "INFO":
                 return {"config": self.stream(stream).config}
             case "STREAM", "CREATE":
-                self.streams[stream] = MemoryStream(dict(body), self.clock.monotonic)
+                self.streams[stream] = MemoryStream(dict(body), self.clock.monotonic, self.clock.wall)
             case "STREAM", "UPDATE":
                 self.stream(stream).config = dict(body)
             case "CONSUMER", "INFO":
@@ -176,6 +177,10 @@ class MemoryBus:
     @property
     def connected(self) -> bool:
         return self._up
+
+    @property
+    def server(self) -> str:
+        return "memory" if self._up else ""
 
     @property
     def max_payload(self) -> int:
@@ -363,6 +368,10 @@ class MemoryBus:
 
     async def stream_state(self, stream: str, *, subjects: str = "") -> StreamState:
         return self._stream(stream).state(subjects)
+
+    async def consumer_states(self, stream: str) -> Mapping[str, ConsumerState]:
+        held = self._stream(stream)
+        return {name: held.consumer_state(name) for name in held.consumers}
 
     async def delete(self, stream: str, seq: int) -> bool:
         return self._stream(stream).remove(seq)

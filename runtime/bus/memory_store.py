@@ -91,14 +91,20 @@ class Consumer:
 
 
 class MemoryStream:
-    """One stream. Time is ``now()`` in seconds; every write is checked before anything of it is stored."""
+    """One stream. Time is ``now()`` in seconds; every write is checked before anything of it is stored.
 
-    def __init__(self, config: dict[str, Any], now: Callable[[], float]) -> None:
+    ``wall``: UTC seconds, for what is told of it.
+    """
+
+    def __init__(
+        self, config: dict[str, Any], now: Callable[[], float], wall: Callable[[], float] | None = None
+    ) -> None:
         self.config = config
         self.consumers: dict[str, Consumer] = {}
         self.messages: dict[int, Stored] = {}
         self.last_seq = 0
-        self._now = now
+        self._now, self._wall = now, wall or now
+        self._last_at: float | None = None
         self._by_subject: dict[str, dict[int, None]] = {}
         self._bytes = 0
         self._earliest: float | None = None
@@ -184,7 +190,7 @@ class MemoryStream:
         self.messages[stored.seq] = stored
         self._by_subject.setdefault(stored.subject, {})[stored.seq] = None
         self._bytes += stored.size
-        self.last_seq = stored.seq
+        self.last_seq, self._last_at = stored.seq, stored.stored_at
         if stored.expires is not None:
             self._earliest = min(stored.expires, self._earliest or stored.expires)
         self._enforce(stored.subject)
@@ -280,7 +286,12 @@ class MemoryStream:
             max_messages=self.config.get("max_msgs", -1),
             max_bytes=self.config.get("max_bytes", -1),
             subjects=counts if subjects else None,
+            first_at=self._moment(self.messages[first].stored_at) if first in self.messages else None,
+            last_at=None if self._last_at is None else self._moment(self._last_at),
         )
+
+    def _moment(self, reading: float) -> float:
+        return reading + self._wall() - self._now()
 
     # -- consumers
 

@@ -21,6 +21,7 @@ from runtime.bus.port import (
     RUN_BYTES,
     Ack,
     BusError,
+    ConsumerState,
     Family,
     Handler,
     Inboxes,
@@ -35,7 +36,7 @@ from runtime.bus.port import (
 )
 from runtime.bus.pulling import NatsPuller
 from runtime.bus.ranging import Ranges
-from runtime.bus.replies import DELETED_ALREADY, ack
+from runtime.bus.replies import DELETED_ALREADY, ack, consumer_state, stream_state
 from runtime.bus.settings import BusSettings
 from runtime.bus.tailing import NatsTail
 from runtime.bus.wire import Arrival
@@ -71,6 +72,10 @@ class NatsBus:
     @property
     def connected(self) -> bool:
         return self._link.connected
+
+    @property
+    def server(self) -> str:
+        return self._link.server
 
     @property
     def max_payload(self) -> int:
@@ -274,17 +279,15 @@ class NatsBus:
             if not more or page["state"]["last_seq"] < info["state"]["last_seq"]:
                 raise OutcomeUnknown(f"{stream}: its subjects could not be listed to the end; ask again")
             found.update(more)
-        state, config = info["state"], info["config"]
-        return StreamState(
-            name=stream,
-            messages=state["messages"],
-            bytes=state["bytes"],
-            first_seq=state["first_seq"],
-            last_seq=state["last_seq"],
-            max_messages=config.get("max_msgs", -1),
-            max_bytes=config.get("max_bytes", -1),
-            subjects=found if subjects else None,
-        )
+        return stream_state(stream, info, found if subjects else None)
+
+    async def consumer_states(self, stream: str) -> Mapping[str, ConsumerState]:
+        found: list[dict[str, Any]] = []
+        while True:
+            page = await self.call(f"CONSUMER.LIST.{stream}", {"offset": len(found)})
+            found += page.get("consumers") or ()
+            if not page.get("consumers") or len(found) >= page.get("total", 0):
+                return {one["name"]: consumer_state(one) for one in found if one["config"].get("durable_name")}
 
     async def delete(self, stream: str, seq: int) -> bool:
         try:

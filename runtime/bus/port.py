@@ -117,6 +117,11 @@ class StreamState:
     max_messages: int = -1
     max_bytes: int = -1
     subjects: Mapping[str, int] | None = None
+    first_at: float | None = None
+    last_at: float | None = None
+    """UTC seconds at which the oldest message that is there, and the last there ever was, were stored."""
+    behind: tuple[str, ...] = ()
+    """Nodes whose copy is not current, as the leader sees them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,8 @@ class ConsumerState:
     delivered_seq: int
     ack_pending: int
     pending: int
+    redelivered: int = 0
+    """Unacknowledged ones that were handed out more than once."""
 
 
 class Delivery(Protocol):
@@ -202,6 +209,11 @@ class Bus(Protocol):
 
     @property
     def connected(self) -> bool: ...
+    @property
+    def server(self) -> str:
+        """Name and version of the server that this connection is to; empty while there is none."""
+        ...
+
     @property
     def max_payload(self) -> int:
         """Largest payload plus headers, in bytes, that one message may have."""
@@ -289,6 +301,10 @@ class Bus(Protocol):
         ...
 
     async def stream_state(self, stream: str, *, subjects: str = "") -> StreamState: ...
+    async def consumer_states(self, stream: str) -> Mapping[str, ConsumerState]:
+        """Its durable consumers, by name."""
+        ...
+
     async def delete(self, stream: str, seq: int) -> bool:
         """Remove one message without erasing its bytes; False if it was not there."""
         ...

@@ -13,7 +13,7 @@ from itertools import count
 from runtime.bus.answers import silent
 from runtime.bus.link import Link, Listening
 from runtime.bus.port import BusError, ConsumerState, Message, Unreachable
-from runtime.bus.replies import api
+from runtime.bus.replies import api, consumer_state
 from runtime.bus.wire import Arrival
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ class NatsPuller:
         if answer is None or answer.status:
             raise silent(subject, self._link.settings.api_timeout)
         info = api(answer.data, subject)
-        return ConsumerState(info["delivered"]["stream_seq"], info["num_ack_pending"], info["num_pending"])
+        return consumer_state(info)
 
     async def close(self) -> Sequence[NatsDelivery]:
         if self._closed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from pydantic_core import from_json
@@ -10,10 +12,12 @@ from runtime.bus.port import (
     Ack,
     AlreadyStored,
     BusError,
+    ConsumerState,
     NotFound,
     OutcomeUnknown,
     Refused,
     StreamFull,
+    StreamState,
     TooLarge,
     Undecided,
     WrongSequence,
@@ -116,3 +120,34 @@ def _read(data: bytes, subject: str) -> dict[str, Any]:
 def _last_number(description: str) -> int:
     digits = description.rpartition(":")[2].strip()
     return int(digits) if digits.isdigit() else 0
+
+
+def stream_state(name: str, info: Mapping[str, Any], subjects: Mapping[str, int] | None) -> StreamState:
+    """What the API tells of a stream."""
+    state, config = info["state"], info["config"]
+    copies = (info.get("cluster") or {}).get("replicas") or ()
+    return StreamState(
+        name=name,
+        messages=state["messages"],
+        bytes=state["bytes"],
+        first_seq=state["first_seq"],
+        last_seq=state["last_seq"],
+        max_messages=config.get("max_msgs", -1),
+        max_bytes=config.get("max_bytes", -1),
+        subjects=subjects,
+        first_at=_moment(state.get("first_ts")) if state["messages"] else None,
+        last_at=_moment(state.get("last_ts")),
+        behind=tuple(one["name"] for one in copies if one.get("offline") or not one.get("current")),
+    )
+
+
+def consumer_state(info: Mapping[str, Any]) -> ConsumerState:
+    """What the API tells of a consumer."""
+    return ConsumerState(
+        info["delivered"]["stream_seq"], info["num_ack_pending"], info["num_pending"], info.get("num_redelivered", 0)
+    )
+
+
+def _moment(told: str | None) -> float | None:
+    """UTC seconds; the broker writes the year 1 where there is none."""
+    return None if told is None or told.startswith("0001-") else datetime.fromisoformat(told).timestamp()

@@ -98,6 +98,12 @@ class WireClient(Client):
         super().__init__()
         self._ps = _Splitter(self)
 
+    @property
+    def greeted_by(self) -> str:
+        """Name and version of the server, as it said them."""
+        told = self._server_info
+        return f"{told.get('server_name', '')} {told.get('version', '')}".strip()
+
     def take(self, sid: int, subject: bytes, reply: bytes, data: bytes, raw: bytes) -> None:
         """One message came."""
         self.stats["in_msgs"] += 1

@@ -10,5 +10,5 @@ the job: ``prompts``; ``live`` by load: ``speeds``; ``choices`` their records) �
 ``failover`` what a failure leads to (``retry_budget``), ``breakers`` who is left alone · money: ``payments`` who may go
 and who waits (``payers``, ``quotas``), ``accounts`` what is reserved and spent (``purses``), ``costs`` at worst,
 ``shortfalls`` why not, ``planned`` of jobs that are not submitted · ``experiments`` which of two routes does better ·
-``explain`` why a job waits · ``tally`` numbers for operators.
+``explain`` why a job waits, ``listing`` which do (``places`` their order) · ``tally`` numbers for operators.
 """

@@ -46,6 +46,7 @@ class Backlog:
     def add(self, job: Job) -> None:
         """A new job; the caller decides where it goes."""
         job.tenant.jobs[job.id] = job
+        self._world.places.add(job)
         job.tenant.bytes += job.size
         if job.wallet is not None and job.wallet.owner is not None:
             job.wallet.owner.jobs += 1
@@ -139,6 +140,7 @@ class Backlog:
         self._ending.pop(job, None)
         self._calendar.gone(job, now)
         del job.tenant.jobs[job.id]
+        self._world.places.remove(job)
         job.tenant.bytes -= job.size
         if job.wallet is not None and job.wallet.owner is not None:
             job.wallet.owner.jobs -= 1

@@ -33,6 +33,7 @@ from scheduler.policy.followups import following
 from scheduler.policy.hedges import Hedges
 from scheduler.policy.intake import refusal
 from scheduler.policy.jobs import BLOCKED, ENDING, FLYING, PARKED, QUEUED, Job
+from scheduler.policy.listing import stretch
 from scheduler.policy.orders import carry_out, problem
 from scheduler.policy.overview import overview
 from scheduler.policy.payments import Payments
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from job_contracts.decisions import Choice
     from job_contracts.desk import Estimate, Planned
     from job_contracts.experiments import Judge
+    from job_contracts.finding import AskFind
     from job_contracts.operating import AskOrder, Overview
     from job_contracts.results import AttemptRecord
     from scheduler.policy.capacities import Room
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from scheduler.policy.demand import Demand
     from scheduler.policy.explain import Explanation
     from scheduler.policy.facts import Fact
+    from scheduler.policy.listing import Stretch
     from scheduler.policy.overview import Told
     from scheduler.policy.purses import Spending
     from scheduler.policy.rules import Rules
@@ -154,8 +157,7 @@ class Board:
 
     @staticmethod
     def _can_be_served(job: Job) -> bool:
-        route = job.route
-        return isinstance(route, str) or route.barred(job) != route.everywhere
+        return isinstance(job.route, str) or job.route.barred(job) != job.route.everywhere
 
     def _in_flight(self, fact: InFlight, now: float) -> None:
         job = self._world.job(fact.project, fact.job)
@@ -205,10 +207,8 @@ class Board:
     def _told(self, fact: PoolSeen | Ordered, now: float) -> None:
         if isinstance(fact, Ordered):
             carry_out(self._world, fact, now)
-            return
-        pool = self._world.pools.get(fact.pool)
-        if pool is not None:
-            pool.hear(fact.slots)
+        elif fact.pool in self._world.pools:
+            self._world.pools[fact.pool].hear(fact.slots)
 
     # ------------------------------------------------------------------------------------------------------ deciding
 
@@ -340,6 +340,10 @@ class Board:
         """A job's answer, while it waits to be verified."""
         known = self._world.job(project, job)
         return None if known is None or known.story is None else known.story.draft
+
+    def stretch(self, asked: AskFind, place: int, now: float, *, most: int, rows: int) -> Stretch:
+        """Those of ``most`` jobs from a place on, in the order of their submissions, that are asked for."""
+        return stretch(self._world, asked, place, now, most=most, rows=rows)
 
     @property
     def known(self) -> int:

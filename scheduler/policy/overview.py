@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from job_contracts.jobs import Lane
     from job_contracts.operating import InForce, ToldLeader, ToldWorker
+    from job_contracts.scaling import PoolScale
     from scheduler.policy.buckets import Bucket
     from scheduler.policy.domains import Domain
     from scheduler.policy.orders import Target
@@ -29,6 +30,8 @@ class Told:
     orders: Mapping[Target, InForce] = field(default_factory=dict)
     workers: Mapping[str, Sequence[ToldWorker]] = field(default_factory=dict)
     """By pool."""
+    scales: Mapping[str, PoolScale] = field(default_factory=dict)
+    """Likewise."""
     unread: int = 0
 
 
@@ -96,6 +99,7 @@ def _pool(world: World, name: str, queue: _Queue, told: Told) -> ToldPool:
         oldest=max(queue.oldest.values(), default=None),
         order=told.orders.get(("pool", name)),
         workers=tuple(told.workers.get(name, ())),
+        scale=told.scales.get(name),
         deployments=tuple(
             ToldDeployment(
                 name=each.name,

@@ -13,6 +13,7 @@ from scheduler.policy.fairness import Shares
 from scheduler.policy.followups import follower, following, judged_by
 from scheduler.policy.gates import Gate
 from scheduler.policy.hedging import Hedging
+from scheduler.policy.places import Places
 from scheduler.policy.planning import Planner
 from scheduler.policy.pools import Pool
 from scheduler.policy.routes import STRATEGIES
@@ -42,6 +43,7 @@ class World:
         "estimates",
         "gates",
         "moment",
+        "places",
         "pools",
         "routes",
         "rules",
@@ -52,6 +54,7 @@ class World:
     def __init__(self, rules: Rules, now: float = 0.0, wall: float = 0.0) -> None:
         self.rules = rules
         self.moment = Moment()
+        self.places = Places()
         self.estimates = Estimates(rules.routes)
         providers = {rule.provider: None for rule in rules.domains.values()}
         self.pools = {name: Pool(name, rules.pools.get(name)) for name in providers}

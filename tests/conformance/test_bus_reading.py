@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -358,3 +359,40 @@ async def test_the_last_of_many_subjects_are_read_at_once(scene: Scene) -> None:
     assert not await scene.bus.last_each(stream, [])
     with pytest.raises(NotFound):
         await scene.bus.last_each(unique(), asked)
+
+
+# -- looking
+
+
+async def test_a_stream_says_when_its_first_and_its_last_message_were_stored(scene: Scene) -> None:
+    stream = await scene.stream()
+    empty = await scene.bus.stream_state(stream)
+    assert (empty.first_at, empty.last_at) == (None, None)
+    before = time.time() - 1
+    for rest in ("a", "b"):
+        await scene.bus.append(scene.on(rest), b"")
+    state = await scene.bus.stream_state(stream)
+    assert state.first_at is not None
+    assert state.last_at is not None
+    assert before <= state.first_at <= state.last_at <= time.time() + 1
+    assert state.behind == ()
+
+
+async def test_the_durable_consumers_of_a_stream_are_told_by_name(scene: Scene) -> None:
+    stream = await work(scene)
+    await scene.consumer("other", filter_subject=scene.on("else.>"))
+    for rest in ("a", "b", "c"):
+        await scene.bus.append(scene.on(f"work.{rest}"), b"")
+    puller = await scene.bus.pull(stream, "pool")
+    await puller.fetch(1, expires=2)
+    found = await scene.other.consumer_states(stream)
+    assert set(found) == {"pool", "other"}
+    assert (found["pool"].ack_pending, found["pool"].pending, found["pool"].redelivered) == (1, 2, 0)
+    with pytest.raises(NotFound):
+        await scene.bus.consumer_states("NOWHERE")
+
+
+async def test_a_connection_knows_its_server(scene: Scene) -> None:
+    assert scene.bus.server
+    await scene.bus.close()
+    assert scene.bus.server == ""

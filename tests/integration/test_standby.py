@@ -13,7 +13,7 @@ from job_contracts import subjects
 from job_contracts.jobs import JobState
 from runtime.broker import Broker
 from runtime.bus.memory import MemoryBroker
-from runtime.bus.port import Bus
+from runtime.bus.port import Bus, Unreachable
 from runtime.connection import declared
 from runtime.settings import Config
 from tests.support.eventually import eventually
@@ -78,6 +78,27 @@ async def test_a_standby_knows_what_is_queued_and_forgets_what_has_ended(pair: t
     await leader.settled()
     assert not other.events["job.settled"], "what only the leader may count"
     assert not other.events["dispatch.stored"]
+
+
+async def test_whoever_stands_by_says_so_and_says_it_no_more_once_it_leads(
+    pair: tuple[World, World], connected: Connect
+) -> None:
+    leader, other = pair
+    asking: Bus = await connected()
+
+    async def said() -> str:
+        try:
+            return (await asking.request(subjects.standing_by(0), b"", timeout=2)).data.decode()
+        except Unreachable:
+            return ""
+
+    async def is_told(owner: str) -> bool:
+        return await said() == owner
+
+    await eventually(lambda: is_told("s2"), says="the standby does not answer")
+    await leader.scheduler.stop()
+    await eventually(lambda: other.scheduler.leads, says="the standby does not lead")
+    await eventually(lambda: is_told(""), says="who leads says that it stands by")
 
 
 async def test_a_leader_that_ends_in_order_is_followed_without_waiting_for_its_silence(

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import get_args
 
 import nats
 import pytest
 from nats.aio.client import Client
 
 from job_contracts import subjects
+from job_contracts.key_asking import KeyOperation
 from runtime.broker import Broker
 from runtime.bus import NatsBus
+from runtime.bus.port import Message
 from tests.support.stand_in import OTHER, PROJECT, broker_config, key, service_bus
 
 OWN = f"{subjects.PUBLIC}.submit.{PROJECT}.a"
@@ -87,6 +90,8 @@ async def test_the_acknowledgement_of_a_submission_cannot_be_sent_into_the_servi
         subjects.dead(PROJECT, "a-b"),
         subjects.api(OTHER, "replay"),
         subjects.api("-", "letters"),
+        subjects.key_desk("create"),
+        subjects.standing_by(0),
         "$JS.API.INFO",
         "$JS.API.STREAM.PURGE.RES",
     ],
@@ -96,6 +101,29 @@ async def test_a_project_cannot_publish_where_the_services_do(services: NatsBus,
     with pytest.raises((asyncio.TimeoutError, nats.errors.Error)):
         await tenant.request(subject, b"{}", timeout=0.3)
     assert await stored(services) == before
+
+
+@pytest.mark.parametrize("name", get_args(KeyOperation))
+async def test_no_question_about_keys_comes_through_from_a_project(
+    services: NatsBus, tenant: Client, name: KeyOperation
+) -> None:
+    heard: list[str] = []
+
+    async def answer(message: Message) -> bytes:
+        heard.append(message.reply)
+        return b"{}"
+
+    answering = await services.respond(subjects.key_desk(name), answer, queue="edges")
+    operators = f"{subjects.inbox_prefix('-')}.guess"
+    ways = (subjects.key_desk(name), subjects.api(PROJECT, name), f"{subjects.PUBLIC}.api.{PROJECT}.key_desk.{name}")
+    for subject in ways:
+        for reply in ("", operators):
+            await tenant.publish(subject, b"{}", reply=reply or f"{subjects.inbox_prefix(PROJECT)}.x")
+    with pytest.raises((asyncio.TimeoutError, nats.errors.Error)):
+        await tenant.request(subjects.key_desk(name), b"{}", timeout=0.3)
+    assert (await services.request(subjects.key_desk(name), b"{}", timeout=2)).data == b"{}"
+    assert len(heard) == 1, "the services' own question alone"
+    await answering.close()
 
 
 async def test_a_project_hears_of_its_own_jobs_alone(services: NatsBus, broker: Broker, tenant: Client) -> None:

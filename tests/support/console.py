@@ -16,6 +16,7 @@ from job_contracts import subjects
 from job_contracts.codec import Wire, decode, encode
 from job_contracts.desk import Refusal
 from job_contracts.failures import Failure, FailureKind
+from job_contracts.finding import AskCancels, AskFind, AskJob, Cancels, FoundJob, JobPage, JobRow
 from job_contracts.keys import KeyRecord, key_id, written
 from job_contracts.operating import (
     AskAudit,
@@ -123,9 +124,15 @@ class Desk:
     refuses: str = ""
     asked: list[Wire] = field(default_factory=list)
     looks: int = 0
+    rows: list[JobRow] = field(default_factory=list)
+    """Jobs without a result, by their places."""
+    found: dict[tuple[str, str], FoundJob] = field(default_factory=dict)
+    """What is told of one job."""
+    cancels: int = 1_000
+    """Questions to cancel that are answered before nobody answers any more."""
 
     async def open(self, bus: MemoryBus) -> None:
-        for name in ("overview", "order", "audit", "note"):
+        for name in ("overview", "order", "audit", "note", "jobs", "job", "cancel_jobs"):
             await bus.respond(subjects.api("-", name), getattr(self, name))
 
     def _refused(self, kind: FailureKind) -> bytes:
@@ -144,6 +151,44 @@ class Desk:
     async def note(self, message: Message) -> bytes:
         self.asked.append(decode(AskNote, message.data))
         return self._refused(FailureKind.INTERNAL) if self.silent else encode(Ordered(changed=True, line=self._line(9)))
+
+    async def jobs(self, message: Message) -> bytes:
+        """A page of the rows that are behind, or before, a place."""
+        asked = decode(AskFind, message.data)
+        self.asked.append(asked)
+        if self.silent or self.refuses:
+            return self._refused(FailureKind.INTERNAL if self.silent else FailureKind.BAD_REQUEST)
+        those = [one for one in self.rows if asked.project in {None, one.project}]
+        if asked.until is not None:
+            those = [one for one in those if one.place <= asked.until]
+        if asked.before is not None:
+            found = [one for one in those if one.place < asked.before]
+            some = found[-asked.limit :] if asked.limit else []
+        else:
+            found = [one for one in those if one.place > asked.after]
+            some = found[: asked.limit]
+        more = bool(asked.limit) and len(found) > len(some)
+        last = max((one.place for one in self.rows), default=0)
+        after = some[-1].place if some else last
+        counted = len(some) if asked.limit else len(found)
+        page = JobPage(at=1e9, jobs=tuple(some), matching=counted, looked=len(found), after=after, more=more, last=last)
+        return encode(page.model_copy(update={"unread": 5}))
+
+    async def job(self, message: Message) -> bytes:
+        asked = decode(AskJob, message.data)
+        self.asked.append(asked)
+        found = self.found.get((asked.project, asked.job))
+        return encode(found) if found is not None else self._refused(FailureKind.BAD_REQUEST)
+
+    async def cancel_jobs(self, message: Message) -> bytes:
+        asked = decode(AskCancels, message.data)
+        self.cancels -= 1
+        if self.cancels < 0:
+            return self._refused(FailureKind.INTERNAL)
+        self.asked.append(asked)
+        gone = {(one.project, one.job) for one in asked.jobs}
+        self.rows = [one for one in self.rows if (one.project, one.job) not in gone]
+        return encode(Cancels(told=len(asked.jobs)))
 
     async def audit(self, message: Message) -> bytes:
         self.asked.append(decode(AskAudit, message.data))

@@ -104,6 +104,7 @@ _verified = st.builds(
     alone=st.lists(_alternatives, max_size=2).map(tuple),
 )
 
+_missed = st.builds(spend.Missed, stream=_text, first=st.integers(0, 2**40), last=st.integers(0, 2**40), at=_whens)
 SPEND: Mapping[str, st.SearchStrategy[Wire]] = {
     "ask_spend": _tagged | _by_reason,
     "spend": st.builds(
@@ -156,5 +157,18 @@ SPEND: Mapping[str, st.SearchStrategy[Wire]] = {
     "ask_forecast": st.builds(spend.AskForecast, project=_words),
     "forecast": st.builds(
         spend.Forecast, **_read, at=_whens, rows=st.lists(_projections, max_size=2).map(tuple), method=_text
+    ),
+    "ledger_state": st.builds(
+        spend.LedgerState,
+        **_read,
+        at=_whens,
+        kind=_text,
+        revision=_words,
+        wrong=_words,
+        bytes=st.none() | st.integers(0, 2**60),
+        attempts=st.none() | st.integers(0, 2**40),
+        position=st.integers(0, 2**40),
+        missed=st.lists(_missed, max_size=2).map(tuple),
+        missed_messages=st.integers(0, 2**40),
     ),
 }

@@ -25,6 +25,8 @@ from job_contracts.money import Budget
 from tests.support.spend_strategies import SPEND
 from tests.support.strategies_chat import answers, conversations, usages
 from tests.support.strategies_constraints import constraints
+from tests.support.strategies_finding import finding
+from tests.support.strategies_keys import about_keys
 from tests.support.strategies_operating import OPERATING
 from tests.support.strategies_plain import (
     counts,
@@ -526,8 +528,10 @@ EVERY_MESSAGE: dict[str, st.SearchStrategy[Wire]] = {
             )
         ),
     ),
+    **about_keys(key_scopes),
     **SPEND,
     **TRIALS,
     **OPERATING,
+    **finding(job_statuses, records, whole_results, letter_states),
 }
 """A strategy for every message of ``job_contracts.messages``, by the same names."""

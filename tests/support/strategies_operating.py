@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from job_contracts import operating
 from job_contracts.codec import Wire
+from job_contracts.scaling import PoolScale
 from tests.support.strategies_plain import counts, lanes, maybe, names, small, some, spans, tags, whens, words
 
 _rates = st.floats(0.1, 1e9)
@@ -47,6 +48,17 @@ _deployments = st.builds(
     benched=maybe(words),
     order=maybe(_in_force),
 )
+_scales = st.builds(
+    PoolScale,
+    pool=names,
+    desired=small,
+    needed=small,
+    workers=small,
+    slots=st.floats(0.1, 1e6),
+    in_flight=small,
+    waiting=small,
+    held_back=small,
+)
 _pools = st.builds(
     operating.ToldPool,
     name=words,
@@ -58,6 +70,7 @@ _pools = st.builds(
     oldest=maybe(spans),
     order=maybe(_in_force),
     workers=some(_workers, most=2),
+    scale=maybe(_scales),
     deployments=some(_deployments, most=2),
 )
 _units = st.builds(

@@ -14,6 +14,7 @@ from types import FunctionType
 import pytest
 
 from job_contracts.desk import Planned
+from job_contracts.finding import AskFind
 from job_contracts.operating import AskOrder, ToldLeader
 from scheduler.policy.accounts import Accounts
 from scheduler.policy.board import Board
@@ -56,6 +57,8 @@ def asks(board: Board, now: float) -> None:
             board.estimate(project, Planned(route=route, input_estimate=300, session="s-1", explain=True), now)
         board.unfinished(project)
         board.following(project)
+    for question in (AskFind(), AskFind(state="held", pool="alpha", before=2**40)):
+        board.stretch(question, 0 if question.before is None else question.before, now, most=10_000, rows=9_999)
     board.counts(now)
     board.levels(now)
     board.demands(now)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from html.parser import HTMLParser
 
 import pytest
 
 from console.app import _within
-from console.pages import ROOM, Pages, moment, number, span, stacked
+from console.pages import ROOM, Pages, moment, money, number, span, stacked, stamp
 from tests.support.console import overview
 
 FOREIGN = re.compile(r"https?:|//[a-z]|data:|javascript:|@import|url\(", re.IGNORECASE)
@@ -30,8 +31,25 @@ def test_spans_of_time_are_readable(seconds: float | None, text: str) -> None:
     assert span(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        ("0", "0.00"),
+        ("1234.5", "1,234.50"),
+        ("0.000015", "0.000015"),
+        ("1E+3", "1,000.00"),
+        ("0.100", "0.10"),
+        ("-3.2", "-3.20"),
+    ],
+)
+def test_money_is_exact(amount: str, text: str) -> None:
+    assert money(Decimal(amount)) == text
+    assert money(None) == "–"
+
+
 def test_a_moment_is_in_utc() -> None:
     assert moment(0.0) == "1970-01-01 00:00:00 UTC"
+    assert stamp(3_600.0) == "1970-01-01T01:00"
 
 
 def test_a_bar_never_leaves_its_frame() -> None:
@@ -45,7 +63,7 @@ def test_what_others_named_is_text_and_never_markup() -> None:
     nasty = '"><script src=//evil></script><img src=x onerror=alert(1)>{{ 7 * 7 }}'
     now = overview()
     pool = now.pools[0].model_copy(update={"name": nasty})
-    shown = Pages().made("overview", now=now.model_copy(update={"pools": (pool,)}), queued=0)
+    shown = Pages().made("overview", now=now.model_copy(update={"pools": (pool,)}), queued=0, spent=None, done=None)
     assert {"script", "img", "b"} & _Tags.of(shown) == set()
     assert "49" not in shown
 
