@@ -10,7 +10,8 @@ from playwright.async_api import Page
 MOST = 250
 """Steps to somewhere, at most."""
 _FOCUS = """() => {
-  const one = document.activeElement, box = one.getClientRects()[0] || one.getBoundingClientRect(), style = getComputedStyle(one);
+  const one = document.activeElement, style = getComputedStyle(one);
+  const box = one.getClientRects()[0] || one.getBoundingClientRect();
   const x = Math.min(Math.max(box.left + Math.min(box.width, 40) / 2, 0), innerWidth - 1);
   const y = Math.min(Math.max(box.top + Math.min(box.height, 40) / 2, 0), innerHeight - 1);
   const top = document.elementFromPoint(x, y);
