@@ -17,6 +17,8 @@ STATIC = {
     "playground.js": "text/javascript; charset=utf-8",
 }
 """The files that pages load, all of them ours, with their content types."""
+_TURNING, _EMPTY = (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C), (0x200B, 0x2060, 0xFEFF)
+_UNSEEN = dict.fromkeys((*_TURNING, *_EMPTY), "\N{REPLACEMENT CHARACTER}")
 
 
 class Pages:
@@ -30,6 +32,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
+            finalize=seen,
         )
         self._made.filters.update(money=money, number=number, span=span, moment=moment, stamp=stamp)
         self._made.globals.update(stacked=stacked)
@@ -38,6 +41,12 @@ class Pages:
     def made(self, template: str, **values: Any) -> str:
         """A template, filled in."""
         return self._made.get_template(f"{template}.html").render(values)
+
+
+def seen(value: object) -> object:
+    """Text without characters that turn or hide what stands beside it: each becomes one that can be seen."""
+    hides = isinstance(value, str) and not value.isascii() and not hasattr(value, "__html__")
+    return str(value).translate(_UNSEEN) if hides else value
 
 
 def number(value: float | None) -> str:

@@ -68,6 +68,16 @@ def test_what_others_named_is_text_and_never_markup() -> None:
     assert "49" not in shown
 
 
+def test_what_others_wrote_turns_nothing_around_and_hides_nothing() -> None:
+    now = overview()
+    pool = now.pools[0].model_copy(
+        update={"name": "a\N{RIGHT-TO-LEFT OVERRIDE}b\N{ZERO WIDTH SPACE}c \N{LATIN SMALL LETTER E WITH ACUTE}"}
+    )
+    shown = Pages().made("overview", now=now.model_copy(update={"pools": (pool,)}), queued=0, spent=None, done=None)
+    assert "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c \N{LATIN SMALL LETTER E WITH ACUTE}" in shown
+    assert not {"\N{RIGHT-TO-LEFT OVERRIDE}", "\N{ZERO WIDTH SPACE}"} & set(shown)
+
+
 def test_no_page_names_another_origin_or_holds_scripts_or_styles_of_its_own() -> None:
     for path in sorted((ROOM / "templates").glob("*.html")):
         text = path.read_text(encoding="utf-8")
