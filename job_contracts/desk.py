@@ -34,9 +34,13 @@ Operation = Literal[
     "order",
     "note",
     "audit",
+    "dead_causes",
+    "dead_letters",
+    "dead_letter",
+    "dead_handle",
 ]
 """Five are about dead letters (``job_contracts.letters``), three about experiments (``job_contracts.trials``), the last
-four the operator's (``job_contracts.operating``).
+eight the operator's (``job_contracts.operating``, ``job_contracts.dead``).
 """
 
 MAX_ASKED = 500

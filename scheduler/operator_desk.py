@@ -32,7 +32,7 @@ class OperatorDesk:
     def operations(self) -> Mapping[str, Callable[[str, bytes], Awaitable[bytes]]]:
         """What it answers, by name."""
         answers = {"overview": self._overview, "order": self._order, "note": self._note, "audit": self._audit}
-        return {name: _operators(answer) for name, answer in answers.items()}
+        return {name: operators_alone(answer) for name, answer in answers.items()}
 
     async def _overview(self, _: bytes) -> bytes:
         term = self._term
@@ -81,7 +81,7 @@ class OperatorDesk:
         return encode(await self._orders.audit(decode(AskAudit, data)))
 
 
-def _operators(answer: Callable[[bytes], Awaitable[bytes]]) -> Callable[[str, bytes], Awaitable[bytes]]:
+def operators_alone(answer: Callable[[bytes], Awaitable[bytes]]) -> Callable[[str, bytes], Awaitable[bytes]]:
     """The same, for nobody else."""
 
     async def answered(project: str, data: bytes) -> bytes:
