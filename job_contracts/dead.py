@@ -1,10 +1,11 @@
 """Dead letters as operators see them: of all projects, added up by cause, and handled many at once.
 
-Asked at the desk in place of a project by ``-``: ``dead_causes``, ``dead_letters``, ``dead_letter`` and ``dead_handle``.
-Messages that are no jobs belong to the project ``-``. No answer holds content: neither bodies nor headers.
+Asked at the desk in place of a project by ``-``: ``dead_causes``, ``dead_letters``, ``dead_letter`` and
+``dead_handle``. Messages that are no jobs belong to the project ``-``. No answer holds content: neither bodies nor
+headers.
 
 A sum is made of answers that each look at a bounded number of letters, in the order of their places; whoever asks adds
-them up (``added``). What is handled lies at or before a place that was counted, so that what is set aside later is left.
+them up (``added``). What is handled lies at or before a place that was counted: what is set aside later is left.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ import typer
 from job_contracts.codec import encode
 from job_contracts.dead import AskDeadLetters
 from producer_sdk.cli import exits
-from producer_sdk.cli.arguments import ApiKey, AsJson, Project, Url
 from producer_sdk.cli.all_letters import all_causes, all_letters
+from producer_sdk.cli.arguments import ApiKey, AsJson, Project, Url
 from producer_sdk.cli.letters import (
     cause_line,
     counted,
@@ -45,7 +45,8 @@ Unreadable = Annotated[
     typer.Option("--unreadable", help="Messages that are no jobs; with the services' login in --url."),
 ]
 Everybodys = Annotated[
-    bool, typer.Option("--all-projects", help="Everybody's, unreadable messages too; with the services' login in --url.")
+    bool,
+    typer.Option("--all-projects", help="Everybody's, unreadable messages too; with the services' login in --url."),
 ]
 
 One = Callable[[DeadLetters, str], Awaitable[str]]
