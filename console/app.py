@@ -82,7 +82,9 @@ class _Home:
         session = await self._console.guard.session(request)
         if session is None:
             return RedirectResponse("/login", 303)
-        return RedirectResponse(f"/{self._console.listed(session.person)[0].name}", 303)
+        listed = self._console.listed(session.person)
+        own = next((panel for panel in listed if panel.seen_by != "all"), listed[0])
+        return RedirectResponse(f"/{own.name}", 303)
 
 
 class _Login:

@@ -2,7 +2,7 @@
 
 Asked at the desk in place of a project by ``-``: ``dead_causes``, ``dead_letters``, ``dead_letter`` and
 ``dead_handle``. Messages that are no jobs belong to the project ``-``. No answer holds content: neither bodies nor
-headers.
+headers, nor what a provider said of a failure, because that may repeat a prompt or a key.
 
 A sum is made of answers that each look at a bounded number of letters, in the order of their places; whoever asks adds
 them up (``added``). What is handled lies at or before a place that was counted: what is set aside later is left.
@@ -10,12 +10,14 @@ them up (``added``). What is handled lies at or before a place that was counted:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from job_contracts.codec import VERSION, Version, Wire
+from job_contracts.failures import Failure
 from job_contracts.letters import (
     MAX_HANDLED,
     MAX_LISTED,
@@ -34,6 +36,7 @@ MAX_NAMES = 20
 MAX_SAMPLES = 10
 """Letters that could not be handled, of those that an answer tells one by one."""
 
+_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 Place = Annotated[int, Field(ge=0)]
 Filter = Annotated[str, Field(max_length=200)]
 Act = Literal["replay", "discard"]
@@ -218,7 +221,31 @@ def ranked(found: dict[str, Cause]) -> list[Cause]:
 
 def of_project(project: str, letter: DeadLetter, seq: int, name: str) -> OfProject:
     """A letter as such a list shows it."""
-    return OfProject(project=project, **dict(summary(letter, seq, name)))
+    plain = letter.model_copy(update={"detail": cause_told(letter)})
+    return OfProject(project=project, **dict(summary(plain, seq, name)))
+
+
+def cause_told(letter: DeadLetter) -> str:
+    """Why a letter's job failed last, in our words alone: kind, status, and a code that looks like one."""
+    failure = next((one.failure for one in reversed(letter.history) if one.failure is not None), letter.failure)
+    if failure is None:
+        return letter.detail
+    words = [failure.kind.value, *([f"status {failure.status}"] if failure.status else [])]
+    return ", ".join([*words, *([f"code {failure.code}"] if failure.code and _CODE.fullmatch(failure.code) else [])])
+
+
+def without_content(letter: DeadLetter) -> DeadLetter:
+    """A letter without anything that a client wrote or a provider said."""
+    history = tuple(one.model_copy(update={"failure": _silent(one.failure)}) for one in letter.history)
+    silent = {"failure": _silent(letter.failure), "history": history, "detail": cause_told(letter)}
+    return letter.model_copy(update={**silent, "body": "", "headers": {}})
+
+
+def _silent(failure: Failure | None) -> Failure | None:
+    if failure is None:
+        return None
+    code = failure.code if failure.code and _CODE.fullmatch(failure.code) else None
+    return failure.model_copy(update={"message": "", "code": code, "field": None})
 
 
 def _names(some: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:

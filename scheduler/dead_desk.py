@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from job_contracts import subjects
 from job_contracts.codec import ContractError, decode, encode
 from job_contracts.dead import (
+    MAX_NAMES,
     MAX_SAMPLES,
     NOBODY,
     AskCauses,
@@ -22,10 +24,10 @@ from job_contracts.dead import (
     HandledUpTo,
     OfProject,
     cause,
-    joined,
     of_project,
+    without_content,
 )
-from job_contracts.letters import AskLetters, wanted
+from job_contracts.letters import AskLetters, failed_at, wanted
 from scheduler.letters import Letters
 from scheduler.operator_desk import operators_alone
 from scheduler.replaying import SPEND, Replaying
@@ -40,6 +42,8 @@ MAX_READ = 2_000
 """Letters that are looked at for one answer at most, however few of them belong into it."""
 AT_ONCE = 2
 """Questions that are answered at the same time: the leader has other work."""
+CAUSE_BYTES = 2_000
+"""What a cause takes of an answer at most, without its names."""
 BREATH = 50
 """Letters read without letting anything else have its turn."""
 
@@ -72,25 +76,22 @@ class DeadDesk:
 
     async def _causes(self, data: bytes) -> bytes:
         look = _Look(self._letters, decode(AskCauses, data), (await self._bus.stream_state(subjects.DEAD)).last_seq)
-        found: dict[str, Cause] = {}
-        sizes: dict[str, int] = {}
+        found: dict[str, _Part] = {}
         room = self._bus.max_payload // 2
-        async for letter in look.letters():
-            one, there = cause(letter), found.get(letter.fingerprint)
-            found[letter.fingerprint] = one if there is None else joined(there, one)
-            size = len(encode(found[letter.fingerprint]))
-            room -= size - sizes.get(letter.fingerprint, 0)
-            sizes[letter.fingerprint] = size
+        async for one in look.letters():
+            room -= found.setdefault(one.letter.fingerprint, _Part()).add(one)
             if room < 0:
                 look.stop()
-        return encode(Causes(causes=tuple(found.values()), after=look.place, more=look.more, last=look.last))
+        causes = tuple(part.cause() for part in found.values())
+        return encode(Causes(causes=causes, after=look.place, more=look.more, last=look.last))
 
     async def _page(self, data: bytes) -> bytes:
         asked = decode(AskDeadLetters, data)
         look = _Look(self._letters, asked, (await self._bus.stream_state(subjects.DEAD)).last_seq)
         found: list[OfProject] = []
         room = self._bus.max_payload // 2
-        async for letter in look.letters():
+        async for one in look.letters():
+            letter = one.told()
             found.append(letter)
             room -= len(encode(letter))
             if len(found) >= asked.limit or room < 0:
@@ -103,7 +104,7 @@ class DeadDesk:
         if found is None:
             return encode(FoundDead())
         letter, seq = found
-        return encode(FoundDead(letter=letter.model_copy(update={"body": "", "headers": {}}), seq=seq))
+        return encode(FoundDead(letter=without_content(letter), seq=seq))
 
     # -- acting
 
@@ -119,10 +120,10 @@ class DeadDesk:
             return encode(tally.told(after=asked.until, more=False))
         fields = asked.model_dump(include={"project", "route", "fingerprint", "after", "until"})
         look = _Look(self._letters, AskCauses(**fields), (await self._bus.stream_state(subjects.DEAD)).last_seq)
-        async for letter in look.letters():
-            if asked.do == "replay" and not letter.replayable:
+        async for one in look.letters():
+            if asked.do == "replay" and not one.letter.replayable:
                 continue
-            tally.count(letter.project, await self._handled(asked, letter.project, letter.job))
+            tally.count(one.project, await self._handled(asked, one.project, one.name))
             if tally.seen >= asked.limit or self._clock.monotonic() >= until:
                 look.stop()
         return encode(tally.told(after=look.place, more=look.more))
@@ -131,6 +132,53 @@ class DeadDesk:
         if asked.do == "replay":
             return (await self._replaying.replay(project, (job,), asked.onto, until=asked.until))[0]
         return (await self._replaying.discard(project, (job,), asked.why, until=asked.until))[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A letter as it lies in DEAD."""
+
+    project: str
+    name: str
+    letter: DeadLetter
+    seq: int
+
+    def told(self) -> OfProject:
+        return of_project(self.project, self.letter, self.seq, self.name)
+
+
+@dataclass(slots=True)
+class _Part:
+    """Letters of one cause, added one by one."""
+
+    count: int = 0
+    replayable: int = 0
+    first: float = 0.0
+    last: float = 0.0
+    names: tuple[set[str], set[str], set[str]] = field(default_factory=lambda: (set(), set(), set()))
+    """Projects, routes, deployments."""
+    newest: _Found | None = None
+
+    def add(self, one: _Found) -> int:
+        """Returns about how many bytes the answer grows by."""
+        letter, grown = one.letter, 0 if self.count else CAUSE_BYTES
+        self.first = min(self.first, letter.at) if self.count else letter.at
+        self.last = max(self.last, letter.at) if self.count else letter.at
+        self.count, self.replayable = self.count + 1, self.replayable + letter.replayable
+        self.newest = one
+        route = letter.ticket.route if letter.ticket is not None else ""
+        for names, name in zip(self.names, (one.project, route, failed_at(letter)), strict=True):
+            if name and name not in names and len(names) < MAX_NAMES:
+                names.add(name)
+                grown += len(name.encode("utf-8", "replace"))
+        return grown
+
+    def cause(self) -> Cause:
+        assert self.newest is not None  # noqa: S101 - something was added
+        projects, routes, deployments = (tuple(sorted(names)) for names in self.names)
+        sums = {"count": self.count, "replayable": self.replayable, "first": self.first, "last": self.last}
+        names = {"projects": projects, "routes": routes, "deployments": deployments}
+        return cause(self.newest.told()).model_copy(update={**sums, **names})
 
 
 class _Look:
@@ -148,7 +196,7 @@ class _Look:
         """No further than the letter that was told last."""
         self._stopped = True
 
-    async def letters(self) -> AsyncIterator[OfProject]:
+    async def letters(self) -> AsyncIterator[_Found]:
         """Those that are asked for."""
         read = 0
         async for project, name, letter, seq in self._all():
@@ -162,7 +210,7 @@ class _Look:
                 await asyncio.sleep(0)
             self.place = seq
             if wanted(self._asked, letter):
-                yield of_project(project, letter, seq, name)
+                yield _Found(project, name, letter, seq)
         self.place = max(self.place, self._until)
 
     def _all(self) -> AsyncIterator[tuple[str, str, DeadLetter, int]]:
