@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from console.panels.audit import AUDIT
 from console.panels.config import CONFIG
+from console.panels.dead import DEAD
 from console.panels.drafts import DRAFTS
 from console.panels.experiments import EXPERIMENTS
 from console.panels.health import HEALTH
@@ -28,6 +29,7 @@ PANELS: tuple[Panel, ...] = (
     WORKERS,
     JOBS,
     JOB,
+    DEAD,
     MODELS,
     EXPERIMENTS,
     DRAFTS,
