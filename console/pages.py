@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from console.charts import line
 
 ROOM = Path(__file__).parent
 STATIC = {
@@ -29,8 +32,8 @@ class Pages:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._made.filters.update(number=number, span=span, moment=moment)
-        self._made.globals.update(stacked=stacked)
+        self._made.filters.update(number=number, span=span, moment=moment, money=money)
+        self._made.globals.update(stacked=stacked, line=line)
         self.static = {name: (kind, (ROOM / "static" / name).read_bytes()) for name, kind in STATIC.items()}
 
     def made(self, template: str, **values: Any) -> str:
@@ -43,6 +46,14 @@ def number(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{int(value):,}" if value == int(value) else f"{value:,.3f}".rstrip("0").rstrip(".")
+
+
+def money(value: Decimal | None) -> str:
+    """US dollars, exactly: ``1,234.50``, ``0.150000000001``; two decimals at least."""
+    if value is None:
+        return "–"
+    whole, _, rest = f"{value or Decimal(0):,f}".partition(".")
+    return f"{whole}.{rest.rstrip('0'):0<2}"
 
 
 def span(seconds: float | None) -> str:
