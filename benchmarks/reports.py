@@ -127,22 +127,25 @@ async def fill(engine: AsyncEngine, attempts: int, rows: int) -> None:
         await vacuum.execute(text("VACUUM ANALYZE"))
 
 
+def configured(**more: Any) -> Config:
+    """What the traffic would be of: 25 budgets."""
+    told = {
+        "providers": {"p0": {"key": "k", "dialect": "openai_chat", "base_url": "http://127.0.0.1"}},
+        "routes": {f"route{n}": {"deployments": ["p0/model0"], "budget": {"month": 9}} for n in range(4)},
+        "projects": {
+            f"project{n}": {"budget": {"day": 1, "month": 9}, "tags": {"team=team1": {"month": 1}} if not n else {}}
+            for n in range(20)
+        },
+    }
+    return Config.model_validate({**told, **more})
+
+
 def questions(reports: Reports, pooled: Reports) -> dict[str, Callable[[], Awaitable[Any]]]:
     """What is measured: by name, what asks it once. A forecast asks several things at once, ``pooled``."""
     month = END - END % 86_400 - 30 * 86_400 + 5_400.0
     middle = END - END % 86_400 - 14 * 86_400.0 - 3_600.0
     year = END - DAYS * 86_400.0 + 5_400.0
-    config = Config.model_validate(
-        {
-            "providers": {"p0": {"key": "k", "dialect": "openai_chat", "base_url": "http://127.0.0.1"}},
-            "routes": {f"route{n}": {"deployments": ["p0/model0"], "budget": {"month": 9}} for n in range(4)},
-            "projects": {
-                f"project{n}": {"budget": {"day": 1, "month": 9}, "tags": {"team=team1": {"month": 1}} if not n else {}}
-                for n in range(20)
-            },
-        }
-    )
-    forecaster = Forecaster(pooled, config)
+    forecaster = Forecaster(pooled, configured())
 
     def spent(**asked: Any) -> Callable[[], Awaitable[Any]]:
         return lambda: reports.spend(AskSpend.model_validate(asked), float(END))

@@ -31,7 +31,7 @@ PERIODS = {
 }
 """By what the address says, in words; all of them in UTC. ``custom``: ``since`` and ``until`` in the address."""
 DAY = 86_400.0
-MOST = 400
+MOST = 100
 """Columns over time at most; where there were more, they are longer."""
 _HOURS, _DAYS = 3 * DAY, 93 * DAY
 """Up to these lengths a period is told by the hour, or by the day."""

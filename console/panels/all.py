@@ -1,4 +1,4 @@
-"""All panels, in the order of the navigation."""
+"""All panels, in the order of the navigation; the first that somebody may see is where they arrive."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ from console.panels.spend import SPEND
 if TYPE_CHECKING:
     from console.panels import Panel
 
-PANELS: tuple[Panel, ...] = (OVERVIEW, POOLS, SPEND, ATTEMPTS, AUDIT, PROJECT)
+PANELS: tuple[Panel, ...] = (OVERVIEW, PROJECT, POOLS, SPEND, ATTEMPTS, AUDIT)

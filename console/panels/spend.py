@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -14,12 +13,15 @@ from console.pages import money
 from console.panels import Desks, Panel, Sheet
 from console.spending import BY, OTHERS, Question, Told, beginnings, groups, over_time, told
 from job_contracts.sheets import sheet
-from job_contracts.spend import AskComparison, AskForecast, Comparison, Sums
+from job_contracts.spend import AskComparison, AskForecast, Sums
 
 if TYPE_CHECKING:
     from console.charts import Columns
     from console.people import Person
 
+SHOWN = {"sums": "Sums", "budgets": "Budgets", "comparison": "Elsewhere"}
+"""The parts of the page by what the address says, each made only when it is asked for: a forecast reads two weeks of
+every payer hour by hour, and nobody looks at all of it at once."""
 LISTED = 50
 """Rows of the table; the file has all."""
 SUMS = tuple(Sums.model_fields)
@@ -27,30 +29,27 @@ _SAID = (*NAMES, "tag", "by", "unit", "since", "until", "show")
 
 
 async def _read(desks: Desks, person: Person, query: Mapping[str, str]) -> Mapping[str, Any]:
-    said = {name: query[name] for name in _SAID if query.get(name, "").strip()}
+    said = {name: query[name].strip() for name in _SAID if query.get(name, "").strip()}
+    show = said.get("show") if said.get("show") in SHOWN else "sums"
+    kept = {name: value for name, value in said.items() if name not in {"since", "until", "unit"}}
     values: dict[str, Any] = {
-        "query": said,
+        "query": {"by": "model", **said},
         "own": person.project,
         "by": BY,
         "units": UNITS,
+        "show": show,
+        "parts": [(one, words, address("/spend", query, show=one)) for one, words in SHOWN.items()],
+        "periods": [(name, words, address("/spend", kept, period=name)) for name, words in PERIODS.items()],
+        "period": None,
         "wrong": "",
         "found": None,
     }
-    kept = {name: value for name, value in said.items() if name not in {"since", "until", "unit"}}
-    values["periods"] = [(name, words, address("/spend", kept, period=name)) for name, words in PERIODS.items()]
     try:
         question = _question(desks, person, query)
         values["period"] = question.period
-        budgets = AskForecast(project=question.filters.get("project"))
-        found, forecast, comparison = await asyncio.gather(
-            told(desks.ledger, question),
-            desks.ledger.forecast(budgets),
-            _compared(desks, question) if query.get("show") == "comparison" else _nothing(),
-        )
+        return {**values, "found": await _PARTS[show or "sums"](desks, question)}
     except Declined as error:  # the fields are what it takes to mend it
-        return {**values, "period": None, "wrong": str(error)}
-    shown = _shown(question, found, desks.clock.wall())
-    return {**values, "found": {**shown, "forecast": forecast, "comparison": comparison}}
+        return {**values, "wrong": str(error)}
 
 
 def _question(desks: Desks, person: Person, query: Mapping[str, str]) -> Question:
@@ -63,13 +62,26 @@ def _question(desks: Desks, person: Person, query: Mapping[str, str]) -> Questio
     return found
 
 
-async def _nothing() -> Comparison | None:
-    return None
+async def _sums(desks: Desks, question: Question) -> dict[str, Any]:
+    return _shown(question, await told(desks.ledger, question), desks.clock.wall())
 
 
-async def _compared(desks: Desks, question: Question) -> Comparison:
+async def _budgets(desks: Desks, question: Question) -> dict[str, Any]:
+    return {"forecast": await desks.ledger.forecast(AskForecast(project=question.filters.get("project")))}
+
+
+async def _elsewhere(desks: Desks, question: Question) -> dict[str, Any]:
     same = {"since": question.period.since, "until": question.period.until, **asked(question.filters)}
-    return await desks.ledger.compare(AskComparison.model_validate(same))
+    found = await desks.ledger.compare(AskComparison.model_validate(same))
+    ends = {"since": at(found.since), "until": at(found.until)}
+    return {
+        "comparison": found,
+        "behind": address("/attempts", question.filters, ends),
+        "tagged": bool(question.tag),
+    }
+
+
+_PARTS = {"sums": _sums, "budgets": _budgets, "comparison": _elsewhere}
 
 
 def _shown(question: Question, found: Told, now: float) -> dict[str, Any]:
@@ -98,8 +110,6 @@ def _shown(question: Question, found: Told, now: float) -> dict[str, Any]:
         "behind": behind,
         "narrower": narrower,
         "sheet": address("/spend/spend.csv", same, ends, by=question.by),
-        "compared": address("/spend", same, ends, by=question.by, unit=question.period.unit, show="comparison"),
-        "tagged": bool(question.tag),
     }
 
 
