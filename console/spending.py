@@ -1,7 +1,7 @@
 """Sums that a page shows, by name and over time: asked of the ledger in one question where the answer fits into one.
 
-What comes from one answer is of one moment, so figures, table and chart say the same. Where names are many, the largest
-are found first and asked for one by one; with traffic going on, those may be some attempts apart.
+Figures, table and chart are made of the same rows, so they say the same. Where names are many, the largest are found
+first and asked for one by one; with traffic going on, those may be some attempts apart.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ DRAWN = 6
 """Names that have a series of their own."""
 PAGES = 10
 """Of names, ``MAX_ROWS`` each, that are read at most to find the largest."""
+WHOLE = 4
+"""Answers that are read one after the other to have all names at all times; where it would take more, by parts."""
 OTHERS, WITHOUT, FORGOTTEN = "all others", "without one", "forgotten"
 _NOTHING = Decimal(0)
 _SUMS = tuple(Sums.model_fields)
@@ -100,25 +102,31 @@ class Told:
     """Of the dearest names."""
 
 
-async def told(ledger: Ledger, question: Question) -> Told:
+async def told(ledger: Ledger, question: Question, now: float) -> Told:
     """Sums by name, and over time. Raises NoAnswer or Declined."""
     unit = question.period.unit
     answer = await ledger.spend(question.spend(unit, question.by))
-    if answer.after is not None:
-        return await _in_parts(ledger, question)
-    rows = _rows(question, answer.rows)
+    rows, last, read = list(answer.rows), answer, 1
+    while last.after is not None:
+        if read * _share_left(question.period, rows, now) > WHOLE:
+            return await _in_parts(ledger, question)
+        last = await ledger.spend(question.spend(unit, question.by, after=last.after))
+        rows, read = [*rows, *last.rows], read + 1
+    of_name = _rows(question, rows)
+    of = {one.value: [row for row in rows if getattr(row, question.by) == one.value] for one in of_name[:DRAWN]}
     return Told(
-        answer=answer,
-        rows=rows,
+        answer=answer if read == 1 else answer.model_copy(update={"total": added(rows)}),
+        rows=of_name,
         cut=False,
-        times=_times(unit, answer.rows),
-        series=tuple(
-            Series(
-                one.name, one.own, _times(unit, (row for row in answer.rows if getattr(row, question.by) == one.value))
-            )
-            for one in rows[:DRAWN]
-        ),
+        times=_times(unit, rows),
+        series=tuple(Series(one.name, one.own, _times(unit, of[one.value])) for one in of_name[:DRAWN]),
     )
+
+
+def _share_left(period: Period, rows: list[SpendRow], now: float) -> float:
+    """By how much what is asked for is longer than what these rows, which come in order of time, have told of it."""
+    first, last = (float(getattr(rows[at], period.unit)) for at in (0, -1))
+    return ((period.until or now) - first) / max(3_600.0, last - first)
 
 
 async def groups(ledger: Ledger, question: Question) -> tuple[tuple[Row, ...], Spend]:

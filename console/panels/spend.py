@@ -63,7 +63,8 @@ def _question(desks: Desks, person: Person, query: Mapping[str, str]) -> Questio
 
 
 async def _sums(desks: Desks, question: Question) -> dict[str, Any]:
-    return _shown(question, await told(desks.ledger, question), desks.clock.wall())
+    now = desks.clock.wall()
+    return _shown(question, await told(desks.ledger, question, now), now)
 
 
 async def _budgets(desks: Desks, question: Question) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The console over a real ledger: each number on the pages of spend is the ledger's, and leads to the rows behind it."""
+"""The console over a real ledger: each number on its pages of spend is the ledger's, and leads to rows."""
 
 from __future__ import annotations
 

@@ -37,6 +37,7 @@ from job_contracts.operating import (
 )
 from runtime.bus.memory import MemoryBroker, MemoryBus
 from runtime.bus.port import Message
+from runtime.clock import Clock
 from runtime.settings import Config
 from runtime.telemetry import Event, Telemetry
 from tests.support.clock import ManualClock
@@ -183,9 +184,9 @@ class Served:
 
 
 @asynccontextmanager
-async def served(settings: Config | None = None) -> AsyncIterator[Served]:
-    """A console on a port of its own."""
-    bus, desk, clock = MemoryBroker().bus(), Desk(), ManualClock()
+async def served(settings: Config | None = None, *, clock: Clock | None = None) -> AsyncIterator[Served]:
+    """A console on a port of its own; its clock stands still, unless it is told another one."""
+    bus, desk, standing = MemoryBroker().bus(), Desk(), ManualClock()
     events: list[Event] = []
     await bus.ensure([{"kind": "stream", "config": KEYS_STREAM}])
     await desk.open(bus)
@@ -194,13 +195,13 @@ async def served(settings: Config | None = None) -> AsyncIterator[Served]:
     made = assemble(
         settings or config(),
         bus=bus,
-        clock=clock,
+        clock=clock or standing,
         telemetry=telemetry,
         told=lambda path, _: (200, "application/json", path.encode()),
     )
     await made.server.start()
     try:
-        yield Served(made, desk, bus, clock, events)
+        yield Served(made, desk, bus, standing, events)
     finally:
         await made.server.stop()
         await bus.close()

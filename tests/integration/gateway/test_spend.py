@@ -301,8 +301,8 @@ async def test_the_console_says_what_the_command_says_and_what_the_attempts_make
     await made.server.start()
     try:
         here = f"http://127.0.0.1:{made.server.port}"
-        for login, secret, projects in (("ADMIN_KEY", ADMIN, {PROJECT, OTHER}), ("KEY", key(), {PROJECT})):
-            code, out, err = await penstock(running.url, "--by", "model", "--json", **{f"PENSTOCK_{login}": secret})
+        for secret, projects in ((ADMIN, {PROJECT, OTHER}), (key(), {PROJECT})):
+            code, out, err = await penstock(running.url, "--by", "model", "--json", PENSTOCK_KEY=secret)
             assert code == 0, err
             said = json.loads(out)
             async with httpx.AsyncClient(base_url=here, headers={"origin": here}, timeout=10.0) as browser:
