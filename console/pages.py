@@ -9,6 +9,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from console.charts import line
+
 ROOM = Path(__file__).parent
 STATIC = {
     "console.css": "text/css; charset=utf-8",
@@ -32,7 +34,7 @@ class Pages:
             auto_reload=False,
         )
         self._made.filters.update(money=money, number=number, span=span, moment=moment, stamp=stamp)
-        self._made.globals.update(stacked=stacked)
+        self._made.globals.update(stacked=stacked, line=line)
         self.static = {name: (kind, (ROOM / "static" / name).read_bytes()) for name, kind in STATIC.items()}
 
     def made(self, template: str, **values: Any) -> str:

@@ -1,9 +1,10 @@
-"""All panels, in the order of the navigation."""
+"""All panels, in the order of the navigation; the first that somebody may see is where they arrive."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from console.panels.attempts import ATTEMPTS
 from console.panels.audit import AUDIT
 from console.panels.config import CONFIG
 from console.panels.dead import DEAD
@@ -18,6 +19,7 @@ from console.panels.overview import OVERVIEW
 from console.panels.playground import PLAYGROUND
 from console.panels.pools import POOLS
 from console.panels.project import PROJECT
+from console.panels.spend import SPEND
 from console.panels.workers import WORKERS
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ PANELS: tuple[Panel, ...] = (
     JOBS,
     JOB,
     DEAD,
+    SPEND,
+    ATTEMPTS,
     MODELS,
     EXPERIMENTS,
     DRAFTS,

@@ -34,6 +34,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   function state(html) {
     if (!getSelection().isCollapsed && shown.contains(getSelection().anchorNode)) return; // somebody marks a text
+    if (shown.contains(document.activeElement) && document.activeElement.closest("form")) return; // or fills in a filter
     const had = document.activeElement, id = shown.contains(had) ? had.id || had.getAttribute("href") : null;
     const left = [...shown.querySelectorAll(".wide")].map((one) => one.scrollLeft);
     shown.innerHTML = html; // made by the templates, which escape everything

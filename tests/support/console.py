@@ -40,6 +40,7 @@ from job_contracts.operating import (
 from producer_sdk.testing import FakeGateway
 from runtime.bus.memory import MemoryBroker, MemoryBus
 from runtime.bus.port import Message
+from runtime.clock import Clock
 from runtime.settings import Config
 from runtime.telemetry import Event, Telemetry
 from tests.support.clock import ManualClock
@@ -230,10 +231,14 @@ class Served:
 
 
 @asynccontextmanager
-async def served(settings: Config | None = None, *, queue: FakeGateway | None = None) -> AsyncIterator[Served]:
-    """A console on a port of its own. ``queue``: where its playground submits."""
+async def served(
+    settings: Config | None = None, *, queue: FakeGateway | None = None, clock: Clock | None = None
+) -> AsyncIterator[Served]:
+    """A console on a port of its own. ``queue``: where its playground submits. Its clock stands still, unless it is
+    told another one.
+    """
     settings = settings or config()
-    bus, desk, clock = MemoryBroker().bus(), Desk(), ManualClock()
+    bus, desk, standing = MemoryBroker().bus(), Desk(), ManualClock()
     events: list[Event] = []
     await bus.ensure([{"kind": "stream", "config": KEYS_STREAM}])
     await desk.open(bus)
@@ -242,14 +247,14 @@ async def served(settings: Config | None = None, *, queue: FakeGateway | None = 
     made = assemble(
         settings,
         bus=bus,
-        clock=clock,
+        clock=clock or standing,
         telemetry=telemetry,
         told=lambda path, _: (200, "application/json", path.encode()),
-        playing=None if queue is None else Playing(settings, clock, telemetry, transport=queue.transport),
+        playing=None if queue is None else Playing(settings, clock or standing, telemetry, transport=queue.transport),
     )
     await made.server.start()
     try:
-        yield Served(made, desk, bus, clock, events)
+        yield Served(made, desk, bus, standing, events)
     finally:
         await made.server.stop()
         await made.playing.stop()

@@ -24,6 +24,23 @@ def test_numbers_are_written_whole(value: float | None, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (Decimal(0), "0.00"),
+        (Decimal("-0"), "0.00"),
+        (Decimal(5), "5.00"),
+        (Decimal("0.5"), "0.50"),
+        (Decimal("1234567.123456789012"), "1,234,567.123456789012"),
+        (Decimal("1.000E-9"), "0.000000001"),
+        (Decimal("-1200.10"), "-1,200.10"),
+    ],
+)
+def test_money_is_exact_and_has_two_decimals_at_least(value: Decimal | None, text: str) -> None:
+    assert money(value) == text
+
+
+@pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.04, "0.0 s"), (59.9, "59.9 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (273_600, "3 d 4 h"), (None, "–")],
 )
