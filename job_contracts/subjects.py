@@ -217,7 +217,7 @@ def trials(shard: int) -> str:
 
 
 def order(shard: int, aim: str, name: str) -> str:
-    """What operators ordered of a pool, a deployment or a limit (operating.Audited), in the AUDIT stream."""
+    """What operators ordered of a pool, a deployment, a limit or a weight (operating.Audited), in the AUDIT stream."""
     return f"{PREFIX}.order.{shard}.{aim}.{_quoted(name)}"
 
 

@@ -21,7 +21,10 @@ rates = st.builds(
     concurrency=maybe(st.integers(1, 1000)),
 )
 _states = st.sampled_from(get_args(operating.State))
-_standings = st.builds(operating.Standing, state=_states, limits=maybe(rates), until=maybe(whens))
+_factors = st.floats(0, 1000)
+_standings = st.builds(
+    operating.Standing, state=_states, limits=maybe(rates), factor=maybe(_factors), until=maybe(whens)
+)
 _audited = st.builds(
     operating.Audited,
     at=whens,
@@ -46,6 +49,8 @@ _deployments = st.builds(
     in_flight=small,
     benched=maybe(words),
     order=maybe(_in_force),
+    weights=st.dictionaries(names, _factors, max_size=2),
+    weighed=maybe(_in_force),
 )
 _pools = st.builds(
     operating.ToldPool,
@@ -91,6 +96,7 @@ OPERATING: Mapping[str, st.SearchStrategy[Wire]] = {
         why=words,
         lasts=maybe(st.floats(1, 1e6)),
         limits=maybe(rates),
+        factor=maybe(_factors),
     ),
     "ordered": st.builds(operating.Ordered, changed=st.booleans(), line=maybe(_lines)),
     "ask_note": st.builds(
@@ -119,6 +125,7 @@ OPERATING: Mapping[str, st.SearchStrategy[Wire]] = {
         leader=st.builds(operating.ToldLeader, owner=words, term=counts, since=whens),
         pools=some(_pools, most=2),
         limits=some(_limits, most=2),
+        projects=some(_limits, most=2),
         lanes=some(_lanes, most=2),
         known=counts,
         in_flight=counts,
