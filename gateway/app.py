@@ -88,7 +88,8 @@ class _Entrance:
         call_id = f"req_{secrets.token_hex(12)}"
         shape = endpoint.shape or shape_of(request)
         try:
-            caller = edge.keys.caller(_presented(request), edge.clock.wall())
+            begun = edge.clock.wall()
+            caller = edge.keys.caller(_presented(request), begun)
             if caller.admin and endpoint.who == "project":
                 remedy = "use a key of a project: penstock keys create --project NAME"
                 raise Failed(ApiError(403, "forbidden", "the admin key speaks for no project", remedy=remedy))
@@ -98,7 +99,7 @@ class _Entrance:
             if edge.draining:
                 message = "this edge is about to end"
                 raise Failed(ApiError(503, "draining", message, retry_after=1.0, headers={"connection": "close"}))
-            call = Call(edge, request, caller, call_id, shape)
+            call = Call(edge, request, caller, call_id, shape, begun)
             response = await endpoint.handler(call)
             if isinstance(response, Response):
                 response.headers.update(named(shape, call_id))

@@ -28,6 +28,8 @@ class Call:
     id: str
     """``req_…``; on every answer as ``x-request-id``."""
     shape: Shape
+    begun: float
+    """UTC seconds at which all of it was there, as far as it was read."""
     _extras: Extras | None = None
 
     @property
@@ -43,7 +45,9 @@ class Call:
 
     async def body(self, *, limit: int | None = None) -> bytes:
         """The whole body. Raises ``Failed``: 413 over ``limit`` (the edge's own if ``None``), 415, 408."""
-        return await read_body(self.request, limit or self.edge.settings.max_body)
+        body = await read_body(self.request, limit or self.edge.settings.max_body)
+        self.begun = self.edge.clock.wall()
+        return body
 
     async def json(self) -> dict[str, Any]:
         """The body as a JSON object. Raises ``Failed`` with 400 or 415 as well."""
