@@ -13,10 +13,10 @@ from gateway.bodies.failures import ApiError, Failed, invalid, of_result
 from gateway.bodies.kinds import check_kinds
 from gateway.overhead import tell_overhead
 from gateway.refusals import api_error
+from gateway.tracing import client_trace
 from job_contracts.jobs import LANES, JobState, Lane
 from job_contracts.stream import Finished
 from job_contracts.subjects import keyed_job_id
-from job_contracts.tracing import read_trace
 from producer_sdk.errors import NotFound, PenstockError, Unreachable
 from producer_sdk.options import Behalf
 from runtime.telemetry import TRACE
@@ -49,9 +49,11 @@ def job_options(call: Call, asked: Asked | None, *, waits: bool = True, lane: La
     """
     extras, scope = call.extras, call.caller.scope
     options: dict[str, Any] = {**extras.others, "behalf": Behalf(call.caller.key, scope.bounds())}
-    trace = read_trace(call.request.headers.get("traceparent"))
+    trace = call.trace or client_trace(call)
     if trace is not None:
         options["trace"] = trace.header
+        if trace.state:
+            options["tracestate"] = trace.state
         TRACE.set(trace.id)
     if asked is not None and asked.session is not None:
         options.setdefault("session", asked.session)

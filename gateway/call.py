@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gateway.bodies.extras import Extras
     from gateway.caller import Caller
     from gateway.edge import Edge
+    from job_contracts.tracing import Trace
 
 
 @dataclass(slots=True)
@@ -30,6 +31,8 @@ class Call:
     shape: Shape
     begun: float
     """UTC seconds at which all of it was there, as far as it was read."""
+    trace: Trace | None = None
+    """Its own span, where the edge traces it: what it submits is a child of that."""
     _extras: Extras | None = None
 
     @property

@@ -49,6 +49,7 @@ H_SCORE = "Penstock-Score"
 H_PIECES = "Penstock-Pieces"
 """On CONV: where the rest lies of a conversation that was too large for one message (jobs.BlobRef)."""
 H_TRACE = "traceparent"
+H_STATE = "tracestate"
 
 _TOKEN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 JOB_ID = "^[A-Za-z0-9_]{1,32}-[A-Za-z0-9_]{1,32}$"
