@@ -7,6 +7,7 @@ nobody records it, so that the share of jobs that is recorded stays the configur
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from job_contracts.subjects import H_STATE, H_TRACE
@@ -44,8 +45,11 @@ class Tracing:
         parent = given or begun_trace(call.id, self._ratio)
         if given is not None and not given.sampled:
             return None
+        if not parent.sampled:  # a span that nobody tells of needs no more than to be one
+            call.trace = replace(parent, span=parent.id[:16])
+            return None
         call.trace = of_request(parent, call.id)
-        return Span(self._telemetry, self._clock, call, route, parent) if parent.sampled else None
+        return Span(self._telemetry, self._clock, call, route, parent)
 
 
 def client_trace(call: Call) -> Trace | None:
