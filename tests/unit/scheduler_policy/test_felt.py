@@ -86,7 +86,6 @@ def test_nobody_has_to_ask() -> None:
     for number in range(10_100):
         submit(one, number, now=float(number))
         submit(one, 20_000 + number, now=float(number))
-        (first, *_) = made.dispatched(one, float(number)) or [None]
-        if first is not None:
-            one.apply(made.succeeded(first), number + 0.5)
+        for each in made.dispatched(one, float(number)):
+            one.apply(made.succeeded(each), number + 0.5)
     assert len(one.felt()) <= 10_000
