@@ -165,7 +165,9 @@ class Replaying:
             if len(data) > min(MAX_MESSAGE, self._bus.max_payload - HEADER_ROOM):
                 ref = await self._bus.put_blob(f"{project}.{begun.job}", data, of="job")
                 data, ticket = b"", ticket.model_copy(update={"blob": ref})
-            traced = {name: said for name, said in letter.headers.items() if name == subjects.H_TRACE}
+            traced = {
+                name: said for name, said in letter.headers.items() if name in {subjects.H_TRACE, subjects.H_STATE}
+            }
             headers = {subjects.H_TICKET: encode(ticket).decode(), **traced}
             await self._bus.append(subjects.submit(project, begun.job), data, headers=headers, expect_last=0)
         except WrongSequence:

@@ -87,6 +87,7 @@ async def stored(bus: MemoryBus, one: KeyRecord) -> None:
 def overview(**over: Any) -> Overview:
     """One moment of a leader, with something of everything."""
     paused = InForce(standing=Standing(state="paused", until=2e9), by="otto", why="<b>repairs</b>", at=1e9, seq=7)
+    weighed = InForce(standing=Standing(factor=0.5, until=2e9), by="otto", at=1e9, seq=6)
     gauge = ToldUnit(unit="requests", limit=600, configured=500, window=60, size=100, available=12.5, reserved=30)
     pool = ToldPool(
         name="openai",
@@ -98,13 +99,23 @@ def overview(**over: Any) -> Overview:
         oldest=200.0,
         order=paused,
         workers=(ToldWorker(name="w-1", slots=64, attempts=3, silent=0.4),),
-        deployments=(ToldDeployment(name="openai/gpt-5", limit="openai/gpt-5", in_flight=3, benched="overloaded"),),
+        deployments=(
+            ToldDeployment(
+                name="openai/gpt-5",
+                limit="openai/gpt-5",
+                in_flight=3,
+                benched="overloaded",
+                weights={"fast": 0.25},
+                weighed=weighed,
+            ),
+        ),
     )
     said: dict[str, Any] = {
         "at": 1e9,
         "leader": ToldLeader(owner="scheduler-1", term=42, since=9e8),
         "pools": (pool, ToldPool(name="idle", state="running")),
         "limits": (ToldLimit(name="openai/gpt-5", pool="openai", units=(gauge,), closed=3.0, closed_why="asked to"),),
+        "projects": (ToldLimit(name="project:acme", pool="", units=(gauge,)),),
         "lanes": (
             ToldLane(name="rt", share=0.6, queued=5, oldest=1.0),
             ToldLane(name="batch", share=0.1, queued=98765),
