@@ -10,14 +10,13 @@ them up (``added``). What is handled lies at or before a place that was counted:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from job_contracts.codec import VERSION, Version, Wire
-from job_contracts.failures import Failure
+from job_contracts.failures import Failure, in_our_words
 from job_contracts.letters import (
     MAX_HANDLED,
     MAX_LISTED,
@@ -36,7 +35,6 @@ MAX_NAMES = 20
 MAX_SAMPLES = 10
 """Letters that could not be handled, of those that an answer tells one by one."""
 
-_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 Place = Annotated[int, Field(ge=0)]
 Filter = Annotated[str, Field(max_length=200)]
 Act = Literal["replay", "discard"]
@@ -230,8 +228,9 @@ def cause_told(letter: DeadLetter) -> str:
     failure = next((one.failure for one in reversed(letter.history) if one.failure is not None), letter.failure)
     if failure is None:
         return letter.detail
-    words = [failure.kind.value, *([f"status {failure.status}"] if failure.status else [])]
-    return ", ".join([*words, *([f"code {failure.code}"] if failure.code and _CODE.fullmatch(failure.code) else [])])
+    plain = in_our_words(failure)
+    told = [plain.kind.value, *([f"status {plain.status}"] if plain.status else [])]
+    return ", ".join([*told, *([f"code {plain.code}"] if plain.code else [])])
 
 
 def without_content(letter: DeadLetter) -> DeadLetter:
@@ -242,10 +241,7 @@ def without_content(letter: DeadLetter) -> DeadLetter:
 
 
 def _silent(failure: Failure | None) -> Failure | None:
-    if failure is None:
-        return None
-    code = failure.code if failure.code and _CODE.fullmatch(failure.code) else None
-    return failure.model_copy(update={"message": "", "code": code, "field": None})
+    return None if failure is None else in_our_words(failure)
 
 
 def _names(some: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
