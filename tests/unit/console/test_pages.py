@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from console.app import _within
-from console.pages import ROOM, Pages, moment, money, number, span, stacked, stamp
+from console.pages import ROOM, Pages, moment, money, number, span, stacked
 from tests.support.console import overview
 
 FOREIGN = re.compile(r"https?:|//[a-z]|data:|javascript:|@import|url\(", re.IGNORECASE)
@@ -66,7 +66,6 @@ def test_money_is_exact(amount: str, text: str) -> None:
 
 def test_a_moment_is_in_utc() -> None:
     assert moment(0.0) == "1970-01-01 00:00:00 UTC"
-    assert stamp(3_600.0) == "1970-01-01T01:00"
 
 
 def test_a_bar_never_leaves_its_frame() -> None:
