@@ -51,7 +51,7 @@ INSERT INTO spend SELECT 1, h, s, r, n, CASE WHEN r = 'user' THEN n ELSE 0 END, 
 FROM (SELECT h, s, r, greatest(1, round(:mean * w * (1 + 0.6 * sin((h % 86400) / 13750.0)) * (0.5 + random())))::bigint
       n FROM generate_series((:end / 3600 - :days * 24) * 3600, (:end / 3600) * 3600, 3600) h,
            generate_series(0, :sources - 1) s, (VALUES ('user', 1.0), ('failed', 0.05)) reasons(r, w)
-      WHERE r = 'user' OR random() < 0.1 ORDER BY h) made
+      WHERE r = 'user' OR (h / 3600 + s) % 10 = 0 ORDER BY h) made
 """
 _DAYS = """
 INSERT INTO {table} SELECT 24, start - start % 86400, {keys}, sum(attempts), sum(won), sum(unpriced), sum(estimated),
@@ -81,9 +81,25 @@ SELECT 'project' || s / 12 || '.job-' || n || '.1', :end::bigint * 1000 + n, s,
 FROM (SELECT n, (n * 7919::bigint % :sources)::int s FROM generate_series(1, :rows) n) made
 """
 
+_BEHIND = """
+SELECT 1, {start}, {keys}, count(*), count(*) FILTER (WHERE won), count(*) FILTER (WHERE cost IS NULL),
+       count(*) FILTER (WHERE NOT reported), sum(input), sum(cache_read), sum(cache_write), sum(output), sum(reasoning),
+       coalesce(sum(cost), 0), coalesce(sum(cost) FILTER (WHERE NOT won), 0)
+FROM attempts {more} GROUP BY {start}, {keys}
+"""
+_START = "(floor(at / 3600) * 3600)::bigint"
+TRUE_HOURS = "INSERT INTO spend" + _BEHIND.format(start=_START, keys="source, reason", more="")
+TRUE_TAGS = "INSERT INTO spend_tags" + _BEHIND.format(
+    start=_START,
+    keys="tags.id, source",
+    more="JOIN sources ON sources.id = source JOIN tags ON tags.project = sources.project AND tags.value = "
+    "attempts.tags::json ->> 'team'",
+)
+"""Sums that are those of the attempts which are there, as the ledger has them."""
+
 
 async def fill(engine: AsyncEngine, attempts: int, rows: int) -> None:
-    """Make the tables and what is in them."""
+    """Make the tables and what is in them; where all attempts are made, the sums are theirs."""
     mean = attempts / (DAYS * 24 * SOURCES) / 1.005
     said: dict[str, Any] = {"days": DAYS, "end": END, "sources": SOURCES, "tags": TAGS}
     async with engine.begin() as connection:
@@ -92,13 +108,12 @@ async def fill(engine: AsyncEngine, attempts: int, rows: int) -> None:
         for statement, extra in (
             (_SOURCES, {}),
             (_TAGS, {}),
-            (_HOURS, {"mean": mean}),
-            (_BY_TAG, {}),
+            (_ATTEMPTS, {"attempts": attempts, "rows": rows}),
+            *(((TRUE_HOURS, {}), (TRUE_TAGS, {})) if rows == attempts else ((_HOURS, {"mean": mean}), (_BY_TAG, {}))),
             (_DAYS.format(table="spend", keys="source, reason"), {}),
             (_DAYS.format(table="spend_tags", keys="tag, source"), {}),
             (_MONTHS.format(table="spend", keys="source, reason"), {}),
             (_MONTHS.format(table="spend_tags", keys="tag, source"), {}),
-            (_ATTEMPTS, {"attempts": attempts, "rows": rows}),
         ):
             asked = {name: value for name, value in {**said, **extra}.items() if f":{name}" in statement}
             inlined = statement
@@ -112,22 +127,25 @@ async def fill(engine: AsyncEngine, attempts: int, rows: int) -> None:
         await vacuum.execute(text("VACUUM ANALYZE"))
 
 
+def configured(**more: Any) -> Config:
+    """What the traffic would be of: 25 budgets."""
+    told = {
+        "providers": {"p0": {"key": "k", "dialect": "openai_chat", "base_url": "http://127.0.0.1"}},
+        "routes": {f"route{n}": {"deployments": ["p0/model0"], "budget": {"month": 9}} for n in range(4)},
+        "projects": {
+            f"project{n}": {"budget": {"day": 1, "month": 9}, "tags": {"team=team1": {"month": 1}} if not n else {}}
+            for n in range(20)
+        },
+    }
+    return Config.model_validate({**told, **more})
+
+
 def questions(reports: Reports, pooled: Reports) -> dict[str, Callable[[], Awaitable[Any]]]:
     """What is measured: by name, what asks it once. A forecast asks several things at once, ``pooled``."""
     month = END - END % 86_400 - 30 * 86_400 + 5_400.0
     middle = END - END % 86_400 - 14 * 86_400.0 - 3_600.0
     year = END - DAYS * 86_400.0 + 5_400.0
-    config = Config.model_validate(
-        {
-            "providers": {"p0": {"key": "k", "dialect": "openai_chat", "base_url": "http://127.0.0.1"}},
-            "routes": {f"route{n}": {"deployments": ["p0/model0"], "budget": {"month": 9}} for n in range(4)},
-            "projects": {
-                f"project{n}": {"budget": {"day": 1, "month": 9}, "tags": {"team=team1": {"month": 1}} if not n else {}}
-                for n in range(20)
-            },
-        }
-    )
-    forecaster = Forecaster(pooled, config)
+    forecaster = Forecaster(pooled, configured())
 
     def spent(**asked: Any) -> Callable[[], Awaitable[Any]]:
         return lambda: reports.spend(AskSpend.model_validate(asked), float(END))

@@ -10,6 +10,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from job_contracts import subjects
 from job_contracts.codec import ContractError, Wire, decode, encode
+from job_contracts.dead import (
+    AskCauses,
+    AskDeadLetter,
+    AskDeadLetters,
+    AskHandle,
+    Causes,
+    DeadLetters,
+    FoundDead,
+    HandledUpTo,
+)
 from job_contracts.desk import Refusal
 from job_contracts.failures import FailureKind
 from job_contracts.finding import AskCancels, AskFind, AskJob, Cancels, FoundJob, JobPage
@@ -106,6 +116,22 @@ class Asking:
     async def cancel(self, asked: AskCancels) -> Cancels:
         """Have jobs cancelled. May be asked again."""
         return await self._ask("cancel_jobs", asked, Cancels)
+
+    async def dead_causes(self, asked: AskCauses) -> Causes:
+        """Dead letters added up by cause, as far as one answer comes."""
+        return await self._ask("dead_causes", asked, Causes)
+
+    async def dead_letters(self, asked: AskDeadLetters) -> DeadLetters:
+        """A page of them."""
+        return await self._ask("dead_letters", asked, DeadLetters)
+
+    async def dead_letter(self, asked: AskDeadLetter) -> FoundDead:
+        """One of them, without its body."""
+        return await self._ask("dead_letter", asked, FoundDead)
+
+    async def dead_handle(self, asked: AskHandle) -> HandledUpTo:
+        """Have some of them replayed or discarded. May be asked again."""
+        return await self._ask("dead_handle", asked, HandledUpTo)
 
     async def _ask(self, operation: str, asked: Wire | None, kind: type[A]) -> A:
         return await _asked(

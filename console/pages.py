@@ -9,6 +9,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from console.charts import line
+from console.filters import at
+
 ROOM = Path(__file__).parent
 STATIC = {
     "console.css": "text/css; charset=utf-8",
@@ -34,8 +37,8 @@ class Pages:
             auto_reload=False,
             finalize=seen,
         )
-        self._made.filters.update(money=money, number=number, span=span, moment=moment, stamp=stamp)
-        self._made.globals.update(stacked=stacked)
+        self._made.filters.update(money=money, number=number, span=span, moment=moment, stamp=at)
+        self._made.globals.update(stacked=stacked, line=line)
         self.static = {name: (kind, (ROOM / "static" / name).read_bytes()) for name, kind in STATIC.items()}
 
     def made(self, template: str, **values: Any) -> str:
@@ -80,11 +83,6 @@ def span(seconds: float | None) -> str:
 def moment(wall: float | None) -> str:
     """A moment in UTC; the page shows it in the reader's own zone if it can."""
     return "–" if wall is None else datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def stamp(wall: float) -> str:
-    """A moment as an address has it, in UTC and to the minute: ``2026-11-01T12:00``."""
-    return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%dT%H:%M")
 
 
 def stacked(whole: float, *parts: float) -> list[tuple[float, float]]:

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from argparse import Namespace
+from importlib.metadata import version
 
 from gateway.assembly import assemble
 from gateway.instruments import INSTRUMENTS, gauges
@@ -18,6 +19,7 @@ from runtime.health import Health
 from runtime.service import Service
 from runtime.settings import Config
 from runtime.telemetry import COMMON, Metrics, Telemetry, write_logs
+from runtime.tracing.exporting import CannotTrace, sending
 
 END = 15.0
 """Seconds beyond the drain in which everything must have stopped."""
@@ -29,6 +31,10 @@ async def serve(config: Config, arguments: Namespace) -> int:
     telemetry, metrics = Telemetry(), Metrics("gateway")
     write_logs(telemetry, "gateway", sys.stdout.write)
     command.crash_points(telemetry, "gateway")
+    try:
+        traces = sending(config.telemetry.traces, telemetry, process="gateway", version=version("penstock"))
+    except CannotTrace as error:
+        raise command.Unusable(str(error)) from error
     name = f"gateway {arguments.name or f'{socket.gethostname()}-{os.getpid()}'}"
     bus = await connect(bus_settings(config.nats, name=name))
     service = Service("gateway", telemetry, drain=config.gateway.drain + END)
@@ -48,7 +54,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
         )
         metrics.listen(telemetry, (*COMMON, *INSTRUMENTS))
         gauges(metrics, made.edge, made.server)
-        service.add(health, *made.duties)
+        service.add(health, traces, *made.duties)
         return await service.run()
     finally:
         await bus.close()

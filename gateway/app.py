@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from gateway.edge import Edge
+    from gateway.tracing import Span
 
 Handler = Callable[[Call], Awaitable["ASGIApp"]]
 """Answers one request: a Starlette response, or any other ASGI application. May raise ``Failed`` or PenstockError."""
@@ -81,14 +82,17 @@ class _Entrance:
     def __init__(self, edge: Edge, endpoint: Endpoint) -> None:
         self._edge = edge
         self._endpoint = endpoint
+        self._traced = edge.tracing.on and endpoint.about is not None and endpoint.about.submits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
         edge, endpoint = self._edge, self._endpoint
         call_id = f"req_{secrets.token_hex(12)}"
         shape = endpoint.shape or shape_of(request)
+        span: Span | None = None
         try:
-            caller = edge.keys.caller(_presented(request), edge.clock.wall())
+            begun = edge.clock.wall()
+            caller = edge.keys.caller(_presented(request), begun)
             if caller.admin and endpoint.who == "project":
                 remedy = "use a key of a project: penstock keys create --project NAME"
                 raise Failed(ApiError(403, "forbidden", "the admin key speaks for no project", remedy=remedy))
@@ -98,7 +102,9 @@ class _Entrance:
             if edge.draining:
                 message = "this edge is about to end"
                 raise Failed(ApiError(503, "draining", message, retry_after=1.0, headers={"connection": "close"}))
-            call = Call(edge, request, caller, call_id, shape)
+            call = Call(edge, request, caller, call_id, shape, begun)
+            if self._traced and (span := edge.tracing.begin(call, endpoint.path)) is not None:
+                send = span.watching(send)
             response = await endpoint.handler(call)
             if isinstance(response, Response):
                 response.headers.update(named(shape, call_id))
@@ -114,6 +120,9 @@ class _Entrance:
             edge.telemetry.emit("edge.cut", WARNING, why=str(broken))
         except (Gone, ClientDisconnect):
             edge.telemetry.emit("edge.client_gone", DEBUG, path=endpoint.path)
+        finally:
+            if span is not None:
+                span.end()
 
 
 def refused(error: ApiError, shape: Shape, call_id: str) -> Response:

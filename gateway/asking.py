@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway.bodies.failures import ApiError, Failed, invalid, of_result
 from gateway.bodies.kinds import check_kinds
+from gateway.overhead import tell_overhead
 from gateway.refusals import api_error
+from gateway.tracing import client_trace
 from job_contracts.jobs import LANES, JobState, Lane
+from job_contracts.stream import Finished
 from job_contracts.subjects import keyed_job_id
-from job_contracts.tracing import read_trace
 from producer_sdk.errors import NotFound, PenstockError, Unreachable
 from producer_sdk.options import Behalf
 from runtime.telemetry import TRACE
@@ -47,9 +49,11 @@ def job_options(call: Call, asked: Asked | None, *, waits: bool = True, lane: La
     """
     extras, scope = call.extras, call.caller.scope
     options: dict[str, Any] = {**extras.others, "behalf": Behalf(call.caller.key, scope.bounds())}
-    trace = read_trace(call.request.headers.get("traceparent"))
+    trace = call.trace or client_trace(call)
     if trace is not None:
         options["trace"] = trace.header
+        if trace.state:
+            options["tracestate"] = trace.state
         TRACE.set(trace.id)
     if asked is not None and asked.session is not None:
         options.setdefault("session", asked.session)
@@ -105,7 +109,7 @@ async def answers(call: Call, asked: Asked) -> tuple[Result, ...]:
     # Not broken off when the client goes: what may be stored must be known, to be left.
     handles = await _submitted(call, asked, settings, options)
     try:
-        return await while_connected(call, _succeeded(handles, longest))
+        results = await while_connected(call, _succeeded(handles, longest))
     except Failed:
         if len(handles) > 1:  # nobody waits for the others
             leave(call, [handle.id for handle in handles], keyed=keyed)
@@ -115,6 +119,9 @@ async def answers(call: Call, asked: Asked) -> tuple[Result, ...]:
         if isinstance(error, PenstockError):
             raise Failed(api_error(error)) from error
         raise
+    for result in results:
+        tell_overhead(call, result)
+    return results
 
 
 async def _succeeded(handles: list[JobHandle], patience: float | None) -> tuple[Result, ...]:
@@ -212,6 +219,8 @@ async def events(call: Call, asked: Asked, jobs: list[str]) -> AsyncGenerator[tu
         call.edge.lingering.back(producer.project, job)
     async with aclosing(of_streams(streams)) as every:
         async for index, some in every:
+            if isinstance(some[-1], Finished):
+                tell_overhead(call, some[-1].result)
             yield index, some
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gateway.bodies.extras import Extras
     from gateway.caller import Caller
     from gateway.edge import Edge
+    from job_contracts.tracing import Trace
 
 
 @dataclass(slots=True)
@@ -28,6 +29,10 @@ class Call:
     id: str
     """``req_…``; on every answer as ``x-request-id``."""
     shape: Shape
+    begun: float
+    """UTC seconds at which all of it was there, as far as it was read."""
+    trace: Trace | None = None
+    """Its own span, where the edge traces it: what it submits is a child of that."""
     _extras: Extras | None = None
 
     @property
@@ -43,7 +48,9 @@ class Call:
 
     async def body(self, *, limit: int | None = None) -> bytes:
         """The whole body. Raises ``Failed``: 413 over ``limit`` (the edge's own if ``None``), 415, 408."""
-        return await read_body(self.request, limit or self.edge.settings.max_body)
+        body = await read_body(self.request, limit or self.edge.settings.max_body)
+        self.begun = self.edge.clock.wall()
+        return body
 
     async def json(self) -> dict[str, Any]:
         """The body as a JSON object. Raises ``Failed`` with 400 or 415 as well."""

@@ -10,6 +10,7 @@ from gateway.batches.records import Records
 from gateway.files.contents import Contents
 from gateway.files.store import Files
 from gateway.lingering import Lingering
+from gateway.tracing import Tracing
 
 if TYPE_CHECKING:
     from gateway.caller import Keyring
@@ -45,6 +46,7 @@ class Edge:
     contents: Contents = field(init=False)
     """Of files."""
     batches: Batches = field(init=False)
+    tracing: Tracing = field(init=False)
 
     def __post_init__(self) -> None:
         self.lingering = Lingering(self.bus, self.producers, self.settings.linger)
@@ -52,6 +54,7 @@ class Edge:
         self.records = Records(self.bus)
         self.contents = Contents(self.bus, self.files, self.records)
         self.batches = Batches(self, self.name)
+        self.tracing = Tracing(self.config, self.telemetry, self.clock)
 
     @property
     def settings(self) -> EdgeSettings:

@@ -15,6 +15,9 @@ __all__ = ["INSTRUMENTS", "gauges"]
 _BOUNDS = tuple(0.001 * 2**n for n in range(20))
 """Histogram bounds, 1 ms to 524 s: from a request that is refused to one that waits for its turn."""
 
+_ADDED = tuple(0.00025 * 2**n for n in range(18))
+"""A quarter of a millisecond to 33 s."""
+
 INSTRUMENTS: tuple[Instrument, ...] = (
     count("edge_requests", "edge.answered", "Requests by route and class of status", "api", "status"),
     measure(
@@ -32,6 +35,15 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "api",
         value="first_byte",
         buckets=_BOUNDS,
+    ),
+    measure(
+        "gateway_overhead_seconds",
+        "edge.spent",
+        "What is added to a call, by stage; of answers with one attempt",
+        "stage",
+        value="seconds",
+        buckets=_ADDED,
+        series=8,
     ),
     count("edge_sent_bytes", "edge.answered", "Bytes of answers' bodies", "api", value="sent"),
     count("edge_refused", "edge.refused", "Requests and connections turned away before a route saw them", "code"),

@@ -37,9 +37,13 @@ Operation = Literal[
     "jobs",
     "job",
     "cancel_jobs",
+    "dead_causes",
+    "dead_letters",
+    "dead_letter",
+    "dead_handle",
 ]
 """Five are about dead letters (``job_contracts.letters``), three about experiments (``job_contracts.trials``), the last
-seven the operator's (``job_contracts.operating``, ``job_contracts.finding``).
+eleven the operator's (``job_contracts.operating``, ``job_contracts.finding``, ``job_contracts.dead``).
 """
 
 MAX_ASKED = 500

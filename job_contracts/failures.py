@@ -6,6 +6,7 @@ as an attempt) is read from ``PERMITS``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -244,3 +245,29 @@ class Failure(Wire):
     def permits(self) -> Permits:
         """The row of ``PERMITS`` for this kind."""
         return PERMITS[self.kind]
+
+
+_WORDS_OURS = frozenset(
+    {
+        FailureKind.WORKER_LOST,
+        FailureKind.HANDED_BACK,
+        FailureKind.GRANT_EXPIRED,
+        FailureKind.EXPIRED,
+        FailureKind.POISON,
+        FailureKind.UNKNOWN_ROUTE,
+        FailureKind.FORBIDDEN,
+        FailureKind.QUEUE_FULL,
+        FailureKind.BUDGET,
+        FailureKind.NO_DEPLOYMENT,
+        FailureKind.CONSTRAINT,
+    }
+)
+_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
+
+def in_our_words(failure: Failure) -> Failure:
+    """The same without anything that a provider or a client said: providers repeat prompts and keys in their errors."""
+    ours = failure.kind in _WORDS_OURS
+    code = failure.code if failure.code and _CODE.fullmatch(failure.code) else None
+    message, field = (failure.message, failure.field) if ours else ("", None)
+    return failure.model_copy(update={"message": message, "code": code, "field": field})

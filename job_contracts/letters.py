@@ -220,7 +220,6 @@ def leaves_letter(job: str, state: JobState, failure: Failure | None, history: t
 def summary(letter: DeadLetter, seq: int, name: str = "") -> LetterSummary:
     """A letter as a list shows it; ``name`` is what to call it by where that is not its job."""
     failure, ticket = letter.failure, letter.ticket
-    last = letter.history[-1].deployment if letter.history else None
     return LetterSummary(
         job=name or letter.job,
         seq=seq,
@@ -232,7 +231,7 @@ def summary(letter: DeadLetter, seq: int, name: str = "") -> LetterSummary:
         at=letter.at,
         route=ticket.route if ticket is not None else "",
         lane=ticket.lane if ticket is not None else None,
-        deployment=(failure.deployment if failure is not None else None) or last,
+        deployment=failed_at(letter),
         attempts=letter.attempts,
         size=letter.blob.size if letter.blob is not None else 0,
         replayable=letter.replayable,
@@ -240,6 +239,12 @@ def summary(letter: DeadLetter, seq: int, name: str = "") -> LetterSummary:
         replayed_as=letter.replay.job if letter.replay is not None and letter.state == "replayed" else None,
         replay_of=ticket.replay_of if ticket is not None else None,
     )
+
+
+def failed_at(letter: DeadLetter) -> str | None:
+    """The deployment where its job failed last."""
+    last = letter.history[-1].deployment if letter.history else None
+    return (letter.failure.deployment if letter.failure is not None else None) or last
 
 
 def wanted(asked: AskLetters, letter: DeadLetter) -> bool:

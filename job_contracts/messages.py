@@ -8,6 +8,16 @@ from typing import Any
 
 from job_contracts.attempts import Abort, Assignment, Heartbeat, HeartbeatReply, Outcome
 from job_contracts.codec import Wire
+from job_contracts.dead import (
+    AskCauses,
+    AskDeadLetter,
+    AskDeadLetters,
+    AskHandle,
+    Causes,
+    DeadLetters,
+    FoundDead,
+    HandledUpTo,
+)
 from job_contracts.desk import (
     AskBlob,
     AskChunks,
@@ -137,6 +147,14 @@ MESSAGES: Mapping[str, type[Wire]] = MappingProxyType(
         "found_job": FoundJob,
         "ask_cancels": AskCancels,
         "cancels": Cancels,
+        "ask_causes": AskCauses,
+        "causes": Causes,
+        "ask_dead_letters": AskDeadLetters,
+        "dead_letters": DeadLetters,
+        "ask_dead_letter": AskDeadLetter,
+        "found_dead": FoundDead,
+        "ask_handle": AskHandle,
+        "handled_up_to": HandledUpTo,
     }
 )
 

@@ -7,6 +7,8 @@ there is no order that is not audited, and none that is audited and not in force
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -15,11 +17,22 @@ from job_contracts.codec import VERSION, Version, Wire
 from job_contracts.jobs import Lane
 from job_contracts.scaling import PoolScale
 
-Aim = Literal["pool", "deployment", "limit"]
-"""What an order is about: a pool (a provider's name), a deployment (``provider/model``) or a limit domain."""
-AIMS: tuple[Aim, ...] = ("pool", "deployment", "limit")
-Doing = Literal["pause", "drain", "resume", "override", "restore"]
-"""The first three of pools and deployments, the others of limits."""
+Aim = Literal["pool", "deployment", "limit", "weight"]
+"""What an order is about: a pool (a provider's name), a deployment (``provider/model``), a limit (a provider's limit
+domain, or ``project:NAME`` for what a project is held to), or a deployment's weight in ``weighted`` routes."""
+AIMS: tuple[Aim, ...] = ("pool", "deployment", "limit", "weight")
+Doing = Literal["pause", "drain", "resume", "override", "weigh", "restore"]
+DOINGS: Mapping[Aim, tuple[Doing, ...]] = MappingProxyType(
+    {
+        "pool": ("pause", "drain", "resume"),
+        "deployment": ("pause", "drain", "resume"),
+        "limit": ("override", "restore"),
+        "weight": ("weigh", "restore"),
+    }
+)
+"""What can be ordered of what; the last one of each takes back what the others order."""
+OF_PROJECT = "project:"
+"""Before a project's name: the limit that it is held to."""
 State = Literal["running", "paused", "draining"]
 """``paused``: nothing new goes there; what waits keeps its place, or goes elsewhere if its route has another place that
 it has not failed at. ``draining``: the same for long: what waits goes anywhere its route has, also back."""
@@ -28,11 +41,15 @@ Unit = Literal["requests", "input_tokens", "output_tokens", "tokens", "concurren
 MAX_LISTED = 200
 """Audit lines in one answer at most."""
 MAX_DETAIL = 20
+MAX_PROJECTS = 200
+"""Projects whose limits are in one overview at most."""
 
 Words = Annotated[str, Field(max_length=500)]
 Who = Annotated[str, Field(min_length=1, max_length=100)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Rate = Annotated[float, Field(gt=0, le=1e12)]
+Factor = Annotated[float, Field(ge=0, le=1_000)]
+"""Of a weight: 0 for only where no other deployment of the route is to be had, 1 for what is configured."""
 
 
 class Rates(Wire):
@@ -56,6 +73,8 @@ class Standing(Wire):
 
     state: State = "running"
     limits: Rates | None = None
+    factor: Factor | None = None
+    """By which its weights are multiplied."""
     until: float | None = None
     """UTC seconds at which it ends by itself."""
 
@@ -71,9 +90,11 @@ class AskOrder(Wire):
     """Who orders it, as the asking service knows them."""
     why: Words = ""
     lasts: Annotated[float, Field(gt=0, le=31_536_000)] | None = None
-    """Seconds after which it ends by itself; an ``override`` must say it."""
+    """Seconds after which it ends by itself; ``override`` and ``weigh`` must say it."""
     limits: Rates | None = None
     """Of ``override``."""
+    factor: Factor | None = None
+    """Of ``weigh``."""
 
 
 class Audited(Wire):
@@ -182,6 +203,10 @@ class ToldDeployment(Wire):
     benched: str | None = None
     """Why it is left alone, if its breaker is open."""
     order: InForce | None = None
+    weights: dict[str, float] = Field(default_factory=dict)
+    """By ``weighted`` route that has it: its weight there, as in force."""
+    weighed: InForce | None = None
+    """What is ordered of those."""
 
 
 class ToldPool(Wire):
@@ -232,10 +257,11 @@ class ToldUnit(Wire):
 
 
 class ToldLimit(Wire):
-    """A limit domain: what a provider meters together."""
+    """A limit domain, what a provider meters together; or what a project is held to, ``project:NAME``."""
 
     name: str
     pool: str
+    """Empty where it is a project's."""
     units: tuple[ToldUnit, ...] = ()
     closed: float | None = None
     """Seconds for which nothing is granted; ``None`` when it is open."""
@@ -272,6 +298,9 @@ class Overview(Wire):
     leader: ToldLeader
     pools: tuple[ToldPool, ...] = ()
     limits: tuple[ToldLimit, ...] = ()
+    """Of providers."""
+    projects: tuple[ToldLimit, ...] = ()
+    """What projects are held to, of those that have limits of their own; first those of which something is ordered."""
     lanes: tuple[ToldLane, ...] = ()
     known: int = 0
     """Jobs without a result that it knows."""

@@ -163,6 +163,10 @@ class AskAttempts(Filters):
     failure: Name | None = None
     """Kind of failure they ended in."""
     won: bool | None = None
+    priced: bool | None = None
+    """Whether their cost is known."""
+    job: Annotated[str, Field(max_length=80)] | None = None
+    """Of one job of ``project``, which must be named as well: two projects may have jobs with the same id."""
     limit: Annotated[int, Field(ge=1, le=MAX_ROWS)] = 100
     after: Annotated[str, Field(max_length=200)] | None = None
 
@@ -170,6 +174,9 @@ class AskAttempts(Filters):
     def _named(self) -> AskAttempts:
         if self.tag_value is not None and self.tag is None:
             message = "tag: name the tag that is meant"
+            raise ValueError(message)
+        if self.job is not None and self.project is None:
+            message = "project: name the project whose job is meant"
             raise ValueError(message)
         return self
 

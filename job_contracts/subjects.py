@@ -49,6 +49,7 @@ H_SCORE = "Penstock-Score"
 H_PIECES = "Penstock-Pieces"
 """On CONV: where the rest lies of a conversation that was too large for one message (jobs.BlobRef)."""
 H_TRACE = "traceparent"
+H_STATE = "tracestate"
 
 _TOKEN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 JOB_ID = "^[A-Za-z0-9_]{1,32}-[A-Za-z0-9_]{1,32}$"
@@ -217,7 +218,7 @@ def trials(shard: int) -> str:
 
 
 def order(shard: int, aim: str, name: str) -> str:
-    """What operators ordered of a pool, a deployment or a limit (operating.Audited), in the AUDIT stream."""
+    """What operators ordered of a pool, a deployment, a limit or a weight (operating.Audited), in the AUDIT stream."""
     return f"{PREFIX}.order.{shard}.{aim}.{_quoted(name)}"
 
 

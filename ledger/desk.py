@@ -24,8 +24,9 @@ from job_contracts.spend import (
 from ledger.budgets import Forecaster
 from ledger.comparison import EVERYWHERE, Other, compared
 from ledger.drafts import Verifications
+from ledger.narrowing import names_of
 from ledger.periods import segments, whole_hours
-from ledger.reports import Reports, names_of, refuse_zeros, sums_of, total_of
+from ledger.reports import Reports, refuse_zeros, sums_of, total_of
 from ledger.state import state
 from ledger.sums import Question
 from runtime.clock import SystemClock

@@ -16,6 +16,7 @@ from sqlalchemy import Select, String, and_, cast, column, exists, func, or_, se
 from sqlalchemy.dialects.postgresql import JSON
 
 from job_contracts import subjects
+from job_contracts.attempts import attempt_name
 from job_contracts.codec import ContractError, Wire
 from job_contracts.money import dollars
 from job_contracts.spend import (
@@ -23,14 +24,14 @@ from job_contracts.spend import (
     AskSpend,
     Attempt,
     AttemptPage,
-    Filters,
     Spend,
     SpendRow,
     Sums,
 )
+from ledger.narrowing import Within, first_asked, names_of, narrowed
 from ledger.paging import answered
 from ledger.periods import MONTHLY, cursor, read_cursor, segments, whole_hours
-from ledger.sums import AMOUNTS, COUNTS, NAMES, Group, Question, Statement, coarsest, sort_keys, sort_kinds
+from ledger.sums import AMOUNTS, COUNTS, Group, Question, Statement, coarsest, sort_keys, sort_kinds
 from ledger.tables import attempts, positions, sources
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ _OF_ATTEMPT = (
     *("attempt", "at", "seconds", "first_token", "reason", "failure", "won", "told_by", "reported", "stated", "price"),
     *("input", "cache_read", "cache_write", "output", "reasoning"),
 )
+NUMBERS = 500
+"""Attempts of a job that are looked for, by their numbers: names alone are what an index finds in either database,
+whatever it sorts by. The configuration allows 50; what waited out a provider's limit may have some more."""
 AT_ONCE = 4
 """Questions of a forecast that one of them waits for at a time."""
 FEWER = 250
@@ -138,10 +142,13 @@ class Reports:
 
     async def attempts(self, asked: AskAttempts, now: float) -> AttemptPage:
         """Single attempts, newest first. Raises ContractError for an ``after`` that is none."""
-        statement = self._attempts(asked).limit(asked.limit + 1)
-        async with self._engine.connect() as connection:
+        async with self._one_state() as connection:
             through = await _through(connection)
-            found = (await connection.execute(statement)).mappings().all()
+            within = await self._within(connection, asked)
+            found: Sequence[Mapping[Any, Any]] = ()
+            if within is not None:
+                statement = self._attempts(asked, within).limit(asked.limit + 1)
+                found = (await connection.execute(statement)).mappings().all()
         rows = found[: asked.limit]
         return AttemptPage(
             through=through,
@@ -150,7 +157,17 @@ class Reports:
             after=cursor([rows[-1]["at"], rows[-1]["id"]]) if len(found) > len(rows) else None,
         )
 
-    def _attempts(self, asked: AskAttempts) -> Select[Any]:
+    async def _within(self, connection: AsyncConnection, asked: AskAttempts) -> Within | None:
+        """The period to look in; ``None``: there is nothing. Raises ContractError for an ``after`` that is none."""
+        before = None if asked.after is None else read_cursor(asked.after, (float, int))[0]
+        told = first_asked(asked)
+        if told is None:
+            return Within(asked.since, asked.until)
+        statement = Statement(told, connection.dialect.name)
+        groups = [statement.read(row) for row in (await connection.execute(statement.groups())).mappings()]
+        return narrowed(asked, {one.keys["month"]: one.sums for one in groups}, before=before)
+
+    def _attempts(self, asked: AskAttempts, within: Within) -> Select[Any]:
         told = select(
             attempts.c.id,
             *(attempts.c[name] for name in (*_OF_ATTEMPT, "cost", "reserved", "tags")),
@@ -160,13 +177,18 @@ class Reports:
         if names:
             fitting = select(sources.c.id).where(*(sources.c[name] == value for name, value in names.items()))
             told = told.where(attempts.c.source.in_(fitting))
-        told = told.where(attempts.c.at >= asked.since)
-        if asked.until is not None:
-            told = told.where(attempts.c.at < asked.until)
+        told = told.where(attempts.c.at >= within.since)
+        if within.until is not None:
+            told = told.where(attempts.c.at < within.until)
         for name in ("reason", "failure", "won"):
             value = getattr(asked, name)
             if value is not None:
                 told = told.where(attempts.c[name] == value)
+        if asked.priced is not None:
+            told = told.where(attempts.c.cost.is_not(None) if asked.priced else attempts.c.cost.is_(None))
+        if asked.job is not None:
+            own = [attempt_name(asked.project or "", asked.job, number) for number in range(1, NUMBERS + 1)]
+            told = told.where(attempts.c.attempt.in_(own))
         if asked.tag is not None:
             told = told.where(self._tagged(asked.tag, asked.tag_value))
         if asked.after is not None:
@@ -183,12 +205,6 @@ class Reports:
             return exists(select(column("key")).select_from(each).where(each.c.key == name, *same))
         found = func.json_extract_path_text(cast(attempts.c.tags, JSON), cast(name, String))
         return found.is_not(None) if value is None else found == value
-
-
-def names_of(asked: Filters) -> dict[str, str]:
-    """The filters that are columns of ``sources``."""
-    told = {name: getattr(asked, name) for name in NAMES}
-    return {name: value for name, value in told.items() if value is not None}
 
 
 def sums_of(group: Group) -> Sums:

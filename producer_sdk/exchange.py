@@ -163,6 +163,8 @@ class Exchange:
         headers = {H_TICKET: request.header, **FIRST}
         if request.trace is not None:
             headers[subjects.H_TRACE] = request.trace
+            if request.tracestate:
+                headers[subjects.H_STATE] = request.tracestate
         try:
             return await self.transport.store(
                 subjects.submit(self.transport.project, request.job),

@@ -67,6 +67,8 @@ class JobOptions(TypedDict, total=False):
     trace: str | None
     """The span it belongs to, as a W3C ``traceparent``; else the producer's own ``trace`` says. Not part of what is
     asked: with another trace it is the same request."""
+    tracestate: str | None
+    """What other tracing systems say of that span, as W3C has it; not part of what is asked either."""
     behalf: Behalf | None
     """Of services that submit for others, such as the HTTP edge; no producer needs it."""
 

@@ -4,7 +4,7 @@ The body says *what* is to be done and is the same bytes for equal requests; wha
 next travels in the ticket only: the moment of submission, its token, ``deadline``, ``not_before``, and whether tokens
 are wanted while they come. ``Ticket.body_hash`` is ``job_contracts.jobs.body_hash`` of exactly that body. So, under one
 idempotency key, these make another request (and a conflict): route, messages, tools, generation settings, lane,
-priority, session, max_cost, tags, constraints. These do not: deadline, not_before, stream, trace.
+priority, session, max_cost, tags, constraints. These do not: deadline, not_before, stream, trace, tracestate.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Request:
     keyed: bool
     trace: str | None = None
     """The span it belongs to, as a ``traceparent``."""
+    tracestate: str | None = None
 
     @property
     def header(self) -> str:
@@ -156,7 +157,7 @@ def _request(
     if behalf is not None and not isinstance(behalf, Behalf):
         remedy = "leave it out: only services that check keys themselves need it"
         raise InvalidRequest("behalf: it does not say for whom", field="behalf", remedy=remedy)
-    trace = of_job.pop("trace", None)
+    trace, state = of_job.pop("trace", None), of_job.pop("tracestate", None)
     if trace is not None and (not isinstance(trace, str) or read_trace(trace) is None):
         remedy = "write 00-<32 hexadecimal digits>-<16 of them>-01, as W3C Trace Context has it, or leave it out"
         raise InvalidRequest("trace: it names no span", field="trace", remedy=remedy)
@@ -186,7 +187,7 @@ def _request(
         tags=_short(job.tags) if job.tags else {},
         constraints=job.constraints,
     )
-    return Request(job.id, body, ticket, keyed=job.idempotency_key is not None, trace=trace)
+    return Request(job.id, body, ticket, keyed=job.idempotency_key is not None, trace=trace, tracestate=state)
 
 
 def _short(tags: Mapping[str, str]) -> dict[str, str]:

@@ -60,6 +60,7 @@ POINTS = (
     Point("scheduler", "spending.stored", "a checkpoint of what was spent is stored, LEDGER is read on"),
     Point("scheduler", "spending.read", "all of LEDGER is read, what hard budgets pay for may go, nothing went"),
     Point("scheduler", "trials.read", "results of an experiment are read, no checkpoint has them, nothing is decided"),
+    Point("scheduler", "order.stored", "an operator's order is stored, not carried out, and nobody is answered"),
     Point("scheduler", "lease.resigned", "the lease is given back, the process still runs"),
     Point("workers", "attempt.fetched", "an assignment is here, its provider is not called"),
     Point(

@@ -95,7 +95,7 @@ def assignment(
     if entry.trace is None:
         return Outgoing(subject, data)
     span = of_job(entry.trace, dispatch.project, dispatch.job, entry.token)
-    return Outgoing(subject, data, {subjects.H_TRACE: span.header})
+    return Outgoing(subject, data, span.headers)
 
 
 def _continues(dispatch: Dispatch, route: Route) -> int | None:

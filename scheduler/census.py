@@ -58,7 +58,7 @@ class Census:
 
     def _tell_limits(self, counts: Counts, now: float) -> None:
         room, labels = self._term.board.room(now), ("domain", "unit")
-        for place, event in enumerate(("limit.read", "limit.sized")):
+        for place, event in enumerate(("limit.read", "limit.sized", "limit.allowed")):
             amounts: dict[tuple[str, ...], float] = {key: told[place] for key, told in room.items()}
             self._tell(event, labels, amounts)
         reserved: dict[tuple[str, ...], float] = {

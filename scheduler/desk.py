@@ -26,6 +26,7 @@ from job_contracts.results import Result
 from job_contracts.stream import Chunk
 from runtime.bus.port import BusError, NotFound
 from runtime.telemetry import WARNING
+from scheduler.dead_desk import DeadDesk
 from scheduler.letter_desk import LetterDesk
 from scheduler.statuses import status_of, unread_status
 from scheduler.trial_desk import TrialDesk
@@ -50,15 +51,15 @@ MAX_CHUNKS = 500
 
 
 class Desk:
-    """Serves ``hello``, ``status``, ``results``, ``chunks``, ``blob``, ``estimate``, ``LetterDesk``'s, ``TrialDesk``'s
-    and ``OperatorDesk``'s while this process leads.
+    """Serves ``hello``, ``status``, ``results``, ``chunks``, ``blob``, ``estimate``, ``LetterDesk``'s, ``DeadDesk``'s,
+    ``TrialDesk``'s and ``OperatorDesk``'s while this process leads.
     """
 
     def __init__(self, term: Term, version: str, trials: Trials, operators: OperatorDesk) -> None:
         self._term = term
         self._bus = term.bus
         self._version = version
-        self._letters = LetterDesk(term)
+        self._letters, self._dead = LetterDesk(term), DeadDesk(term)
         self._trials = TrialDesk(term, trials)
         self._operators = operators
         self._open: list[Subscription] = []
@@ -73,6 +74,7 @@ class Desk:
             "blob": self._blob,
             "estimate": self._estimate,
             **self._letters.operations(),
+            **self._dead.operations(),
             **self._trials.operations(),
             **self._operators.operations(),
         }

@@ -20,6 +20,7 @@ from scheduler.intake import body_problem
 from scheduler.leadership import UNSEEN, Verdict
 from scheduler.policy.decisions import Abort, Dispatch, Finish
 from scheduler.policy.facts import AttemptEnded, Settled, Uncharged
+from scheduler.policy.felt import Bound
 from scheduler.switches import tell_switches
 
 if TYPE_CHECKING:
@@ -124,6 +125,9 @@ class Dispatcher:
                 case Abort():
                     attempt = (decision.project, decision.job, decision.attempt, decision.deployment)
                     self._lifeline.abort(*attempt, outrun=decision.outrun)
+        for felt in self._board.felt():
+            event = "limit.bound" if isinstance(felt, Bound) else "limit.waited"
+            self._term.telemetry.emit(event, **felt._asdict())
         if len(dispatches) >= self._settings.batch:
             self._changed.set()
         return dispatches

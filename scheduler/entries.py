@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from struct import Struct
 from typing import TYPE_CHECKING
 
@@ -22,8 +22,9 @@ _FIXED = Struct("<QddB")
 """Sequence, times of submission and deadline, flags; its trace, if it has one, token and body hash follow."""
 _SEQ = 8
 """Bytes of the sequence, which stands first."""
-_STREAM, _UNSURE, _HAS_DEADLINE, _FOLLOWED, _TRACED, _SAMPLED, _BEGUN = 1, 2, 4, 8, 16, 32, 64
+_STREAM, _UNSURE, _HAS_DEADLINE, _FOLLOWED, _TRACED, _SAMPLED, _BEGUN, _STATED = 1, 2, 4, 8, 16, 32, 64, 128
 _TRACE = Struct("16s8s")
+_LENGTH = Struct("<H")
 
 
 @dataclass(slots=True)
@@ -116,6 +117,9 @@ def _packed(entry: Entry) -> bytes:
     if trace is not None:
         flags |= _TRACED | _SAMPLED * trace.sampled | _BEGUN * bool(trace.span)
         placed = _TRACE.pack(bytes.fromhex(trace.id), bytes.fromhex(trace.span))
+        if trace.state:
+            flags |= _STATED
+            placed += _LENGTH.pack(len(trace.state)) + trace.state.encode("ascii")
     fixed = _FIXED.pack(entry.seq, entry.submitted, entry.deadline or 0.0, flags)
     return fixed + placed + joined(entry.token, entry.body_hash)
 
@@ -127,6 +131,10 @@ def _unpacked(kept: bytes) -> Entry:
         id_, span = _TRACE.unpack_from(kept, end)
         trace = Trace(id_.hex(), span.hex() if flags & _BEGUN else "", sampled=bool(flags & _SAMPLED))
         end += _TRACE.size
+        if flags & _STATED:
+            begin = end + _LENGTH.size
+            end = begin + _LENGTH.unpack_from(kept, end)[0]
+            trace = replace(trace, state=kept[begin:end].decode("ascii"))
     token, body_hash = parted(kept[end:])
     return Entry(
         seq=seq,

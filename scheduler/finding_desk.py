@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from job_contracts import subjects
 from job_contracts.codec import ContractError, decode, encode
+from job_contracts.failures import in_our_words
 from job_contracts.finding import (
     MAX_TOLD,
     AskCancels,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from job_contracts.finding import Named
     from job_contracts.jobs import JobStatus
+    from job_contracts.results import AttemptRecord
     from runtime.bus.port import Message
     from scheduler.entries import Entry
     from scheduler.policy.listing import Listed
@@ -170,7 +172,7 @@ class FindingDesk:
         found = FoundJob(
             at=self._term.clock.wall(),
             status=status,
-            attempts=() if status is None else self._term.board.history(project, job)[-MAX_TOLD:],
+            attempts=() if status is None else quiet(self._term.board.history(project, job)[-MAX_TOLD:]),
             result=result,
             letter=None if letter is None else letter[0].state,
             tags={} if result is None else result.tags,
@@ -288,12 +290,22 @@ def _with(row: JobRow, ticket: Ticket) -> JobRow:
 
 
 def without_content(result: Result) -> Result:
-    """All of it that tells nothing of what was asked or answered."""
+    """All of it that tells nothing of what was asked or answered: not a provider's words either."""
     said = result.verification
     return result.model_copy(
         update={
             "answer": None,
             "embeddings": None,
+            "failure": None if result.failure is None else in_our_words(result.failure),
+            "attempts": quiet(result.attempts),
             "verification": None if said is None else said.model_copy(update={"reason": None}),
         }
+    )
+
+
+def quiet(attempts: tuple[AttemptRecord, ...]) -> tuple[AttemptRecord, ...]:
+    """The same, each failure in our words."""
+    return tuple(
+        one if one.failure is None else one.model_copy(update={"failure": in_our_words(one.failure)})
+        for one in attempts
     )

@@ -16,6 +16,9 @@ PROJECTS = 200
 """Projects that have series of their own; the others share one."""
 BATCH = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
 
+WAITS = tuple(0.01 * 4**n for n in range(10))
+"""10 ms to three quarters of an hour."""
+
 INSTRUMENTS = (
     count("dispatches", "dispatch.stored", "Attempts given to a pool", value="jobs"),
     measure("dispatch_seconds", "dispatch.stored", "Time to store one batch", value="seconds", buckets=BATCH),
@@ -63,19 +66,47 @@ INSTRUMENTS = (
     level("limiter_available", "limit.read", "What a limit has left", "domain", "unit", value="value"),
     level("limiter_capacity", "limit.sized", "What it holds at most", "domain", "unit", value="value"),
     level(
+        "limiter_limit",
+        "limit.allowed",
+        "What it allows a minute, as in force; of concurrency, at once",
+        *("domain", "unit"),
+        value="value",
+    ),
+    measure(
+        "limiter_wait_seconds",
+        "limit.waited",
+        "How long a limit held a job before its first grant; of those that it held",
+        "pool",
+        value="seconds",
+        buckets=WAITS,
+        series=40,
+    ),
+    count(
+        "limiter_throttled",
+        "limit.bound",
+        "Times that a limit began to hold jobs, by what it lacked",
+        *("pool", "what"),
+        series=100,
+    ),
+    level(
         "limiter_reserved",
         "limit.reserved",
         "Attempts under way, and the tokens reserved for them",
         *("domain", "unit"),
         value="value",
+        series=300,
     ),
     level(
         *("pool_stopped", "pool.stopped", "1 while an operator has stopped a pool", "pool", "state"),
         value="value",
         series=100,
     ),
-    level("pool_live_slots", "pool.counted", "Calls the live workers of a pool take at once", "pool", value="value"),
-    level("pool_workers", "pool.staffed", "Live workers of a pool", "pool", value="value"),
+    level(
+        *("pool_live_slots", "pool.counted", "Calls the live workers of a pool take at once", "pool"),
+        value="value",
+        series=200,
+    ),
+    level("pool_workers", "pool.staffed", "Live workers of a pool", "pool", value="value", series=200),
     level("budget_limit_usd", "budget.limited", "US dollars a window allows", "kind", "payer", "window", value="value"),
     level("budget_spent_usd", "budget.spent", "US dollars spent in it", "kind", "payer", "window", value="value"),
     level(

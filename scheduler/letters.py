@@ -172,6 +172,25 @@ class Letters:
             name = subjects.project_and_job(message.subject)[1]
             yield name, letter if letter is not None else _unknown(project, name), place
 
+    async def many(self, project: str | None, place: int) -> AsyncIterator[tuple[str, str, DeadLetter, int]]:
+        """The same of one project or of all, with whose it is, and many at a question: for lists and sums.
+
+        What a replica does not have yet is asked of the one that leads; it may show one that was replaced a moment ago.
+        """
+        wanted = subjects.letters_of(project or "*")
+        while True:
+            run = await self._bus.run(subjects.DEAD, place + 1, wanted)
+            if not run:
+                try:
+                    run = (await self._bus.next(subjects.DEAD, place + 1, wanted),)
+                except NotFound:
+                    return
+            for message in run:
+                place = message.seq
+                whose, name = subjects.project_and_job(message.subject)
+                letter = read(message)
+                yield whose, name, letter if letter is not None else _unknown(whose, name), place
+
     async def body(self, project: str, job: str, blob: BlobRef) -> bytes:
         """A letter's body, whole. Raises NotFound if a part is gone, BusError if it is not what it was."""
         pieces = [await self.piece(project, job, blob, index) for index in range(blob.chunks)]

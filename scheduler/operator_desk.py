@@ -40,7 +40,7 @@ class OperatorDesk:
             "audit": self._audit,
             **self._finding.operations(),
         }
-        return {name: _operators(answer) for name, answer in answers.items()}
+        return {name: operators_alone(answer) for name, answer in answers.items()}
 
     async def _overview(self, _: bytes) -> bytes:
         term = self._term
@@ -90,7 +90,7 @@ class OperatorDesk:
         return encode(await self._orders.audit(decode(AskAudit, data)))
 
 
-def _operators(answer: Callable[[bytes], Awaitable[bytes]]) -> Callable[[str, bytes], Awaitable[bytes]]:
+def operators_alone(answer: Callable[[bytes], Awaitable[bytes]]) -> Callable[[str, bytes], Awaitable[bytes]]:
     """The same, for nobody else."""
 
     async def answered(project: str, data: bytes) -> bytes:

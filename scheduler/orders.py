@@ -110,9 +110,10 @@ class Standings:
         else:
             self._applied[target] = order
         said = "" if order is None else f"{order.by}: {order.why}" if order.why else order.by
-        if told is None or (told.standing.state, told.standing.limits) != (standing.state, standing.limits):
+        if told is None or told.standing.model_copy(update={"until": standing.until}) != standing:
             self._term.telemetry.emit("order.applied", INFO, aim=aim, target=name, state=standing.state)
-        self._term.board.apply(facts.Ordered(aim, name, standing.state, standing.limits, said), self._clock.monotonic())
+        fact = facts.Ordered(aim, name, standing.state, standing.limits, said, standing.factor)
+        self._term.board.apply(fact, self._clock.monotonic())
         if self._term.leads:
             self._term.wake.set()
 

@@ -37,6 +37,8 @@ ROOM = 100
 """Places a project's queue must have left: what was replayed a moment ago may not be counted yet."""
 WAIT = 1.0
 """Seconds after which a full queue may have room."""
+LAST = 2**63 - 1
+"""No bound of places."""
 SURE = 0.9
 """Share of a result's life in which its absence proves that a job has not run."""
 
@@ -59,19 +61,21 @@ class Replaying:
         self._letters = letters
         self._submit = term.stream(subjects.SUBMIT)
 
-    async def replay(self, project: str, jobs: Sequence[str], route: str | None) -> tuple[Handled, ...]:
-        """Each of them as a new job, on ``route`` if one is named."""
+    async def replay(
+        self, project: str, jobs: Sequence[str], route: str | None, *, until: int = LAST
+    ) -> tuple[Handled, ...]:
+        """Each of them as a new job, on ``route`` if one is named; one that lies behind ``until`` counts as missing."""
 
         async def one(job: str) -> Handled:
-            return await self._replay(project, job, route)
+            return await self._replay(project, job, route, until)
 
         return await self._each(jobs, one)
 
-    async def discard(self, project: str, jobs: Sequence[str], why: str) -> tuple[Handled, ...]:
-        """Close them without a replay."""
+    async def discard(self, project: str, jobs: Sequence[str], why: str, *, until: int = LAST) -> tuple[Handled, ...]:
+        """Close them without a replay; one that lies behind ``until`` counts as missing."""
 
         async def one(job: str) -> Handled:
-            return await self._discard(project, job, why)
+            return await self._discard(project, job, why, until)
 
         return await self._each(jobs, one)
 
@@ -101,9 +105,9 @@ class Replaying:
 
     # -- replay
 
-    async def _replay(self, project: str, job: str, route: str | None) -> Handled:
+    async def _replay(self, project: str, job: str, route: str | None, until: int) -> Handled:
         found = await self._letters.find(project, job)
-        if found is None:
+        if found is None or found[1] > until:
             return Handled(job=job, done="missing")
         letter, seq = found
         if letter.state == "replayed" and letter.replay is not None:
@@ -161,7 +165,9 @@ class Replaying:
             if len(data) > min(MAX_MESSAGE, self._bus.max_payload - HEADER_ROOM):
                 ref = await self._bus.put_blob(f"{project}.{begun.job}", data, of="job")
                 data, ticket = b"", ticket.model_copy(update={"blob": ref})
-            traced = {name: said for name, said in letter.headers.items() if name == subjects.H_TRACE}
+            traced = {
+                name: said for name, said in letter.headers.items() if name in {subjects.H_TRACE, subjects.H_STATE}
+            }
             headers = {subjects.H_TICKET: encode(ticket).decode(), **traced}
             await self._bus.append(subjects.submit(project, begun.job), data, headers=headers, expect_last=0)
         except WrongSequence:
@@ -201,9 +207,9 @@ class Replaying:
 
     # -- discard
 
-    async def _discard(self, project: str, job: str, why: str) -> Handled:
+    async def _discard(self, project: str, job: str, why: str, until: int) -> Handled:
         found = await self._letters.find(project, job)
-        if found is None:
+        if found is None or found[1] > until:
             return Handled(job=job, done="missing")
         letter, seq = found
         if letter.state != "open":

@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from job_contracts.followups import kind_of
-from job_contracts.subjects import H_TRACE
-from job_contracts.tracing import Trace, of_attempt, of_job, read_trace, sampled_trace
+from job_contracts.tracing import Trace, of_attempt, of_job, sampled_trace, trace_in
 from runtime.tracing.observations import ATTEMPT, JOB, AttemptSeen, JobSeen
 
 if TYPE_CHECKING:
@@ -38,8 +37,7 @@ class Tracing:
 
     def of(self, headers: Mapping[str, str], key: JobKey, token: str) -> Trace | None:
         """What a submission's own span is a child of, ``None`` for a job without a trace."""
-        given = headers.get(H_TRACE)
-        found = None if given is None else read_trace(given)
+        found = trace_in(headers)
         if found is None and self._ratio:
             return sampled_trace(*key, token, self._ratio)
         return found
@@ -48,12 +46,12 @@ class Tracing:
         """What goes on with a job's messages: its own span, for what comes next to be a child of."""
         if entry is None or entry.trace is None:
             return NONE
-        return {H_TRACE: of_job(entry.trace, *key, entry.token).header}
+        return of_job(entry.trace, *key, entry.token).headers
 
     def following(self, headers: Mapping[str, str], key: JobKey, token: str) -> Mapping[str, str]:
         """The same for what follows a job that has ended, by its submission's headers."""
         trace = self.of(headers, key, token)
-        return NONE if trace is None else {H_TRACE: of_job(trace, *key, token).header}
+        return NONE if trace is None else of_job(trace, *key, token).headers
 
     def settled(self, key: JobKey, entry: Entry, settlement: Settlement) -> None:
         """A job has its result."""

@@ -6,8 +6,7 @@ from urllib.parse import urlsplit
 
 from job_contracts.attempts import Assignment
 from job_contracts.followups import kind_of
-from job_contracts.subjects import H_TRACE
-from job_contracts.tracing import Trace, of_attempt, read_trace
+from job_contracts.tracing import Trace, of_attempt, trace_in
 from runtime.bus.port import Message
 from runtime.telemetry import TRACE, Telemetry
 from runtime.tracing.observations import ATTEMPT, AttemptSeen
@@ -18,7 +17,7 @@ __all__ = ["Observer", "traced"]
 
 def traced(message: Message) -> Trace | None:
     """The span of the job whose assignment that is, if it has one; what is logged from here on names its trace."""
-    trace = read_trace(message.headers.get(H_TRACE)) if message.headers else None
+    trace = trace_in(message.headers) if message.headers else None
     if trace is not None:
         TRACE.set(trace.id)
     return trace

@@ -66,7 +66,7 @@ class Reporter:
         """Make ``result`` the job's one visible end, unless another record is there already."""
         headers = {subjects.H_SETTLEMENT: encode(settlement).decode()}
         if trace is not None:
-            headers[subjects.H_TRACE] = trace.header
+            headers |= trace.headers
         data = encode(result)
         subject = subjects.result(result.project, result.job)
 

@@ -37,6 +37,7 @@ def _asked(person: Person, form: Mapping[str, str]) -> AskOrder:
     if aim not in AIMS or do not in get_args(Doing):
         raise Amiss("choose what is to be done, and on what")
     rates = {name: form[name] for name in _RATES if form.get(name, "").strip()}
+    factor = form.get("factor", "").strip()
     try:
         return AskOrder(
             do=_doing(do),
@@ -46,6 +47,7 @@ def _asked(person: Person, form: Mapping[str, str]) -> AskOrder:
             why=form.get("why", ""),
             lasts=_lasts(form),
             limits=Rates.model_validate(rates) if do == "override" else None,
+            factor=_factor(factor) if do == "weigh" else None,
         )
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
@@ -58,6 +60,13 @@ def _doing(text: str) -> Doing:
 
 def _aim(text: str) -> Aim:
     return next(one for one in AIMS if one == text)
+
+
+def _factor(text: str) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError as error:
+        raise Amiss("times the configured weight: a number") from error
 
 
 def _lasts(form: Mapping[str, str]) -> float | None:

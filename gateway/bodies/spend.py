@@ -64,8 +64,9 @@ def read(kind: type[A], query: Mapping[str, str], names: Sequence[str], *, proje
             asked[name] = _moment(asked[name], name, now)
     if "limit" in asked:
         asked["limit"] = _whole(asked["limit"])
-    if "won" in asked:
-        asked["won"] = _flag(asked["won"])
+    for name in ("won", "priced"):
+        if name in asked:
+            asked[name] = _flag(asked[name], name)
     if "by" in asked:
         asked["by"] = tuple(_dimension(one.strip()) for one in asked["by"].split(","))
     if "against" in asked:
@@ -127,9 +128,9 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _flag(text: str) -> bool:
+def _flag(text: str, name: str) -> bool:
     if text not in {"true", "false"}:
-        raise invalid(f"won: {text!r:.20} is neither true nor false", param="won", remedy="write true or false")
+        raise invalid(f"{name}: {text!r:.20} is neither true nor false", param=name, remedy="write true or false")
     return text == "true"
 
 
@@ -269,6 +270,8 @@ AGAINST = Parameter(
 ATTEMPTS = (
     Parameter("tag", "query", "Attempts that have it: name, or name=value.", {"type": "string", "maxLength": 300}),
     Parameter("failure", "query", "The kind of failure they ended in.", {"type": "string", "maxLength": 400}),
+    Parameter("priced", "query", "Whether their cost is known.", {"type": "string", "enum": ["true", "false"]}),
+    Parameter("job", "query", "Of this job alone; name its project too.", {"type": "string", "maxLength": 80}),
     Parameter(
         "won", "query", "Whether their result became their job's.", {"type": "string", "enum": ["true", "false"]}
     ),

@@ -109,6 +109,7 @@ def _options(call: Call) -> dict[str, Any]:
         raise invalid(message, remedy="use completion_window; a batch's jobs have keys of their own")
     options = job_options(call, None, waits=False, lane=edge.settings.batches.lane)
     options.pop("behalf")  # the record has the key and its scope, whoever works on the batch
+    options.pop("tracestate", None)
     options.pop("trace", None)  # a hundred thousand jobs make no trace that anybody could read
     project = edge.config.projects.get(call.caller.project)
     allowed = LANES if project is None else project.lanes

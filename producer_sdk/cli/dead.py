@@ -10,9 +10,12 @@ from typing import Annotated, Any, Literal
 import typer
 
 from job_contracts.codec import encode
+from job_contracts.dead import AskDeadLetters
 from producer_sdk.cli import exits
+from producer_sdk.cli.all_letters import all_causes, all_letters
 from producer_sdk.cli.arguments import ApiKey, AsJson, Project, Url
 from producer_sdk.cli.letters import (
+    cause_line,
     counted,
     group_line,
     group_told,
@@ -22,6 +25,7 @@ from producer_sdk.cli.letters import (
     tally_table,
     tally_told,
 )
+from producer_sdk.cli.operators import OPERATOR
 from producer_sdk.cli.showing import errors_told, finish, may_go_on, people, put
 from producer_sdk.errors import InvalidRequest
 from producer_sdk.letters import RATE, DeadLetters, Tally
@@ -40,13 +44,14 @@ Unreadable = Annotated[
     bool,
     typer.Option("--unreadable", help="Messages that are no jobs; with the services' login in --url."),
 ]
+Everybodys = Annotated[
+    bool,
+    typer.Option("--all-projects", help="Everybody's, unreadable messages too; with the services' login in --url."),
+]
 
 One = Callable[[DeadLetters, str], Awaitable[str]]
 """Acts on one letter; returns what to print beside its job."""
 Many = Callable[[DeadLetters, Callable[[Tally], None]], Awaitable[Tally]]
-
-OPERATOR = "-"
-"""In place of a project: whose letters are those of messages that belong to none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +82,7 @@ def list_(
     model: Annotated[str | None, typer.Option("--model", "-m", help="Those of jobs for this route.")] = None,
     state: State = "open",
     unreadable: Unreadable = False,
+    all_projects: Everybodys = False,
     as_json: AsJson = False,
     url: Url = None,
     api_key: ApiKey = None,
@@ -84,9 +90,23 @@ def list_(
 ) -> None:
     """The dead letters by cause, most of them first; with --letters or --fingerprint one by one, oldest first.
 
-    A line is: fingerprint, count, when last, kind, where, what. Of a letter: job, when, route, kind, state, what.
+    A line is: fingerprint, count, when last, kind, where, what. Of a letter: job, when, route, kind, state, what. With
+    --all-projects the projects, or the letter's, come before.
     """
     with errors_told(as_json=as_json):
+
+        async def everybodys() -> int:
+            asked = AskDeadLetters(state=state, fingerprint=fingerprint, route=model)
+            number = 0
+            if letters or fingerprint is not None:
+                async for letter in all_letters(url, asked):
+                    put(encode(letter).decode() if as_json else f"{letter.project}\t{letter_line(letter)}")
+                    number += 1
+                return number
+            for one in await all_causes(url, asked):
+                put(encode(one).decode() if as_json else cause_line(one))
+                number += one.count
+            return number
 
         async def work() -> int:
             async with _producer(url, api_key, project, unreadable=unreadable) as producer:
@@ -101,7 +121,7 @@ def list_(
                     number += group.count
                 return number
 
-        number = finish(work())
+        number = finish(everybodys() if all_projects else work())
         people.print(counted(number, state), style="dim", markup=False)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from job_contracts.codec import encode
+from job_contracts.dead import Cause
 from job_contracts.letters import DeadLetter, LetterSummary
 from producer_sdk.letters import LetterGroup, Tally
 
@@ -31,6 +32,14 @@ def group_line(group: LetterGroup) -> str:
     """A cause, its fields apart by tabs."""
     where = group.deployment or ", ".join(group.routes)
     fields = (group.fingerprint, str(group.count), when(group.last), group.kind or group.reason, where, group.detail)
+    return "\t".join(_plain(field) for field in fields)
+
+
+def cause_line(cause: Cause) -> str:
+    """The same of several projects."""
+    where = ", ".join(cause.deployments or cause.routes)
+    said = (cause.kind or cause.reason, where, cause.detail)
+    fields = (", ".join(cause.projects), cause.fingerprint, str(cause.count), when(cause.last), *said)
     return "\t".join(_plain(field) for field in fields)
 
 

@@ -29,10 +29,12 @@ from producer_sdk.errors import InvalidRequest
 
 _LOGIN = "With the services' login in --url."
 pools = typer.Typer(help=f"The pools of workers: how they stand, and who may get work. {_LOGIN}")
-limits = typer.Typer(help=f"The providers' limits: what is left of them, and others in their place. {_LOGIN}")
+limits = typer.Typer(help=f"Limits of providers and projects: what is left, and others in their place. {_LOGIN}")
 
 Target = Annotated[str, typer.Argument(help="A pool (the provider's name) or one deployment (provider/model).")]
-Limit = Annotated[str, typer.Argument(help="The limit domain, as penstock limits names it.")]
+Deployment = Annotated[str, typer.Argument(help="A deployment (provider/model) of a route that goes by weights.")]
+Limit = Annotated[str, typer.Argument(help="As penstock limits names it: a provider's, or project:NAME.")]
+Lasting = Annotated[str, typer.Option("--for", help="How long: 90s, 15m, 6h, 2d.")]
 Why = Annotated[str, typer.Option(help="For the audit, and for those whose jobs wait.")]
 By = Annotated[str | None, typer.Option(help="Who orders it; else the user of this machine.", envvar="PENSTOCK_USER")]
 For = Annotated[str | None, typer.Option("--for", help="Ends by itself after: 90s, 15m, 6h, 2d.")]
@@ -70,7 +72,7 @@ def list_limits(context: typer.Context, *, as_json: AsJson = False, url: Url = N
         with errors_told(as_json=as_json):
             told = finish(_overview(url))
             if as_json:
-                for limit in told.limits:
+                for limit in (*told.limits, *told.projects):
                     put(encode(limit).decode())
             else:
                 put_parts(limits_table(told, width_here()))
@@ -113,11 +115,34 @@ def resume(target: Target, *, why: Why = "", by: By = None, as_json: AsJson = Fa
     _told("resume", _aim(target), target, why=why, by=by, as_json=as_json, url=url)
 
 
+@pools.command("weigh")
+def weigh(
+    deployment: Deployment,
+    factor: Annotated[float, typer.Argument(min=0, max=1000, help="Times the configured weight: 0.1, 0, 3.")],
+    *,
+    lasts: Lasting,
+    why: Why = "",
+    by: By = None,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Multiply a deployment's weight in all weighted routes for a while; 0: only where there is no other."""
+    _told("weigh", "weight", deployment, why=why, by=by, lasts=lasts, factor=factor, as_json=as_json, url=url)
+
+
+@pools.command("restore")
+def restore_weight(
+    deployment: Deployment, *, why: Why = "", by: By = None, as_json: AsJson = False, url: Url = None
+) -> None:
+    """Let a deployment have its configured weight again."""
+    _told("restore", "weight", deployment, why=why, by=by, as_json=as_json, url=url)
+
+
 @limits.command("override")
 def override(
     limit: Limit,
     *,
-    lasts: Annotated[str, typer.Option("--for", help="How long: 90s, 15m, 6h, 2d.")],
+    lasts: Lasting,
     rpm: Per = None,
     input_tpm: Per = None,
     output_tpm: Per = None,
@@ -142,7 +167,7 @@ def restore(limit: Limit, *, why: Why = "", by: By = None, as_json: AsJson = Fal
 def audit(
     *,
     most: Annotated[int, typer.Option("--limit", min=1, help="Records at most, newest first.")] = 50,
-    on: Annotated[str | None, typer.Option(help="pool, deployment, limit, or what else things are.")] = None,
+    on: Annotated[str | None, typer.Option(help="pool, deployment, limit, weight, or what else things are.")] = None,
     name: Annotated[str | None, typer.Option(help="Of the thing.")] = None,
     by: Annotated[str | None, typer.Option(help="Who did it.")] = None,
     as_json: AsJson = False,
@@ -184,6 +209,7 @@ def _told(
     by: str | None,
     lasts: str | None = None,
     rates: Rates | None = None,
+    factor: float | None = None,
     as_json: bool,
     url: str | None,
 ) -> None:
@@ -197,6 +223,7 @@ def _told(
             "why": why,
             "lasts": None if lasts is None else seconds(lasts, "for"),
             "limits": rates,
+            "factor": factor,
         }
         try:
             asked = check(AskOrder, values)

@@ -13,6 +13,7 @@ from job_contracts.operating import (
     Overview,
     Rates,
     Standing,
+    ToldDeployment,
     ToldPool,
     ToldUnit,
 )
@@ -39,12 +40,18 @@ def pool_rows(told: Overview) -> list[Sequence[str]]:
             (
                 *(f"  {each.name}", "" if each.order is None else each.order.standing.state, "", ""),
                 *(number(each.in_flight), *("" for _ in LANES), ""),
-                said_of(each.order, told.at) or f"left alone: {each.benched}",
+                "; ".join(_said(each, told.at)),
             )
             for each in pool.deployments
-            if each.order is not None or each.benched
+            if _said(each, told.at)
         ]
     return rows
+
+
+def _said(told: ToldDeployment, at: float) -> list[str]:
+    """What is ordered of it; else why it is left alone, if it is."""
+    said = [said_of(order, at) for order in (told.order, told.weighed) if order is not None]
+    return said if told.order is not None or not told.benched else [f"left alone: {told.benched}", *said]
 
 
 def state_of(pool: ToldPool) -> str:
@@ -57,9 +64,9 @@ def state_of(pool: ToldPool) -> str:
 
 
 def limit_rows(told: Overview) -> list[Sequence[str]]:
-    """A row a metered quantity; a limit that has none has one."""
+    """A row a metered quantity; a limit that has none has one. Projects' limits come last."""
     rows: list[Sequence[str]] = []
-    for limit in told.limits:
+    for limit in (*told.limits, *told.projects):
         state = "open" if limit.closed is None else f"closed {span(limit.closed)}: {limit.closed_why}"
         order = said_of(limit.order, told.at)
         for place, unit in enumerate(limit.units):
@@ -105,6 +112,8 @@ def said_of(order: InForce | None, at: float) -> str:
 
 def standing(told: Standing) -> str:
     """In words."""
+    if told.factor is not None:
+        return f"weight times {told.factor:g}"
     return told.state if told.limits is None else rates(told.limits)
 
 

@@ -8,13 +8,14 @@ from typing import Protocol, TypeVar
 
 from job_contracts.codec import Wire
 from job_contracts.desk import Operation
-from producer_sdk.cli.dead import OPERATOR
 from producer_sdk.desk import Desk
 from producer_sdk.nats_transport import NatsTransport
 from producer_sdk.producer import DEFAULT_URL
 
 W = TypeVar("W", bound=Wire)
 
+OPERATOR = "-"
+"""In place of a project."""
 PATIENCE = 5.0
 
 

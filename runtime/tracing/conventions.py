@@ -15,9 +15,18 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
 
-from runtime.tracing.observations import AttemptSeen, JobSeen
+from runtime.tracing.observations import AttemptSeen, JobSeen, RequestSeen
 
-__all__ = ["VERSIONS", "Attributes", "attempt_attributes", "attempt_name", "job_attributes", "job_name"]
+__all__ = [
+    "VERSIONS",
+    "Attributes",
+    "attempt_attributes",
+    "attempt_name",
+    "job_attributes",
+    "job_name",
+    "request_attributes",
+    "request_name",
+]
 
 Value: TypeAlias = str | bool | int | float | tuple[str, ...]
 Attributes: TypeAlias = dict[str, Value]
@@ -111,6 +120,24 @@ def job_attributes(seen: JobSeen) -> Attributes:
         found["penstock.deployment"] = seen.deployment
     if seen.follow_up is not None:
         found["penstock.follow_up"] = seen.follow_up
+    return found
+
+
+def request_name(seen: RequestSeen) -> str:
+    """As the HTTP conventions have it."""
+    return f"{seen.method} {seen.route}"
+
+
+def request_attributes(seen: RequestSeen) -> Attributes:
+    """Of the span of a request, by the HTTP conventions, which are stable, and our own."""
+    found: Attributes = {
+        "http.request.method": seen.method,
+        "http.route": seen.route,
+        "penstock.project": seen.project,
+        "penstock.request": seen.request,
+    }
+    if seen.status is not None:
+        found["http.response.status_code"] = seen.status
     return found
 
 

@@ -14,14 +14,22 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from job_contracts.jobs import JobState
 from job_contracts.tracing import Trace
 from runtime.settings.telemetry import Traces
 from runtime.telemetry import Telemetry
-from runtime.tracing.conventions import Attributes, attempt_attributes, attempt_name, job_attributes, job_name
-from runtime.tracing.observations import ATTEMPT, JOB, AttemptSeen, JobSeen
+from runtime.tracing.conventions import (
+    Attributes,
+    attempt_attributes,
+    attempt_name,
+    job_attributes,
+    job_name,
+    request_attributes,
+    request_name,
+)
+from runtime.tracing.observations import ATTEMPT, JOB, REQUEST, AttemptSeen, JobSeen, RequestSeen
 
 __all__ = ["Exporter", "processor"]
 
@@ -41,7 +49,8 @@ class Exporter:
 
     def listen(self, telemetry: Telemetry) -> Callable[[], None]:
         """Make spans of all that is observed; returns how to stop."""
-        stops = (telemetry.on(ATTEMPT, self._attempt), telemetry.on(JOB, self._job))
+        told = {ATTEMPT: self._attempt, JOB: self._job, REQUEST: self._request}
+        stops = [telemetry.on(event, listener) for event, listener in told.items()]
 
         def stop() -> None:
             for each in stops:
@@ -63,6 +72,13 @@ class Exporter:
         wrong = seen.state.value if seen.state in _UNWELL else None
         times = (seen.submitted, seen.finished)
         self._tell(job_name(seen), SpanKind.CONSUMER, seen.span, parent, job_attributes(seen), times, wrong)
+
+    def _request(self, fields: Mapping[str, Any]) -> None:
+        seen: RequestSeen = fields["observation"]
+        parent = Trace(seen.span.id, seen.parent, seen.span.sampled) if seen.parent else None
+        wrong = "gone" if seen.status is None else str(seen.status) if seen.status >= 500 else None
+        times = (seen.started, seen.finished)
+        self._tell(request_name(seen), SpanKind.SERVER, seen.span, parent, request_attributes(seen), times, wrong)
 
     def _tell(  # noqa: PLR0917 - all there is of a span
         self,
@@ -99,4 +115,5 @@ def processor(settings: Traces) -> SpanProcessor:
 
 def _context(trace: Trace, *, remote: bool = False) -> SpanContext:
     flags = TraceFlags(TraceFlags.SAMPLED if trace.sampled else TraceFlags.DEFAULT)
-    return SpanContext(int(trace.id, 16), int(trace.span, 16), is_remote=remote, trace_flags=flags)
+    state = TraceState.from_header([trace.state]) if trace.state else None
+    return SpanContext(int(trace.id, 16), int(trace.span, 16), remote, flags, state)

@@ -1,7 +1,8 @@
-"""What is told of a traced job, and of each attempt at it, when it has ended: names, numbers, never content.
+"""What is told of a traced job, its attempts and the request behind it, when each has ended: never content.
 
     telemetry.emit("attempt.observed", observation=AttemptSeen(...))
     telemetry.emit("job.observed", observation=JobSeen(...))
+    telemetry.emit("request.observed", observation=RequestSeen(...))
 
 Nothing is told of a job that is not recorded, and nothing is made for it.
 """
@@ -17,9 +18,9 @@ from job_contracts.failures import FailureKind
 from job_contracts.jobs import JobState
 from job_contracts.tracing import Trace
 
-__all__ = ["ATTEMPT", "JOB", "AttemptSeen", "JobSeen"]
+__all__ = ["ATTEMPT", "JOB", "REQUEST", "AttemptSeen", "JobSeen", "RequestSeen"]
 
-ATTEMPT, JOB = "attempt.observed", "job.observed"
+ATTEMPT, JOB, REQUEST = "attempt.observed", "job.observed", "request.observed"
 """The events."""
 
 
@@ -83,3 +84,21 @@ class JobSeen:
     stream: str
     """Where it was submitted."""
     follow_up: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestSeen:
+    """One request at an edge, from when it was let in to the end of its answer."""
+
+    span: Trace
+    parent: str
+    """The client's span, empty if there is none."""
+    request: str
+    project: str
+    method: str
+    route: str
+    """The path as it is routed, without anything that its client has made up."""
+    status: int | None
+    """``None``: nothing was answered."""
+    started: float
+    finished: float

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from scheduler.policy.demand import Demand
     from scheduler.policy.explain import Explanation
     from scheduler.policy.facts import Fact
+    from scheduler.policy.felt import Bound, Waited
     from scheduler.policy.listing import Stretch
     from scheduler.policy.overview import Told
     from scheduler.policy.purses import Spending
@@ -375,8 +376,12 @@ class Board:
         """All that an operator sees of a moment; ``told`` is what others know of it."""
         return overview(self._world, told, now)
 
+    def felt(self) -> list[Bound | Waited]:
+        """What limits did to jobs since this was last asked."""
+        return self._rounds.feeling.told()
+
     def room(self, now: float) -> Room:
-        """What is left of each limit, and how much it holds."""
+        """What is left of each limit, how much it holds, and what it allows."""
         return room(self._world, now)
 
     def in_flight(self) -> Iterator[tuple[str, str, int, str]]:

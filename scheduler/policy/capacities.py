@@ -1,4 +1,4 @@
-"""How much of each limit is left, and how much it holds at most: for gauges, never for decisions."""
+"""How much of each limit is left, what it holds at most and what it allows: for gauges, never for decisions."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from scheduler.policy.domains import Domain
     from scheduler.policy.world import World
 
-Room = dict[tuple[str, str], tuple[float, float]]
-"""By limit and unit: what could be taken now, and at most."""
+Room = dict[tuple[str, str], tuple[float, float, float]]
+"""By limit and unit: what could be taken now, and at most; and what it allows a minute, or at once."""
 
 
 def room(world: World, now: float) -> Room:
@@ -25,9 +25,10 @@ def room(world: World, now: float) -> Room:
     return told
 
 
-def _of(domain: Domain, now: float) -> Iterator[tuple[str, tuple[float, float]]]:
+def _of(domain: Domain, now: float) -> Iterator[tuple[str, tuple[float, float, float]]]:
     for unit, bucket in domain.buckets.items():
-        yield unit, (max(0.0, bucket.level_at(now)), bucket.size)
-    limit = domain.slots.limit
-    if limit is not None:
-        yield "concurrency", (float(max(0, limit - domain.slots.used)), float(limit))
+        limit = bucket.limit
+        yield unit, (max(0.0, bucket.level_at(now)), bucket.size, limit.amount * 60.0 / limit.window)
+    places = domain.slots.limit
+    if places is not None:
+        yield "concurrency", (float(max(0, places - domain.slots.used)), float(places), float(places))

@@ -177,7 +177,7 @@ class PoolSeen:
 
 @dataclass(slots=True, frozen=True)
 class Ordered:
-    """What an operator's order makes of one pool, deployment or limit domain from now on; as it is made, nothing."""
+    """What an operator's order makes of one pool, deployment, limit or weight from now on; as it is made, nothing."""
 
     aim: Aim
     name: str
@@ -185,6 +185,8 @@ class Ordered:
     limits: Rates | None = None
     said: str = ""
     """Who ordered it and why, for those whose jobs wait."""
+    factor: float | None = None
+    """Of a weight."""
 
 
 @dataclass(slots=True, frozen=True)

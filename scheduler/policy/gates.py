@@ -6,6 +6,7 @@ from heapq import heappop, heappush, heapreplace
 from typing import TYPE_CHECKING
 
 from job_contracts.jobs import LANES
+from scheduler.policy.buckets import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +72,7 @@ class Turn:
 class Gate:
     """One limit domain and everybody who waits for it."""
 
-    __slots__ = ("beside", "domain", "ready", "rings", "saving", "shares", "short")
+    __slots__ = ("beside", "bound", "domain", "kept", "ready", "rings", "saving", "shares", "short")
 
     def __init__(self, domain: Domain, shares: Shares) -> None:
         self.domain = domain
@@ -84,6 +85,10 @@ class Gate:
         """Input and output tokens of the request that it has no room for yet."""
         self.beside: tuple[int, int] | None = None
         """Those of the request that has to leave alone what another one is saving up."""
+        self.kept = False
+        """Whether its limit has kept somebody in this round."""
+        self.bound = NEVER
+        """Since when it has done so round after round; infinite while it does not."""
         self.saving: Saving | None = None
         """For the lane whose next request is so large that the others go on meanwhile."""
 

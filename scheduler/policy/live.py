@@ -20,12 +20,18 @@ DRIFT = 2.0
 class Standing:
     """Whose turn it was, on one route."""
 
-    __slots__ = ("credit", "since", "weights")
+    __slots__ = ("configured", "credit", "since", "weights")
 
     def __init__(self, weights: Sequence[float]) -> None:
-        self.weights = tuple(weights)
+        self.configured = tuple(weights)
+        self.weights = list(weights)
+        """As they are in force."""
         self.credit = [0.0] * len(self.weights)
         self.since = [0] * len(self.weights)
+
+    def weigh(self, place: int, factor: float) -> None:
+        """An operator says how many times its configured weight that place has from now on."""
+        self.weights[place] = self.configured[place] * factor
 
     def went(self, chosen: int, able: Sequence[int]) -> None:
         """It went to ``chosen`` when it could have gone to any of ``able``: only those gain by it."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from job_contracts.operating import InForce, Standing
+from job_contracts.operating import DOINGS, OF_PROJECT, InForce, Standing
 from scheduler.policy.rules import Limit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
     from job_contracts.operating import Aim, AskOrder, Audited, Rates
     from scheduler.policy.facts import Ordered
+    from scheduler.policy.live import Standing as Turns
+    from scheduler.policy.payers import Payer
     from scheduler.policy.pools import Pool
     from scheduler.policy.rules import DomainRule, Unit
     from scheduler.policy.turns import Deployment
@@ -37,14 +39,43 @@ def carry_out(world: World, fact: Ordered, now: float) -> None:
                 deployment.state, deployment.said = fact.state, fact.said
                 deployment.held = fact.state != "running"
         case "limit":
-            gate, rule = world.gates.get(fact.name), world.rules.domains.get(fact.name)
-            if gate is not None and rule is not None:
-                gate.domain.hold_to(rule if fact.limits is None else overridden(rule, fact.limits), now)
+            _limit(world, fact, now)
+        case "weight":
+            for turns, place in weights(world, fact.name).values():
+                turns.weigh(place, 1.0 if fact.factor is None else fact.factor)
+
+
+def _limit(world: World, fact: Ordered, now: float) -> None:
+    gate, payer = world.gates.get(fact.name), held(world).get(fact.name)
+    if gate is not None:
+        domain, rule = gate.domain, world.rules.domains[fact.name]
+    elif payer is not None and payer.quota is not None:
+        domain, rule = payer.quota.domain, payer.quota.configured
+        payer.stir()  # there may be room for who waits
+    else:
+        return
+    domain.hold_to(rule if fact.limits is None else overridden(rule, fact.limits), now)
+
+
+def held(world: World) -> dict[str, Payer]:
+    """Projects that have limits of their own, by ``project:NAME``."""
+    named = world.accounts.payers.named.items()
+    return {name: payer for name, payer in named if payer.quota is not None and name.startswith(OF_PROJECT)}
+
+
+def weights(world: World, deployment: str) -> dict[str, tuple[Turns, int]]:
+    """By ``weighted`` route that has the deployment: where the turns are kept, and its place there."""
+    found: dict[str, tuple[Turns, int]] = {}
+    for name, route in world.routes.items():
+        place = route.index(deployment) if route.rule.strategy == "weighted" else None
+        if place is not None and route.planner is not None:
+            found[name] = route.planner.standing, place
+    return found
 
 
 def overridden(rule: DomainRule, rates: Rates) -> DomainRule:
     """The configured limits with those in their place that are ordered."""
-    window = rule.limits[0].window if rule.limits else WINDOW
+    like = rule.limits[0] if rule.limits else Limit("requests", 0.0, WINDOW, rule.burst, rule.skew)
     told: tuple[tuple[Unit, float | None], ...] = (
         ("requests", rates.rpm),
         ("input_tokens", rates.input_tpm),
@@ -54,7 +85,7 @@ def overridden(rule: DomainRule, rates: Rates) -> DomainRule:
     limits = {limit.unit: limit for limit in rule.limits}
     for unit, rate in told:
         if rate is not None:
-            limits[unit] = Limit(unit, rate * window / 60.0, window, rule.burst, rule.skew)
+            limits[unit] = replace(like, unit=unit, amount=rate * like.window / 60.0)
     concurrency = rule.concurrency if rates.concurrency is None else rates.concurrency
     return replace(rule, limits=tuple(limits.values()), concurrency=concurrency)
 
@@ -69,23 +100,39 @@ def paused(deployment: Deployment, pool: Pool) -> str:
 
 def problem(world: World, asked: AskOrder) -> tuple[str, str, str] | None:
     """Field, what is wrong with an order and what would be right; ``None`` if it can be carried out."""
-    aims: dict[Aim, Mapping[str, object]] = {
+    return _nowhere(world, asked) or _unsaid(asked)
+
+
+def _nowhere(world: World, asked: AskOrder) -> tuple[str, str, str] | None:
+    weighted = [route.deployments for route in world.rules.routes.values() if route.strategy == "weighted"]
+    aims: dict[Aim, Collection[str]] = {
         "pool": world.pools,
         "deployment": world.deployments,
-        "limit": world.gates,
+        "limit": {**world.gates, **held(world)},
+        "weight": {each for deployments in weighted for each in deployments},
     }
     known = aims[asked.aim]
-    if asked.name not in known:
-        return "name", f"there is no {asked.aim} {asked.name!r}", f"use one of: {', '.join(sorted(known))}"
-    if (asked.do in {"override", "restore"}) != (asked.aim == "limit"):
-        right = "override or restore" if asked.aim == "limit" else "pause, drain or resume"
-        return "do", f"a {asked.aim} cannot be told to {asked.do}", f"use {right}"
-    if asked.do != "override":
+    if asked.name in known:
         return None
-    if not asked.limits:
+    if asked.aim == "weight":
+        remedy = f"use one of: {', '.join(sorted(known))}" if known else "give a route the strategy weighted"
+        return "name", f"there is no deployment {asked.name!r} in a route that goes by weights", remedy
+    if asked.aim == "limit" and asked.name.removeprefix(OF_PROJECT) in world.rules.projects:
+        remedy = "give it limits in the configuration, however high: those can be overridden"
+        return "name", f"{asked.name.removeprefix(OF_PROJECT)!r} is a project without limits of its own", remedy
+    return "name", f"there is no {asked.aim} {asked.name!r}", f"use one of: {', '.join(sorted(known))}"
+
+
+def _unsaid(asked: AskOrder) -> tuple[str, str, str] | None:
+    able = DOINGS[asked.aim]
+    if asked.do not in able:
+        return "do", f"a {asked.aim} cannot be told to {asked.do}", f"use {', '.join(able[:-1])} or {able[-1]}"
+    if asked.do == "override" and not asked.limits:
         return "limits", "an override must say what holds instead", "add one of rpm, input_tpm, output_tpm, tpm, …"
-    if asked.lasts is None:
-        return "lasts", "an override must say when it ends", "add the seconds that it lasts"
+    if asked.do == "weigh" and asked.factor is None:
+        return "factor", "to weigh is to say how many times the configured weight", "add a factor, such as 0.1"
+    if asked.do in {"override", "weigh"} and asked.lasts is None:
+        return "lasts", f"what is ordered by {asked.do} must say when it ends", "add the seconds that it lasts"
     return None
 
 
@@ -99,6 +146,8 @@ def wish(asked: AskOrder, wall: float) -> Standing:
             return Standing(state="draining", until=until)
         case "override":
             return Standing(limits=asked.limits, until=until)
+        case "weigh":
+            return Standing(factor=asked.factor, until=until)
         case "resume" | "restore":
             return NOTHING
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from job_contracts.jobs import LANES
-from job_contracts.operating import Overview, ToldDeployment, ToldLane, ToldLimit, ToldPool, ToldUnit
+from job_contracts.operating import MAX_PROJECTS, Overview, ToldDeployment, ToldLane, ToldLimit, ToldPool, ToldUnit
+from scheduler.policy.orders import held, weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from scheduler.policy.buckets import Bucket
     from scheduler.policy.domains import Domain
     from scheduler.policy.orders import Target
-    from scheduler.policy.rules import Unit
+    from scheduler.policy.rules import DomainRule, Unit
     from scheduler.policy.world import World
 
 
@@ -55,6 +56,7 @@ def overview(world: World, told: Told, now: float) -> Overview:
         leader=told.leader,
         pools=tuple(_pool(world, name, pools.get(name, _Queue()), told) for name in world.pools),
         limits=tuple(_limits(world, told, now)),
+        projects=tuple(_projects(world, told, now)),
         lanes=tuple(
             ToldLane(
                 name=lane,
@@ -107,6 +109,8 @@ def _pool(world: World, name: str, queue: _Queue, told: Told) -> ToldPool:
                 in_flight=each.flying,
                 benched=None if each.breaker.closed else each.breaker.why,
                 order=told.orders.get(("deployment", each.name)),
+                weights={route: turns.weights[place] for route, (turns, place) in weights(world, each.name).items()},
+                weighed=told.orders.get(("weight", each.name)),
             )
             for each in deployments
         ),
@@ -115,20 +119,31 @@ def _pool(world: World, name: str, queue: _Queue, told: Told) -> ToldPool:
 
 def _limits(world: World, told: Told, now: float) -> Iterator[ToldLimit]:
     for name, gate in world.gates.items():
-        domain, rule = gate.domain, world.rules.domains[name]
-        configured = {limit.unit: limit.amount for limit in rule.limits}
-        units = [_unit(domain, unit, bucket, configured, now) for unit, bucket in domain.buckets.items()]
-        if domain.slots.limit is not None:
-            units.append(_places(domain, domain.slots.limit, rule.concurrency))
-        shut = domain.closed_until > now
-        yield ToldLimit(
-            name=name,
-            pool=rule.provider,
-            units=tuple(units),
-            closed=domain.closed_until - now if shut else None,
-            closed_why=domain.closed_why if shut else "",
-            order=told.orders.get(("limit", name)),
-        )
+        yield _limit(gate.domain, world.rules.domains[name], told, now)
+
+
+def _projects(world: World, told: Told, now: float) -> Iterator[ToldLimit]:
+    """Those of which something is ordered first, as many as one answer has room for."""
+    payers = sorted(held(world).values(), key=lambda payer: ("limit", payer.name) not in told.orders)
+    for payer in payers[:MAX_PROJECTS]:
+        if payer.quota is not None:
+            yield _limit(payer.quota.domain, payer.quota.configured, told, now)
+
+
+def _limit(domain: Domain, rule: DomainRule, told: Told, now: float) -> ToldLimit:
+    configured = {limit.unit: limit.amount for limit in rule.limits}
+    units = [_unit(domain, unit, bucket, configured, now) for unit, bucket in domain.buckets.items()]
+    if domain.slots.limit is not None:
+        units.append(_places(domain, domain.slots.limit, rule.concurrency))
+    shut = domain.closed_until > now
+    return ToldLimit(
+        name=rule.name,
+        pool=rule.provider,
+        units=tuple(units),
+        closed=domain.closed_until - now if shut else None,
+        closed_why=domain.closed_why if shut else "",
+        order=told.orders.get(("limit", rule.name)),
+    )
 
 
 def _unit(domain: Domain, unit: Unit, bucket: Bucket, configured: Mapping[Unit, float], now: float) -> ToldUnit:

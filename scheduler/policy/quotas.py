@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 class Quota:
     """A domain of our own: nobody refuses calls or tells of its limits but this scheduler."""
 
-    __slots__ = ("domain",)
+    __slots__ = ("configured", "domain")
 
     def __init__(self, name: str, limits: tuple[Limit, ...], concurrency: int | None, pace: Pace) -> None:
         pool = Pool("", None)
         pool.places.limit = None
-        self.domain = Domain(DomainRule(name, "", limits, concurrency), pool, pace)
+        self.configured = DomainRule(name, "", limits, concurrency)
+        self.domain = Domain(self.configured, pool, pace)
 
     def hold_to(self, limits: tuple[Limit, ...], concurrency: int | None, now: float) -> None:
         """A key is held to other limits than before."""

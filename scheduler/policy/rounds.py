@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scheduler.policy import grants
+from scheduler.policy.buckets import NEVER
 from scheduler.policy.choices import choice
 from scheduler.policy.domains import Saving
 from scheduler.policy.explain import cost
+from scheduler.policy.felt import Feeling
 from scheduler.policy.live import LiveGroup
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ LONG = 2.0
 class Rounds:
     """Asks the gates in turn, each round beginning with another one, so that room too is shared."""
 
-    __slots__ = ("_full", "_gates", "_payments", "_start", "_world", "more")
+    __slots__ = ("_full", "_gates", "_payments", "_start", "_world", "feeling", "more")
 
     def __init__(self, world: World, payments: Payments) -> None:
         self._world = world
@@ -37,6 +39,7 @@ class Rounds:
         self._gates = list(world.gates.values())
         self._start = 0
         self._full = False
+        self.feeling = Feeling()
         self.more = False
         """Whether the last round ended for lack of room alone."""
 
@@ -48,6 +51,11 @@ class Rounds:
         for gate in self._gates:
             gate.ready = gate.domain.open(now)
             gate.short = gate.beside = None
+            if not gate.kept:
+                gate.bound = NEVER
+            gate.kept = False
+            if not gate.ready and gate.rings:
+                self.feeling.shut(gate, now)
         self._start = (self._start + 1) % len(self._gates)
         gates = self._gates[self._start :] + self._gates[: self._start]
         dispatches: list[Dispatch] = []
@@ -106,6 +114,7 @@ class Rounds:
             self._grant(gate, turn, tokens, dispatches)
             return True
         gate.short = tokens
+        self.feeling.short(gate, tokens, now)
         if saving is not None and saving.lane == turn.flow.lane:
             saving.tokens = tokens
         elif saving is None and gate.domain.wait(tokens, now) > LONG:
@@ -146,6 +155,8 @@ class Rounds:
         planned = group.route.planner is not None
         decision = choice(self._world, turn.job, group, turn.deployment, now) if planned else None
         hedging = group.route.hedging
+        if gate.bound <= now:
+            self.feeling.goes(gate, turn.job, now)
         late = None if hedging is None else hedging.late(turn.job, turn.deployment, now)
         dispatches.append(grants.grant(turn, tokens, self._world.accounts, now, decision, late=late))
         if planned and isinstance(group, LiveGroup):
@@ -163,6 +174,8 @@ class Rounds:
         elif not gate.domain.slots.free:
             gate.ready = False
             moment.version += 1
+            if gate.rings:
+                self.feeling.binds(gate, "concurrency", moment.now)
         elif not turn.deployment.breaker.closed:
             moment.version += 1
 

@@ -11,27 +11,39 @@ import contextlib
 import gc
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from html import unescape
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from pydantic import SecretStr
 
+import console.instruments
 import gateway.instruments
 import ledger.instruments
 import scheduler.instruments
 import workers.instruments
+from catalogue.load import providers
+from console.asking import OPERATOR
+from console.assembly import assemble
+from console.panels.all import PANELS
 from job_contracts import subjects
 from job_contracts.codec import encode
 from job_contracts.jobs import Job
 from ledger.database import Database
+from ledger.desk import Desk
 from ledger.service import Ledger
 from producer_sdk import PenstockError, Producer
+from runtime.bus import BusSettings, connect
 from runtime.bus.port import Bus, BusError
 from runtime.clock import SystemClock
 from runtime.settings.services import LedgerSettings
@@ -43,7 +55,8 @@ from tests.support.edge import ADMIN, RunningEdge, edge
 from tests.support.eventually import eventually
 from tests.support.gateway import Gateway
 from tests.support.gateway import gateway as whole_gateway
-from tests.support.stand_in import PROJECT, SECRET, key
+from tests.support.postgres import Postgres
+from tests.support.stand_in import PROJECT, SECRET, SERVICE, key
 from tests.support.upstream import Do, Step, chunk, completion, error, event, head, response, upstream
 from tests.support.worker import bench
 from workers.dialects.openai_chat import OpenAIChat
@@ -130,7 +143,9 @@ def values(url: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def house(sinks: Sinks, place: Path) -> AsyncIterator[tuple[Gateway, RunningEdge, Ledger]]:
+async def house(
+    sinks: Sinks, place: Path, urls: Sequence[str]
+) -> AsyncIterator[tuple[Gateway, RunningEdge, list[Ledger]]]:
     instruments = scheduler.instruments.INSTRUMENTS
     async with upstream([response(completion(ANSWER))]) as provider:
         provider.of_model = FAILING
@@ -142,14 +157,24 @@ async def house(sinks: Sinks, place: Path) -> AsyncIterator[tuple[Gateway, Runni
             whole_gateway(place, values(provider.url), {}, telemetry=inner) as whole,
             edge(whole, telemetry=sinks.of("gateway", gateway.instruments.INSTRUMENTS)) as one,
         ):
-            database = Database(f"sqlite:///{place}/ledger.db")
-            await database.migrate()
             telemetry = sinks.of("ledger", ledger.instruments.INSTRUMENTS)
-            books = Ledger(whole.bus, database, LedgerSettings(linger=0.01), SystemClock(), telemetry)
-            await books.start()
-            yield whole, one, books
-            await books.stop()
-            await database.close()
+            async with AsyncExitStack() as stack:
+                books = [await stack.enter_async_context(ledger_on(whole, url, telemetry)) for url in urls]
+                yield whole, one, books
+
+
+@asynccontextmanager
+async def ledger_on(whole: Gateway, url: str, telemetry: Telemetry) -> AsyncIterator[Ledger]:
+    database = Database(url)
+    await database.migrate()
+    books = Ledger(whole.bus, database, LedgerSettings(linger=0.01), SystemClock(), telemetry)
+    desk = Desk(whole.bus, database, providers(), whole.config, telemetry, clock=SystemClock())
+    for duty in (books, desk):
+        await duty.start()
+    yield books
+    for duty in (books, desk):
+        await duty.stop()
+    await database.close()
 
 
 async def ask(producer: Producer, model: str, *, streamed: bool) -> None:
@@ -234,6 +259,67 @@ async def bugs(sinks: Sinks) -> None:
         log.exception("failed")
 
 
+MOST_PAGES = 40
+"""Pages of each panel that are looked at: its own, and those that links lead to."""
+
+
+@asynccontextmanager
+async def operators(sinks: Sinks, one: RunningEdge) -> AsyncIterator[str]:
+    """The address of a console beside everything else."""
+    settings = BusSettings(
+        url=one.config.nats.url,
+        user=SERVICE,
+        password=SecretStr(SECRET),
+        name="console",
+        inbox_prefix=subjects.inbox_prefix(OPERATOR),
+    )
+    bus = await connect(settings)
+    telemetry = sinks.of("console", console.instruments.INSTRUMENTS)
+    made = assemble(
+        one.config, bus=bus, clock=SystemClock(), telemetry=telemetry, told=lambda _, __: (200, "text/plain", b"")
+    )
+    await made.server.start()
+    try:
+        yield f"http://127.0.0.1:{made.server.port}"
+    finally:
+        await made.server.stop()
+        await bus.close()
+
+
+async def pages_of(url: str, login: str) -> dict[str, str]:
+    """Every page that somebody may see: each panel's, what leads on from there, a live state and a file of each."""
+    found: dict[str, str] = {}
+    async with httpx.AsyncClient(base_url=url, headers={"origin": url}, timeout=30.0, trust_env=False) as browser:
+        assert (await browser.post("/login", data={"key": login})).status_code == 303
+        waiting = [f"/{panel.name}{more}" for panel in PANELS for more in ("", *(f"/{name}" for name in panel.sheets))]
+        looked: Counter[str] = Counter()
+        while waiting:
+            path = waiting.pop(0)
+            looked[path.split("?")[0]] += 1
+            if path in found or looked[path.split("?")[0]] > MOST_PAGES:
+                continue
+            answer = await browser.get(path)
+            found[path] = answer.text
+            if answer.status_code == 200:
+                links = (unescape(link) for link in re.findall(r'href="(/[^"#]*)', answer.text))
+                waiting += [link for link in dict.fromkeys(links) if not link.startswith("/static/")]
+        for panel in PANELS:
+            if panel.live:
+                found[f"{panel.name} live"] = await first_state(browser, f"/{panel.name}/live")
+    return found
+
+
+async def first_state(browser: httpx.AsyncClient, path: str) -> str:
+    """What is pushed first; nothing where somebody may not see the panel."""
+    said = ""
+    async with browser.stream("GET", path) as stream:
+        async for line in stream.aiter_lines():
+            said += f"{line}\n"
+            if said.endswith("\n\n"):
+                break
+    return said
+
+
 async def headers_of(bus: Bus) -> tuple[str, str]:
     """Subjects and headers of all that is stored, and the bodies."""
     said: list[str] = []
@@ -249,9 +335,10 @@ async def headers_of(bus: Bus) -> tuple[str, str]:
 
 
 async def test_nothing_that_was_planted_is_in_any_sink(
-    sinks: Sinks, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    sinks: Sinks, tmp_path: Path, postgres: Postgres, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    async with house(sinks, tmp_path) as (whole, one, books):
+    urls = (f"sqlite:///{tmp_path}/ledger.db", await postgres.new())
+    async with house(sinks, tmp_path, urls) as (whole, one, books):
         await over_http(one)  # first: afterwards breakers keep even what would go well waiting
         async with whole.producer() as producer:
             await asyncio.gather(
@@ -269,18 +356,27 @@ async def test_nothing_that_was_planted_is_in_any_sink(
         }  # fmt: skip
         await eventually(lambda: expected <= sinks.events(), within=10.0, says=lambda: expected - sinks.events())
         state = await whole.bus.stream_state(subjects.LEDGER)
-        await eventually(lambda: books.position >= state.last_seq, within=10.0, says="the ledger has not read all")
+        await eventually(
+            lambda: all(one.position >= state.last_seq for one in books), within=10.0, says="a ledger has not read all"
+        )
+        async with operators(sinks, one) as url:
+            pages, own = await pages_of(url, ADMIN), await pages_of(url, key())
         said, bodies = await headers_of(whole.bus)
+    shown = "\n".join((*pages.values(), *own.values()))
     sunk = {
         **sinks.texts(),
         "headers": said,
-        "database": raw(f"sqlite:///{tmp_path}/ledger.db").decode("latin-1"),
+        **{url.partition(":")[0]: raw(url).decode("latin-1") for url in urls},
+        "pages": unquote(unescape(shown)),
+        "pages as they are": shown,
         "terminal": "".join(capfd.readouterr()),
     }
     assert all(text in bodies for text in (PROMPT, ANSWER)), "it was not planted where it belongs"
     kinds = {json.loads(line).get("outcome") for line in sinks.lines if '"attempt.ended"' in line}
     assert len(kinds) >= 12, f"only these failures were made: {kinds}"
     assert all(sunk[name] for name in sunk if name != "terminal")
+    assert {f"/{panel.name}" for panel in PANELS} <= {*pages} & {*own}
+    assert any("job=" in path and "dead" in path for path in pages), "no letter was looked at"
     hits = [(name, canary) for name, text in sunk.items() for canary in CANARIES if canary in text]
     assert not hits, [(name, *_around(sunk[name], canary)) for name, canary in hits]
 

@@ -65,8 +65,9 @@ async def test_metrics_tell_of_jobs_switches_limits_and_streams_and_levels_end_w
         Census(term, world.scheduler.leading.lifeline).take()
         room = term.board.room(world.clock.monotonic())
         assert {unit for domain, unit in room if domain == "alpha"} == {"requests", "concurrency"}
-        for (domain, unit), (available, capacity) in room.items():
-            assert 0 <= available <= capacity
+        for (domain, unit), (available, capacity, limit) in room.items():
+            assert 0 <= available <= capacity <= limit
+            assert read(metrics, "limiter_limit", domain=domain, unit=unit) == limit
             assert read(metrics, "limiter_capacity", domain=domain, unit=unit) == capacity
 
         await Storage(term).look()
@@ -82,3 +83,18 @@ async def test_metrics_tell_of_jobs_switches_limits_and_streams_and_levels_end_w
         assert read(metrics, "pool_workers", pool="beta") is None
         assert read(metrics, "limiter_capacity", domain="alpha", unit="requests") is None
         assert read(metrics, "failovers_total", **switch) == 1
+
+
+async def test_what_limits_do_to_jobs_is_measured_when_it_happens() -> None:
+    made = config(routes={"fast": {"deployments": ["alpha/m"]}}, **LIMITED)
+    bus = MemoryBroker().bus()
+    await bus.ensure(declared(made))
+    async with scheduler_on(bus, made) as world:
+        metrics = measured(world)
+        for number in range(6):
+            await world.submit(f"a-{number}")
+        await world.pool("alpha", lambda _: "yes")
+        for number in range(6):
+            await world.result(f"a-{number}")
+        assert read(metrics, "limiter_throttled_total", pool="alpha", what="concurrency") == 1
+        assert read(metrics, "limiter_wait_seconds_count", pool="alpha") == 2

@@ -50,7 +50,7 @@ def settings(**over: Any) -> Config:
     """Two routes of one deployment each; alpha's requests are limited."""
     routes = {"fast": {"deployments": ["alpha/m"]}, "cheap": {"deployments": ["beta/m.5"]}}
     base = {"dialect": "openai_chat", "base_url": "http://127.0.0.1:1", "key": "k"}
-    return config(routes=routes, providers={"alpha": {**base, "limits": {"rpm": 6000}}}, **over)
+    return config(**{"routes": routes, "providers": {"alpha": {**base, "limits": {"rpm": 6000}}}, **over})
 
 
 @pytest.fixture(params=["memory", "nats"])
@@ -186,6 +186,46 @@ async def test_an_override_and_a_pause_of_one_deployment_are_seen_and_taken_back
         assert (await ordered(connected, "restore", "limit", "alpha")).changed
         assert [unit.limit for unit in (await overview(connected)).limits[0].units] == [6000.0]
         assert not (await ordered(connected, "restore", "limit", "alpha")).changed
+
+
+async def test_a_weight_and_a_projects_limit_are_ordered_taken_over_and_end_by_themselves(connected: Connect) -> None:
+    """What crash there may be is the same for all orders: one message, and who takes over has read it."""
+    routes = {
+        "fast": {"strategy": "weighted", "deployments": ["alpha/m", "beta/m"], "weights": {"alpha/m": 3}},
+        "cheap": {"deployments": ["beta/m.5"]},
+    }
+    made = settings(routes=routes, projects={"demo": {"limits": {"rpm": 6000}}})
+    async with AsyncExitStack() as stack:
+        bus = await connected("demo")
+        await bus.ensure(declared(made))
+        first = await stack.enter_async_context(scheduler_on(bus, made))
+        second = await stack.enter_async_context(scheduler_on(await connected("demo"), made, owner="s2", wait=False))
+        assert (await ordered(connected, "weigh", "weight", "alpha/m", factor=0.5, lasts=3600)).changed
+        assert (await ordered(connected, "weigh", "weight", "beta/m", factor=0.0, lasts=0.5)).changed
+        rates = Rates(rpm=60, concurrency=1)
+        assert (await ordered(connected, "override", "limit", "project:demo", limits=rates, lasts=3600)).changed
+        again = await ordered(connected, "weigh", "weight", "alpha/m", factor=0.5, lasts=7200)
+        assert again.changed, "it lasts longer now"
+        await cut_off(first.bus)
+        await eventually(lambda: second.scheduler.leads, within=8.0, says="no takeover")
+
+        async def ended() -> bool:
+            told = await overview(connected)
+            weights = {each.name: each.weights for pool in told.pools for each in pool.deployments}
+            assert weights["alpha/m"] == {"fast": 1.5}
+            return weights["beta/m"] == {"fast": 1.0}
+
+        await eventually(ended, within=8.0)
+        told = await overview(connected)
+        assert [(unit.unit, unit.limit) for unit in told.projects[0].units] == [("requests", 60), ("concurrency", 1)]
+        await second.pool("alpha", holding)
+        for number in range(2):
+            await second.submit(f"a-{number}")
+        await waits(second, "a-1", "project 'demo'")
+        assert (await ordered(connected, "restore", "weight", "alpha/m")).changed
+        assert (await ordered(connected, "restore", "limit", "project:demo")).changed
+        page = decode(AuditPage, await asked(connected, "audit", AskAudit(on="weight", name="alpha/m")))
+        assert [line.entry.did for line in page.lines] == ["restore", "weigh", "weigh"]
 
 
 async def test_a_leader_that_dies_when_an_order_is_stored_leaves_it_in_force(connected: Connect) -> None:

@@ -40,6 +40,7 @@ from job_contracts.operating import (
 from producer_sdk.testing import FakeGateway
 from runtime.bus.memory import MemoryBroker, MemoryBus
 from runtime.bus.port import Message
+from runtime.clock import Clock
 from runtime.settings import Config
 from runtime.telemetry import Event, Telemetry
 from tests.support.clock import ManualClock
@@ -86,6 +87,7 @@ async def stored(bus: MemoryBus, one: KeyRecord) -> None:
 def overview(**over: Any) -> Overview:
     """One moment of a leader, with something of everything."""
     paused = InForce(standing=Standing(state="paused", until=2e9), by="otto", why="<b>repairs</b>", at=1e9, seq=7)
+    weighed = InForce(standing=Standing(factor=0.5, until=2e9), by="otto", at=1e9, seq=6)
     gauge = ToldUnit(unit="requests", limit=600, configured=500, window=60, size=100, available=12.5, reserved=30)
     pool = ToldPool(
         name="openai",
@@ -97,13 +99,23 @@ def overview(**over: Any) -> Overview:
         oldest=200.0,
         order=paused,
         workers=(ToldWorker(name="w-1", slots=64, attempts=3, silent=0.4),),
-        deployments=(ToldDeployment(name="openai/gpt-5", limit="openai/gpt-5", in_flight=3, benched="overloaded"),),
+        deployments=(
+            ToldDeployment(
+                name="openai/gpt-5",
+                limit="openai/gpt-5",
+                in_flight=3,
+                benched="overloaded",
+                weights={"fast": 0.25},
+                weighed=weighed,
+            ),
+        ),
     )
     said: dict[str, Any] = {
         "at": 1e9,
         "leader": ToldLeader(owner="scheduler-1", term=42, since=9e8),
         "pools": (pool, ToldPool(name="idle", state="running")),
         "limits": (ToldLimit(name="openai/gpt-5", pool="openai", units=(gauge,), closed=3.0, closed_why="asked to"),),
+        "projects": (ToldLimit(name="project:acme", pool="", units=(gauge,)),),
         "lanes": (
             ToldLane(name="rt", share=0.6, queued=5, oldest=1.0),
             ToldLane(name="batch", share=0.1, queued=98765),
@@ -230,10 +242,14 @@ class Served:
 
 
 @asynccontextmanager
-async def served(settings: Config | None = None, *, queue: FakeGateway | None = None) -> AsyncIterator[Served]:
-    """A console on a port of its own. ``queue``: where its playground submits."""
+async def served(
+    settings: Config | None = None, *, queue: FakeGateway | None = None, clock: Clock | None = None
+) -> AsyncIterator[Served]:
+    """A console on a port of its own. ``queue``: where its playground submits. Its clock stands still, unless it is
+    told another one.
+    """
     settings = settings or config()
-    bus, desk, clock = MemoryBroker().bus(), Desk(), ManualClock()
+    bus, desk, standing = MemoryBroker().bus(), Desk(), ManualClock()
     events: list[Event] = []
     await bus.ensure([{"kind": "stream", "config": KEYS_STREAM}])
     await desk.open(bus)
@@ -242,14 +258,14 @@ async def served(settings: Config | None = None, *, queue: FakeGateway | None = 
     made = assemble(
         settings,
         bus=bus,
-        clock=clock,
+        clock=clock or standing,
         telemetry=telemetry,
         told=lambda path, _: (200, "application/json", path.encode()),
-        playing=None if queue is None else Playing(settings, clock, telemetry, transport=queue.transport),
+        playing=None if queue is None else Playing(settings, clock or standing, telemetry, transport=queue.transport),
     )
     await made.server.start()
     try:
-        yield Served(made, desk, bus, clock, events)
+        yield Served(made, desk, bus, standing, events)
     finally:
         await made.server.stop()
         await made.playing.stop()

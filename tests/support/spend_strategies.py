@@ -124,9 +124,11 @@ SPEND: Mapping[str, st.SearchStrategy[Wire]] = {
         reason=_words,
         failure=_words,
         won=st.none() | st.booleans(),
+        priced=st.none() | st.booleans(),
         limit=st.integers(1, spend.MAX_ROWS),
         after=_words,
-    ),
+    )
+    | st.builds(spend.AskAttempts, project=_text, job=_text),
     "attempt_page": st.builds(
         spend.AttemptPage, **_read, rows=st.lists(_attempts, max_size=2).map(tuple), after=_words
     ),

@@ -25,6 +25,7 @@ from job_contracts.money import Budget
 from tests.support.spend_strategies import SPEND
 from tests.support.strategies_chat import answers, conversations, usages
 from tests.support.strategies_constraints import constraints
+from tests.support.strategies_dead import about
 from tests.support.strategies_finding import finding
 from tests.support.strategies_keys import about_keys
 from tests.support.strategies_operating import OPERATING
@@ -505,6 +506,7 @@ EVERY_MESSAGE: dict[str, st.SearchStrategy[Wire]] = {
     "ask_replay": st.builds(letters.AskReplay, jobs=some(job_ids), route=maybe(words)),
     "ask_discard": st.builds(letters.AskDiscard, jobs=some(job_ids), why=words),
     "all_handled": st.builds(letters.AllHandled, handled=some(handled)),
+    **about(dead_letters, handled),
     "key_record": key_records,
     "edge_beat": st.builds(
         keys.EdgeBeat,

@@ -22,7 +22,10 @@ rates = st.builds(
     concurrency=maybe(st.integers(1, 1000)),
 )
 _states = st.sampled_from(get_args(operating.State))
-_standings = st.builds(operating.Standing, state=_states, limits=maybe(rates), until=maybe(whens))
+_factors = st.floats(0, 1000)
+_standings = st.builds(
+    operating.Standing, state=_states, limits=maybe(rates), factor=maybe(_factors), until=maybe(whens)
+)
 _audited = st.builds(
     operating.Audited,
     at=whens,
@@ -47,6 +50,8 @@ _deployments = st.builds(
     in_flight=small,
     benched=maybe(words),
     order=maybe(_in_force),
+    weights=st.dictionaries(names, _factors, max_size=2),
+    weighed=maybe(_in_force),
 )
 _scales = st.builds(
     PoolScale,
@@ -104,6 +109,7 @@ OPERATING: Mapping[str, st.SearchStrategy[Wire]] = {
         why=words,
         lasts=maybe(st.floats(1, 1e6)),
         limits=maybe(rates),
+        factor=maybe(_factors),
     ),
     "ordered": st.builds(operating.Ordered, changed=st.booleans(), line=maybe(_lines)),
     "ask_note": st.builds(
@@ -132,6 +138,7 @@ OPERATING: Mapping[str, st.SearchStrategy[Wire]] = {
         leader=st.builds(operating.ToldLeader, owner=words, term=counts, since=whens),
         pools=some(_pools, most=2),
         limits=some(_limits, most=2),
+        projects=some(_limits, most=2),
         lanes=some(_lanes, most=2),
         known=counts,
         in_flight=counts,

@@ -12,8 +12,10 @@ import pytest
 
 from job_contracts import subjects
 from job_contracts.attempts import Assignment, attempt_name
+from job_contracts.codec import decode, encode
 from job_contracts.failures import FailureKind
 from job_contracts.jobs import JobState
+from job_contracts.operating import AskAudit, AskOrder, AuditPage, Ordered
 from producer_sdk import Producer
 from producer_sdk.handle import JobHandle
 from runtime.bus import NatsBus
@@ -27,6 +29,10 @@ from tests.e2e.test_edge_processes import (
 from tests.integration.test_ledger_crashes import LEDGERS_DIE
 from tests.integration.test_orders import (
     test_a_leader_that_dies_when_an_order_is_stored_leaves_it_in_force as dies_with_an_order_stored,
+)
+from tests.integration.test_orders_processes import (
+    asked,
+    overview,
 )
 from tests.integration.test_orders_processes import (
     test_orders_hold_through_kill_9_of_one_leader_after_the_other as orders_through_kills,
@@ -142,9 +148,13 @@ LEADERS_DIE = (
     ("settling.removed", 2),
     ("spending.stored", 1),
     ("spending.read", 1),
+    ("order.stored", 1),
     ("lease.resigned", 1),
 )
 """Each leads once and dies where it says; its successor stands by already."""
+
+ORDER = AskOrder(do="pause", aim="deployment", name="beta/unused", by="ann", why="repairs")
+"""What a leader is asked for that dies with it stored; none of the jobs goes there."""
 
 KINDS: dict[str, tuple[JobState, int]] = {
     "plain": (JobState.SUCCEEDED, 1),
@@ -213,6 +223,7 @@ async def test_a_leader_that_dies_at_any_point_costs_no_call_and_no_job(tmp_path
         "failing": {"deployments": ["alpha/failing+fault=503@0.05", "beta/well"]},
         "refused": {"deployments": ["alpha/refused+fault=bad_request"]},
         "doomed": {"deployments": ["doomed/never"]},
+        "unused": {"deployments": ["beta/unused"]},
     }
     pools = {"alpha": metered, "beta": metered, "doomed": {"slots": 16}}
     scheduling = {**BASE["scheduler"], "beat_missed": 2.5, "max_worker_deaths": 1}
@@ -252,12 +263,17 @@ async def test_a_leader_that_dies_at_any_point_costs_no_call_and_no_job(tmp_path
 
 async def leaders_die(site: Plant, proxy: FaultProxy) -> None:
     """One after the other; at last one comes that lives."""
+    operator = await site.connection("operator", inbox_prefix=subjects.inbox_prefix("-"))
     leader = await next_leader(site, proxy, 0)
     for number, (point, _) in enumerate(LEADERS_DIE):
         successor = await next_leader(site, proxy, number + 1)
         if point == "lease.outcome_unknown":
             await leader.began("term.began")
             await lose_batch(proxy, stored=LEADERS_DIE[number - 1][0] != point)
+        elif point == "order.stored":
+            await leader.began("term.began")
+            with pytest.raises(BusError):  # the leader dies before it answers
+                await operator.request(subjects.api("-", "order"), encode(ORDER), timeout=5.0)
         elif point == "lease.resigned":
             await leader.began("term.began")
             leader.child.terminate()
@@ -265,6 +281,19 @@ async def leaders_die(site: Plant, proxy: FaultProxy) -> None:
         assert leader.point == point
         leader = successor
     await leader.began("term.began")
+    await ordered_once(operator)
+
+
+async def ordered_once(operator: NatsBus) -> None:
+    """The order that a leader died with is in force, and asking again changes nothing."""
+    told = await overview(operator)
+    (one,) = [each for pool in told.pools for each in pool.deployments if each.name == ORDER.name]
+    assert one.order is not None
+    assert (one.order.standing.state, one.order.by, one.order.why) == ("paused", ORDER.by, ORDER.why)
+    again = decode(Ordered, await asked(operator, "order", ORDER))
+    assert (again.changed, again.line and again.line.seq) == (False, one.order.seq)
+    audit = decode(AuditPage, await asked(operator, "audit", AskAudit()))
+    assert [line.seq for line in audit.lines] == [one.order.seq]
 
 
 async def next_leader(site: Plant, proxy: FaultProxy, number: int) -> Victim:
@@ -385,6 +414,7 @@ ROWS: dict[str, tuple[object, ...]] = {
     "leader, results of an experiment read, not stored": ("trials.read",),
     "leader, a number of workers reckoned, not told": (vanishes_with_a_number,),
     "leader, an order stored, not carried out": (
+        "order.stored",
         dies_with_an_order_stored,
         orders_through_kills,
     ),

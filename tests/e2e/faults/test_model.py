@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from scheduler.orders import Standings
 from tests.e2e.faults.model.deep import problems_of_run, problems_of_walk, run_for
 from tests.e2e.faults.model.machine import Machine
 from tests.e2e.faults.model.mutations import by_name, mutated
@@ -45,6 +46,18 @@ def test_walks_between_the_streams_keep_every_promise(first: int) -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_whole_runs_of_the_services_keep_every_promise(seed: int) -> None:
     assert problems_of_run(seed) is None
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_orders_are_kept_whoever_leads(seed: int) -> None:
+    verdict = run(shape_of(seed, orders=14, faults=8))
+    assert verdict.problems == []
+    assert verdict.figures["ordered"] >= 8
+
+
+def test_a_leader_that_has_not_read_the_orders_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Standings, "on_message", lambda *_: None)
+    assert any(run(shape_of(seed, orders=14)).problems for seed in range(3))
 
 
 @pytest.mark.parametrize(

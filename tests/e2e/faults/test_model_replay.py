@@ -63,6 +63,7 @@ def asks(board: Board, now: float) -> None:
     board.levels(now)
     board.demands(now)
     board.room(now)
+    board.felt()
     board.overview(Told(at=now, leader=ToldLeader(owner="s", term=1, since=0.0)), now)
     board.problem(AskOrder(do="pause", aim="pool", name="alpha", by="ann"))
     board.spending()

@@ -12,12 +12,18 @@ import re
 import sys
 import time
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from catalogue.load import providers
+from console.assembly import assemble
+from job_contracts.money import dollars
+from runtime.clock import SystemClock
+from runtime.telemetry import Telemetry
 from tests.support.edge import ADMIN, RunningEdge, edge
 from tests.support.gateway import gateway
 from tests.support.injections import INJECTIONS
@@ -282,6 +288,42 @@ async def test_the_command_tells_data_on_standard_output_and_the_total_beside_it
     assert "approximated: " in err
     code, out, err = await penstock(running.url, "forecast", "--csv", PENSTOCK_KEY=key())
     assert (code, out.splitlines()[0][:12]) == (0, "payer,name,p")
+
+
+async def test_the_console_says_what_the_command_says_and_what_the_attempts_make(running: RunningEdge) -> None:
+    made = assemble(
+        running.config,
+        bus=running.bus,
+        clock=SystemClock(),
+        telemetry=Telemetry(),
+        told=lambda _, __: (200, "text/plain", b""),
+    )
+    await made.server.start()
+    try:
+        here = f"http://127.0.0.1:{made.server.port}"
+        for secret, projects in ((ADMIN, {PROJECT, OTHER}), (key(), {PROJECT})):
+            code, out, err = await penstock(running.url, "--by", "model", "--json", PENSTOCK_KEY=secret)
+            assert code == 0, err
+            said = json.loads(out)
+            async with httpx.AsyncClient(base_url=here, headers={"origin": here}, timeout=10.0) as browser:
+                await browser.post("/login", data={"key": secret})
+                shown = figures((await browser.get("/spend?by=model")).text)
+                sheet = await browser.get("/spend/spend.csv?by=model")
+            own = [one for one in ATTEMPTS if one.project in projects]
+            assert shown["cost"] == dollars(sum(one.cost or 0 for one in own)) == Decimal(said["total"]["cost"])
+            assert shown["waste"] == Decimal(said["total"]["waste"])
+            for name, counted in (("attempts", "attempts"), ("tokens-in", "input"), ("unpriced", "unpriced")):
+                assert shown[name] == said["total"][counted], name
+            found = {row["model"]: Decimal(row["cost"]) for row in csv.DictReader(io.StringIO(sheet.text))}
+            assert found == {row["model"]: Decimal(row["cost"]) for row in said["rows"]}
+    finally:
+        await made.server.stop()
+
+
+def figures(page: str) -> dict[str, Decimal]:
+    """The figures of a page by their ids."""
+    found = re.findall(r'<dd id="([a-z-]+)">(?:<a [^>]*>)?([\d.,]+)', page)
+    return {name: Decimal(value.replace(",", "")) for name, value in found}
 
 
 async def test_the_commands_errors_have_their_exit_codes(alone: RunningEdge) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from console.filters import at
 from job_contracts import subjects
 from job_contracts.codec import decode, encode
 from job_contracts.spend import (
@@ -145,10 +146,10 @@ async def test_copies_and_verification_are_told_by_the_route_that_ran_them_and_l
     assert shows["aside-verify-was"]["for"] == "no route of the configuration as it is"
     assert "verify, in all 2,001 3.00" in words(page)
     for link in (
-        f"route=next&amp;reason=shadow&amp;since={since}",
-        f"route=premium&amp;reason=verify&amp;since={since}",
-        f"reason=verify&amp;since={since}",
-        f"route=premium&amp;reason=verify&amp;tag=penstock_route&amp;tag_value=fast&amp;since={since}",
+        f"route=next&amp;reason=shadow&amp;since={at(since)}",
+        f"route=premium&amp;reason=verify&amp;since={at(since)}",
+        f"reason=verify&amp;since={at(since)}",
+        f"route=premium&amp;reason=verify&amp;tag=penstock_route%3Dfast&amp;since={at(since)}",
     ):
         assert f'href="/attempts?{link}"' in page, link
     assert {one.since for one in ledger.asked} == {float(since)}

@@ -122,7 +122,7 @@ async def test_every_number_of_it_is_the_desks(console: Served, desk: TrialDesk)
     ):
         assert said in text, said
     assert text.index("raised") < text.index("began"), "the newest comes first"
-    assert 'href="/attempts?route=chat-small&amp;since=1000000000"' in page
+    assert 'href="/attempts?route=chat-small&amp;since=2001-09-09T01:46:40"' in page
     assert desk.asked == [AskExperiments()]
 
 

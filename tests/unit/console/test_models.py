@@ -16,6 +16,7 @@ from catalogue.prices import price_at
 from catalogue.pricing import version_of
 from console.assembly import assemble
 from console.deployments import SOON, deployments, routes_of
+from console.filters import at
 from console.pages import money
 from console.panels.models import HOUR, Health, Hour
 from console.people import Person
@@ -182,8 +183,11 @@ async def test_hours_are_the_ledgers_and_lead_to_its_rows() -> None:
     shows = cells(page)[f"model-{MINI}"]
     assert (shows["attempts"], shows["did not win"]) == ("1,240", "10")
     assert "1,240 attempts in 24 hours, 10 did not win (0.806 %); 1,200 in the fullest hour" in page
-    assert f'href="/attempts?deployment={MINI}&amp;since={BEGIN}&amp;won=false"' in page
-    assert f'href="/attempts?deployment={MINI}&amp;since={BEGIN + 23 * HOUR}&amp;until={BEGIN + 24 * HOUR}"' in page
+    assert f'href="/attempts?deployment={MINI}&amp;since={at(BEGIN)}&amp;won=false"' in page
+    assert (
+        f'href="/attempts?deployment={MINI}&amp;since={at(BEGIN + 23 * HOUR)}&amp;until={at(BEGIN + 24 * HOUR)}"'
+        in page
+    )
     table = page[page.index("As a table") :]
     assert re.findall(r">([\d,]+)</a>", table) == ["1,200", "7", "1", "40", "10"]
     assert "openai/old" not in page

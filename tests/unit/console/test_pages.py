@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from console.app import _within
-from console.pages import ROOM, Pages, moment, money, number, span, stacked, stamp
+from console.pages import ROOM, Pages, moment, money, number, span, stacked
 from tests.support.console import overview
 
 FOREIGN = re.compile(r"https?:|//[a-z]|data:|javascript:|@import|url\(", re.IGNORECASE)
@@ -21,6 +21,23 @@ FOREIGN = re.compile(r"https?:|//[a-z]|data:|javascript:|@import|url\(", re.IGNO
 )
 def test_numbers_are_written_whole(value: float | None, text: str) -> None:
     assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (Decimal(0), "0.00"),
+        (Decimal("-0"), "0.00"),
+        (Decimal(5), "5.00"),
+        (Decimal("0.5"), "0.50"),
+        (Decimal("1234567.123456789012"), "1,234,567.123456789012"),
+        (Decimal("1.000E-9"), "0.000000001"),
+        (Decimal("-1200.10"), "-1,200.10"),
+    ],
+)
+def test_money_is_exact_and_has_two_decimals_at_least(value: Decimal | None, text: str) -> None:
+    assert money(value) == text
 
 
 @pytest.mark.parametrize(
@@ -49,7 +66,6 @@ def test_money_is_exact(amount: str, text: str) -> None:
 
 def test_a_moment_is_in_utc() -> None:
     assert moment(0.0) == "1970-01-01 00:00:00 UTC"
-    assert stamp(3_600.0) == "1970-01-01T01:00"
 
 
 def test_a_bar_never_leaves_its_frame() -> None:

@@ -298,7 +298,7 @@ def test_a_key_may_here_what_it_may_at_the_edge(
     made = Scope.model_validate(scope)
     request = Request({"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""})
     edge = cast("Any", SimpleNamespace(config=settings, settings=settings.gateway))
-    call = Call(edge, request, Caller("acme", "k", made), "req_1", "openai")
+    call = Call(edge, request, Caller("acme", "k", made), "req_1", "openai", 0.0)
     asked = EdgeAsked(model="fast", messages=(), settings={} if tokens is None else {"max_tokens": tokens})
     try:
         theirs: dict[str, Any] | str = {**edge_within(made, asked), **job_options(call, asked)}

@@ -192,9 +192,33 @@ async def test_a_limit_is_overridden_for_a_while(console: Served) -> None:
     assert (order.limits, order.lasts, order.by) == (Rates(rpm=90), 3_600.0, "admin")
 
 
+async def test_a_deployment_is_weighed_for_a_while(console: Served) -> None:
+    async with console.browser(OPERATOR) as browser:
+        page = (await browser.get("/pools?on=weight:openai/gpt-5")).text
+        assert '<option value="weight:openai/gpt-5" selected>' in page
+        assert "fast 0.25</a>" in page
+        assert "times 0.5" in page
+        fields = {"on": "weight:openai/gpt-5", "do": "weigh", "factor": "0.1", "lasts": "2", "unit": "h"}
+        await browser.post("/pools/order", data={**fields, "forms": await word(browser)}, headers=console.own)
+        fields = {"on": "limit:project:acme", "do": "override", "tpm": "9", "lasts": "2", "unit": "h"}
+        await browser.post("/pools/order", data={**fields, "forms": await word(browser)}, headers=console.own)
+    weighed, held = [one for one in console.desk.asked if isinstance(one, AskOrder)]
+    assert weighed == AskOrder(do="weigh", aim="weight", name="openai/gpt-5", by="otto", lasts=7_200.0, factor=0.1)
+    assert (held.aim, held.name, held.limits) == ("limit", "project:acme", Rates(tpm=9))
+
+
 @pytest.mark.parametrize(
     "over",
-    [{"do": "explode"}, {"on": "nothing"}, {"on": "pool:"}, {"lasts": "long"}, {"unit": "years"}, {"lasts": "-1"}],
+    [
+        {"do": "explode"},
+        {"do": "weigh", "factor": "much"},
+        {"do": "weigh", "factor": "-1"},
+        {"on": "nothing"},
+        {"on": "pool:"},
+        {"lasts": "long"},
+        {"unit": "years"},
+        {"lasts": "-1"},
+    ],
 )
 async def test_a_form_that_makes_no_sense_orders_nothing(console: Served, over: dict[str, str]) -> None:
     async with console.browser(OPERATOR) as browser:

@@ -168,7 +168,7 @@ def run(block: Block, code: str) -> None:
 # -- commands
 
 
-ORDERS = [["pause"], ["drain"], ["resume"], ["override"], ["restore"]]
+ORDERS = [["pause"], ["drain"], ["resume"], ["weigh"], ["override"], ["restore"]]
 """Commands of ``pools`` and ``limits``, which also stand alone."""
 
 

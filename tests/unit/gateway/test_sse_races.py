@@ -88,7 +88,7 @@ class Wire:
         )
         scope = {"type": "http", "headers": [], "method": "POST", "path": "/"}
         request = Request(scope, self.receive)
-        return Call(cast("Any", edge), request, cast("Any", SimpleNamespace(project="p")), "req_1", "openai")
+        return Call(cast("Any", edge), request, cast("Any", SimpleNamespace(project="p")), "req_1", "openai", 0.0)
 
     def _leave(self, _: str, job: str, *, keyed: bool) -> None:
         assert not keyed

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job_contracts.tracing import Trace, of_attempt, of_job, read_trace, sampled_trace
+from job_contracts.tracing import (
+    Trace,
+    begun_trace,
+    of_attempt,
+    of_job,
+    of_request,
+    read_trace,
+    sampled_trace,
+    trace_in,
+)
 
 GIVEN = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 PLACE = Trace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", sampled=True)
@@ -69,3 +78,30 @@ def test_the_share_that_is_recorded_is_what_was_asked_for() -> None:
     found = sampled_trace("demo", "a-1", "t", 1.0)
     assert found is not None
     assert (found.span, found.sampled) == ("", True)
+
+
+@pytest.mark.parametrize(
+    ("state", "kept"),
+    [("a=1,b=t61", "a=1,b=t61"), ("", ""), ("x" * 513, ""), ("a=\n", ""), ("a=\xe4", "")],
+)
+def test_the_state_of_other_systems_goes_on_as_it_came_or_not_at_all(state: str, kept: str) -> None:
+    found = trace_in({"traceparent": GIVEN, "tracestate": state})
+    assert found is not None
+    below = of_attempt(of_job(of_request(found, "req_1"), "demo", "a-1", "t"), 1)
+    assert found.state == below.state == kept
+    assert below.headers == {"traceparent": below.header, **({"tracestate": kept} if kept else {})}
+    assert trace_in(below.headers) == below
+
+
+def test_nothing_is_carried_for_what_nobody_records_or_what_has_no_place() -> None:
+    assert trace_in({"traceparent": f"{GIVEN[:-1]}0", "tracestate": "a=1"}) == read_trace(f"{GIVEN[:-1]}0")
+    assert trace_in({"tracestate": "a=1"}) is None
+
+
+def test_a_request_begins_a_trace_of_its_own_and_is_recorded_by_its_share() -> None:
+    begun = [begun_trace(f"req_{number}", 0.1) for number in range(2000)]
+    assert 140 < sum(trace.sampled for trace in begun) < 260
+    assert len({trace.id for trace in begun}) == 2000
+    span = of_request(begun[0], "req_0")
+    assert (span.id, bool(span.span), begun[0].span) == (begun[0].id, True, "")
+    assert read_trace(span.header) == span

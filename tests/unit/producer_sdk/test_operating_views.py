@@ -64,6 +64,18 @@ def test_a_pool_says_what_is_ordered_of_it_by_whom_and_for_how_long() -> None:
     assert rows[3][-1] == "left alone: timeout"
 
 
+def test_a_deployment_that_is_weighed_and_a_project_that_is_held_to_less_say_so() -> None:
+    weighed = {**ORDER, "standing": {"factor": 0.1, "until": 130}}
+    deployments = [{"name": "c/m", "limit": "c", "weights": {"r": 0.1}, "weighed": weighed, "benched": "timeout"}]
+    limit = {"name": "project:p", "pool": "", "units": [{"unit": "tokens", "limit": 6, "window": 60, "size": 1,
+             "available": 1}], "order": {**ORDER, "standing": {"limits": {"tpm": 6}}}}  # fmt: skip
+    told = Overview.model_validate(
+        {**TOLD, "pools": [{"name": "c", "state": "running", "deployments": deployments}], "projects": [limit]}
+    )
+    assert pool_rows(told)[1][-1] == "left alone: timeout; weight times 0.1 by ann, 30 s left: [red]w"
+    assert limit_rows(told)[-1] == ("project:p", "tokens", "6/60 s", "-", "1.0", "0", "open", "tpm 6 by ann: [red]w")
+
+
 def test_a_limit_says_what_is_in_force_beside_what_is_configured() -> None:
     rows = limit_rows(Overview.model_validate(TOLD))
     assert rows[0][:6] == ("a", "requests", "60/60 s", "6,000", "-1.5", "2")

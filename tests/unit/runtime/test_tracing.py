@@ -20,13 +20,13 @@ from catalogue.load import providers
 from job_contracts.chat import Usage
 from job_contracts.failures import FailureKind
 from job_contracts.jobs import JobState
-from job_contracts.tracing import Trace
+from job_contracts.tracing import Trace, of_request
 from runtime.settings.telemetry import Traces
 from runtime.telemetry import Event, Telemetry
 from runtime.tracing.conventions import VERSIONS, attempt_attributes
 from runtime.tracing.exporter import Exporter
 from runtime.tracing.exporting import Sending, conventions, sending
-from runtime.tracing.observations import ATTEMPT, JOB, AttemptSeen, JobSeen
+from runtime.tracing.observations import ATTEMPT, JOB, REQUEST, AttemptSeen, JobSeen, RequestSeen
 from tests.support.eventually import eventually
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -141,11 +141,12 @@ def collector() -> Iterator[Collector]:
     thread.join()
 
 
-def exported(version: str, *seen: AttemptSeen | JobSeen) -> list[dict[str, Any]]:
+def exported(version: str, *seen: AttemptSeen | JobSeen | RequestSeen) -> list[dict[str, Any]]:
     memory, telemetry = InMemorySpanExporter(), Telemetry()
     stop = Exporter(SimpleSpanProcessor(memory), process="test", version="0", conventions=version).listen(telemetry)
     for each in seen:
-        telemetry.emit(ATTEMPT if isinstance(each, AttemptSeen) else JOB, observation=each)
+        event = {AttemptSeen: ATTEMPT, JobSeen: JOB, RequestSeen: REQUEST}[type(each)]
+        telemetry.emit(event, observation=each)
     stop()
     telemetry.emit(JOB, observation=WHOLE)  # nobody listens any more
     return [_plain(json.loads(span.to_json())) for span in memory.get_finished_spans()]
@@ -188,6 +189,36 @@ def test_a_span_speaks_the_words_of_its_version_and_ours_and_no_others(version: 
     }
     told = [attempt_attributes(seen, version) for seen in SEEN.values()]
     assert {name for found in told for name in found if name.startswith("gen_ai.")} == allowed | plain
+
+
+@pytest.mark.parametrize(("status", "wrong"), [(200, None), (429, None), (503, "503"), (None, "gone")])
+def test_a_request_is_told_by_the_http_conventions_below_its_clients_span(
+    status: int | None, wrong: str | None
+) -> None:
+    trace = Trace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", sampled=True, state="a=1")
+    seen = RequestSeen(
+        span=of_request(trace, "req_1"),
+        parent=trace.span,
+        request="req_1",
+        project="demo",
+        method="POST",
+        route="/v1/chat/completions",
+        status=status,
+        started=100.0,
+        finished=101.5,
+    )
+    memory, telemetry = InMemorySpanExporter(), Telemetry()
+    Exporter(SimpleSpanProcessor(memory), process="gateway", version="0", conventions="1.37").listen(telemetry)
+    telemetry.emit(REQUEST, observation=seen)
+    (span,) = memory.get_finished_spans()
+    assert (span.name, span.kind.name) == ("POST /v1/chat/completions", "SERVER")
+    assert span.parent is not None
+    assert f"{span.parent.span_id:016x}" == trace.span
+    assert span.context.trace_state.to_header() == "a=1"
+    assert span.attributes is not None
+    assert dict(span.attributes).get("http.response.status_code") == status
+    assert (span.start_time, span.end_time) == (100_000_000_000, 101_500_000_000)
+    assert span.status.description == wrong
 
 
 def test_a_failed_call_tells_of_no_tokens_and_why() -> None:

@@ -26,7 +26,14 @@ ENTRIES = st.builds(
     unsure=st.booleans(),
     blob=st.none() | st.just(BlobRef(size=3, chunks=1, sha256="d" * 64)),
     outcome_seq=st.integers(0, 9),
-    trace=st.none() | st.builds(Trace, IDS.map(lambda id_: id_ * 2), st.just("") | IDS, sampled=st.booleans()),
+    trace=st.none()
+    | st.builds(
+        Trace,
+        IDS.map(lambda id_: id_ * 2),
+        st.just("") | IDS,
+        sampled=st.booleans(),
+        state=st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=512),
+    ),
 )
 
 

@@ -139,8 +139,8 @@ class Weather:
 class ModelBus(MemoryBus):
     """A connection of one process, with weather."""
 
-    def __init__(self, broker: ModelBroker, who: str, random: Random) -> None:
-        super().__init__(broker, inbox_prefix="_INBOX", chunk=256 * 1024, max_blob=64 * 1024 * 1024)
+    def __init__(self, broker: ModelBroker, who: str, random: Random, *, inbox: str = "_INBOX") -> None:
+        super().__init__(broker, inbox_prefix=inbox, chunk=256 * 1024, max_blob=64 * 1024 * 1024)
         self.model = broker
         self.who = who
         self.weather = Weather()

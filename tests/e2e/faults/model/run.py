@@ -29,6 +29,7 @@ from tests.e2e.faults.model.fleet import Ends, Provider, Worker
 from tests.e2e.faults.model.invariants import Verdict, ledger_problems, problems
 from tests.e2e.faults.model.loop import NETWORK, Process, Stuck, VirtualClock, VirtualLoop, run_virtual
 from tests.e2e.faults.model.network import Event, History, Key, ModelBroker, ModelBus, Weather
+from tests.e2e.faults.model.ordering import Operator, problems_of_orders, with_orders
 from tests.support.world import CATALOGUE
 
 FAULTY = 20.0
@@ -60,6 +61,8 @@ class Shape:
     kinds: tuple[str, ...] = ()
     """Of faults; empty for all."""
     ttl: int = 3_600
+    orders: int = 0
+    """Of an operator."""
 
 
 def shape_of(seed: int, **over: Any) -> Shape:
@@ -121,7 +124,7 @@ def config_of(shape: Shape) -> Config:
         "scheduler": {"lease": LEASE, "renew": 0.5, "beat_missed": 1.5, "grant_valid": 2.0, "reconcile_every": 1.0},
         "nats": {"replicas": shape.replicas, "result_ttl": shape.ttl},
     }
-    return Config.model_validate(values)
+    return Config.model_validate(with_orders(values) if shape.orders else values)
 
 
 @dataclass
@@ -353,6 +356,9 @@ class Run:
         for number in self.plan.jobs:
             self._soon(self._produce(number, self._chance(f"job {number}")))
         self._soon(self._watch())
+        if self.shape.orders:
+            operator = Operator(self.broker, self.history, self.clock, self._chance("operator"))
+            self._soon(operator.give(self.shape.orders, FAULTY))
         for at, kind, number in self.plan.faults:
             self._soon(self._later(at, kind, self._chance(f"fault {number}")))
         await asyncio.sleep(FAULTY)
@@ -401,7 +407,10 @@ class Run:
     def _judge(self) -> Verdict:
         leaders = [n for n in self.nodes if not n.process.dead and n.scheduler.leads and n.scheduler.board is not None]
         board: Board | None = leaders[0].scheduler.board if leaders else None
-        return problems(self.history, self.config, board=board, left=self._left(), ledger=self.ledger)
+        verdict = problems(self.history, self.config, board=board, left=self._left(), ledger=self.ledger)
+        if self.shape.orders:
+            verdict.problems += problems_of_orders(self.history, self.broker, self.config, board, self.clock)
+        return verdict
 
 
 def run(plan: Plan | Shape, weather: Weather | None = None) -> Verdict:
