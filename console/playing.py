@@ -204,7 +204,7 @@ class Playing:
             return Answer(model, None, str(error))
 
     def _count(self, purse: Purse) -> None:
-        """Each model is a request of the key. Edges share its rate and do not know of this console: see 0057."""
+        """Each model is a request of the key. Edges share its rate and do not know of this console: see 0056."""
         rpm = purse.scope.rpm
         if purse.key is None or rpm is None:
             return
