@@ -193,12 +193,15 @@ async def asked(bus: Bus, operation: str, question: Any, project: str = OPERATOR
     return (await bus.request(subjects.api(project, operation), encode(question), timeout=5.0)).data
 
 
-async def test_a_sum_in_many_answers_is_the_same_sum(demo: tuple[World, Bus], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("bound", "least"), [("MAX_READ", 1), ("PATIENCE", 0.0)])
+async def test_a_sum_in_many_answers_is_the_same_sum(
+    demo: tuple[World, Bus], monkeypatch: pytest.MonkeyPatch, bound: str, least: float
+) -> None:
     world, operators = demo
     await some_of_each(world)
     whole = decode(Causes, await asked(operators, "dead_causes", AskCauses()))
     assert not whole.more
-    monkeypatch.setattr(dead_desk, "MAX_READ", 1)
+    monkeypatch.setattr(dead_desk, bound, least)
     parts, after = 0, 0
     counts: dict[str, int] = defaultdict(int)
     while True:
