@@ -159,7 +159,7 @@ def _links(kept: Mapping[str, str | None]) -> Callable[..., str]:
     """Makes addresses that keep the filters but for what is said."""
 
     def link(path: str = "/dead", **over: object) -> str:
-        return address(path, {name: value or None for name, value in {**kept, **over}.items()})
+        return address(path, {name: None if value == "" else value for name, value in {**kept, **over}.items()})
 
     return link
 

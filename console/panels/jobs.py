@@ -41,7 +41,7 @@ class Count:
 
 async def _read(desks: Desks, person: Person, query: Mapping[str, str]) -> Mapping[str, Any]:
     values = {
-        "person": person,
+        "acts": person.may("operator"),  # a job's token, which cancels it, is on no page of those who may not
         "query": query,
         "address": lambda **changes: narrowed(query, **changes),
         "view": "ended" if query.get("view") == "ended" else "open",

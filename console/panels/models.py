@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -90,12 +91,18 @@ async def _read(desks: Desks, person: Person, query: Mapping[str, str]) -> Mappi
         "everything": everything,
         "soon": SOON,
         "kinds": KINDS,
-        "library": version("genai-prices"),
+        "library": _library(),
         "begins": [hour.start for hour in quiet],
         "health": None if health[0] is None else {name: Health(found.get(name, quiet)) for name in known},
         "now": None if now[0] is None else _now(now[0]),
         "silent": [why for why in (health[1], now[1]) if why],
     }
+
+
+@cache
+def _library() -> str:
+    """The version of the price library that is installed: read from its files, which do not change meanwhile."""
+    return version("genai-prices")
 
 
 async def _nothing() -> tuple[Overview | None, str]:

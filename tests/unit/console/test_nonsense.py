@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from typing import Any
 
 import httpx
 import pytest
@@ -23,6 +25,7 @@ from job_contracts import subjects
 from job_contracts.codec import Wire, encode
 from job_contracts.dead import Causes, DeadLetters, FoundDead
 from job_contracts.key_asking import KeyPage
+from job_contracts.operating import AskNote
 from job_contracts.spend import AttemptPage, Comparison, DraftReport, Forecast, LedgerState, Spend, SpendRow, Sums
 from job_contracts.trials import ToldExperiments
 from producer_sdk.testing import FakeGateway
@@ -88,11 +91,18 @@ def answers() -> dict[str, Wire]:
 
 
 @pytest.fixture
-async def console() -> AsyncIterator[Served]:
+def heard() -> list[dict[str, Any]]:
+    """What these were asked."""
+    return []
+
+
+@pytest.fixture
+async def console(heard: list[dict[str, Any]]) -> AsyncIterator[Served]:
     async with served(config(project_role="operator"), queue=FakeGateway()) as made:
         for subject, answer in answers().items():
 
-            async def told(_: Message, data: bytes = encode(answer)) -> bytes:
+            async def told(message: Message, data: bytes = encode(answer)) -> bytes:
+                heard.append(json.loads(message.data))
                 return data
 
             await made.bus.respond(subject, told)
@@ -138,6 +148,27 @@ async def test_no_form_is_answered_with_a_bug(console: Served, key: str) -> None
                 answer = await browser.post(path, data=fields, headers=console.own)
                 assert answer.status_code in WELL, (path, name, value[:20])
     assert "console.failed" not in {event.name for event in console.events}
+
+
+@pytest.mark.parametrize("value", ["others", "-", "*", "others.>", "acme,others"])
+async def test_whatever_a_key_holder_sends_only_their_project_is_asked_for(
+    console: Served, heard: list[dict[str, Any]], value: str
+) -> None:
+    async with inside(console, STATIC) as (browser, word):
+        for path, names in READS.items():
+            for query in ({"project": value}, dict.fromkeys(names, value), {"project": value, "key": "k", "id": "k"}):
+                await browser.get(path, params=query)
+        for path, usual in FORMS.items():
+            for fields in ({**usual, "project": value}, {**usual, "job": f"{value}/j/t", "project": value}):
+                await browser.post(path, data={**fields, "forms": word}, params={"project": value}, headers=console.own)
+    told = [*heard, *(json.loads(encode(one)) for one in console.desk.asked if not isinstance(one, AskNote))]
+    assert len(told) > 20
+    for one in told:
+        named = {job["project"] for job in one["jobs"]} if "jobs" in one else {one["project"]}
+        assert named == {"acme"}, one
+    notes = [one for one in console.desk.asked if isinstance(one, AskNote)]
+    assert {one.by for one in notes} == {"acme/first"}
+    assert not {one.on for one in notes} & {"key", "experiment"}
 
 
 @pytest.mark.parametrize("headers", [{"host": "["}, {"host": "[::", "origin": "http://["}, {"origin": "//["}])

@@ -13,9 +13,9 @@ from console.asking import NoAnswer
 from console.live import Feeds
 from console.people import Person
 from console.turns import AT_ONCE_OF_PROJECT, IN_LINE, Turns
-from job_contracts.finding import AskCancels
+from job_contracts.finding import AskCancels, JobRow
 from job_contracts.keys import Scope, written
-from tests.support.console import MADE, config, record, served, stored
+from tests.support.console import MADE, OPERATOR, VIEWER, config, record, served, stored
 from tests.support.eventually import eventually
 
 OTHER = written("acme", "f" * 64)
@@ -134,3 +134,16 @@ async def test_whoever_comes_later_is_not_given_what_was_before_their_page() -> 
     assert await anext(early) == b"2", "and so does who was there"
     for one in (early, late):
         await one.aclose()
+
+
+@pytest.mark.parametrize(("key", "acts"), [(VIEWER, False), (OPERATOR, True)], ids=["viewer", "operator"])
+async def test_what_cancels_a_job_is_on_no_page_of_those_who_may_not(key: str, *, acts: bool) -> None:
+    async with served() as console, console.browser(key) as browser:
+        row = JobRow.model_validate(
+            {"place": 1, "project": "acme", "job": "j", "token": "t" * 32, "state": "queued"}
+            | {"route": "fast", "lane": "std", "submitted": 1e9}
+        )
+        console.desk.rows = [row]
+        for told in ((await browser.get("/jobs")).text, await state(browser, "/jobs/live")):
+            assert 'id="job-acme-j"' in told
+            assert ("t" * 32 in told) is acts
