@@ -197,7 +197,8 @@ def _ledger(ledger: LedgerState | str, held: StreamState | None) -> Line:
         return Line("Ledger", "watch", how, means, "PenstockFactsLost")
     unread = _unread(ledger, held) or 0
     late = unread > 0 and (ledger.lag or 0.0) > LATE
-    how = f"{unread} messages are not read yet" if unread else "it has read all there is"
+    count = "1 message is" if unread == 1 else f"{unread:,} messages are"
+    how = f"{count} not read yet" if unread else "it has read all there is"
     if late:
         return Line("Ledger", "bad", how, "Sums and budgets lag behind what is spent.", "PenstockLedgerBehind")
     return Line("Ledger", "good", how)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pydantic import ValidationError
 
 from console.asking import Declined, NoAnswer, fault, soon
+from console.filters import address
 from console.panels import Action, Amiss, Desks, Panel
 from console.people import hashed
 from job_contracts.jobs import LANES
@@ -31,12 +32,15 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from console.people import Person
+    from job_contracts.key_asking import KeyPage
     from job_contracts.spend import Sums
 
 PAGE = 100
 """Keys on one page."""
 SOON = 3.0
 """Seconds that the ledger may take: keys are shown without what they were used for rather than late."""
+STATES = {"valid": True, "ended": False}
+"""What may be chosen, and what is asked for it."""
 DAYS = 30
 """Days back over which it is told what keys were used for."""
 LONGEST = 128
@@ -53,7 +57,7 @@ async def _read(desks: Desks, person: Person, query: Mapping[str, str]) -> Mappi
     asked = AskKeys(
         project=project,
         id=wanted,
-        valid={"valid": True, "ended": False}.get(state),
+        valid=STATES.get(state),
         limit=PAGE,
         after=query.get("after") or None,
     )
@@ -77,10 +81,19 @@ async def _read(desks: Desks, person: Person, query: Mapping[str, str]) -> Mappi
         "since": since,
         "days": DAYS,
         "asked": asked,
-        "state": state if state in {"valid", "ended"} else "",
+        "older": _older(person, asked, state, page),
+        "state": state if state in STATES else "",
         "overlap": desks.config.gateway.key_overlap / 3_600.0,
         "now": desks.clock.wall(),
     }
+
+
+def _older(person: Person, asked: AskKeys, state: str, page: KeyPage | None) -> str | None:
+    """Where the next page is, if there is one."""
+    if page is None or page.after is None:
+        return None
+    project = asked.project if person.project is None else None
+    return address("/keys", after=page.after, project=project, state=state if state in STATES else None)
 
 
 async def _used(desks: Desks, project: str | None, key: str | None, since: float) -> Mapping[str, Sums] | None:

@@ -74,12 +74,12 @@ async def test_a_system_that_is_well_is_told_so_with_its_numbers() -> None:
             page = (await browser.get("/health")).text
     told = {name: cells[1:3] for name, cells in found.items() if name.startswith("health-")}
     assert told == {
-        "health-broker": ["● good", "connected to memory"],
-        "health-streams": ["● good", "all 15 are there and have room"],
-        "health-leader": ["● good", "scheduler-1 leads, term 42"],
-        "health-standby": ["● good", "scheduler-2 stands by"],
-        "health-gateways": ["● good", "1 is there"],
-        "health-ledger": ["● good", "1 messages are not read yet"],
+        "health-broker": ["good", "connected to memory"],
+        "health-streams": ["good", "all 15 are there and have room"],
+        "health-leader": ["good", "scheduler-1 leads, term 42"],
+        "health-standby": ["good", "scheduler-2 stands by"],
+        "health-gateways": ["good", "1 is there"],
+        "health-ledger": ["good", "1 message is not read yet"],
     }
     assert found["stream-LEDGER"][4:8] == [f"{held.messages}", "–", f"{held.bytes}", f"{held.max_bytes:,}"]
     assert found["consumer-WORK_0-openai"][1:] == ["WORK_0", "0", "0", "0"]
@@ -92,16 +92,16 @@ async def test_what_does_not_answer_is_bad_in_its_own_line_and_says_what_that_me
         console.desk.silent = True
         found = await lines(console)
     told = {name.removeprefix("health-"): cells for name, cells in found.items() if name.startswith("health-")}
-    assert told["broker"][1] == "● good"
+    assert told["broker"][1] == "good"
     for name, runbook in (
         ("streams", "PenstockStreamFull"),
         ("leader", "PenstockNoLeader"),
         ("gateways", "PenstockProcessDown"),
         ("ledger", "PenstockLedgerBehind"),
     ):
-        assert (told[name][1], told[name][4]) == ("■ bad", runbook)
+        assert (told[name][1], told[name][4]) == ("bad", runbook)
         assert told[name][3] != "–"
-    assert told["standby"][1:3] == ["▲ watch", "none stands by"]
+    assert told["standby"][1:3] == ["watch", "none stands by"]
     assert (Path(__file__).parents[3] / "docs" / "runbooks" / "PenstockNoLeader.md").exists()
 
 
@@ -109,7 +109,7 @@ async def test_a_stream_that_fills_up_is_to_be_watched_and_then_bad() -> None:
     async with served() as console:
         await well(console.bus)
         stream = console.bus.broker.stream(subjects.AUDIT)
-        for share, state in ((0.7, "▲ watch"), (0.9, "■ bad")):
+        for share, state in ((0.7, "watch"), (0.9, "bad")):
             stream.config["max_msgs"] = 10
             while (await console.bus.stream_state(subjects.AUDIT)).messages < 10 * share:
                 await console.bus.append(subjects.note("x"), b"")
@@ -124,21 +124,21 @@ async def test_a_stream_that_drops_the_oldest_may_be_full() -> None:
         console.bus.broker.stream(subjects.TOK).config["max_msgs"] = 1
         await console.bus.append(subjects.tokens("acme", "a-b"), b"")
         found = await lines(console)
-    assert found["stream-TOK"][1:4:2] == ["● good rolls", "100 %"]
-    assert found["health-streams"][1] == "● good"
+    assert found["stream-TOK"][1:4:2] == ["good rolls", "100 %"]
+    assert found["health-streams"][1] == "good"
 
 
 @pytest.mark.parametrize(
     ("over", "state", "said"),
     [
-        ({"wrong": "run python -m ledger migrate"}, "■ bad", "run python -m ledger migrate"),
+        ({"wrong": "run python -m ledger migrate"}, "bad", "run python -m ledger migrate"),
         (
             {"missed": (Missed(stream="LEDGER", first=1, last=3, at=1.0),), "missed_messages": 3},
-            "▲ watch",
+            "watch",
             "3 messages were gone from LEDGER before they were read",
         ),
-        ({"lag": 500.0}, "■ bad", "1 messages are not read yet"),
-        ({"lag": 500.0, "position": 1}, "● good", "it has read all there is"),
+        ({"lag": 500.0}, "bad", "1 message is not read yet"),
+        ({"lag": 500.0, "position": 1}, "good", "it has read all there is"),
     ],
 )
 async def test_a_ledger_that_is_not_well_says_how(over: dict[str, object], state: str, said: str) -> None:
