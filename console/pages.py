@@ -36,7 +36,7 @@ class Pages:
             auto_reload=False,
             finalize=seen,
         )
-        self._made.filters.update(money=money, number=number, span=span, moment=moment, stamp=at)
+        self._made.filters.update(money=money, number=number, span=span, moment=moment, size=size, stamp=at)
         self._made.globals.update(stacked=stacked)
         self.static = {name: (kind, (ROOM / "static" / name).read_bytes()) for name, kind in STATIC.items()}
 
@@ -64,6 +64,18 @@ def money(value: Decimal | None) -> str:
         return "–"
     whole, _, rest = f"{value or Decimal(0):,f}".partition(".")
     return f"{whole}.{rest.rstrip('0'):0<2}"
+
+
+def size(count: int | None) -> str:
+    """``17 B``, ``1.5 KiB``, ``8 GiB``."""
+    if count is None:
+        return "–"
+    told, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if told < 1024:
+            break
+        told, unit = told / 1024, larger
+    return f"{told:.1f}".removesuffix(".0") + f" {unit}"
 
 
 def span(seconds: float | None) -> str:

@@ -252,6 +252,7 @@ _WORDS_OURS = frozenset(
         FailureKind.WORKER_LOST,
         FailureKind.HANDED_BACK,
         FailureKind.GRANT_EXPIRED,
+        FailureKind.CANCELLED,
         FailureKind.EXPIRED,
         FailureKind.POISON,
         FailureKind.UNKNOWN_ROUTE,
@@ -266,7 +267,7 @@ _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
 def in_our_words(failure: Failure) -> Failure:
-    """The same without anything that a provider or a client said: providers repeat prompts and keys in their errors."""
+    """The same without what a provider said: providers repeat prompts and keys in their errors."""
     ours = failure.kind in _WORDS_OURS
     code = failure.code if failure.code and _CODE.fullmatch(failure.code) else None
     message, field = (failure.message, failure.field) if ours else ("", None)

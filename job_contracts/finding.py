@@ -92,7 +92,9 @@ class JobRow(Wire):
     tags: dict[str, str] = Field(default_factory=dict)
     replay_of: str | None = None
     read: bool = True
-    """False if its submission could not be read now: then key, tags and what it replays are not known."""
+    """False if its submission could not be read now, or says more than an answer has room for: then key, tags and what
+    it replays are not known.
+    """
 
 
 class JobPage(Wire):

@@ -23,6 +23,13 @@ class Within:
 
     since: float
     until: float | None
+    first: float
+    """Where it begins if the sums count more than there is: they stay when attempts have gone."""
+
+    @property
+    def rest(self) -> Within | None:
+        """What lies before it, if anything may."""
+        return Within(self.first, self.since, self.first) if self.first < self.since else None
 
 
 def first_asked(asked: AskAttempts) -> Question | None:
@@ -60,7 +67,7 @@ def narrowed(asked: AskAttempts, months: Months, *, before: float | None) -> Wit
         if found > asked.limit:
             first = start
             break
-    return Within(max(asked.since, float(first)), until)
+    return Within(max(asked.since, float(first)), until, max(asked.since, float(having[-1])))
 
 
 def names_of(asked: Filters) -> dict[str, str]:

@@ -145,10 +145,11 @@ class Reports:
         async with self._one_state() as connection:
             through = await _through(connection)
             within = await self._within(connection, asked)
-            found: Sequence[Mapping[Any, Any]] = ()
-            if within is not None:
-                statement = self._attempts(asked, within).limit(asked.limit + 1)
-                found = (await connection.execute(statement)).mappings().all()
+            found: list[Mapping[Any, Any]] = []
+            while within is not None and len(found) <= asked.limit:
+                statement = self._attempts(asked, within).limit(asked.limit + 1 - len(found))
+                found += (await connection.execute(statement)).mappings()
+                within = within.rest
         rows = found[: asked.limit]
         return AttemptPage(
             through=through,
@@ -162,7 +163,7 @@ class Reports:
         before = None if asked.after is None else read_cursor(asked.after, (float, int))[0]
         told = first_asked(asked)
         if told is None:
-            return Within(asked.since, asked.until)
+            return Within(asked.since, asked.until, asked.since)
         statement = Statement(told, connection.dialect.name)
         groups = [statement.read(row) for row in (await connection.execute(statement.groups())).mappings()]
         return narrowed(asked, {one.keys["month"]: one.sums for one in groups}, before=before)

@@ -23,7 +23,8 @@ from job_contracts.codec import ContractError, check, encode
 from job_contracts.desk import Planned
 from job_contracts.embeddings import MOST_INPUTS
 from job_contracts.jobs import BlobRef, Job, Need, Ticket, body_hash
-from job_contracts.tracing import read_trace
+from job_contracts.subjects import H_STATE, H_TRACE
+from job_contracts.tracing import read_trace, trace_in
 from producer_sdk.errors import InvalidRequest
 from producer_sdk.estimates import input_tokens, text_tokens
 from producer_sdk.generation import settings, tool_list
@@ -161,6 +162,7 @@ def _request(
     if trace is not None and (not isinstance(trace, str) or read_trace(trace) is None):
         remedy = "write 00-<32 hexadecimal digits>-<16 of them>-01, as W3C Trace Context has it, or leave it out"
         raise InvalidRequest("trace: it names no span", field="trace", remedy=remedy)
+    state = _state(trace, state)
     deadline = moment(of_job.pop("deadline", None), now, "deadline")
     not_before = moment(of_job.pop("not_before", None), now, "not_before")
     _check_times(deadline, not_before, now)
@@ -188,6 +190,17 @@ def _request(
         constraints=job.constraints,
     )
     return Request(job.id, body, ticket, keyed=job.idempotency_key is not None, trace=trace, tracestate=state)
+
+
+def _state(trace: str | None, state: object) -> str | None:
+    """What goes on of a ``tracestate``: nothing where nobody records the trace, or where it is too long."""
+    if state is None:
+        return None
+    if not isinstance(state, str) or not state.isascii() or (state and not state.isprintable()):
+        remedy = "write it as W3C Trace Context has it, in printable ASCII, or leave it out"
+        raise InvalidRequest("tracestate: no header can hold it", field="tracestate", remedy=remedy)
+    found = None if trace is None else trace_in({H_TRACE: trace, H_STATE: state})
+    return None if found is None else found.state or None
 
 
 def _short(tags: Mapping[str, str]) -> dict[str, str]:

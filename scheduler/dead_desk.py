@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from job_contracts.letters import DeadLetter, Handled
+    from runtime.clock import Clock
     from scheduler.term import Term
 
 MAX_READ = 2_000
@@ -46,6 +47,8 @@ CAUSE_BYTES = 2_000
 """What a cause takes of an answer at most, without its names."""
 BREATH = 50
 """Letters read without letting anything else have its turn."""
+PATIENCE = 2.0
+"""Seconds of one look at most: letters of messages that are no jobs may be large."""
 
 
 class DeadDesk:
@@ -75,7 +78,7 @@ class DeadDesk:
         return answered
 
     async def _causes(self, data: bytes) -> bytes:
-        look = _Look(self._letters, decode(AskCauses, data), (await self._bus.stream_state(subjects.DEAD)).last_seq)
+        look = await self._look(decode(AskCauses, data))
         found: dict[str, _Part] = {}
         room = self._bus.max_payload // 2
         async for one in look.letters():
@@ -87,7 +90,7 @@ class DeadDesk:
 
     async def _page(self, data: bytes) -> bytes:
         asked = decode(AskDeadLetters, data)
-        look = _Look(self._letters, asked, (await self._bus.stream_state(subjects.DEAD)).last_seq)
+        look = await self._look(asked)
         found: list[OfProject] = []
         room = self._bus.max_payload // 2
         async for one in look.letters():
@@ -97,6 +100,10 @@ class DeadDesk:
             if len(found) >= asked.limit or room < 0:
                 look.stop()
         return encode(DeadLetters(letters=tuple(found), after=look.place, more=look.more, last=look.last))
+
+    async def _look(self, asked: AskCauses) -> _Look:
+        last = (await self._bus.stream_state(subjects.DEAD)).last_seq
+        return _Look(self._letters, asked, last, self._clock)
 
     async def _one(self, data: bytes) -> bytes:
         asked = decode(AskDeadLetter, data)
@@ -119,7 +126,7 @@ class DeadDesk:
             tally.count(project, await self._handled(asked, project, job))
             return encode(tally.told(after=asked.until, more=False))
         fields = asked.model_dump(include={"project", "route", "fingerprint", "after", "until"})
-        look = _Look(self._letters, AskCauses(**fields), (await self._bus.stream_state(subjects.DEAD)).last_seq)
+        look = await self._look(AskCauses(**fields))
         async for one in look.letters():
             if asked.do == "replay" and not one.letter.replayable:
                 continue
@@ -184,8 +191,9 @@ class _Part:
 class _Look:
     """One walk through DEAD, bounded: ``place`` is how far it came, ``more`` whether anything may lie behind it."""
 
-    def __init__(self, letters: Letters, asked: AskCauses, last: int) -> None:
-        self._letters = letters
+    def __init__(self, letters: Letters, asked: AskCauses, last: int, clock: Clock) -> None:
+        self._letters, self._clock = letters, clock
+        self._end = clock.monotonic() + PATIENCE
         self._project = None if asked.project is None else _whose(asked.project)
         self._asked = AskLetters(state=asked.state, fingerprint=asked.fingerprint, route=asked.route)
         self._until = last if asked.until is None else min(asked.until, last)
@@ -202,7 +210,7 @@ class _Look:
         async for project, name, letter, seq in self._all():
             if seq > self._until:
                 break
-            if self._stopped or read >= MAX_READ:
+            if self._stopped or read >= MAX_READ or (read and self._clock.monotonic() >= self._end):
                 self.more = True
                 return
             read += 1

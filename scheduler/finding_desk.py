@@ -82,7 +82,7 @@ class FindingDesk:
         return encode(
             JobPage(
                 at=term.clock.wall(),
-                jobs=tuple(sorted(found.rows, key=lambda row: row.place)),
+                jobs=_fitting(sorted(found.rows, key=lambda row: row.place), term.bus.max_payload // 2),
                 matching=found.matching,
                 looked=found.looked,
                 after=found.place,
@@ -287,6 +287,17 @@ def _row(one: Listed, entry: Entry) -> JobRow:
 def _with(row: JobRow, ticket: Ticket) -> JobRow:
     told = {"key": ticket.key, "tags": ticket.tags, "replay_of": ticket.replay_of, "read": True}
     return row.model_copy(update=told)
+
+
+def _fitting(rows: Sequence[JobRow], room: int) -> tuple[JobRow, ...]:
+    """The same, those whose producers wrote more into their submissions than one answer has room for without that."""
+    told: list[JobRow] = []
+    for row in rows:
+        size = len(encode(row))
+        fits = size <= room
+        room -= size if fits else 0
+        told.append(row if fits else row.model_copy(update={"key": None, "tags": {}, "replay_of": None, "read": False}))
+    return tuple(told)
 
 
 def without_content(result: Result) -> Result:

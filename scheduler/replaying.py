@@ -64,7 +64,9 @@ class Replaying:
     async def replay(
         self, project: str, jobs: Sequence[str], route: str | None, *, until: int = LAST
     ) -> tuple[Handled, ...]:
-        """Each of them as a new job, on ``route`` if one is named; one that lies behind ``until`` counts as missing."""
+        """Each of them as a new job, on ``route`` if one is named; one that lies behind ``until`` counts as missing,
+        unless its replay is begun: that is what moved it there.
+        """
 
         async def one(job: str) -> Handled:
             return await self._replay(project, job, route, until)
@@ -107,7 +109,7 @@ class Replaying:
 
     async def _replay(self, project: str, job: str, route: str | None, until: int) -> Handled:
         found = await self._letters.find(project, job)
-        if found is None or found[1] > until:
+        if found is None or (found[1] > until and found[0].replay is None):
             return Handled(job=job, done="missing")
         letter, seq = found
         if letter.state == "replayed" and letter.replay is not None:

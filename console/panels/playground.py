@@ -39,7 +39,7 @@ def _may(person: Person) -> bool:
 
 async def _read(desks: Desks, person: Person, query: Mapping[str, str]) -> Mapping[str, Any]:
     projects = desks.config.projects
-    chosen = person.project or query.get("project", "")
+    chosen = person.project or query.get("project", "") or (next(iter(projects)) if len(projects) == 1 else "")
     rules, scope = projects.get(chosen), person.scope or Scope()
     routes = () if rules is None else desks.config.routes if rules.routes is None else rules.routes
     return {

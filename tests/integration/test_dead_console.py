@@ -193,12 +193,15 @@ async def asked(bus: Bus, operation: str, question: Any, project: str = OPERATOR
     return (await bus.request(subjects.api(project, operation), encode(question), timeout=5.0)).data
 
 
-async def test_a_sum_in_many_answers_is_the_same_sum(demo: tuple[World, Bus], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("bound", "least"), [("MAX_READ", 1), ("PATIENCE", 0.0)])
+async def test_a_sum_in_many_answers_is_the_same_sum(
+    demo: tuple[World, Bus], monkeypatch: pytest.MonkeyPatch, bound: str, least: float
+) -> None:
     world, operators = demo
     await some_of_each(world)
     whole = decode(Causes, await asked(operators, "dead_causes", AskCauses()))
     assert not whole.more
-    monkeypatch.setattr(dead_desk, "MAX_READ", 1)
+    monkeypatch.setattr(dead_desk, bound, least)
     parts, after = 0, 0
     counts: dict[str, int] = defaultdict(int)
     while True:
@@ -267,3 +270,23 @@ async def test_a_replay_that_was_cut_off_goes_on_when_it_is_pressed_again_and_ea
         await eventually(lambda: len(pool.seen) == before + 3, says="on the route that was begun, not the other one")
         await world.settled()
         assert len(pool.seen) == before + 3
+
+
+async def test_what_is_asked_again_after_a_replay_was_cut_off_is_not_told_as_done_before() -> None:
+    broker = MemoryBroker()
+    bus = Cutting(broker.bus(inbox_prefix="_INBOX_demo"))
+    operators = broker.bus(inbox_prefix=subjects.inbox_prefix(OPERATOR))
+    await bus.ensure(declared(settings()))
+    async with leader(cast("Bus", bus)) as world:
+        pool = await world.pool("alpha", lambda _: BROKEN)
+        await given_up(world)
+        pool.answering = lambda _: "done"
+        last = (await world.bus.stream_state(subjects.DEAD)).last_seq
+        question = AskHandle(do="replay", project="demo", job="a-1", until=last)
+        bus.cut = lambda subject, _: subject.startswith(subjects.submit("demo", "replay-x").removesuffix("x"))
+        first = decode(HandledUpTo, await asked(operators, "dead_handle", question))
+        assert (first.done, first.already, first.failed) == (0, 0, 1)  # it is begun, and lies behind what was counted
+        bus.cut = lambda _, __: False
+        again = decode(HandledUpTo, await asked(operators, "dead_handle", question))
+        assert (again.done, again.already, again.failed) == (1, 0, 0)
+        assert [one.state for _, _, one in await letters(world.bus)] == ["replayed"]

@@ -13,7 +13,7 @@ from job_contracts.attempts import Assignment
 from job_contracts.codec import Wire, decode, encode
 from job_contracts.desk import Refusal
 from job_contracts.failures import Failure, FailureKind
-from job_contracts.finding import AskCancels, AskFind, AskJob, Cancels, FoundJob, JobPage, Named
+from job_contracts.finding import MAX_FOUND, AskCancels, AskFind, AskJob, Cancels, FoundJob, JobPage, Named
 from job_contracts.jobs import JobState
 from runtime.broker import Broker
 from runtime.bus.memory import MemoryBroker
@@ -69,6 +69,20 @@ async def known(world: World, count: int) -> None:
     board = world.scheduler.board
     assert board is not None
     await eventually(lambda: board.known == count, within=8.0, says="not all submissions were read")
+
+
+async def test_a_page_reaches_the_operator_whatever_producers_wrote_into_tags(connected: Connect) -> None:
+    async with AsyncExitStack() as stack:
+        world, operator = await leading(stack, connected)
+        wide = {f"{number:02d}": "\N{WHITE SMILING FACE}" * 190 for number in range(16)}
+        for number in range(MAX_FOUND):
+            await world.submit(f"a-{number}", tags=wide if number else {"team": "x"})
+        await known(world, MAX_FOUND)
+        page = await asked(operator, "jobs", AskFind(limit=MAX_FOUND), JobPage)
+        assert [row.job for row in page.jobs] == [f"a-{number}" for number in range(MAX_FOUND)]
+        assert page.jobs[0].tags == {"team": "x"}
+        assert page.jobs[1].tags == wide
+        assert (page.jobs[-1].read, page.jobs[-1].tags) == (False, {})
 
 
 def hold(_: Assignment) -> None:

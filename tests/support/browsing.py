@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
-REMEDY = "Chromium is not there, and the console is tested in it: apt-get install chromium"
+from tests.support.needed import missing
+
 LEVELS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
 """What axe-core calls the rules of WCAG 2.2 AA."""
 WIDE, NARROW = 1280, 360
@@ -22,10 +22,10 @@ Scheme = Literal["light", "dark"]
 
 
 def executable() -> str:
-    """The browser; fails the test where there is none."""
+    """The browser; without it the test cannot run."""
     found = shutil.which("chromium")
     if found is None:
-        pytest.fail(REMEDY)
+        missing("Chromium, in which the console is tested, is", "chromium")
     return found
 
 

@@ -18,19 +18,20 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from tests.support.needed import missing
+
 USER = "postgres"
 """Whom the programs run as where we are root: they refuse to run as root themselves."""
-REMEDY = "Postgres' programs are not there, and the ledger is tested on it: apt-get install postgresql"
 
 
 def programs() -> Path:
-    """The newest version's folder of programs; fails the test where there is none."""
+    """The newest version's folder of programs; without any the test cannot run."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda each: int(each.parts[-3]))
     if found:
         return found[-1].parent
     there = shutil.which("initdb")
     if there is None:
-        pytest.fail(REMEDY)
+        missing("Postgres, on which the ledger is tested, is", "postgresql")
     return Path(there).resolve().parent
 
 

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from sqlalchemy import insert, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from job_contracts.spend import AskAttempts
 from ledger.narrowing import first_asked, narrowed
 from ledger.reports import NUMBERS, Reports
 from ledger.tables import attempts as rows_of
+from ledger.tables import sources
 from tests.support.ledger_rows import READ, Told, put
 
 BEGIN = 1_790_000_000.0
@@ -138,6 +139,17 @@ async def test_the_same_job_submitted_anew_is_found_both_times(engine: AsyncEngi
 def test_a_job_without_its_project_is_no_question() -> None:
     with pytest.raises(ValidationError, match="name the project"):
         AskAttempts(job="a-1")
+
+
+async def test_attempts_that_have_gone_hide_no_others(engine: AsyncEngine) -> None:
+    gone = [Told(at=APR + number, project="forgotten") for number in range(8)]
+    kept = [Told(at=moment + number, project="kept") for moment in (JAN, FEB, APR) for number in range(3)]
+    await put(engine, [*gone, *kept])
+    forgotten = select(sources.c.id).where(sources.c.project == "forgotten")
+    async with engine.begin() as connection:  # sums stay when a project is forgotten, and when attempts are old
+        await connection.execute(delete(rows_of).where(rows_of.c.source.in_(forgotten)))
+    found = await every(Reports(engine), AskAttempts(provider="openai", limit=5))
+    assert len(found) == len(kept)
 
 
 JAN, FEB, MAR, APR = 1_767_225_600, 1_769_904_000, 1_772_323_200, 1_775_001_600

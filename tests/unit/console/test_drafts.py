@@ -125,7 +125,7 @@ async def test_every_number_is_the_ledgers(console: Served, ledger: LedgerDesk) 
     assert [shows[name] for name in ("accept", "correct", "replace", "unread", "agreement", "answers")] == [
         *("1,500", "300", "150", "50", "76.923 %", "20,000"),
     ]
-    assert (shows["their cost, $"], shows["verification, $"], shows["both, $"]) == (
+    assert (shows["their cost, USD"], shows["verification, USD"], shows["both, USD"]) == (
         *("12.50 (3 without a price)", "3.000125", "15.500125"),
     )
     empty = cells(page)["draft-slow"]

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from console.app import _within
-from console.pages import ROOM, Pages, moment, money, number, span, stacked
+from console.pages import ROOM, Pages, moment, money, number, size, span, stacked
 from tests.support.console import overview
 
 FOREIGN = re.compile(r"https?:|//[a-z]|data:|javascript:|@import|url\(", re.IGNORECASE)
@@ -62,6 +62,14 @@ def test_spans_of_time_are_readable(seconds: float | None, text: str) -> None:
 def test_money_is_exact(amount: str, text: str) -> None:
     assert money(Decimal(amount)) == text
     assert money(None) == "–"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (1_023, "1023 B"), (1_536, "1.5 KiB"), (8_589_934_592, "8 GiB"), (2**45, "32 TiB"), (None, "–")],
+)
+def test_sizes_are_readable(count: int | None, text: str) -> None:
+    assert size(count) == text
 
 
 def test_a_moment_is_in_utc() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from console.assembly import assemble
 from console.effective import effective
+from console.pages import size
 from console.people import Person
 from job_contracts import subjects
 from job_contracts.codec import Wire, decode, encode
@@ -81,9 +82,9 @@ async def test_a_system_that_is_well_is_told_so_with_its_numbers() -> None:
         "health-gateways": ["good", "1 is there"],
         "health-ledger": ["good", "1 message is not read yet"],
     }
-    assert found["stream-LEDGER"][4:8] == [f"{held.messages}", "–", f"{held.bytes}", f"{held.max_bytes:,}"]
+    assert found["stream-LEDGER"][4:8] == [f"{held.messages}", "–", size(held.bytes), size(held.max_bytes)]
     assert found["consumer-WORK_0-openai"][1:] == ["WORK_0", "0", "0", "0"]
-    for text in ("10,000,000", "123,456", "0005", "postgresql", "edge-1 0f0f"):
+    for text in ("10,000,000", "120.6 KiB", "0005", "postgresql", "edge-1 0f0f"):
         assert text in page, text
 
 

@@ -244,3 +244,14 @@ def test_a_trace_that_names_no_span_is_refused(trace: Any) -> None:
     error = refused(trace=trace)
     assert error.field == "trace"
     assert error.remedy
+
+
+@pytest.mark.parametrize("state", [7, "vendor=\n1", "vendor=\N{SNOWMAN}"])
+def test_a_tracestate_that_no_header_can_hold_is_refused(state: Any) -> None:
+    assert refused(trace=GIVEN, tracestate=state).field == "tracestate"
+
+
+@pytest.mark.parametrize(("state", "kept"), [("vendor=1", "vendor=1"), ("", None), ("v=" + "1" * 9_000, None)])
+def test_a_tracestate_goes_on_as_far_as_it_goes_anywhere(state: str, kept: str | None) -> None:
+    assert request(trace=GIVEN, tracestate=state).tracestate == kept
+    assert request(trace=f"{GIVEN[:-1]}0", tracestate=state).tracestate is None
