@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from console.pages import Pages
     from console.people import People, Person
     from console.sessions import Session
+    from console.turns import Turns
     from runtime.telemetry import Telemetry
 
 FRESH = {"cache-control": "no-cache"}
@@ -46,6 +47,7 @@ class Console:
     people: People
     guard: Guard
     feeds: Feeds
+    turns: Turns
     pages: Pages
     panels: Sequence[Panel]
     telemetry: Telemetry
@@ -154,6 +156,12 @@ async def _noted(console: Console, person: Person, did: str) -> None:
         console.telemetry.emit("console.not_noted", WARNING, did=did, by=person.name, error=type(error).__name__)
 
 
+def _query(request: Request) -> str:
+    """The address's query as it was sent, with its question mark; ``request.url`` would read Host for it as well."""
+    sent = request.scope["query_string"].decode("latin-1")
+    return f"?{sent}" if sent else ""
+
+
 def _within(then: str) -> str:
     """An address of ours to go on to; anything else becomes the first page."""
     return then if then.startswith("/") and not then.startswith("//") and "\\" not in then else "/"
@@ -170,12 +178,11 @@ class _Panel:
         """The whole page, of this moment."""
         session = await self._console.guard.session(request)
         if session is None:
-            here = request.scope["path"] + (f"?{request.url.query}" if request.url.query else "")
-            return RedirectResponse(f"/login?{urlencode({'then': here})}", 303)
+            return RedirectResponse(f"/login?{urlencode({'then': request.scope['path'] + _query(request)})}", 303)
         if not self._panel.shows(session.person):
             return HTMLResponse(self._page(session, request, "", "This page is not for you."), 403)
         try:
-            values = await self._panel.read(self._console.desks, session.person, dict(request.query_params))
+            values = await self._read(session.person, dict(request.query_params))
             return HTMLResponse(self._page(session, request, self._shown(values), "", values))
         except NoAnswer as error:
             return HTMLResponse(self._page(session, request, "", NO_ANSWER.format(error)), 503)
@@ -189,22 +196,24 @@ class _Panel:
             return Response(GONE, media_type="text/event-stream")
         if not self._panel.shows(session.person):
             return Response(status_code=204)  # tells the browser not to come again by itself
-        if self._console.feeds.full:
+        if self._console.feeds.full(session.person.project):
             return Response(status_code=503)
         states = self._states(session, dict(request.query_params))
         return StreamingResponse(states, media_type="text/event-stream")
 
+    async def _read(self, person: Person, query: Mapping[str, str]) -> Mapping[str, object]:
+        async with self._console.turns.turn(person):
+            return await self._panel.read(self._console.desks, person, query)
+
     async def _states(self, session: Session, query: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
-        address = urlencode(sorted(query.items()))
         person = session.person
+        page = (self._panel.name, tuple(sorted(query.items())), person.sees)
 
         async def made() -> bytes:
             return await self._state(person, query)
 
         clock, looked = self._console.desks.clock, session.checked
-        states = self._console.feeds.states(
-            f"{self._panel.name}?{address} {person.project or '*'}", made, every=self._panel.every
-        )
+        states = self._console.feeds.states(page, made, every=self._panel.every, project=person.project)
         try:
             async for state in states:
                 if clock.monotonic() - looked >= CHECK or not self._console.guard.sessions.lasts(
@@ -220,7 +229,7 @@ class _Panel:
 
     async def _state(self, person: Person, query: Mapping[str, str]) -> bytes:
         try:
-            return event("state", self._shown(await self._panel.read(self._console.desks, person, query)))
+            return event("state", self._shown(await self._read(person, query)))
         except NoAnswer as error:
             return event("unknown", NO_ANSWER.format(error))
         except Declined as error:
@@ -235,7 +244,7 @@ class _Panel:
 
         async def acted(request: Request) -> Response:
             guard = self._console.guard
-            session = await guard.session(request)
+            session = await guard.session(request, every=0.0)
             if session is None:
                 return RedirectResponse("/login", 303)
             fields = await form(request) if guard.ours(request) else None
@@ -260,8 +269,7 @@ class _Panel:
                     action=name,
                     ended="unknown" if unknown else "refused",
                 )
-            here = f"?{request.url.query}" if request.url.query else ""
-            return RedirectResponse(f"/{self._panel.name}{here}", 303)
+            return RedirectResponse(f"/{self._panel.name}{_query(request)}", 303)
 
         return acted
 
@@ -276,7 +284,8 @@ class _Panel:
             if not self._panel.shows(session.person):
                 return HTMLResponse(self._page(session, request, "", "This page is not for you."), 403)
             try:
-                sheet = await take(self._console.desks, session.person, dict(request.query_params))
+                async with self._console.turns.turn(session.person):
+                    sheet = await take(self._console.desks, session.person, dict(request.query_params))
             except NoAnswer as error:
                 return HTMLResponse(self._page(session, request, "", f"There is no file: {error}."), 503)
             except Declined as error:
@@ -295,7 +304,7 @@ class _Panel:
 
         async def streamed(request: Request) -> Response:
             guard = self._console.guard
-            session = await guard.session(request)
+            session = await guard.session(request, every=0.0)
             if session is None:
                 return Response(GONE, 403, media_type="text/event-stream")
             fields = await form(request, stream.largest) if guard.ours(request) else None
@@ -337,7 +346,7 @@ class _Panel:
             or any(stream.may(person) for stream in panel.streams.values())
         )
         forms = self._console.pages.made(f"{panel.name}_forms", session=session, **values) if allowed and values else ""
-        live = f"/{panel.name}/live?{request.url.query}" if panel.live and panel.shows(person) else ""
+        live = f"/{panel.name}/live{_query(request)}" if panel.live and panel.shows(person) else ""
         return self._console.pages.made(
             "page",
             panel=panel,

@@ -5,6 +5,7 @@ Nothing is kept, so an answer is as old as the question.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -51,6 +52,10 @@ from job_contracts.trials import AskExperiments, AskStop, ToldExperiments
 from runtime.bus.port import BusError, OutcomeUnknown, Unreachable
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from pydantic import ValidationError
+
     from runtime.bus.port import Bus
 
 OPERATOR = "-"
@@ -61,6 +66,7 @@ PATIENCE = 20.0
 """Seconds the ledger may take: what a person asks of years is slow and is wanted all the same."""
 
 A = TypeVar("A", bound=Wire)
+T = TypeVar("T")
 
 
 class NoAnswer(Exception):
@@ -73,6 +79,24 @@ class NoAnswer(Exception):
 
 class Declined(Exception):
     """The desk does not do what was asked; the text says why, for people."""
+
+
+def fault(error: ValidationError) -> str:
+    """What is wrong with what was to be asked: the field and why, without what stood in it."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where, why = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    return f"{where}: {why}" if where else why
+
+
+async def soon(asking: Awaitable[T], seconds: float | None) -> tuple[T | None, str]:
+    """An answer, or in words why there is none: for what a page can do without. ``None``: as long as it takes."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await asking, ""
+    except TimeoutError:
+        return None, f"no answer within {seconds:g} s"
+    except (NoAnswer, Declined) as error:
+        return None, str(error)
 
 
 class Asking:

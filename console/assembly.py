@@ -18,6 +18,7 @@ from console.people import People
 from console.playing import Playing
 from console.server import Server
 from console.sessions import Sessions
+from console.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +76,7 @@ def assemble(
         people=people,
         guard=Guard(settings, people, Sessions(settings), clock),
         feeds=feeds,
+        turns=Turns(),
         pages=Pages(),
         panels=PANELS,
         telemetry=telemetry,

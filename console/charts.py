@@ -1,4 +1,4 @@
-"""Where the parts of a chart lie (pure): columns of stacked amounts, and lines without axes.
+"""Where the parts of a chart lie (pure): columns of stacked amounts.
 
 Templates draw what is found here (``templates/charts.html``). Lengths are in the units of a frame that the page scales.
 """
@@ -18,8 +18,6 @@ LABELS = 8
 """Columns that are named below at most; all are in their titles."""
 GAP = 0.2
 """Share of a column's place that is left free."""
-LINE = (100, 24)
-"""Frame of a line without axes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,23 +124,3 @@ def _parts(amounts: Sequence[Decimal], scale: float) -> tuple[Part, ...]:
         if height:
             found.append(Part(number, round(y, 2), round(height, 2)))
     return tuple(found)
-
-
-def line(values: Sequence[float | None]) -> str:
-    """An SVG path through values of equal distance, the least at the foot of ``LINE``; ``None`` is a gap in it."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return ""
-    width, height = LINE
-    low, span = min(known), max(known) - min(known)
-    told, pen = [], "M"
-    for at, value in enumerate(values):
-        if value is None:
-            pen = "M"
-            continue
-        x = width * at / (len(values) - 1) if len(values) > 1 else width / 2
-        y = height - 1 - (height - 2) * ((value - low) / span if span else 0.5)
-        alone = pen == "M" and (at + 1 == len(values) or values[at + 1] is None)
-        told.append(f"{pen}{x:.1f} {y:.1f}" + ("h.1" if alone else ""))
-        pen = "L"
-    return "".join(told)

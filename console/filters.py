@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
@@ -31,6 +31,8 @@ PERIODS = {
 }
 """By what the address says, in words; all of them in UTC. ``custom``: ``since`` and ``until`` in the address."""
 DAY = 86_400.0
+DIGITS = 18
+"""Of a place at most: with more it would be beyond what streams count to."""
 MOST = 100
 """Columns over time at most; where there were more, they are longer."""
 _HOURS, _DAYS = 3 * DAY, 93 * DAY
@@ -67,9 +69,9 @@ def period(query: Mapping[str, str], now: float, default: str) -> Period:
     return Period(name, since, None, _unit(query, now - since))
 
 
-def wanted(query: Mapping[str, str], person: Person) -> dict[str, str]:
-    """The filters of an address; a project's holder means their project, whatever it says."""
-    found = {name: query[name].strip() for name in NAMES if query.get(name, "").strip()}
+def wanted(query: Mapping[str, str], person: Person, names: Sequence[str] = NAMES) -> dict[str, str]:
+    """The filters of an address or a form; a project's holder means their project, whatever it says."""
+    found = {name: query[name].strip() for name in names if query.get(name, "").strip()}
     return found if person.project is None else {**found, "project": person.project}
 
 
@@ -89,7 +91,14 @@ def address(path: str, *parts: Mapping[str, object], **more: object) -> str:
     said: dict[str, object] = {}
     for part in (*parts, more):
         said.update(part)
-    return f"{path}?{urlencode({name: str(value) for name, value in said.items() if value is not None})}"
+    given = {name: str(value) for name, value in said.items() if value is not None}
+    return f"{path}?{urlencode(given)}" if given else path
+
+
+def place(query: Mapping[str, str], name: str) -> int | None:
+    """A place in a stream, or a count; ``None`` if none is given."""
+    given = query.get(name, "")
+    return int(given) if given.isascii() and given.isdecimal() and len(given) <= DIGITS else None
 
 
 def at(moment: float | None) -> str | None:

@@ -7,7 +7,9 @@ cookie that is not sent with a foreign page's form, an origin that is ours, and 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
+
+from starlette.requests import ClientDisconnect
 
 from console.sessions import Session
 from runtime.bus.port import BusError
@@ -50,11 +52,13 @@ class Guard:
         self._safe = (settings.origin or "").startswith("https://")
         self._cookie = "__Host-penstock" if self._safe else "penstock"
 
-    async def session(self, request: Request, *, seen: bool = True) -> Session | None:
-        """Whose request it is. ``seen``: whether it counts as a sign that somebody is there."""
+    async def session(self, request: Request, *, seen: bool = True, every: float = CHECK) -> Session | None:
+        """Whose request it is. ``seen``: whether it counts as a sign that somebody is there; ``every`` as in ``holds``:
+        0 where something is to be done, which a key that was revoked a moment ago must not.
+        """
         now = self._clock.monotonic()
         session = self.sessions.find(request.cookies.get(self._cookie, ""), now)
-        if session is None or not await self.holds(session):
+        if session is None or not await self.holds(session, every=every):
             return None
         if seen:
             session.seen = now
@@ -87,7 +91,8 @@ class Guard:
             return False
         if self._settings.origin is not None:
             return origin == self._settings.origin
-        return urlsplit(origin).netloc == request.headers.get("host", "")
+        host = request.headers.get("host", "")
+        return bool(host) and origin in {f"http://{host}", f"https://{host}"}
 
     def let_in(self, response: Response, token: str) -> None:
         """Give the browser its session. Not ``strict``: a link in an alert is to open the page it names."""
@@ -103,10 +108,13 @@ async def form(request: Request, largest: int = MAX_FORM) -> dict[str, str] | No
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
         return None
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > largest:
-            return None
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > largest:
+                return None
+    except ClientDisconnect:  # nobody hears the answer; without this the log has it as a bug
+        return None
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS))
     except ValueError:

@@ -9,7 +9,6 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from console.charts import line
 from console.filters import at
 
 ROOM = Path(__file__).parent
@@ -38,7 +37,7 @@ class Pages:
             finalize=seen,
         )
         self._made.filters.update(money=money, number=number, span=span, moment=moment, size=size, stamp=at)
-        self._made.globals.update(stacked=stacked, line=line)
+        self._made.globals.update(stacked=stacked)
         self.static = {name: (kind, (ROOM / "static" / name).read_bytes()) for name, kind in STATIC.items()}
 
     def made(self, template: str, **values: Any) -> str:

@@ -36,6 +36,18 @@ class Person:
     scope: Scope | None = None
     """What that key may do over the API."""
 
+    @property
+    def sees(self) -> tuple[str, str]:
+        """What pages depend on beside their address: whoever has the same is shown the same. Of a project's keys each
+        for itself, for one may ask for other routes than another.
+        """
+        return self.role, "" if self.key is None else self.name
+
+    @property
+    def whose(self) -> str:
+        """Whose turn it is, where everybody has theirs: all keys of a project share one."""
+        return self.name if self.project is None else f"{self.project}/"
+
     def may(self, role: Role) -> bool:
         """Whether they may do what such a role may."""
         return RANK[self.role] >= RANK[role]

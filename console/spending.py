@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
-from console.asking import Declined
+from console.asking import Declined, fault
 from console.filters import NONE, Period, asked, at, following, label
 from job_contracts.money import window_start
 from job_contracts.spend import LATEST, MAX_ROWS, AskSpend, Spend, SpendRow, Sums
@@ -54,7 +54,7 @@ class Question:
         try:
             return AskSpend.model_validate({**told, "by": by, "limit": MAX_ROWS, **more})
         except ValidationError as error:
-            raise Declined(str(error.errors(include_url=False)[0]["msg"]).removeprefix("Value error, ")) from error
+            raise Declined(fault(error)) from error
 
     def name(self, value: str | None) -> str:
         """What a group is called."""

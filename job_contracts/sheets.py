@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """What a cell must not begin with: spreadsheets run what follows, or pass it to other programs."""
+_CUT = re.compile(r"(?<!^)([;|\t\r\n]\s*)(?=[=+\-@＝＋－＠])")
+"""Where a spreadsheet of another country, which takes other characters for ends of cells, would begin one with it."""
 
 
 def cell(value: object) -> str:
@@ -20,7 +23,7 @@ def cell(value: object) -> str:
         return f"{value:f}"
     if isinstance(value, int | float):
         return str(value)
-    text = str(value).replace("\0", "�")
+    text = _CUT.sub(r"\1'", str(value).replace("\0", "�"))
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
 
 

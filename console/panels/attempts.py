@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
-from console.asking import Declined
+from console.asking import Declined, fault
 from console.filters import NAMES, PERIODS, address, asked, period, tagged, wanted
 from console.panels import Desks, Panel, Sheet
 from job_contracts.facts import Reason
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ROWS = 100
 IN_FILE = 10_000
 """Rows of a file at most."""
+LOOKS = 50
+"""Pages that are asked for a file at most, however short each is."""
 OWN = ("job", "failure", "won", "priced")
 """What attempts can be filtered by and sums cannot."""
 _FLAGS = {"true": True, "false": False}
@@ -71,16 +73,14 @@ def _question(desks: Desks, person: Person, query: Mapping[str, str]) -> tuple[s
     try:
         return told.name, AskAttempts.model_validate({**same, "limit": ROWS, "after": query.get("after") or None})
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise Declined(f"{where}: {first['msg']}" if where else first["msg"].removeprefix("Value error, ")) from error
+        raise Declined(fault(error)) from error
 
 
 async def _sheet(desks: Desks, person: Person, query: Mapping[str, str]) -> Sheet:
     _, question = _question(desks, person, {**query, "after": ""})
     rows: list[Attempt] = []
     question = question.model_copy(update={"limit": MAX_ROWS})
-    while True:
+    for _ in range(LOOKS):
         page = await desks.ledger.attempts(question)
         rows += page.rows
         if page.after is None or len(rows) >= IN_FILE:

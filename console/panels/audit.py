@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from console.filters import address, place
 from console.panels import Desks, Panel
 from job_contracts.operating import AskAudit
 
@@ -16,10 +17,9 @@ FILTERS = ("by", "did", "on", "name")
 
 async def _read(desks: Desks, _: Person, query: Mapping[str, str]) -> Mapping[str, Any]:
     wanted = {name: query[name].strip() for name in FILTERS if query.get(name, "").strip()}
-    below = query.get("below", "")
-    place = int(below) if below.isdecimal() and len(below) < 19 else None
-    asked = AskAudit.model_validate({**wanted, "below": place})
-    return {"page": await desks.asking.audit(asked), "wanted": wanted, "filters": FILTERS}
+    page = await desks.asking.audit(AskAudit.model_validate({**wanted, "below": place(query, "below")}))
+    older = None if page.below is None else address("/audit", {"below": page.below}, wanted)
+    return {"page": page, "wanted": wanted, "filters": FILTERS, "older": older}
 
 
 AUDIT = Panel("audit", "Audit", "a", _read, group="System", live=False)

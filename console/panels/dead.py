@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
-from urllib.parse import urlencode
 
 from pydantic import ValidationError
 
-from console.asking import Declined, NoAnswer
+from console.asking import Declined, NoAnswer, fault
+from console.filters import address, place
 from console.panels import Action, Amiss, Desks, Panel
 from job_contracts.dead import (
     MAX_NAMES,
@@ -95,7 +95,7 @@ async def _read(desks: Desks, person: Person, query: Mapping[str, str]) -> Mappi
         return {**told, **await _one(desks, asked.project or NOBODY, told["job"])}
     summed = await _summed(desks, asked)
     listed = bool(asked.fingerprint or query.get("letters"))
-    letters, after = await _page(desks, asked, _place(query.get("after")) or 0) if listed else ([], None)
+    letters, after = await _page(desks, asked, place(query, "after") or 0) if listed else ([], None)
     act = {"count": summed.count, "replayable": summed.replayable, "until": summed.place, "exact": summed.whole}
     return {
         **told,
@@ -149,22 +149,17 @@ def _asked(person: Person, query: Mapping[str, str], *, counted: bool) -> AskCau
     given = {name: query[name].strip()[:200] or None for name in FILTERS if name in query}
     asked: dict[str, Any] = {**given, "project": person.project or given.get("project")}
     if counted:
-        asked["until"] = _place(query.get("until"))
+        asked["until"] = place(query, "until")
     elif query.get("state") in STATES:
         asked["state"] = query["state"]
     return AskCauses(**asked)
-
-
-def _place(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 
 def _links(kept: Mapping[str, str | None]) -> Callable[..., str]:
     """Makes addresses that keep the filters but for what is said."""
 
     def link(path: str = "/dead", **over: object) -> str:
-        query = {name: value for name, value in {**kept, **over}.items() if value not in (None, "")}
-        return f"{path}?{urlencode(query)}" if query else path
+        return address(path, {name: None if value == "" else value for name, value in {**kept, **over}.items()})
 
     return link
 
@@ -228,7 +223,7 @@ async def _discard(desks: Desks, person: Person, form: Mapping[str, str]) -> str
 
 async def _act(do: Act, desks: Desks, person: Person, form: Mapping[str, str]) -> str:
     """Note it, do it as far as the time goes, note what came of it."""
-    asked, count = _order(do, desks, person, form), _place(form.get("count")) or 0
+    asked, count = _order(do, desks, person, form), place(form, "count") or 0
     about = asked.model_dump(include={"project", "route", "fingerprint", "onto", "until"}, exclude_none=True)
     detail = {**{name: str(value) for name, value in about.items()}, "letters": str(count)}
     name = asked.job or asked.fingerprint or asked.project or "all"
@@ -270,7 +265,7 @@ async def _handled(desks: Desks, asked: AskHandle) -> Tally:
 def _order(do: Act, desks: Desks, person: Person, form: Mapping[str, str]) -> AskHandle:
     """What a form asks for. Raises Amiss."""
     given: dict[str, Any] = {name: form[name].strip() or None for name in (*FILTERS, "job") if name in form}
-    until, why, onto = _place(form.get("until")), form.get("why", "").strip(), form.get("onto", "").strip()
+    until, why, onto = place(form, "until"), form.get("why", "").strip(), form.get("onto", "").strip()
     if until is None:
         raise Amiss("count them first")
     if do == "discard" and not why:
@@ -281,8 +276,7 @@ def _order(do: Act, desks: Desks, person: Person, form: Mapping[str, str]) -> As
         whose = person.project or given.get("project")
         return AskHandle(do=do, **{**given, "project": whose}, until=until, onto=onto or None, why=why)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise Amiss(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise Amiss(fault(error)) from error
 
 
 def _checked_route(target: str | None, onto: str, may: list[str], person: Person) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from console.asking import fault
 from console.panels import Action, Amiss, Desks, Panel
 from job_contracts.operating import AskNote
 from job_contracts.trials import AskExperiments, AskStop, ToldDifference
@@ -79,8 +80,7 @@ async def _stop(desks: Desks, person: Person, form: Mapping[str, str]) -> str:
         asked = AskStop(experiment=experiment, arm=arm, why=f"{why} ({person.name})")
         note = AskNote(by=person.name, did="stop_arm", on="experiment", name=f"{experiment}/{arm}", why=why)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise Amiss(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise Amiss(fault(error)) from error
     await desks.asking.stop_arm(asked)
     noted = await desks.asking.note(note)
     return f"{arm} of {experiment} is stopped" + (f" (audit {noted.line.seq})" if noted.line is not None else "")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from console.asking import Declined, NoAnswer
+from console.asking import soon
 from console.panels import Desks, Panel
 from job_contracts import subjects
 from runtime.bus.port import BusError, NotFound, Unreachable
@@ -95,13 +95,8 @@ async def _read(desks: Desks, _: Person, __: Mapping[str, str]) -> Mapping[str, 
 
 async def _or_why(asking: Awaitable[T]) -> T | str:
     """What was answered, or in words why nothing was."""
-    try:
-        async with asyncio.timeout(SOON):
-            return await asking
-    except TimeoutError:
-        return f"no answer within {SOON:g} s"
-    except (NoAnswer, Declined) as error:
-        return str(error)
+    answer, why = await soon(asking, SOON)
+    return why if answer is None else answer
 
 
 async def _stream(desks: Desks, config: Mapping[str, Any], *, consumers: bool) -> Stream:
@@ -202,7 +197,8 @@ def _ledger(ledger: LedgerState | str, held: StreamState | None) -> Line:
         return Line("Ledger", "watch", how, means, "PenstockFactsLost")
     unread = _unread(ledger, held) or 0
     late = unread > 0 and (ledger.lag or 0.0) > LATE
-    how = f"{unread} messages are not read yet" if unread else "it has read all there is"
+    count = "1 message is" if unread == 1 else f"{unread:,} messages are"
+    how = f"{count} not read yet" if unread else "it has read all there is"
     if late:
         return Line("Ledger", "bad", how, "Sums and budgets lag behind what is spent.", "PenstockLedgerBehind")
     return Line("Ledger", "good", how)

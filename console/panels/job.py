@@ -27,6 +27,7 @@ async def _read(desks: Desks, person: Person, query: Mapping[str, str]) -> Mappi
     found = await desks.asking.job(AskJob(project=project[:200], job=job[:256]))
     attempts = found.attempts if found.status is not None else () if found.result is None else found.result.attempts
     return {
+        "acts": person.may("operator"),
         "query": query,
         "project": project,
         "job": job,

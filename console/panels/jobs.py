@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from console.asking import Declined, NoAnswer
-from console.finding import CHOICES, ENDED, ENDS, PAGE, PLAIN, address, asked, number, of_ended, wanted
+from pydantic import ValidationError
+
+from console.asking import Declined, NoAnswer, fault
+from console.filters import place, wanted
+from console.finding import CHOICES, ENDED, ENDS, PAGE, PLAIN, asked, narrowed, of_ended
 from console.panels import Action, Amiss, Desks, Panel
 from console.records import ended
 from job_contracts.finding import MAX_FOUND, AskCancels, AskFind, JobPage, Named
@@ -38,9 +41,9 @@ class Count:
 
 async def _read(desks: Desks, person: Person, query: Mapping[str, str]) -> Mapping[str, Any]:
     values = {
-        "person": person,
+        "acts": person.may("operator"),  # a job's token, which cancels it, is on no page of those who may not
         "query": query,
-        "address": lambda **changes: address(query, **changes),
+        "address": lambda **changes: narrowed(query, **changes),
         "view": "ended" if query.get("view") == "ended" else "open",
         "confirm": None,
         "hidden": {},
@@ -54,7 +57,7 @@ async def _open(desks: Desks, person: Person, query: Mapping[str, str]) -> Mappi
     page = await desks.asking.jobs(question)
     confirms = query.get("ask") == "cancel"
     count = await _count(desks, question, looks=LOOKS if confirms else 1)
-    given = wanted(person, query, PLAIN)
+    given = wanted(query, person, PLAIN)
     hidden = {**given, "until": count.until, "submitted_before": question.submitted_before}
     return {
         "page": page,
@@ -69,11 +72,11 @@ async def _open(desks: Desks, person: Person, query: Mapping[str, str]) -> Mappi
 
 
 async def _ended(desks: Desks, person: Person, query: Mapping[str, str]) -> Mapping[str, Any]:
-    found = await ended(desks.bus, of_ended(person, query), below=number(query, "below"), limit=PAGE)
+    found = await ended(desks.bus, of_ended(person, query), below=place(query, "below"), limit=PAGE)
     return {
         "page": found,
-        "older": None if found.below is None else address(query, below=found.below),
-        "newer": address(query) if query.get("below") else None,
+        "older": None if found.below is None else narrowed(query, below=found.below),
+        "newer": narrowed(query) if query.get("below") else None,
         "fields": [name for name in ENDED if person.project is None or name != "project"],
         "choices": {"state": ENDS},
     }
@@ -81,13 +84,13 @@ async def _ended(desks: Desks, person: Person, query: Mapping[str, str]) -> Mapp
 
 async def _count(desks: Desks, question: AskFind, *, looks: int) -> Count:
     """Of all that match, wherever the page is."""
-    matching, place, until = 0, 0, question.until
+    matching, reached, until = 0, 0, question.until
     for _ in range(looks):
         page = await desks.asking.jobs(
-            question.model_copy(update={"limit": 0, "after": place, "before": None, "until": until})
+            question.model_copy(update={"limit": 0, "after": reached, "before": None, "until": until})
         )
         until = page.last if until is None else until
-        matching, place = matching + page.matching, page.after
+        matching, reached = matching + page.matching, page.after
         if not page.more:
             return Count(matching, sure=True, until=until)
     return Count(matching, sure=False, until=until or 0)
@@ -95,16 +98,16 @@ async def _count(desks: Desks, question: AskFind, *, looks: int) -> Count:
 
 def _older(query: Mapping[str, str], question: AskFind, page: JobPage) -> str | None:
     if question.before is not None:
-        return address(query, before=page.jobs[0].place if page.jobs else page.after) if page.more else None
+        return narrowed(query, before=page.jobs[0].place if page.jobs else page.after) if page.more else None
     if not question.after:
         return None
-    return address(query, before=page.jobs[0].place if page.jobs else question.after + 1)
+    return narrowed(query, before=page.jobs[0].place if page.jobs else question.after + 1)
 
 
 def _newer(query: Mapping[str, str], question: AskFind, page: JobPage) -> str | None:
     if question.before is not None:
-        return address(query, after=page.jobs[-1].place if page.jobs else question.before - 1)
-    return address(query, after=page.after) if page.more else None
+        return narrowed(query, after=page.jobs[-1].place if page.jobs else question.before - 1)
+    return narrowed(query, after=page.after) if page.more else None
 
 
 # ---------------------------------------------------------------------------------------------------------- cancelling
@@ -118,10 +121,12 @@ async def cancel_one(desks: Desks, person: Person, form: Mapping[str, str]) -> s
         raise Amiss("name the job")
     if person.project is not None and project != person.project:
         raise Amiss("that is another project's job")
-    await desks.asking.note(AskNote(by=person.name, did="cancel", on="job", name=f"{project}/{job}"))
-    done = await desks.asking.cancel(
-        AskCancels(by=person.name, jobs=(Named(project=project[:200], job=job[:256], token=token[:128]),))
-    )
+    try:
+        order = AskCancels(by=person.name, jobs=(Named(project=project, job=job, token=token),))
+    except ValidationError as error:
+        raise Amiss(fault(error)) from error
+    await desks.asking.note(AskNote(by=person.name, did="cancel", on="job", name=f"{project}/{job}"[:200]))
+    done = await desks.asking.cancel(order)
     return f"{job}: " + ("the cancel is recorded" if done.told else "it has ended already")
 
 
@@ -131,7 +136,7 @@ async def _cancel_all(desks: Desks, person: Person, form: Mapping[str, str]) -> 
     Killed in between, some are cancelled, each as a whole; the note that came before says what was begun, and to order
     the same again goes on with the others.
     """
-    until = number(form, "until")
+    until = place(form, "until")
     if until is None:
         raise Amiss("count them first")
     try:
@@ -139,7 +144,7 @@ async def _cancel_all(desks: Desks, person: Person, form: Mapping[str, str]) -> 
         question = asked(person, form, desks.clock.wall(), **every)
     except Declined as error:
         raise Amiss(str(error)) from error
-    what = {name: value[:500] for name, value in wanted(person, form, PLAIN).items()}
+    what = {name: value[:500] for name, value in wanted(form, person, PLAIN).items()}
     detail = {**what, "until": str(until), "counted": form.get("counted", "")[:40]}
     why = form.get("why", "")[:400]
     await desks.asking.note(AskNote(by=person.name, did="cancel all", on="jobs", name="begun", why=why, detail=detail))

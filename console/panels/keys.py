@@ -13,15 +13,16 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
 
-from console.asking import Declined, NoAnswer
+from console.asking import Declined, NoAnswer, fault, soon
+from console.filters import address
 from console.panels import Action, Amiss, Desks, Panel
 from console.people import hashed
 from job_contracts.jobs import LANES
-from job_contracts.key_asking import AskKeys, AskNewKey, AskRevocation, AskRotation, KeyPage
+from job_contracts.key_asking import AskKeys, AskNewKey, AskRevocation, AskRotation
 from job_contracts.keys import SECRET_DIGITS, Scope, key_id, written
 from job_contracts.money import WINDOWS
 from job_contracts.operating import AskNote
@@ -31,34 +32,38 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from console.people import Person
+    from job_contracts.key_asking import KeyPage
     from job_contracts.spend import Sums
 
-T = TypeVar("T")
 PAGE = 100
 """Keys on one page."""
 SOON = 3.0
 """Seconds that the ledger may take: keys are shown without what they were used for rather than late."""
+STATES = {"valid": True, "ended": False}
+"""What may be chosen, and what is asked for it."""
 DAYS = 30
 """Days back over which it is told what keys were used for."""
+LONGEST = 128
+"""Characters of a project's and a key's name that are asked for: no name is longer."""
 _UNITS = {"h": 3_600.0, "d": 86_400.0}
 BOUNDS = ("rpm", "tpm", "concurrency", "max_tokens", "max_queued", "max_queued_bytes", "max_cost")
 """What bounds a key by a number."""
 
 
 async def _read(desks: Desks, person: Person, query: Mapping[str, str]) -> Mapping[str, Any]:
-    project = person.project or query.get("project", "").strip() or None
-    wanted = query.get("id", "").strip() or None
+    project = person.project or query.get("project", "").strip()[:LONGEST] or None
+    wanted = query.get("id", "").strip()[:LONGEST] or None
     state = query.get("state", "")
     asked = AskKeys(
         project=project,
         id=wanted,
-        valid={"valid": True, "ended": False}.get(state),
+        valid=STATES.get(state),
         limit=PAGE,
         after=query.get("after") or None,
     )
     since = max(0.0, desks.clock.wall() - DAYS * 86_400.0)
-    page, used, last = await asyncio.gather(
-        _page(desks, asked), _used(desks, project, wanted, since), _last(desks, project, wanted)
+    (page, amiss), used, last = await asyncio.gather(
+        soon(desks.edges.keys(asked), None), _used(desks, project, wanted, since), _last(desks, project, wanted)
     )
     rules = desks.config.projects
     own = sorted(rules) if person.project is None else [person.project]
@@ -69,31 +74,32 @@ async def _read(desks: Desks, person: Person, query: Mapping[str, str]) -> Mappi
         "lanes": LANES,
         "windows": WINDOWS,
         "bounds": BOUNDS,
-        "page": page if isinstance(page, KeyPage) else None,
-        "amiss": "" if isinstance(page, KeyPage) else page,
+        "page": page,
+        "amiss": amiss,
         "used": used,
         "last": last,
         "since": since,
         "days": DAYS,
         "asked": asked,
-        "state": state if state in {"valid", "ended"} else "",
+        "older": _older(person, asked, state, page),
+        "state": state if state in STATES else "",
         "overlap": desks.config.gateway.key_overlap / 3_600.0,
         "now": desks.clock.wall(),
     }
 
 
-async def _page(desks: Desks, asked: AskKeys) -> KeyPage | str:
-    """Which keys there are, or why that is not known: projects are told in any case."""
-    try:
-        return await desks.edges.keys(asked)
-    except (NoAnswer, Declined) as error:
-        return str(error)
+def _older(person: Person, asked: AskKeys, state: str, page: KeyPage | None) -> str | None:
+    """Where the next page is, if there is one."""
+    if page is None or page.after is None:
+        return None
+    project = asked.project if person.project is None else None
+    return address("/keys", after=page.after, project=project, state=state if state in STATES else None)
 
 
 async def _used(desks: Desks, project: str | None, key: str | None, since: float) -> Mapping[str, Sums] | None:
     """What each key was used for, from the full hour of ``since`` on; ``None`` if that is not known."""
     asked = AskSpend(by=("key",), project=project, key=key, since=since, limit=1_000)
-    found = await _soon(desks.ledger.spend(asked))
+    found, _ = await soon(desks.ledger.spend(asked), SOON)
     return None if found is None or found.after is not None else {row.key or "": row for row in found.rows}
 
 
@@ -101,16 +107,8 @@ async def _last(desks: Desks, project: str | None, key: str | None) -> float | N
     """When the one key was last used that is asked for, as far as the ledger knows."""
     if key is None:
         return None
-    found = await _soon(desks.ledger.attempts(AskAttempts(project=project, key=key, limit=1)))
+    found, _ = await soon(desks.ledger.attempts(AskAttempts(project=project, key=key, limit=1)), SOON)
     return found.rows[0].at if found is not None and found.rows else None
-
-
-async def _soon(asking: Awaitable[T]) -> T | None:
-    try:
-        async with asyncio.timeout(SOON):
-            return await asking
-    except (NoAnswer, Declined, TimeoutError):
-        return None
 
 
 # -- what is done
@@ -242,8 +240,7 @@ def _hours(text: str) -> float | None:
 
 
 def _amiss(error: ValidationError) -> NoReturn:
-    first = error.errors(include_url=False, include_input=False)[0]
-    raise Amiss(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    raise Amiss(fault(error)) from error
 
 
 KEYS = Panel(

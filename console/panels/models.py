@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from console.asking import Declined, NoAnswer
+from console.asking import Declined, soon
 from console.deployments import KINDS, SOON, deployments, routes_of
 from console.panels import Desks, Panel
 from job_contracts.spend import MAX_ROWS, AskSpend, SpendRow
@@ -24,7 +25,6 @@ PAGES = 50
 """Of the ledger's answer at most: more deployments than any configuration has."""
 HEIGHT = 20.0
 """Of a sparkline, in units of its drawing."""
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,8 @@ async def _read(desks: Desks, person: Person, query: Mapping[str, str]) -> Mappi
     since = int(wall) // HOUR * HOUR - (HOURS - 1) * HOUR
     everything = person.project is None
     health, now = await asyncio.gather(
-        _if_told(_health(desks, person.project, since)),
-        _if_told(desks.asking.overview()) if everything else _nothing(),
+        soon(_health(desks, person.project, since), None),
+        soon(desks.asking.overview(), None) if everything else _nothing(),
     )
     quiet = tuple(Hour(since + number * HOUR) for number in range(HOURS))
     found = health[0] or {}
@@ -91,7 +91,7 @@ async def _read(desks: Desks, person: Person, query: Mapping[str, str]) -> Mappi
         "everything": everything,
         "soon": SOON,
         "kinds": KINDS,
-        "library": version("genai-prices"),
+        "library": _library(),
         "begins": [hour.start for hour in quiet],
         "health": None if health[0] is None else {name: Health(found.get(name, quiet)) for name in known},
         "now": None if now[0] is None else _now(now[0]),
@@ -99,12 +99,10 @@ async def _read(desks: Desks, person: Person, query: Mapping[str, str]) -> Mappi
     }
 
 
-async def _if_told(asked: Awaitable[T]) -> tuple[T | None, str]:
-    """An answer, or why there is none: what a model costs is known without the leader and the ledger."""
-    try:
-        return await asked, ""
-    except (NoAnswer, Declined) as error:
-        return None, str(error)
+@cache
+def _library() -> str:
+    """The version of the price library that is installed: read from its files, which do not change meanwhile."""
+    return version("genai-prices")
 
 
 async def _nothing() -> tuple[Overview | None, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from console.asking import Declined, NoAnswer
+from console.asking import soon
 from console.panels import Desks, Panel
 from job_contracts.money import window_start
 from job_contracts.operating import AskAudit
@@ -49,10 +49,9 @@ async def _spent(desks: Desks) -> Spent | None:
     """``None`` if the ledger does not say."""
     now = desks.clock.wall()
     day, hour = window_start("day", now), window_start("hour", now)
-    try:
-        async with asyncio.timeout(SOON):
-            found = await desks.ledger.spend(AskSpend(by=("hour",), since=min(day, hour - HOUR), limit=100))
-    except (NoAnswer, Declined, TimeoutError):
+    asked = AskSpend(by=("hour",), since=min(day, hour - HOUR), limit=100)
+    found, _ = await soon(desks.ledger.spend(asked), SOON)
+    if found is None:
         return None
     costs = {float(row.hour or 0): row.cost for row in found.rows}
     this_hour, before = costs.get(hour, Decimal(0)), costs.get(hour - HOUR, Decimal(0))
@@ -70,11 +69,8 @@ async def _spent(desks: Desks) -> Spent | None:
 
 async def _done(desks: Desks) -> tuple[AuditLine, ...] | None:
     """The newest of the audit; ``None`` if nobody says."""
-    try:
-        async with asyncio.timeout(SOON):
-            return (await desks.asking.audit(AskAudit(limit=LAST))).lines
-    except (NoAnswer, Declined, TimeoutError):
-        return None
+    found, _ = await soon(desks.asking.audit(AskAudit(limit=LAST)), SOON)
+    return None if found is None else found.lines
 
 
 OVERVIEW = Panel("overview", "Overview", "o", _read)

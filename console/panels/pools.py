@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
+from console.asking import fault
 from console.panels import Action, Amiss, Desks, Panel
 from job_contracts.operating import AIMS, Aim, AskOrder, Doing, Rates
 
@@ -50,8 +51,7 @@ def _asked(person: Person, form: Mapping[str, str]) -> AskOrder:
             factor=_factor(factor) if do == "weigh" else None,
         )
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise Amiss(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise Amiss(fault(error)) from error
 
 
 def _doing(text: str) -> Doing:

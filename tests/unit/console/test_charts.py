@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.charts import LEFT, TICKS, TOP, WIDTH, Series, columns, line, steps
+from console.charts import LEFT, TICKS, TOP, WIDTH, Series, columns, steps
 from console.pages import Pages, money
 
 amounts = st.decimals(0, 10**9, places=12, allow_nan=False)
@@ -64,25 +64,12 @@ def test_few_columns_are_named_below_where_there_are_many() -> None:
     assert [text for _, text in chart.labels] == [str(one) for one in range(0, 93, 12)]
 
 
-def test_a_line_has_gaps_where_nothing_is_known() -> None:
-    assert line([]) == line([None]) == ""
-    assert line([0, 10]) == "M0.0 23.0L100.0 1.0"
-    assert line([5, None, 5]) == "M0.0 12.0h.1M100.0 12.0h.1"
-    assert line([5]) == "M50.0 12.0h.1"
-
-
 def test_charts_are_drawn_with_words_and_no_name_is_markup() -> None:
     made = Pages()._made
     chart = columns(["mon"], [Series("<b>a</b>", [Decimal(1)]), Series("b", [Decimal(1)])], money)
-    text = (
-        '{% from "charts.html" import bars, columns, spark %}'
-        '{{ columns(chart, "Cost") }}{{ spark([1, None, 2], "two") }}'
-        '{{ bars(rows, ("name", "share", "cost"), "Cost") }}'
-    )
-    shown = made.from_string(text).render(chart=chart, rows=[("<i>", "/spend", 2, "2.00"), ("x", "", 1, "1.00")])
+    text = '{% from "charts.html" import columns %}{{ columns(chart, "Cost") }}'
+    shown = made.from_string(text).render(chart=chart)
     assert "<b>" not in shown
-    assert "<i>" not in shown
     assert 'role="img" aria-label="Cost"' in shown
     assert "<title>mon: 2.00 (b 1.00, &lt;b&gt;a&lt;/b&gt; 1.00)</title>" in shown
     assert re.findall(r'class="swatch (s\d)"', shown) == ["s1", "s0"]
-    assert re.findall(r'class="used" width="([\d.]+)"', shown) == ["100.0", "50.0"]

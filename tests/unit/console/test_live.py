@@ -58,16 +58,16 @@ async def test_closing_ends_it_for_all_and_lets_nobody_in() -> None:
     await feeds.close()
     with pytest.raises(StopAsyncIteration):
         await anext(states)
-    assert feeds.full
+    assert feeds.full()
 
 
 async def test_pages_that_are_kept_current_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "MOST", 1)
     feeds = Feeds(every=60.0)
     states = feeds.states("page", Made())
-    before = feeds.full
+    before = feeds.full()
     await anext(states)
-    assert (before, feeds.full) == (False, True)
+    assert (before, feeds.full()) == (False, True)
     await states.aclose()
 
 

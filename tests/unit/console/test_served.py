@@ -313,7 +313,7 @@ async def test_a_projects_key_shows_that_project_and_nothing_of_the_others(conso
         assert page.url.path == "/project"
         assert "fast" in page.text
         assert "slow" not in page.text
-        assert "5 US dollars a day" in page.text
+        assert "5.00 US dollars a day" in page.text
         for panel in PANELS:
             if panel.seen_by == "operators":
                 assert (await browser.get(f"/{panel.name}")).status_code == 403

@@ -80,7 +80,7 @@ async def test_a_system_that_is_well_is_told_so_with_its_numbers() -> None:
         "health-leader": ["good", "scheduler-1 leads, term 42"],
         "health-standby": ["good", "scheduler-2 stands by"],
         "health-gateways": ["good", "1 is there"],
-        "health-ledger": ["good", "1 messages are not read yet"],
+        "health-ledger": ["good", "1 message is not read yet"],
     }
     assert found["stream-LEDGER"][4:8] == [f"{held.messages}", "–", size(held.bytes), size(held.max_bytes)]
     assert found["consumer-WORK_0-openai"][1:] == ["WORK_0", "0", "0", "0"]
@@ -138,7 +138,7 @@ async def test_a_stream_that_drops_the_oldest_may_be_full() -> None:
             "watch",
             "3 messages were gone from LEDGER before they were read",
         ),
-        ({"lag": 500.0}, "bad", "1 messages are not read yet"),
+        ({"lag": 500.0}, "bad", "1 message is not read yet"),
         ({"lag": 500.0, "position": 1}, "good", "it has read all there is"),
     ],
 )

@@ -20,6 +20,14 @@ def test_a_text_that_a_spreadsheet_would_run_stays_a_text(text: str) -> None:
     assert cell(text) == f"'{text}"
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("a;=1+1", "a;'=1+1"), ("a\n=1", "a\n'=1"), ("a|\t -1", "a|\t '-1"), ("a;b", "a;b"), ("a-1=2", "a-1=2")],
+)
+def test_nor_is_one_run_where_something_else_parts_the_cells(text: str, told: str) -> None:
+    assert cell(text) == told
+
+
 def test_numbers_are_as_they_are_and_without_exponents() -> None:
     told = [cell(value) for value in (Decimal("-1E-12"), 5, -5, 1.5, True, None, "plain")]
     assert told == ["-0.000000000001", "5", "-5", "1.5", "true", "", "plain"]
