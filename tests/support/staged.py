@@ -118,34 +118,30 @@ class Stage:
 
     @asynccontextmanager
     async def quiet(self) -> AsyncIterator[None]:
-        """No load, nothing under way, and all that ended is in the ledger."""
+        """No load, nothing under way and nothing that could begin, and all that ended is in the ledger."""
         self.flows.clear()
-        looks: list[int] = []
-
-        async def twice() -> bool:
-            """What follows an answer, as a verifier's word does, may begin between two looks."""
-            looks.append(await self._settled())
-            return looks[-1] > 0 and looks[-2:-1] == looks[-1:]
-
         try:
-            await eventually(twice, within=60.0, every=0.25)
+            await self._ordered("pause")
+            await eventually(self._settled, within=60.0)
             yield
         finally:
+            await self._ordered("resume")
             self.flows.set()
 
-    async def _settled(self) -> int:
-        """How far the ledger has read, if that is all there is: what was billed is stored, and nothing is under way but
-        jobs that nothing serves. Else 0.
-        """
+    async def _ordered(self, do: Doing) -> None:
+        for pool in ("openai", "anthropic"):  # gemini is drained from the beginning
+            await self.leader.order(AskOrder(do=do, aim="pool", name=pool, by="quinn", why="a quiet moment"))
+
+    async def _settled(self) -> bool:
+        """Whether what was billed is stored, and every job that the leader knows waits."""
         now = await self.leader.overview()
-        waiting = sum(lane.queued for lane in now.lanes)
         billed = {line["request_id"] for line in (await self.appliance.simulator("/bills"))["lines"]}
         stream = await self.bus.stream_state(subjects.LEDGER)
         read = await self.ledger.state()
         with closing(self.sql()) as book:
             stored = {name for (name,) in book.execute("SELECT attempt FROM attempts")}
-        still = now.in_flight == 0 and waiting == now.known
-        return read.position if still and read.position == stream.last_seq and billed <= stored else 0
+        still = now.in_flight == 0 and sum(lane.queued for lane in now.lanes) == now.known
+        return still and read.position == stream.last_seq and billed <= stored
 
     def sql(self) -> sqlite3.Connection:
         """The ledger's database itself, to read."""

@@ -2,76 +2,37 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from urllib.parse import quote
 
 import pytest
 from playwright.async_api import APIResponse, Browser
 
-from appliance.http import ask
 from console.panels.all import PANELS
-from job_contracts import subjects
-from job_contracts.codec import decode
-from job_contracts.finding import AskFind, AskJob, JobPage
-from job_contracts.key_asking import AskKeys
+from job_contracts.finding import AskJob
 from job_contracts.keys import key_id
-from job_contracts.letters import DeadLetter
 from job_contracts.operating import AskAudit, ToldDeployment, ToldLimit
 from job_contracts.spend import AskAttempts
 from job_contracts.trials import AskExperiments
+from tests.support.acting import (
+    are_dead,
+    audited,
+    became,
+    ended,
+    ended_so,
+    found_by,
+    jobs,
+    letters,
+    matching,
+    person,
+    said,
+    shown_key,
+    status,
+)
 from tests.support.browsing import Tab, tab
 from tests.support.eventually import eventually
-from tests.support.keyboard import Keyboard
 from tests.support.staged import BROKEN, PROJECT, SLOW, STUCK, Stage
 
 pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(240)]
-
-
-@asynccontextmanager
-async def person(browser: Browser, stage: Stage, role: str) -> AsyncIterator[Tab]:
-    """Somebody at the console, with whom nothing may go amiss."""
-    async with tab(browser, stage.origin, stage.key(role)) as seen:
-        yield seen
-        assert not seen.amiss
-
-
-async def said(seen: Tab) -> str:
-    """What the page says that was done."""
-    return await seen.words("[role=status]")
-
-
-async def audited(seen: Tab, did: str, *parts: str, at: int = 0) -> None:
-    """The newest line of the audit about this, on its page."""
-    await seen.go(f"/audit?did={quote(did)}")
-    line = await seen.words(f"tbody tr >> nth={at}")
-    assert all(part in line for part in parts), (parts, line)
-
-
-async def jobs(stage: Stage, count: int, route: str, tag: str) -> list[str]:
-    """Submitted, and known to the leader or ended."""
-    handles = [
-        await stage.producer.submit(model=route, messages=f"{tag} {place}", tags={"run": tag}) for place in range(count)
-    ]
-    return [handle.id for handle in handles]
-
-
-async def found(stage: Stage, tag: str) -> JobPage:
-    return await stage.leader.jobs(AskFind(tag=f"run={tag}", limit=100))
-
-
-async def ended(stage: Stage, job: str) -> str:
-    """How a job ended; empty while it has not."""
-    told = await stage.leader.job(AskJob(project=PROJECT, job=job))
-    return "" if told.result is None else told.result.state.value
-
-
-async def letters(stage: Stage, jobs: Sequence[str]) -> dict[str, DeadLetter]:
-    """What DEAD holds of them."""
-    lie = await stage.bus.run(subjects.DEAD, 1, subjects.letters_of(PROJECT), limit=10_000, size=2**30)
-    every = {subjects.project_and_job(one.subject)[1]: decode(DeadLetter, one.data) for one in lie}
-    return {job: every[job] for job in jobs if job in every}
 
 
 # ---------------------------------------------------------------------------------------------------------------- jobs
@@ -79,7 +40,7 @@ async def letters(stage: Stage, jobs: Sequence[str]) -> dict[str, DeadLetter]:
 
 async def test_jobs_are_cancelled_one_by_one_and_all_that_were_counted(browser: Browser, stage: Stage) -> None:
     one, *others = await jobs(stage, 5, STUCK, "calls-off")
-    await eventually(lambda: _matching(stage, "calls-off", 5), within=15.0)
+    await eventually(lambda: matching(stage, "calls-off", 5), within=15.0)
     async with person(browser, stage, "operator") as seen:
         here = f"/jobs?route={STUCK}&tag=run%3Dcalls-off"
         await seen.go(here)
@@ -87,19 +48,19 @@ async def test_jobs_are_cancelled_one_by_one_and_all_that_were_counted(browser: 
         await seen.page.get_by_role("button", name=f"Cancel {one}", exact=True).click()
         assert f"{one}: the cancel is recorded" in await said(seen)
         assert seen.page.url == f"{seen.origin}{here}"
-        await eventually(lambda: _ended_so(stage, [one], "cancelled"), within=15.0)
+        await eventually(lambda: ended_so(stage, [one], "cancelled"), within=15.0)
         await audited(seen, "cancel", "otto", f"job {PROJECT}/{one}")
 
         await seen.go(here)
         await seen.page.get_by_role("link", name="Cancel all that match…").click()
         assert await seen.words("#counted") == "4"
         (late,) = await jobs(stage, 1, STUCK, "calls-off")
-        await eventually(lambda: _matching(stage, "calls-off", 5), within=15.0)
+        await eventually(lambda: matching(stage, "calls-off", 5), within=15.0)
         await seen.page.get_by_label("Why").fill("no longer wanted")
         await seen.page.get_by_role("button", name="Cancel all of them").click()
         assert "4 cancels are recorded" in await said(seen)
-        await eventually(lambda: _ended_so(stage, others, "cancelled"), within=15.0)
-        left = await found(stage, "calls-off")
+        await eventually(lambda: ended_so(stage, others, "cancelled"), within=15.0)
+        left = await found_by(stage, "calls-off")
         assert [row.job for row in left.jobs] == [late]
         await seen.go(here)
         assert await seen.words("#matching") == "1"
@@ -112,20 +73,12 @@ async def test_jobs_are_cancelled_one_by_one_and_all_that_were_counted(browser: 
         assert await ended(stage, late) == "cancelled"
 
 
-async def _matching(stage: Stage, tag: str, count: int) -> bool:
-    return (await found(stage, tag)).matching == count
-
-
-async def _ended_so(stage: Stage, jobs: Sequence[str], state: str) -> bool:
-    return {await ended(stage, job) for job in jobs} == {state}
-
-
 # -------------------------------------------------------------------------------------------------------- dead letters
 
 
 async def test_letters_are_replayed_alone_and_by_group_and_discarded(browser: Browser, stage: Stage) -> None:
     broken = await jobs(stage, 4, BROKEN, "dies")
-    await eventually(lambda: _are_dead(stage, broken), within=30.0)
+    await eventually(lambda: are_dead(stage, broken), within=30.0)
     async with person(browser, stage, "operator") as seen:
         one = broken[0]
         await seen.go(f"/dead?project={PROJECT}&job={one}")
@@ -133,7 +86,7 @@ async def test_letters_are_replayed_alone_and_by_group_and_discarded(browser: Br
         await seen.page.locator("[name=onto]").select_option("smart")
         await seen.page.get_by_role("button", name="Replay 1 letter").click()
         assert "replayed 1 letter" in await said(seen)
-        await _became(stage, [one], "smart")
+        await became(stage, [one], "smart")
         assert await seen.words("#state") == "replayed"
         await audited(seen, "replayed", "otto", f"letters {one}", "onto: smart", "done: 1")
 
@@ -143,10 +96,10 @@ async def test_letters_are_replayed_alone_and_by_group_and_discarded(browser: Br
         await seen.page.locator("[name=onto]").select_option("weighted")
         await seen.page.get_by_label("Why").fill("it was down")
         after = await jobs(stage, 2, BROKEN, "dies")
-        await eventually(lambda: _are_dead(stage, after), within=30.0)
+        await eventually(lambda: are_dead(stage, after), within=30.0)
         await seen.page.get_by_role("button", name="Replay 3 letters").click()
         assert "replayed 3 letters" in await said(seen)
-        await _became(stage, broken[1:], "weighted")
+        await became(stage, broken[1:], "weighted")
         await audited(seen, "replayed", "otto", "it was down", "onto: weighted", "letters: 3", "done: 3", "failed: 0")
 
         await seen.go(f"/dead?route={BROKEN}")
@@ -162,27 +115,7 @@ async def test_letters_are_replayed_alone_and_by_group_and_discarded(browser: Br
         assert await seen.words("#count") == "0"
 
 
-async def _are_dead(stage: Stage, jobs: Sequence[str]) -> bool:
-    return len(await letters(stage, jobs)) == len(jobs)
-
-
-async def _became(stage: Stage, jobs: Sequence[str], route: str) -> None:
-    """Each is another job on that route, once, and that one is answered."""
-    lie = await letters(stage, jobs)
-    replays = [letter.replay for letter in lie.values() if letter.state == "replayed" and letter.replay is not None]
-    assert [replay.route for replay in replays] == [route] * len(jobs)
-    assert len({replay.job for replay in replays}) == len(jobs)
-    await eventually(lambda: _ended_so(stage, [replay.job for replay in replays], "succeeded"), within=30.0)
-
-
 # ---------------------------------------------------------------------------------------------------------------- keys
-
-
-async def status(stage: Stage, key: str, model: str = "fast") -> int:
-    """What the edge answers whoever shows this key."""
-    body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 5}
-    url = f"{stage.appliance.card['gateway_url']}/v1/chat/completions"
-    return (await ask(url, method="POST", body=body, key=key)).status
 
 
 async def test_a_key_is_made_shown_once_used_rotated_and_revoked(browser: Browser, stage: Stage) -> None:
@@ -193,7 +126,7 @@ async def test_a_key_is_made_shown_once_used_rotated_and_revoked(browser: Browse
         await form.get_by_label("Routes, with commas").fill("fast, smart")
         await form.get_by_label("Why").fill("the nightly run")
         await form.get_by_role("button", name="Make it").click()
-        first = _shown(await said(seen))
+        first = shown_key(await said(seen))
         assert await status(stage, first) == 200
         assert await status(stage, first, "cheap") == 403
         await seen.page.reload()
@@ -204,7 +137,7 @@ async def test_a_key_is_made_shown_once_used_rotated_and_revoked(browser: Browse
         await seen.go(f"/keys?id={key_id(first)}")
         await seen.page.locator("[name=overlap]").fill("1")
         await seen.page.get_by_role("button", name="Rotate").click()
-        second = _shown(await said(seen))
+        second = shown_key(await said(seen))
         assert [await status(stage, key) for key in (first, second)] == [200, 200]
         await seen.page.reload()
         assert second not in await seen.page.content()
@@ -221,12 +154,6 @@ async def test_a_key_is_made_shown_once_used_rotated_and_revoked(browser: Browse
         lines = (await stage.leader.audit(AskAudit(on="key", limit=100))).model_dump_json()
         assert key_id(first) in lines
         assert not any(key.rpartition("_")[2] in lines for key in (first, second))
-
-
-def _shown(words: str) -> str:
-    made = re.search(r"psk_\w+", words)
-    assert made is not None, words
-    return made[0]
 
 
 async def _refused(stage: Stage, key: str) -> bool:
@@ -344,7 +271,7 @@ async def test_two_models_answer_side_by_side_and_stop_cancels(browser: Browser,
         slow = [await _job(seen, place) for place in range(2)]
         await seen.page.get_by_role("button", name="Stop").click()
         await seen.page.get_by_text("Stopped: what had not ended is cancelled.").wait_for()
-        await eventually(lambda: _ended_so(stage, slow, "cancelled"), within=15.0)
+        await eventually(lambda: ended_so(stage, slow, "cancelled"), within=15.0)
         await audited(seen, "play", "otto", f"playground {PROJECT}", *slow, f"models: {SLOW}, {SLOW}")
         await audited(seen, "play", "otto", *asked, "models: fast, smart", at=1)
         assert "secret" not in await seen.words("#shown")
@@ -411,82 +338,3 @@ async def test_what_a_role_may_not_do_is_not_offered_and_refused_if_it_is_sent_b
         assert "/login" in seen.page.url, "the session has ended where it is kept"
     done = [line.entry.did for line in (await stage.leader.audit(AskAudit(limit=100))).lines if line.seq > before]
     assert set(done) <= {"login", "logout"}
-
-
-# ----------------------------------------------------------------------------------------------------- without a mouse
-
-
-async def test_jobs_letters_keys_and_the_playground_without_a_mouse(browser: Browser, stage: Stage) -> None:
-    (stuck,) = await jobs(stage, 1, STUCK, "by-keys")
-    (dead,) = await jobs(stage, 1, BROKEN, "by-keys")
-    await eventually(lambda: _are_dead(stage, [dead]), within=30.0)
-    await eventually(lambda: _matching(stage, "by-keys", 1), within=15.0)
-    async with tab(browser, stage.origin) as seen:
-        keyboard = Keyboard(seen.page)
-        await seen.go("/login")
-        await keyboard.type(stage.key("admin"))
-        await keyboard.press("Enter")
-        await seen.page.wait_for_url("**/overview")
-
-        await keyboard.press("g", "j")
-        await seen.page.wait_for_url("**/jobs")
-        await keyboard.press("/")
-        await keyboard.to(id="f-tag")
-        await keyboard.type("run=by-keys")
-        await keyboard.press("Enter")
-        await seen.page.wait_for_url("**tag=run*")
-        await keyboard.press("j")
-        assert (await keyboard.at())["words"] == stuck
-        await keyboard.press("Enter")
-        await seen.page.wait_for_url("**/job?*")
-        await keyboard.to(id="cancel-this")
-        await keyboard.press("Enter")
-        await seen.page.wait_for_selector("[role=status]")
-        await eventually(lambda: _ended_so(stage, [stuck], "cancelled"), within=15.0)
-
-        await keyboard.press("g", "d")
-        await seen.page.wait_for_url("**/dead")
-        await keyboard.press("/")
-        await keyboard.to(name="route")
-        await keyboard.type(BROKEN)
-        await keyboard.press("Enter")
-        await seen.page.wait_for_url("**route=*")
-        await keyboard.to(words="Replay 1 letter")
-        await keyboard.press("Enter")
-        await seen.page.wait_for_url("**do=replay*")
-        await keyboard.to(name="onto")
-        await keyboard.choose("fast")
-        await keyboard.to(words="Replay 1 letter")
-        await keyboard.press("Enter")
-        await seen.page.wait_for_selector("[role=status]")
-        await _became(stage, [dead], "fast")
-
-        await keyboard.press("g", "y")
-        await seen.page.wait_for_url("**/playground")
-        await keyboard.press("/")
-        await keyboard.choose(PROJECT)
-        await keyboard.press("Tab", "Enter")
-        await seen.page.wait_for_url("**project=*")
-        await keyboard.to(name="model_1")
-        await keyboard.choose("fast")
-        await keyboard.to(name="prompt")
-        await keyboard.type("[[say by keys]]")
-        await keyboard.to(words="Play")
-        await keyboard.press("Enter")
-        await seen.page.get_by_text("1 of 1 have ended.").wait_for()
-        assert await seen.words("#answers .text") == "by keys"
-
-        await keyboard.press("g", "k")
-        await seen.page.wait_for_url("**/keys")
-        await keyboard.press("/")
-        await keyboard.to(name="project", tag="select")
-        await keyboard.choose(PROJECT)
-        await keyboard.to(name="name")
-        await keyboard.type("made by keys")
-        await keyboard.press("Enter")
-        await seen.page.wait_for_selector("[role=status]")
-        made = _shown(await said(seen))
-        assert await status(stage, made) == 200
-        keys = (await stage.edges.keys(AskKeys(id=key_id(made)))).keys
-        assert [key.name for key in keys] == ["made by keys"]
-        assert not seen.amiss

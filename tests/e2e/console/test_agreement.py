@@ -27,6 +27,7 @@ from job_contracts.facts import Facts
 from job_contracts.finding import AskFind
 from job_contracts.letters import DeadLetter
 from job_contracts.money import dollars, window_start
+from job_contracts.operating import AskAudit
 from runtime.clock import SystemClock
 from simulator.reports import BillReport
 from tests.integration.test_console_agrees import limits_differ, pools_differ
@@ -125,6 +126,7 @@ async def test_in_a_quiet_moment_every_page_says_what_its_sources_say(browser: B
     async with tab(browser, stage.origin, stage.key("admin")) as seen:
         await seen.go("/spend?by=provider&period=all")
         await stage.burst(48)
+        await eventually(lambda: asked(stage, "SELECT COUNT(*) > 50 FROM attempts")[0][0], within=60.0)
         async with stage.quiet():
             await _spend_agrees(stage, seen)
             await _attempts_agree(stage, seen)
@@ -132,6 +134,9 @@ async def test_in_a_quiet_moment_every_page_says_what_its_sources_say(browser: B
             await _jobs_agree(stage, seen)
             await _letters_agree(stage, seen)
             await _commands_agree(stage, seen)
+            await _workers_and_streams_agree(stage, seen)
+            await _keys_drafts_and_a_job_agree(stage, seen)
+            await _the_audit_agrees(stage, seen)
         assert not seen.amiss
 
 
@@ -246,6 +251,74 @@ async def _letters_agree(stage: Stage, seen: Tab) -> None:
     assert await seen.words("#count") == number(causes.total())
     commanded = await penstock(stage, "dead", "list", "--all-projects")
     assert {one["fingerprint"]: one["count"] for one in commanded} == causes
+
+
+async def _workers_and_streams_agree(stage: Stage, seen: Tab) -> None:
+    now = await stage.leader.overview()
+    figures, lanes = await _overview(seen)
+    queued = sum(lane.queued for lane in now.lanes)
+    told = {"known": now.known, "in-flight": now.in_flight, "queued": queued, "unread": now.unread}
+    assert {name: figures[name] for name in told} == {name: number(count) for name, count in told.items()}
+    assert lanes == {lane.name: number(lane.queued) for lane in now.lanes}
+    await seen.go("/workers")
+    assert {name: row[3:5] for name, row in (await seen.rows()).items()} == {
+        f"worker-{pool.name}-{one.name}": [number(one.attempts), number(one.slots)]
+        for pool in now.pools
+        for one in pool.workers
+    }
+    await seen.go("/health")
+    shown = await seen.rows()
+    for stream in (subjects.LEDGER, subjects.DEAD, subjects.RES, subjects.stream_name(subjects.SUBMIT)):
+        state = await stage.bus.stream_state(stream)
+        assert [shown[f"stream-{stream}"][place] for place in (4, 6)] == [number(state.messages), number(state.bytes)]
+    ((count,),) = asked(stage, "SELECT COUNT(*) FROM attempts")
+    figures = await seen.figures()
+    assert (figures["ledger-attempts"], figures["ledger-unread"]) == (number(count), "0")
+
+
+async def _overview(seen: Tab) -> tuple[dict[str, str], dict[str, str]]:
+    await seen.go("/overview")
+    rows = await seen.rows()
+    return await seen.figures(), {row[0]: row[2] for name, row in rows.items() if name.startswith("lane-")}
+
+
+async def _keys_drafts_and_a_job_agree(stage: Stage, seen: Tab) -> None:
+    await seen.go("/keys")
+    used = asked(stage, f"SELECT key, COUNT(*), SUM(cost) {FROM} WHERE key != '' GROUP BY 1")
+    counted = {f"key-{key}": [number(count), money(dollars(cost or 0))] for key, count, cost in used}
+    shown = {name: row[10:12] for name, row in (await seen.rows()).items() if name.startswith("key-")}
+    assert shown == {name: counted.get(name, ["0", "0.00"]) for name in shown}
+    assert set(counted) <= set(shown)
+    await seen.go("/drafts")
+    beside = f"SELECT reason, route, COUNT(*), SUM(cost) {FROM} WHERE reason IN ('shadow', 'verify') GROUP BY 1, 2"
+    told = {
+        f"aside-{why}-{route}": [number(count), money(dollars(cost))]
+        for why, route, count, cost in asked(stage, beside)
+    }
+    assert told
+    assert {name: row[3:5] for name, row in (await seen.rows()).items() if name.startswith("aside-")} == told
+    ((failed,), *_) = asked(stage, f"SELECT attempt {FROM} WHERE route = 'failing' ORDER BY at DESC, attempts.id DESC")
+    job = failed.split(".")[1]
+    await seen.go(f"/job?project=demo&id={job}")
+    wanted = "attempt, deployment, failure, input, output, cost"
+    every = asked(stage, f"SELECT {wanted} {FROM} WHERE attempt LIKE :of ORDER BY attempt", of=f"demo.{job}.%")
+    assert {name: [row[1], row[3], *row[7:10]] for name, row in (await seen.rows()).items()} == {
+        f"attempt-{attempt.rpartition('.')[2]}": [
+            deployment,
+            failure,
+            number(taken),
+            number(given),
+            money(None if cost is None else dollars(cost)),
+        ]
+        for attempt, deployment, failure, taken, given, cost in every
+    }
+
+
+async def _the_audit_agrees(stage: Stage, seen: Tab) -> None:
+    lie = await lying(stage, subjects.AUDIT)
+    await seen.go("/audit")
+    shown = list(await seen.rows())
+    assert shown == [f"audit-{one.seq}" for one in reversed(lie)][: AskAudit().limit]
 
 
 async def _commands_agree(stage: Stage, seen: Tab) -> None:
