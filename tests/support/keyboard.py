@@ -12,14 +12,16 @@ MOST = 250
 _FOCUS = """() => {
   const one = document.activeElement, style = getComputedStyle(one);
   const box = one.getClientRects()[0] || one.getBoundingClientRect();
-  const x = Math.min(Math.max(box.left + Math.min(box.width, 40) / 2, 0), innerWidth - 1);
-  const y = Math.min(Math.max(box.top + Math.min(box.height, 40) / 2, 0), innerHeight - 1);
-  const top = document.elementFromPoint(x, y);
+  const left = Math.max(box.left, 0), right = Math.min(box.right, innerWidth);
+  const top = Math.max(box.top, 0), bottom = Math.min(box.bottom, innerHeight);
+  const places = [[left + Math.min(20, (right - left) / 2), top + Math.min(20, (bottom - top) / 2)],
+    [(left + right) / 2, (top + bottom) / 2]];
+  const there = places.map(([x, y]) => document.elementFromPoint(x, y));
   return {
     name: one.getAttribute("name") || "", id: one.id, href: one.getAttribute("href") || "", tag: one.localName,
     value: one.value ?? "", words: (one.innerText || "").trim(),
     outlined: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
-    seen: box.bottom > 0 && box.top < innerHeight && box.width > 0 && top && (one.contains(top) || top.contains(one)),
+    seen: left < right && top < bottom && there.some((it) => it && (one.contains(it) || it.contains(one))),
   };
 }"""
 
