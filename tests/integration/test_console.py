@@ -58,7 +58,7 @@ def _matches(page: str, now: Overview) -> bool:
             cells = shown[f"limit-{limit.name}-{unit.unit}"]
             if (cells[4], cells[5]) != (f"{unit.reserved:,.0f}", f"{unit.size:,.0f}"):
                 return False
-    figures = dict(re.findall(r'<dd id="([a-z-]+)">([\d,]+)</dd>', page))
+    figures = dict(re.findall(r'<dd id="([a-z-]+)">(?:<a [^>]*>)?([\d,]+)<', page))
     return (figures["known"], figures["in-flight"]) == (f"{now.known:,}", f"{now.in_flight:,}")
 
 

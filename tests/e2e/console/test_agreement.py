@@ -260,6 +260,11 @@ async def _workers_and_streams_agree(stage: Stage, seen: Tab) -> None:
     told = {"known": now.known, "in-flight": now.in_flight, "queued": queued, "unread": now.unread}
     assert {name: figures[name] for name in told} == {name: number(count) for name, count in told.items()}
     assert lanes == {lane.name: number(lane.queued) for lane in now.lanes}
+    counts = seen.page.locator("#shown a[href^='/jobs']")
+    led = await counts.evaluate_all("all => all.map(one => [one.getAttribute('href'), one.innerText.split(' ')[0]])")
+    assert len(led) > len(now.pools)
+    for path, count in led:
+        assert f'<strong id="matching">{count}<' in await plain(seen, path), path
     await seen.go("/workers")
     assert {name: row[3:5] for name, row in (await seen.rows()).items()} == {
         f"worker-{pool.name}-{one.name}": [number(one.attempts), number(one.slots)]
