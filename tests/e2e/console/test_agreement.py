@@ -261,7 +261,7 @@ async def _workers_and_streams_agree(stage: Stage, seen: Tab) -> None:
     assert {name: figures[name] for name in told} == {name: number(count) for name, count in told.items()}
     assert lanes == {lane.name: number(lane.queued) for lane in now.lanes}
     counts = seen.page.locator("#shown a[href^='/jobs']")
-    led = await counts.evaluate_all("all => all.map(one => [one.getAttribute('href'), one.innerText.split(' ')[0]])")
+    led = await counts.evaluate_all("all => all.map(one => [one.getAttribute('href'), one.innerText.split(/\\s/)[0]])")
     assert len(led) > len(now.pools)
     for path, count in led:
         assert f'<strong id="matching">{count}<' in await plain(seen, path), path
