@@ -52,7 +52,7 @@ STANDING: tuple[tuple[Doing, Aim, str, Rates | None], ...] = (
     ("override", "limit", "openai", Rates(rpm=3_000)),
 )
 """Orders that are in force from the beginning: jobs for gemini alone wait."""
-ROUTES = ("fast", "smart", "cheap", "drafted", "tried", "failing", "waiting")
+ROUTES = ("fast", "smart", "cheap", "drafted", "tried", "failing", "waiting", "cut")
 PACE = 0.5
 """Seconds between two jobs of the load."""
 PRICES = '[[models]]\nname = "*"\nprices = [{ input = 1, cache_read = 0.1, cache_write = 1.25, output = 4 }]\n'
@@ -168,6 +168,7 @@ def configuration(keys: Keys) -> dict[str, Any]:
     made["providers"]["openai"] |= {"limits": {"rpm": 6_000, "input_tpm": 400_000}, "concurrency": 32}
     made["routes"] |= {
         "failing": {"deployments": ["openai/gpt-5-nano+fault=500"], "max_attempts": 2},
+        "cut": {"deployments": ["openai/gpt-5+fault=cut@0.5", "anthropic/claude-haiku-4-5"]},
         "waiting": {"deployments": ["gemini/gemini-2.5-pro"]},
         "drafted": {
             "deployments": ["openai/gpt-4o-mini"],
