@@ -18,6 +18,13 @@ LEVELS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
 """What axe-core calls the rules of WCAG 2.2 AA."""
 WIDE, NARROW = 1280, 360
 HEIGHT = 800
+_ROWS = """() => {
+  const words = (one) => (one.innerText || one.textContent).replace(/\\s+/g, " ").trim();
+  return Object.fromEntries([...document.querySelectorAll("#shown tr[id]")].map(
+    (row) => [row.id, [...row.cells].map(words)]));
+}"""
+_FIGURES = """() => Object.fromEntries([...document.querySelectorAll("#shown dd[id]")].map(
+  (one) => [one.id, one.innerText.trim()]))"""
 Scheme = Literal["light", "dark"]
 
 
@@ -82,6 +89,16 @@ class Tab:
     async def words(self, selector: str = "main") -> str:
         """What is to be read there."""
         return await self.page.locator(selector).inner_text()
+
+    async def rows(self) -> dict[str, list[str]]:
+        """What is to be read in each cell of the rows that have a name."""
+        found: dict[str, list[str]] = await self.page.evaluate(_ROWS)
+        return found
+
+    async def figures(self) -> dict[str, str]:
+        """What is to be read in the figures that have a name."""
+        found: dict[str, str] = await self.page.evaluate(_FIGURES)
+        return found
 
     async def barriers(self) -> list[str]:
         """What axe-core finds against WCAG 2.2 AA."""

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 from pydantic import SecretStr
 
-from appliance.configuration import BUILT_IN
+from appliance.configuration import BUILT_IN, SERVICE_USER
 from appliance.http import ask
 from appliance.keys import Keys, keys_of
 from appliance.places import Places
-from console.asking import OPERATOR, Asking, Ledger
+from console.asking import OPERATOR, Asking, Edges, Ledger
 from console.people import Person, hashed
 from job_contracts import subjects
 from job_contracts.operating import Aim, AskNote, AskOrder, Doing, Rates
@@ -27,6 +29,7 @@ from runtime.bus import connect
 from runtime.bus.port import Bus
 from runtime.bus.settings import BusSettings
 from tests.support.appliances import Up, up
+from tests.support.eventually import eventually
 
 PROJECT = "demo"
 LOGINS = {"viewer": ("vera", "psc_" + "1" * 64), "operator": ("otto", "psc_" + "2" * 64)}
@@ -49,18 +52,26 @@ STANDING: tuple[tuple[Doing, Aim, str, Rates | None], ...] = (
     ("override", "limit", "openai", Rates(rpm=3_000)),
 )
 """Orders that are in force from the beginning: jobs for gemini alone wait."""
+ROUTES = ("fast", "smart", "cheap", "drafted", "tried", "failing", "waiting", "cut")
 PACE = 0.5
 """Seconds between two jobs of the load."""
+PRICES = '[[models]]\nname = "*"\nprices = [{ input = 1, cache_read = 0.1, cache_write = 1.25, output = 4 }]\n'
+"""What the simulated providers bill by: a book with other prices could not agree with their meter."""
+STUCK, BROKEN, SLOW = "stuck", "broken", "slow"
+"""Routes that the load leaves to tests: nothing serves it; all of it becomes dead letters; answers take their time."""
 
 
 @dataclass
 class Stage:
-    """All of it. ``leader`` and ``ledger`` answer as they answer the console."""
+    """All of it. ``leader``, ``ledger`` and ``edges`` answer as they answer the console."""
 
     appliance: Up
     keys: Keys
     bus: Bus
+    producer: Producer
     jobs: list[str] = field(default_factory=list)
+    flows: asyncio.Event = field(default_factory=asyncio.Event)
+    """Whether the load goes on."""
 
     @property
     def origin(self) -> str:
@@ -73,6 +84,10 @@ class Stage:
     @property
     def ledger(self) -> Ledger:
         return Ledger(self.bus)
+
+    @property
+    def edges(self) -> Edges:
+        return Edges(self.bus)
 
     @property
     def database(self) -> Path:
@@ -91,6 +106,53 @@ class Stage:
         known = {"admin": Person("admin", "admin"), "project": Person(PROJECT, "viewer", PROJECT)}
         return known[role] if role in known else Person(LOGINS[role][0], "viewer" if role == "viewer" else "operator")
 
+    async def submit(self, number: int) -> None:
+        """One job of the load."""
+        route = ROUTES[number % len(ROUTES)]
+        handle = await self.producer.submit(model=route, messages=f"job {number}", session=f"s-{number}", max_tokens=30)
+        self.jobs.append(handle.id)
+
+    async def burst(self, count: int) -> None:
+        """So many more, all at once."""
+        await asyncio.gather(*map(self.submit, range(count)))
+
+    @asynccontextmanager
+    async def quiet(self) -> AsyncIterator[None]:
+        """No load, nothing under way and nothing that could begin, and all that ended is in the ledger."""
+        self.flows.clear()
+        try:
+            await self._ordered("pause")
+            await eventually(self._settled, within=60.0)
+            yield
+        finally:
+            await self._ordered("resume")
+            self.flows.set()
+
+    async def _ordered(self, do: Doing) -> None:
+        for pool in ("openai", "anthropic"):  # gemini is drained from the beginning
+            await self.leader.order(AskOrder(do=do, aim="pool", name=pool, by="quinn", why="a quiet moment"))
+
+    async def _settled(self) -> bool:
+        """Whether what was billed is stored, and every job that the leader knows waits."""
+        now = await self.leader.overview()
+        billed = {line["request_id"] for line in (await self.appliance.simulator("/bills"))["lines"]}
+        stream = await self.bus.stream_state(subjects.LEDGER)
+        read = await self.ledger.state()
+        with closing(self.sql()) as book:
+            stored = {name for (name,) in book.execute("SELECT attempt FROM attempts")}
+        still = now.in_flight == 0 and sum(lane.queued for lane in now.lanes) == now.known
+        return still and read.position == stream.last_seq and billed <= stored
+
+    def sql(self) -> sqlite3.Connection:
+        """The ledger's database itself, to read."""
+        return sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)
+
+    @property
+    def operators(self) -> str:
+        """The broker's address with the services' login, as the command line takes it."""
+        password = Places(self.appliance.data_dir).service_password.read_text().strip()
+        return self.appliance.url.replace("://", f"://{SERVICE_USER}:{quote(password, safe='')}@", 1)
+
     async def edge(self, path: str, body: Any, *, key: str | None = None) -> Any:
         """A word with the HTTP edge, by the admin unless another key is given."""
         told = await ask(
@@ -106,6 +168,7 @@ def configuration(keys: Keys) -> dict[str, Any]:
     made["providers"]["openai"] |= {"limits": {"rpm": 6_000, "input_tpm": 400_000}, "concurrency": 32}
     made["routes"] |= {
         "failing": {"deployments": ["openai/gpt-5-nano+fault=500"], "max_attempts": 2},
+        "cut": {"deployments": ["openai/gpt-5+fault=cut@0.5", "anthropic/claude-haiku-4-5"]},
         "waiting": {"deployments": ["gemini/gemini-2.5-pro"]},
         "drafted": {
             "deployments": ["openai/gpt-4o-mini"],
@@ -114,6 +177,14 @@ def configuration(keys: Keys) -> dict[str, Any]:
         },
         "tried": {"deployments": ["openai/gpt-4.1-mini"]},
         "tried-small": {"deployments": ["anthropic/claude-haiku-4-5"]},
+        STUCK: {"deployments": ["gemini/gemini-2.5-flash-lite"]},
+        BROKEN: {"deployments": ["openai/gpt-5+fault=500"], "max_attempts": 1},
+        SLOW: {"deployments": ["openai/gpt-4.1-mini+tps=3"]},
+        "weighted": {
+            "strategy": "weighted",
+            "deployments": ["openai/gpt-4.1-mini", "anthropic/claude-haiku-4-5"],
+            "weights": {"openai/gpt-4.1-mini": 3},
+        },
         NASTY[0]: {"deployments": ["anthropic/claude-haiku-4-5"]},
     }
     made["experiments"] = {
@@ -125,6 +196,8 @@ def configuration(keys: Keys) -> dict[str, Any]:
             "ramp": {"by": "schedule", "steps": [1], "hold": "1d"},
         }
     }
+    made["projects"][PROJECT]["limits"] = {"rpm": 60_000}
+    made["catalogue"] = "prices"
     pepper = keys.pepper.get_secret_value()
     people = {name: {"hash": hashed(key, pepper), "role": role} for role, (name, key) in LOGINS.items()}
     made["console"] = {"people": people, "every": 0.4}
@@ -137,6 +210,9 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
     places = Places(folder / "data")
     places.prepare()
     keys = keys_of(places.keys, (PROJECT,))
+    (folder / "prices").mkdir()
+    for provider in ("openai", "anthropic", "gemini"):
+        (folder / "prices" / f"{provider}.toml").write_text(PRICES, encoding="utf-8")
     config = folder / "penstock.yaml"
     config.write_text(yaml.safe_dump(configuration(keys)), encoding="utf-8")
     async with AsyncExitStack() as stack:
@@ -151,10 +227,11 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
         )
         bus = await connect(login)
         stack.push_async_callback(bus.close)
-        stage = Stage(appliance, keys, bus)
         producer = await stack.enter_async_context(Producer(appliance.url, key=appliance.key))
+        stage = Stage(appliance, keys, bus, producer)
         await _planted(stage, producer)
-        flowing = asyncio.create_task(_flowing(stage, producer), name="load")
+        stage.flows.set()
+        flowing = asyncio.create_task(_flowing(stage), name="load")
         stack.push_async_callback(_ended, flowing)
         yield stage
 
@@ -178,14 +255,12 @@ async def _planted(stage: Stage, producer: Producer) -> None:
         await stage.leader.note(noted)
 
 
-async def _flowing(stage: Stage, producer: Producer) -> None:
+async def _flowing(stage: Stage) -> None:
     """A job now and then, some of which fail, some of which wait for long."""
-    routes = ("fast", "smart", "cheap", "drafted", "tried", "failing", "waiting")
     for number in range(10_000):
-        route = routes[number % len(routes)]
+        await stage.flows.wait()
         with contextlib.suppress(PenstockError):
-            handle = await producer.submit(model=route, messages=f"job {number}", session=f"s-{number}", max_tokens=30)
-            stage.jobs.append(handle.id)
+            await stage.submit(number)
         await asyncio.sleep(PACE)
 
 

@@ -126,6 +126,25 @@ async def test_every_number_of_the_overview_is_the_desks(console: Served) -> Non
         assert text in page, text
 
 
+async def test_every_count_of_jobs_leads_to_those_jobs(console: Served) -> None:
+    async with console.browser(VIEWER) as browser:
+        shown = [(await browser.get(path)).text for path in ("/overview", "/pools")]
+    led = [dict(re.findall(r'<a href="(/jobs[^"]*)">([\d,]+)', page)) for page in shown]
+    of_pools = {"/jobs?pool=idle&amp;state=dispatched": "0", "/jobs?pool=idle&amp;state=in_line": "0"}
+    assert (
+        led[0].items()
+        >= {
+            "/jobs": "100,004",
+            "/jobs?state=dispatched": "1,234",
+            "/jobs?state=in_line": "98,770",
+            "/jobs?lane=rt&amp;state=in_line": "5",
+            "/jobs?lane=batch&amp;state=in_line": "98,765",
+            **of_pools,
+        }.items()
+    )
+    assert led[1].items() >= {"/jobs?deployment=openai/gpt-5&amp;state=dispatched": "3", **of_pools}.items()
+
+
 async def test_a_page_is_no_older_than_its_request(console: Served) -> None:
     async with console.browser(VIEWER) as browser:
         await browser.get("/overview")
