@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser
 
-from console.pages import money, number
+from console.pages import money, number, size
 from job_contracts import subjects
 from job_contracts.codec import decode
 from job_contracts.facts import Facts
@@ -276,7 +276,7 @@ async def _workers_and_streams_agree(stage: Stage, seen: Tab) -> None:
     shown = await seen.rows()
     for stream in (subjects.LEDGER, subjects.DEAD, subjects.RES, subjects.stream_name(subjects.SUBMIT)):
         state = await stage.bus.stream_state(stream)
-        assert [shown[f"stream-{stream}"][place] for place in (4, 6)] == [number(state.messages), number(state.bytes)]
+        assert [shown[f"stream-{stream}"][place] for place in (4, 6)] == [number(state.messages), size(state.bytes)]
     ((count,),) = asked(stage, "SELECT COUNT(*) FROM attempts")
     figures = await seen.figures()
     assert (figures["ledger-attempts"], figures["ledger-unread"]) == (number(count), "0")

@@ -24,6 +24,7 @@ async def test_jobs_letters_keys_and_the_playground_without_a_mouse(browser: Bro
     async with tab(browser, stage.origin) as seen:
         keyboard = Keyboard(seen.page)
         await seen.go("/login")
+        await seen.page.wait_for_function("document.activeElement.localName === 'input'")  # with the first frame
         await keyboard.type(stage.key("admin"))
         await keyboard.press("Enter")
         await seen.page.wait_for_url("**/overview")
