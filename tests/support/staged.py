@@ -178,7 +178,7 @@ def configuration(keys: Keys) -> dict[str, Any]:
         "tried": {"deployments": ["openai/gpt-4.1-mini"]},
         "tried-small": {"deployments": ["anthropic/claude-haiku-4-5"]},
         STUCK: {"deployments": ["gemini/gemini-2.5-flash-lite"]},
-        BROKEN: {"deployments": ["openai/gpt-5+fault=500"], "max_attempts": 1},
+        BROKEN: {"deployments": ["anthropic/claude-haiku-4-5+fault=500"], "max_attempts": 1},
         SLOW: {"deployments": ["openai/gpt-4.1-mini+tps=3"]},
         "weighted": {
             "strategy": "weighted",

@@ -306,6 +306,7 @@ async def test_all_of_it_without_a_mouse(browser: Browser, stage: Stage) -> None
     async with tab(browser, stage.origin) as seen:
         keyboard = Keyboard(seen.page)
         await seen.go("/login")
+        await seen.page.wait_for_function("document.activeElement.localName === 'input'")  # with the first frame
         await keyboard.type(stage.key("operator"))
         await keyboard.press("Enter")
         await seen.page.wait_for_url("**/overview")
