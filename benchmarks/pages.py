@@ -25,6 +25,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import uvloop
 from sqlalchemy import text
 
 from benchmarks.reports import END, configured, fill
@@ -201,12 +202,12 @@ def main() -> None:
     parser.add_argument("--filled", action="store_true", help="measure what an earlier run made")
     asked = parser.parse_args()
     if asked.database:
-        sys.exit(0 if asyncio.run(run(asked, asked.database)) else 1)
+        sys.exit(0 if uvloop.run(run(asked, asked.database)) else 1)
     server = Postgres()
     try:
         server.make()
         server.start(*POSTGRES)
-        sys.exit(0 if asyncio.run(run(asked, server.url())) else 1)
+        sys.exit(0 if uvloop.run(run(asked, server.url())) else 1)
     finally:
         server.remove()
 

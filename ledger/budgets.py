@@ -37,11 +37,11 @@ class _Account:
     @property
     def group(self) -> _Shared:
         """Whose sums come from one statement: those of a tag's name in a project, else all of one kind. All spend is
-        that of all projects.
+        that of all projects, and what followed their jobs.
         """
         if self.payer == "tag":
             return self.payer, self.name.partition("=")[0], self.project, True
-        return ("project", None, None, True) if self.payer == "all" else (self.payer, None, None, False)
+        return "project" if self.payer == "all" else self.payer, None, None, False
 
     @property
     def value(self) -> str:
@@ -116,27 +116,37 @@ class Forecaster:
         since = int(now // HOUR) * HOUR - DAYS * DAY
         by_hour = Question(segments(since, None, coarsest=HOURLY), by=("hour",), names=names)
         hours = [(members, _question(group, by_hour)) for group, members in _grouped(list(windows)).items()]
+        followed = replace(by_hour, within=FOLLOW_UP_STEMS)
         sums: list[tuple[Window, list[_Account], Question]] = []
+        beside: dict[Window, Question] = {}
         for window in sorted({window for told in windows.values() for window in told}):
             base = Question(segments(window_start(window, now), None), names=names)
             asked = _grouped([one for one, told in windows.items() if window in told])
             sums += [(window, members, _question(group, base)) for group, members in asked.items()]
-        answers = iter(await self._reports.costs([*(one for _, one in hours), *(one for _, _, one in sums)]))
+            beside[window] = replace(base, within=FOLLOW_UP_STEMS)
+        questions = [followed, *(one for _, one in hours), *beside.values(), *(one for _, _, one in sums)]
+        answers = iter(await self._reports.costs(questions))
+        follow_ups: dict[int, int] = dict(next(answers))
         paces: dict[_Account, Pace] = {}
         for members, _ in hours:
-            for one, found in _by_hour(members, next(answers)):
+            for one, found in _by_hour(members, next(answers), follow_ups):
                 paces[one] = Pace(found, now)
+        more = {window: sum(cost for (cost,) in next(answers)) for window in beside}
         spent: dict[tuple[_Account, Window], int] = {}
         for window, members, _ in sums:
             by_name: dict[str, int] = dict(next(answers))
             for one in members:
-                spent[one, window] = sum(by_name.values()) if one.payer == "all" else by_name.get(one.value, 0)
+                whole = sum(by_name.values()) + more[window]
+                spent[one, window] = whole if one.payer == "all" else by_name.get(one.value, 0)
         return paces, spent
 
 
-def _by_hour(members: list[_Account], rows: list[tuple[Any, ...]]) -> Iterator[tuple[_Account, dict[int, int]]]:
+def _by_hour(
+    members: list[_Account], rows: list[tuple[Any, ...]], follow_ups: Mapping[int, int]
+) -> Iterator[tuple[_Account, dict[int, int]]]:
+    """Each account's amount by the hour; of all spend with what followed jobs."""
     by_name: defaultdict[str, dict[int, int]] = defaultdict(dict)
-    everything: defaultdict[int, int] = defaultdict(int)
+    everything: defaultdict[int, int] = defaultdict(int, follow_ups)
     for name, hour, cost in rows:
         by_name[name][hour] = cost
         everything[hour] += cost

@@ -56,6 +56,8 @@ class Question:
     reason: str | None = None
     without: tuple[str, ...] = ()
     """Reasons that are left out."""
+    within: tuple[str, ...] = ()
+    """Reasons that are meant alone; none: all are."""
     tag: str | None = None
     """A tag's name."""
     tag_value: str | None = None
@@ -221,6 +223,8 @@ class Statement:
         told = self._of(spend, segment, {"reason": spend.c.reason} if "reason" in asked.by else {}, constant)
         if asked.without:
             told = told.where(spend.c.reason.not_in(asked.without))
+        if asked.within:
+            told = told.where(spend.c.reason.in_(asked.within))
         return told if asked.reason is None else told.where(spend.c.reason == asked.reason)
 
     def _of_tags(self, segment: Segment) -> Select[Any]:
