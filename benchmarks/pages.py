@@ -11,7 +11,6 @@ ledger, browser and the database's processes together: on a busy machine the clo
 from __future__ import annotations
 
 import argparse
-import asyncio
 import hashlib
 import hmac
 import math
