@@ -147,7 +147,7 @@ async def test_drafts_and_what_ran_aside_are_what_the_ledger_holds(tmp_path: Pat
     assert row["agreement"] == f"{number(100 * counts['accept'] / read)} %"
     drafts = [one for one in told if one.route == "fast"]
     paid, checked = (_cost(those) for those in (drafts, [one for one in told if one.reason == "verify"]))
-    assert [row[name] for name in ("answers", "their cost, $", "verification, $", "both, $")] == [
+    assert [row[name] for name in ("answers", "their cost, USD", "verification, USD", "both, USD")] == [
         *(number(len(drafts)), money(paid), money(checked), money(paid + checked)),
     ]
     for shown, since, project in ((page, 0, None), (day, BEGIN - HOUR, None), (own, 0, "acme")):
