@@ -155,7 +155,7 @@ async def test_drafts_and_what_ran_aside_are_what_the_ledger_holds(tmp_path: Pat
         for reason, route in (("shadow", "next"), ("verify", "premium")):
             aside = [one for one in those if one.reason == reason]
             told_of = cells(shown)[f"aside-{reason}-{route}"]
-            assert (told_of["attempts"], told_of["cost, $"]) == (number(len(aside)), money(_cost(aside)))
+            assert (told_of["attempts"], told_of["cost, USD"]) == (number(len(aside)), money(_cost(aside)))
             assert f"{reason}, in all {number(len(aside))} {money(_cost(aside))}" in words(shown)
 
 
