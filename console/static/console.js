@@ -141,5 +141,6 @@ document.addEventListener("DOMContentLoaded", () => {
   addEventListener("pagehide", () => { source?.close(); source = null; });
   addEventListener("pageshow", look);
   times(document);
+  for (const one of document.querySelectorAll(".chart")) one.firstElementChild.scrollLeft = one.scrollWidth; // the newest is at its end
   look();
 });
