@@ -113,7 +113,7 @@ class Exchange:
         for task in leftover:
             task.cancel()
         self.desk.close()
-        for watch in list(self.replies.attended):
+        for watch in self.replies.held():  # also of those whose submission is just being confirmed, who wait next
             watch.fail(Closed("the producer was closed while somebody waited for the job", job=watch.job))
         await self.transport.close()
         if leftover:

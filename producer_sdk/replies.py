@@ -242,6 +242,10 @@ class Replies:
         """The watch of a job, if somebody holds one."""
         return self._watches.get(subjects.live_job(self._project, job)[:-2])
 
+    def held(self) -> list[Watch]:
+        """Every watch that somebody holds, whether they wait or not."""
+        return list(self._watches.values())
+
     def awaited(self, job: str) -> bool:
         """Whether somebody waits for a job, or is about to."""
         watch = self.watched(job)

@@ -8,6 +8,7 @@ import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -399,6 +400,29 @@ async def test_closing_fails_whoever_waits_and_every_call_after(house: House) ->
         await waiting
     with pytest.raises(Closed):
         await producer.complete(**HELLO)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_closing_between_the_confirmation_and_the_wait_fails_whoever_would_wait(
+    house: House, streamed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producer = house.producer()
+    house.stage.held = True
+    real = type(producer._transport).store
+
+    async def store(self: Any, subject: str, *parts: Any, **more: Any) -> bool:
+        stored = await real(self, subject, *parts, **more)
+        await producer.close()  # the confirmation is here, and who submitted has not gone on yet
+        return stored
+
+    monkeypatch.setattr(type(producer._transport), "store", store)
+    with pytest.raises(Closed):
+        async with asyncio.timeout(10):
+            if streamed:
+                async for _ in producer.stream(**HELLO):
+                    pass
+            else:
+                await producer.complete(**HELLO)
 
 
 async def test_a_deadline_that_passes_expires_the_job(house: House, producer: Producer) -> None:
