@@ -32,12 +32,16 @@ class Terms:
 
 @dataclass(slots=True)
 class Call:
-    """One request on its way. What is not known yet is empty."""
+    """A request on its way. What is not known yet is empty. ``came``: seconds of the epoch. ``arrived``, and ``ended``
+    when it took no place any more: of the monotonic clock.
+    """
 
     request: Request
     exchange: Exchange
     stamp: Stamp
+    came: float
     arrived: float
+    ended: float | None = None
     route: Route | None = None
     key: str = ""
     ask: Ask | None = None

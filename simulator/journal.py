@@ -10,7 +10,9 @@ from simulator.meter import Outcome, Usage
 
 
 class Line(NamedTuple):
-    """One request. ``at``: seconds of the epoch when it came; ``seconds``: until it ended; ``cost`` in pico-dollars."""
+    """One request. ``at``: seconds of the epoch when it came; ``seconds``: until it took no place any more, which is
+    before its last bytes left; ``cost`` in pico-dollars.
+    """
 
     at: float
     seconds: float

@@ -106,9 +106,9 @@ class Provider:
 
     def handle(self, request: Request, exchange: Exchange) -> None:
         """Answer a request."""
-        now = self._now()
-        stamp = Stamp(f"{self._serial_prefix}{next(self._serials):012x}", int(self._clock.wall()))
-        call = Call(request, exchange, stamp, now)
+        came = self._clock.wall()  # before the other clock: a pause between the two makes no call end later than it did
+        stamp = Stamp(f"{self._serial_prefix}{next(self._serials):012x}", int(came))
+        call = Call(request, exchange, stamp, came, self._now())
         dialect = self._dialect
         route = dialect.route(request)
         if isinstance(route, Refusal):
@@ -309,24 +309,25 @@ class Provider:
         self._vacate(call, produced)
         row = (self.settings.name, call.key, call.model)
         tariff = None if call.terms is None else call.terms.tariff
-        at = self._clock.wall() - (self._now() - call.arrived)
         request_id = call.request.headers.get(ATTEMPT, b"").decode("latin-1") or call.stamp.serial
-        cost = self._meter.record(row, outcome, usage, tariff, at=at, request_id=request_id)
+        cost = self._meter.record(row, outcome, usage, tariff, at=call.came, request_id=request_id)
         call.usage = usage
         self._log(call, outcome, status, cost)
 
     def _vacate(self, call: Call, produced: int) -> None:
         """The call takes no place any more, and from the limits what it really took; once."""
+        if call.ended is None:
+            call.ended = self._now()
         if call.lease is not None and call.domain is not None:
-            call.domain.settle(call.lease, produced, self._now())
+            call.domain.settle(call.lease, produced, call.ended)
 
     def _log(self, call: Call, outcome: Outcome, status: int, cost: int) -> None:
-        seconds = self._now() - call.arrived
+        ended = self._now() if call.ended is None else call.ended
         fault = "" if call.fault is None else call.fault.kind
         self._journal.write(
             Line(
-                self._clock.wall() - seconds,
-                seconds,
+                call.came,
+                ended - call.arrived,
                 self.settings.name,
                 call.key,
                 call.model,

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from simulator import Limits, ModelSettings, ProviderSettings, Settings, Simulator
+from simulator.connection import Exchange
 from simulator.meter import key_id
 from simulator.settings import WindowKind
 from tests.integration.simulator.raw import PROVIDERS, ask, connect, exchange, receive, request
@@ -154,6 +155,30 @@ async def test_the_audit_knows_the_most_in_any_window_and_the_burst() -> None:
         assert (domain.admitted, domain.refused, simulator.control.audit().violations) == (5, 0, 0)
         simulator.control.reset_audit()
         assert simulator.control.audit().domains[0].admitted == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_to_the_log_a_call_is_over_when_its_place_is_free(stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever counts the calls at once from the log must not count one more than the limit let in."""
+    clock = ManualClock()
+    came = clock.wall()
+
+    def busy_for_long(exchange: Exchange) -> None:
+        """A machine that has no time for the simulator once the last bytes have left."""
+        clock.advance(5.0)
+        finish(exchange)
+
+    finish = Exchange.finish
+    monkeypatch.setattr(Exchange, "finish", busy_for_long)
+    async with Simulator(Settings(), clock=clock) as simulator:
+        reader, writer = await connect(simulator.base_url("openai"))
+        writer.write(request("openai", "m+tokens=2+ttft=0.001", stream=stream))
+        assert (await receive(reader)).status == 200
+        await eventually(lambda: simulator.control.log(1))
+        line = simulator.control.log(1)[0]
+        writer.close()
+    assert (line.at, line.seconds) == (came, 0.0)
+    assert clock.wall() == came + 5.0
 
 
 async def test_a_client_that_comes_back_too_early_is_noticed() -> None:
