@@ -20,6 +20,7 @@ from console.people import hashed
 from job_contracts import subjects
 from runtime import command
 from runtime.access import completed
+from runtime.agreed import configured
 from runtime.bus import connect
 from runtime.clock import SystemClock
 from runtime.connection import bus_settings
@@ -39,6 +40,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
         return made_key(config, arguments.key)
     telemetry, metrics = Telemetry(), Metrics("console")
     write_logs(telemetry, "console", sys.stdout.write)
+    metrics.configured(configured(config).fingerprint)
     name = f"console {arguments.name or f'{socket.gethostname()}-{os.getpid()}'}"
     settings = bus_settings(config.nats, name=name).model_copy(
         update={"inbox_prefix": subjects.inbox_prefix(OPERATOR)}  # the desk answers the operator nowhere else

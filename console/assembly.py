@@ -19,6 +19,7 @@ from console.playing import Playing
 from console.server import Server
 from console.sessions import Sessions
 from console.turns import Turns
+from runtime.agreed import configured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +73,7 @@ def assemble(
             catalogue=providers(config.catalogue),
             playing=playing,
             effective=effective or made_up(config),
+            configured=configured(config, clock.wall()),
         ),
         people=people,
         guard=Guard(settings, people, Sessions(settings), clock),

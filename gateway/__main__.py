@@ -12,6 +12,7 @@ from gateway.assembly import assemble
 from gateway.instruments import INSTRUMENTS, gauges
 from runtime import command
 from runtime.access import completed
+from runtime.agreed import configured
 from runtime.bus import connect
 from runtime.clock import SystemClock
 from runtime.connection import bus_settings, prepare
@@ -30,6 +31,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
     config = completed(config)
     telemetry, metrics = Telemetry(), Metrics("gateway")
     write_logs(telemetry, "gateway", sys.stdout.write)
+    metrics.configured(configured(config).fingerprint)
     command.crash_points(telemetry, "gateway")
     try:
         traces = sending(config.telemetry.traces, telemetry, process="gateway", version=version("penstock"))

@@ -23,6 +23,7 @@ from gateway.peers import Peers
 from gateway.producers import Producers
 from gateway.routes import batches, chat, embeddings, feedback, files, jobs, keys, messages, models, responses, spend
 from gateway.server import Server
+from runtime.agreed import configured
 from runtime.bus.door import Door
 from runtime.connection import bus_settings
 
@@ -76,7 +77,8 @@ def assemble(
     producers = Producers(config.nats, timeout=config.gateway.timeout, name=name)
     settings, book = config.gateway, Book(config.gateway)
     store = KeyStore(bus, book, clock, telemetry, settings)
-    peers = Peers(bus, clock, telemetry, name=name, every=settings.beat_every)
+    told = configured(config, clock.wall())
+    peers = Peers(bus, clock, telemetry, name=name, every=settings.beat_every, configured=told)
     ring = Keys(settings, book, monotonic=clock.monotonic, fresh=store.fresh, share=peers.share)
     desk = KeyDesk(settings, book, store, bus=bus, clock=clock, telemetry=telemetry)
     edge = Edge(config, ring, producers, bus, clock, telemetry, desk, name=name)

@@ -24,15 +24,15 @@ from job_contracts.key_asking import (
     KeyDone,
     KeyOperation,
     KeyPage,
-    ToldEdge,
     ToldEdges,
     ToldKey,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable
 
     from gateway.key_desk import KeyDesk
+    from job_contracts.key_asking import ToldEdge
     from job_contracts.keys import KeyRecord
     from runtime.bus.port import Bus, Message, Subscription
     from runtime.clock import Clock
@@ -55,7 +55,7 @@ class KeyAnswers:
         bus: Bus,
         clock: Clock,
         fresh: Callable[[float], bool],
-        edges: Callable[[], Mapping[str, float]],
+        edges: Callable[[], Iterable[ToldEdge]],
     ) -> None:
         """``fresh``: whether this edge knows all keys, by the monotonic clock; ``edges``: which are there."""
         self._desk, self._config = desk, config
@@ -118,8 +118,7 @@ class KeyAnswers:
         return KeyDone(key=_told(record, self._clock.wall()))
 
     async def _told_edges(self, _: bytes) -> Wire:
-        heard = sorted(self._edges().items())
-        return ToldEdges(edges=tuple(ToldEdge(name=name, silent=silent) for name, silent in heard))
+        return ToldEdges(edges=tuple(sorted(self._edges(), key=lambda one: one.name)))
 
     def _know_all(self) -> None:
         if not self._fresh(self._clock.monotonic()):

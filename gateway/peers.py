@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from job_contracts import subjects
 from job_contracts.codec import ContractError, decode, encode
+from job_contracts.key_asking import ToldEdge
 from job_contracts.keys import EdgeBeat
 from runtime.bus.port import BusError
 from runtime.service import Duty
 from runtime.telemetry import DEBUG, INFO
 
 if TYPE_CHECKING:
+    from job_contracts.configured import Configured
     from runtime.bus.port import Bus, Message, Subscription
     from runtime.clock import Clock
     from runtime.telemetry import Telemetry
@@ -34,13 +36,26 @@ MOST = 1_000
 class Peers(Duty):
     """Announces this edge and counts the others."""
 
-    def __init__(self, bus: Bus, clock: Clock, telemetry: Telemetry, *, name: str, every: float) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        name: str,
+        every: float,
+        configured: Configured | None = None,
+    ) -> None:
+        """``configured``: what it tells of this process's configuration."""
         super().__init__("peers", telemetry)
         self._bus = bus
         self._clock = clock
         self._every = every
         self.edge = f"{name} {token_hex(4)}"
+        self._configured = configured
         self._heard: dict[str, float] = {}
+        self._told: dict[str, Configured | None] = {}
+        """What each has of the configuration, as it said last."""
         self._since: float | None = None
         self._listening: Subscription | None = None
         self._answering: asyncio.Task[None] | None = None
@@ -55,10 +70,14 @@ class Peers(Duty):
         others = sum(1 for at in self._heard.values() if now - at <= OTHERS * self._every)
         return 1.0 / others, self._since
 
-    def heard(self) -> dict[str, float]:
-        """The edges that there are, this one among them: seconds since each was last heard."""
+    def heard(self) -> list[ToldEdge]:
+        """The edges that there are, this one among them."""
         now = self._clock.monotonic()
-        return {name: now - at for name, at in self._heard.items() if now - at <= OTHERS * self._every}
+        return [
+            ToldEdge(name=name, silent=now - at, configured=self._told.get(name))
+            for name, at in self._heard.items()
+            if now - at <= OTHERS * self._every
+        ]
 
     async def opened(self) -> None:
         """Listen, then join."""
@@ -70,6 +89,7 @@ class Peers(Duty):
         while await self.pause(self._every):
             now = self._clock.monotonic()
             self._heard = {name: at for name, at in self._heard.items() if now - at <= OTHERS * self._every}
+            self._told = {name: told for name, told in self._told.items() if name in self._heard}
             await self._say("here" if self._since is not None else "joining")
 
     async def closed(self) -> None:
@@ -80,10 +100,11 @@ class Peers(Duty):
         if self._listening is not None:
             await self._listening.close()
         self._heard.clear()
+        self._told.clear()
         self._since = None
 
     async def _say(self, event: str) -> None:
-        beat = EdgeBeat.model_validate({"edge": self.edge, "event": event})
+        beat = EdgeBeat.model_validate({"edge": self.edge, "event": event, "configured": self._configured})
         try:
             await self._bus.publish(subjects.edges(), encode(beat))
         except BusError as error:
@@ -97,12 +118,13 @@ class Peers(Duty):
         now = self._clock.monotonic()
         if beat.event == "leaving":
             self._heard.pop(beat.edge, None)
+            self._told.pop(beat.edge, None)
             return
         if beat.edge not in self._heard:
             if len(self._heard) >= MOST:
                 return
             self.telemetry.emit("edge.joined", INFO, edge=beat.edge)
-        self._heard[beat.edge] = now
+        self._heard[beat.edge], self._told[beat.edge] = now, beat.configured
         if beat.edge == self.edge:
             if self._since is None:
                 self._since = now + SETTLE * self._every

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from job_contracts.codec import VERSION, Version, Wire
+from job_contracts.configured import Configured
 from job_contracts.constraints import Constraints
 from job_contracts.decisions import Choice
 from job_contracts.failures import Failure
@@ -223,6 +224,8 @@ class Heartbeat(Wire):
     """Those of them that have waited for longer than ``Assignment.late_after`` and wait still."""
     begun: tuple[str, ...] = ()
     """Those of them that were late or hedges, and whose first token is the one that is shown."""
+    configured: Configured | None = None
+    """What it has of the configuration; ``None`` if it does not say."""
 
 
 class HeartbeatReply(Wire):

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from job_contracts.codec import VERSION, Version, Wire
+from job_contracts.configured import Configured
 from job_contracts.keys import ID, Ended, Scope
 
 KeyOperation = Literal["keys", "create", "rotate", "revoke", "edges"]
@@ -120,6 +121,8 @@ class ToldEdge(Wire):
     name: str
     silent: float = 0.0
     """Seconds since it was last heard."""
+    configured: Configured | None = None
+    """What it has of the configuration; ``None`` if it did not say."""
 
 
 class ToldEdges(Wire):

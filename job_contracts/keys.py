@@ -14,6 +14,7 @@ from zlib import crc32
 from pydantic import BaseModel, ConfigDict, Field
 
 from job_contracts.codec import VERSION, Version, Wire
+from job_contracts.configured import Configured
 from job_contracts.jobs import Bounds, Lane
 from job_contracts.money import Budget
 
@@ -152,3 +153,5 @@ class EdgeBeat(Wire):
     """Its own name, of this start alone."""
     event: Literal["here", "joining", "leaving"] = "here"
     """``joining`` asks the others to say at once that they are there."""
+    configured: Configured | None = None
+    """What it has of the configuration; ``None`` if it does not say."""

@@ -54,7 +54,7 @@ from job_contracts.letters import (
     FoundLetter,
     LetterPage,
 )
-from job_contracts.operating import AskAudit, AskNote, AskOrder, Audited, AuditPage, Ordered, Overview
+from job_contracts.operating import AskAudit, AskNote, AskOrder, Audited, AuditPage, Ordered, Overview, ToldStandby
 from job_contracts.results import Result, Settlement
 from job_contracts.scaling import Scales
 from job_contracts.spend import (
@@ -141,6 +141,7 @@ MESSAGES: Mapping[str, type[Wire]] = MappingProxyType(
         "audited": Audited,
         "audit_page": AuditPage,
         "overview": Overview,
+        "told_standby": ToldStandby,
         "ask_find": AskFind,
         "job_page": JobPage,
         "ask_job": AskJob,

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from job_contracts.codec import VERSION, Version, Wire
+from job_contracts.configured import Configured
 from job_contracts.jobs import Lane
 from job_contracts.scaling import PoolScale
 
@@ -191,6 +192,8 @@ class ToldWorker(Wire):
     """That it has in hand."""
     silent: float = 0.0
     """Seconds since it was last heard."""
+    configured: Configured | None = None
+    """What it has of the configuration; ``None`` if it did not say."""
 
 
 class ToldDeployment(Wire):
@@ -287,6 +290,17 @@ class ToldLeader(Wire):
     """Sequence of the lease record that began it: a later leader has a larger one."""
     since: float
     """UTC seconds."""
+    configured: Configured | None = None
+    """What it has of the configuration; ``None`` if it does not say."""
+
+
+class ToldStandby(Wire):
+    """Answer of one that stands by, to whoever asks with ``{}``; to an empty question it is its name alone, as text."""
+
+    version: Version = VERSION
+    owner: str
+    configured: Configured | None = None
+    """What it has of the configuration; ``None`` if it does not say."""
 
 
 class Overview(Wire):

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PlainSerializer, model_validator
 
 from job_contracts.codec import VERSION, Version, Wire
+from job_contracts.configured import Configured
 from job_contracts.money import Window
 
 LedgerOperation = Literal["spend", "compare", "forecast", "attempts", "drafts", "state"]
@@ -382,3 +383,5 @@ class LedgerState(Read):
     """The newest first, ten at most."""
     missed_messages: int = 0
     """In all that was missed."""
+    configured: Configured | None = None
+    """What the ledger that answers has of the configuration; ``None`` if it does not say."""

@@ -314,7 +314,9 @@ def handed_over(shard: int) -> str:
 
 
 def standing_by(shard: int) -> str:
-    """Where those who stand by are asked whether they are there (core request, empty); who leads keeps silent."""
+    """Where those who stand by are asked whether they are there (core request, empty, or ``{}`` for more than a name);
+    who leads keeps silent.
+    """
     return f"{PREFIX}.standing_by.{shard}"
 
 

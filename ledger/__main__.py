@@ -24,6 +24,7 @@ from ledger.service import Ledger
 from ledger.watching import Watch
 from ledger.webhook import BadWebhook, Webhook, check
 from runtime import command
+from runtime.agreed import configured
 from runtime.bus import connect
 from runtime.clock import SystemClock
 from runtime.config import DATABASE
@@ -44,6 +45,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
     telemetry, metrics, clock = Telemetry(), Metrics("ledger"), SystemClock()
     command.crash_points(telemetry, "ledger")
     write_logs(telemetry, "ledger", sys.stdout.write)
+    metrics.configured(configured(config).fingerprint)
     command.crash_points(telemetry, "ledger")
     metrics.listen(telemetry, (*COMMON, *INSTRUMENTS))
     settings = config.ledger

@@ -29,6 +29,7 @@ from ledger.periods import segments, whole_hours
 from ledger.reports import Reports, refuse_zeros, sums_of, total_of
 from ledger.state import state
 from ledger.sums import Question
+from runtime.agreed import configured
 from runtime.clock import SystemClock
 from runtime.telemetry import WARNING
 
@@ -84,6 +85,7 @@ class Desk:
         self._config = config
         self._telemetry = telemetry
         self._clock = clock or SystemClock()
+        self._configured = configured(config, self._clock.wall())
         self._free = asyncio.Semaphore(AT_ONCE)
         self._open: list[Subscription] = []
 
@@ -198,7 +200,8 @@ class Desk:
         return encode(await self._forecaster.forecast(asked, self._clock.wall()))
 
     async def _state(self, _: bytes) -> bytes:
-        return encode(await state(self._engine, self._clock.wall()))
+        told = await state(self._engine, self._clock.wall())
+        return encode(told.model_copy(update={"configured": self._configured}))
 
 
 Asked = TypeVar("Asked", AskSpend, AskAttempts, AskComparison, AskDrafts, AskForecast)

@@ -134,11 +134,11 @@ def _shown(leaf: _Leaf, source: Source) -> str:
     outside = source in {"environment", "secret file", "access file"}
     if outside and isinstance(value, str | Path) and not choices_at(Config, leaf.path):
         return SET
-    text = _bare(text)
+    text = bare(text)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
-def _bare(text: str) -> str:
+def bare(text: str) -> str:
     """Addresses without user, password and query."""
     if "://" not in text:
         return text

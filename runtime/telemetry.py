@@ -188,7 +188,13 @@ class Metrics:
         info.labels(process).set(1)
         build = Gauge("penstock_build_info", "Which version this is", ["version"], registry=self.registry)
         build.labels(_version()).set(1)
+        told = "Which configuration this process has, as far as all services must agree on it"
+        self._configuration = Gauge("penstock_configuration_info", told, ["fingerprint"], registry=self.registry)
         self._forget: list[Callable[[], None]] = []
+
+    def configured(self, fingerprint: str) -> None:
+        """Tell which configuration the process has."""
+        self._configuration.labels(fingerprint).set(1)
 
     def listen(self, telemetry: Telemetry, instruments: Iterable[Instrument]) -> None:
         """Create the instruments' metrics and keep them current."""

@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 from catalogue.load import CatalogueError, providers
 from runtime import command
+from runtime.agreed import configured
 from runtime.bus import connect
 from runtime.clock import SystemClock
 from runtime.collecting import spare_survivors
@@ -30,6 +31,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
     spare_survivors()
     telemetry, metrics, clock = Telemetry(), Metrics("scheduler"), SystemClock()
     write_logs(telemetry, "scheduler", sys.stdout.write)
+    metrics.configured(configured(config).fingerprint)
     metrics.listen(telemetry, (*COMMON, *INSTRUMENTS))
     metrics.forget_levels(telemetry, "term.ended")
     command.crash_points(telemetry, "scheduler")

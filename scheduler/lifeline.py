@@ -18,6 +18,7 @@ from scheduler.losses import Loss, Losses
 from scheduler.policy.facts import Begun, Late, LimitsRead, PoolSeen
 
 if TYPE_CHECKING:
+    from job_contracts.configured import Configured
     from runtime.bus.port import Message, Puller
     from scheduler.submissions import JobKey
     from scheduler.term import Term
@@ -55,6 +56,7 @@ class WorkerSeen:
     slots: int
     draining: bool
     holds: frozenset[str] = field(default_factory=frozenset)
+    configured: Configured | None = None
 
     @property
     def takes(self) -> bool:
@@ -198,7 +200,7 @@ class Lifeline:
         """Note a worker's sign of life; returns the attempts it holds."""
         now = self._clock.monotonic()
         holds = frozenset(beat.attempts)
-        self._workers[(beat.pool, beat.worker)] = WorkerSeen(now, beat.slots, beat.draining, holds)
+        self._workers[(beat.pool, beat.worker)] = WorkerSeen(now, beat.slots, beat.draining, holds, beat.configured)
         for name in holds:
             flight = self._flight(*_parsed(name))
             if flight is not None:

@@ -46,7 +46,12 @@ class OperatorDesk:
         term = self._term
         told = Told(
             at=term.clock.wall(),
-            leader=ToldLeader(owner=term.lease.owner, term=term.lease.epoch, since=self._orders.since),
+            leader=ToldLeader(
+                owner=term.lease.owner,
+                term=term.lease.epoch,
+                since=self._orders.since,
+                configured=term.configured,
+            ),
             orders=self._orders.in_force(),
             workers=self._workers(),
             scales=term.figures.fresh or {},
@@ -67,6 +72,7 @@ class OperatorDesk:
                         draining=seen.draining,
                         attempts=len(seen.holds),
                         silent=max(0.0, now - seen.at),
+                        configured=seen.configured,
                     )
                 )
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from runtime.agreed import configured
 from runtime.bus.port import BusError
 from runtime.service import Duty
 from runtime.telemetry import INFO, WARNING
@@ -47,6 +48,7 @@ class Scheduler(Duty):
         self._bus = bus
         self._clock = clock
         self._config = config
+        self._configured = configured(config, clock.wall())
         self._rules = rules_from(config, catalogue)
         self._owner = owner
         self._version = version
@@ -91,7 +93,7 @@ class Scheduler(Duty):
             )
             self.board = Board(self._rules, now=self._clock.monotonic(), wall=self._clock.wall())
             term = Term(self._bus, self._clock, self.telemetry, self._config, lease, self.board, live=self._experiments)
-            term.figures = self.figures
+            term.figures, term.configured = self.figures, self._configured
             period = Leading(term, self._version)
             try:
                 predecessor = await lease.acquire(self.stopping, period.standby.look)

@@ -12,6 +12,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from job_contracts import subjects
+from job_contracts.codec import encode
+from job_contracts.operating import ToldStandby
 from runtime.bus.port import BusError
 from runtime.telemetry import INFO
 
@@ -132,5 +134,8 @@ class Standby:
         self._on_removed(state.first_seq)
         self._lifeline.forget_silent()
 
-    async def _say_there(self, _: Message) -> bytes:
-        return self._term.lease.owner.encode()
+    async def _say_there(self, message: Message) -> bytes:
+        owner = self._term.lease.owner
+        if not message.data:  # an older console's question
+            return owner.encode()
+        return encode(ToldStandby(owner=owner, configured=self._term.configured))

@@ -18,6 +18,7 @@ from scheduler.tracing import Tracing
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from job_contracts.configured import Configured
     from job_contracts.experiments import Experiment
     from runtime.bus.port import Bus
     from runtime.clock import Clock
@@ -51,6 +52,8 @@ class Term:
     """UTC seconds at which it followed an earlier term, whose results it has not all read; 0 if there was none."""
     leads: bool = False
     """Whether this process may act on what it reads; while it stands by, another one does."""
+    configured: Configured | None = None
+    """What this process tells of its configuration."""
     live: Callable[[], Mapping[str, Experiment]] | None = None
     """What the configuration says of experiments now, where it is read again."""
 

@@ -12,6 +12,7 @@ from importlib.metadata import version
 
 from catalogue.load import CatalogueError, providers
 from runtime import command
+from runtime.agreed import configured
 from runtime.bus import connect
 from runtime.clock import SystemClock
 from runtime.connection import bus_settings, prepare
@@ -39,6 +40,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
     telemetry, metrics = Telemetry(), Metrics("workers")
     write_logs(telemetry, f"workers {arguments.pool}", sys.stdout.write)
     metrics.listen(telemetry, (*COMMON, *INSTRUMENTS))
+    metrics.configured(configured(config).fingerprint)
     command.crash_points(telemetry, "workers")
     worker = worker_id(arguments.name)
 

@@ -11,6 +11,7 @@ import httpx
 from catalogue.rows import ProviderRow
 from catalogue.tiers import at_tier, tier_of
 from job_contracts import subjects
+from runtime.agreed import configured
 from runtime.bus.port import Bus
 from runtime.clock import Clock
 from runtime.service import Startable
@@ -156,7 +157,16 @@ def assemble(
         desk=desk,
         observer=Observer(telemetry, vendor=provider.catalogue or pool, base_url=row.base_url, worker=worker),
     )
-    heartbeats = Heartbeats(bus, clock, telemetry, working, pool=pool, worker=worker, every=settings.beat_every)
+    heartbeats = Heartbeats(
+        bus,
+        clock,
+        telemetry,
+        working,
+        pool=pool,
+        worker=worker,
+        every=settings.beat_every,
+        configured=configured(config, clock.wall()),
+    )
     working.stir = heartbeats.hurry
     return Worker(
         streams=streams,

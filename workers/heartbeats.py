@@ -8,6 +8,7 @@ from typing import Protocol
 from job_contracts import subjects
 from job_contracts.attempts import Abort, Heartbeat, HeartbeatReply, LimitReading
 from job_contracts.codec import ContractError, decode, encode
+from job_contracts.configured import Configured
 from runtime.bus.port import Bus, BusError, Message, Subscription
 from runtime.clock import Clock
 from runtime.service import Duty
@@ -67,10 +68,12 @@ class Heartbeats(Duty):
         pool: str,
         worker: str,
         every: float = 2.0,
+        configured: Configured | None = None,
     ) -> None:
+        """``configured``: what it tells of this process's configuration."""
         super().__init__("heartbeats", telemetry, grace=1.0)
         self._bus, self._clock, self._beating = bus, clock, beating
-        self._pool, self._worker, self._every = pool, worker, every
+        self._pool, self._worker, self._every, self._configured = pool, worker, every, configured
         self._subject = subjects.heartbeat(pool, worker)
         self._listening: Subscription | None = None
         self._answered = True
@@ -124,6 +127,7 @@ class Heartbeats(Duty):
             late=beating.late(),
             begun=beating.begun(),
             limits=beating.readings(),
+            configured=self._configured,
         )
         sent = self._clock.monotonic()
         try:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from console.effective import Effective
     from console.people import Person
     from console.playing import Playing
+    from job_contracts.configured import Configured
     from runtime.bus.port import Bus
     from runtime.clock import Clock
     from runtime.settings import Config
@@ -37,6 +38,8 @@ class Desks:
     edges: Edges
     effective: Effective
     """The configuration, with where each value is from."""
+    configured: Configured
+    """By what others' are compared with it."""
 
 
 class Amiss(Exception):

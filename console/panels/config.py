@@ -1,18 +1,23 @@
-"""The configuration as the console's process has it, each value with where it is from."""
+"""The configuration as the console's process has it, each value with where it is from, and who has another one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from console.agreeing import asked
 from console.panels import Desks, Panel
 from runtime.provenance import SOURCES
 
 if TYPE_CHECKING:
     from console.people import Person
 
+SHOWN = 200
+"""Services that are named, of those that do not run with this console's configuration."""
+
 
 async def _read(desks: Desks, _: Person, query: Mapping[str, str]) -> Mapping[str, Any]:
+    told = await asked(desks)
     under, only = query.get("under", "").strip(), query.get("only", "")
     all_rows = desks.effective.rows
     below = [row for row in all_rows if not under or _below(row.path, under)]
@@ -30,6 +35,10 @@ async def _read(desks: Desks, _: Person, query: Mapping[str, str]) -> Mapping[st
         "sections": list(dict.fromkeys(_section(row.path) for row in all_rows)),
         "file": desks.effective.file,
         "changed": desks.effective.changed(),
+        "own": desks.configured,
+        "agreement": told,
+        "others": (*told.apart, *told.untold)[:SHOWN],
+        "shown": SHOWN,
     }
 
 

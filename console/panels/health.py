@@ -1,4 +1,4 @@
-"""How the broker's streams and the ledger's database are, who leads, who stands by, and which gateways there are."""
+"""How streams and the ledger's database are, who leads and stands by, which gateways there are, and who agrees."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from console.agreeing import SOON, Agreement, agreement, in_words, standing_by
 from console.asking import soon
 from console.panels import Desks, Panel
 from job_contracts import subjects
-from runtime.bus.port import BusError, NotFound, Unreachable
+from runtime.bus.port import BusError, NotFound
 from runtime.connection import declared
 
 if TYPE_CHECKING:
@@ -18,15 +19,13 @@ if TYPE_CHECKING:
 
     from console.people import Person
     from job_contracts.key_asking import ToldEdges
-    from job_contracts.operating import Overview
+    from job_contracts.operating import Overview, ToldStandby
     from job_contracts.spend import LedgerState
     from runtime.bus.port import ConsumerState, StreamState
 
 State = Literal["good", "watch", "bad"]
 EVERY = 2.0
 """Seconds between two states: each asks the broker once for each stream."""
-SOON = 1.0
-"""Seconds each answer may take: a page about what is broken must not wait for it."""
 WATCH, BAD = 0.6, 0.8
 """Shares of a stream's limit; the second is that of the alert."""
 LATE = 120.0
@@ -67,11 +66,18 @@ async def _read(desks: Desks, _: Person, __: Mapping[str, str]) -> Mapping[str, 
     streams, leading, standby, edges, ledger = await asyncio.gather(
         asyncio.gather(*(_stream(desks, config, consumers=config["name"] in consumed) for config in configs)),
         _or_why(desks.asking.overview()),
-        _standby(desks),
+        standing_by(desks),
         _or_why(desks.edges.edges()),
         _or_why(desks.ledger.state()),
     )
     held = {stream.name: stream.now for stream in streams}.get(subjects.LEDGER)
+    agreed = agreement(
+        desks.configured,
+        leading=None if isinstance(leading, str) else leading,
+        standby=standby,
+        edges=None if isinstance(edges, str) else edges,
+        ledger=None if isinstance(ledger, str) else ledger,
+    )
     lines = [
         _broker(desks),
         _streams(streams),
@@ -79,6 +85,7 @@ async def _read(desks: Desks, _: Person, __: Mapping[str, str]) -> Mapping[str, 
         _stands_by(standby),
         _edges(edges),
         _ledger(ledger, held),
+        _configuration(agreed),
     ]
     return {
         "lines": lines,
@@ -122,17 +129,6 @@ def _share(now: StreamState) -> float | None:
     return max((have / most for have, most in limits if most > 0), default=None)
 
 
-async def _standby(desks: Desks) -> str | None:
-    """The name of one that stands by; empty if there is none, ``None`` if that is not known."""
-    subject = subjects.standing_by(desks.config.scheduler.shard)
-    try:
-        return (await desks.bus.request(subject, b"", timeout=SOON)).data.decode(errors="replace")
-    except Unreachable:
-        return "" if desks.bus.connected else None
-    except BusError:
-        return None
-
-
 # -- in words
 
 
@@ -168,13 +164,13 @@ def _leader(leading: Overview | str) -> Line:
     return Line("Leader", "good", f"{leading.leader.owner} leads, term {leading.leader.term}")
 
 
-def _stands_by(standby: str | None) -> Line:
+def _stands_by(standby: ToldStandby | None) -> Line:
     means = "If the leader goes, nothing is dispatched until a scheduler has started and read the queue."
     if standby is None:
         return Line("Standby", "watch", "whether one is there is not known", means, "PenstockNoLeader")
-    if not standby:
+    if not standby.owner:
         return Line("Standby", "watch", "none stands by", means, "PenstockNoLeader")
-    return Line("Standby", "good", f"{standby} stands by")
+    return Line("Standby", "good", f"{standby.owner} stands by")
 
 
 def _edges(edges: ToldEdges | str) -> Line:
@@ -202,6 +198,23 @@ def _ledger(ledger: LedgerState | str, held: StreamState | None) -> Line:
     if late:
         return Line("Ledger", "bad", how, "Sums and budgets lag behind what is spent.", "PenstockLedgerBehind")
     return Line("Ledger", "good", how)
+
+
+def _configuration(agreed: Agreement) -> Line:
+    told = []
+    if agreed.apart:
+        told.append(f"another one than this console's: {in_words(agreed.apart)}")
+    if agreed.untold:
+        told.append(f"not told by {in_words(agreed.untold)}")
+    if agreed.unheard:
+        told.append(f"not known of {', '.join(agreed.unheard)}")
+    if not told:
+        return Line("Configuration", "good", f"the same for all {len(agreed.services):,} services and this console")
+    if agreed.apart:
+        means = "Each follows the file that it read when it started: one has an old file, or was not restarted since."
+    else:
+        means = "Whether they follow the same file is not known; a service of an older version does not tell."
+    return Line("Configuration", "watch", "; ".join(told), means)
 
 
 def _unread(ledger: LedgerState | str, held: StreamState | None) -> int | None:

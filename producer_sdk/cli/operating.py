@@ -22,7 +22,7 @@ from job_contracts.operating import (
 from producer_sdk.cli.arguments import AsJson, Url
 from producer_sdk.cli.durations import seconds
 from producer_sdk.cli.operating_tables import limits_table, pools_table
-from producer_sdk.cli.operating_views import audit_line
+from producer_sdk.cli.operating_views import apart, audit_line
 from producer_sdk.cli.operators import operators
 from producer_sdk.cli.showing import errors_told, finish, may_go_on, people, put, put_parts, width_here
 from producer_sdk.errors import InvalidRequest
@@ -63,6 +63,8 @@ def list_pools(context: typer.Context, *, as_json: AsJson = False, url: Url = No
                     put(encode(pool).decode())
             else:
                 put_parts(pools_table(told, width_here()))
+                for line in apart(told):
+                    put(line)
 
 
 @limits.callback(invoke_without_command=True)

@@ -23,6 +23,9 @@ LIMITS = ("limit", "unit", "limit/window", "configured", "available", "reserved"
 TEXT = ("pool", "limit", "unit", "state", "ordered")
 """Columns that are no numbers."""
 
+NAMED = 10
+"""Workers that are named in a line."""
+
 
 def pool_rows(told: Overview) -> list[Sequence[str]]:
     """A row a pool, and one below it for each of its deployments that is ordered or left alone."""
@@ -52,6 +55,23 @@ def _said(told: ToldDeployment, at: float) -> list[str]:
     """What is ordered of it; else why it is left alone, if it is."""
     said = [said_of(order, at) for order in (told.order, told.weighed) if order is not None]
     return said if told.order is not None or not told.benched else [f"left alone: {told.benched}", *said]
+
+
+def apart(told: Overview) -> list[str]:
+    """The workers that run with another configuration than the leader, as a line; nothing if all that tell agree."""
+    ours = told.leader.configured
+    if ours is None:
+        return []
+    found = [
+        f"{pool.name} {worker.name} ({', '.join(parts)})"
+        for pool in told.pools
+        for worker in pool.workers
+        if worker.configured is not None and (parts := ours.apart(worker.configured))
+    ]
+    if not found:
+        return []
+    more = f" and {len(found) - NAMED:,} more" if len(found) > NAMED else ""
+    return [f"with another configuration than the leader: {', '.join(found[:NAMED])}{more}"]
 
 
 def state_of(pool: ToldPool) -> str:

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from job_contracts import subjects
+from job_contracts.codec import decode
 from job_contracts.jobs import JobState
+from job_contracts.operating import ToldStandby
+from runtime.agreed import configured
 from runtime.broker import Broker
 from runtime.bus.memory import MemoryBroker
 from runtime.bus.port import Bus, Unreachable
@@ -99,6 +102,24 @@ async def test_whoever_stands_by_says_so_and_says_it_no_more_once_it_leads(
     await leader.scheduler.stop()
     await eventually(lambda: other.scheduler.leads, says="the standby does not lead")
     await eventually(lambda: is_told(""), says="who leads says that it stands by")
+
+
+async def test_one_that_stands_by_says_what_it_has_of_the_configuration_to_whoever_asks_for_more(
+    pair: tuple[World, World], connected: Connect
+) -> None:
+    asking: Bus = await connected()
+
+    async def told() -> ToldStandby | None:
+        try:
+            return decode(ToldStandby, (await asking.request(subjects.standing_by(0), b"{}", timeout=2)).data)
+        except Unreachable:
+            return None
+
+    said = await eventually(told, says="the standby does not answer")
+    assert isinstance(said, ToldStandby)
+    assert said.owner == "s2"
+    assert said.configured is not None
+    assert said.configured.parts == configured(pair[1].config).parts
 
 
 async def test_a_leader_that_ends_in_order_is_followed_without_waiting_for_its_silence(

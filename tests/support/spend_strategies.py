@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from job_contracts import money as contract_money
 from job_contracts import spend
 from job_contracts.codec import Wire
+from tests.support.strategies_plain import configurations
 
 _words = st.none() | st.text(max_size=12)
 _text = st.text(max_size=12)
@@ -172,5 +173,6 @@ SPEND: Mapping[str, st.SearchStrategy[Wire]] = {
         position=st.integers(0, 2**40),
         missed=st.lists(_missed, max_size=2).map(tuple),
         missed_messages=st.integers(0, 2**40),
+        configured=st.none() | configurations,
     ),
 }

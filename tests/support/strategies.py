@@ -30,6 +30,7 @@ from tests.support.strategies_finding import finding
 from tests.support.strategies_keys import about_keys
 from tests.support.strategies_operating import OPERATING
 from tests.support.strategies_plain import (
+    configurations,
     counts,
     digests,
     failure_kinds,
@@ -304,6 +305,7 @@ heartbeats = st.builds(
     attempts=some(words),
     draining=st.booleans(),
     limits=st.dictionaries(words, some(limit_readings, most=2), max_size=2),
+    configured=maybe(configurations),
 )
 heartbeat_replies = st.builds(attempts.HeartbeatReply, abort=some(words))
 aborts = st.builds(attempts.Abort, attempts=some(words), reason=words)
@@ -512,6 +514,7 @@ EVERY_MESSAGE: dict[str, st.SearchStrategy[Wire]] = {
         keys.EdgeBeat,
         edge=st.text(min_size=1, max_size=12),
         event=st.sampled_from(["here", "joining", "leaving"]),
+        configured=maybe(configurations),
     ),
     "scales": st.builds(
         scaling.Scales,

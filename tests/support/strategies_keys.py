@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from job_contracts import key_asking
 from job_contracts.codec import Wire
 from job_contracts.keys import Scope
-from tests.support.strategies_plain import counts, digests, maybe, some, spans, tokens, whens, words
+from tests.support.strategies_plain import configurations, counts, digests, maybe, some, spans, tokens, whens, words
 
 
 def about_keys(scopes: st.SearchStrategy[Scope]) -> Mapping[str, st.SearchStrategy[Wire]]:
@@ -51,6 +51,9 @@ def about_keys(scopes: st.SearchStrategy[Scope]) -> Mapping[str, st.SearchStrate
         "ask_revocation": st.builds(key_asking.AskRevocation, id=tokens),
         "key_done": st.builds(key_asking.KeyDone, key=told, old=maybe(told)),
         "told_edges": st.builds(
-            key_asking.ToldEdges, edges=some(st.builds(key_asking.ToldEdge, name=words, silent=spans), most=2)
+            key_asking.ToldEdges,
+            edges=some(
+                st.builds(key_asking.ToldEdge, name=words, silent=spans, configured=maybe(configurations)), most=2
+            ),
         ),
     }

@@ -10,7 +10,19 @@ from hypothesis import strategies as st
 from job_contracts import operating
 from job_contracts.codec import Wire
 from job_contracts.scaling import PoolScale
-from tests.support.strategies_plain import counts, lanes, maybe, names, small, some, spans, tags, whens, words
+from tests.support.strategies_plain import (
+    configurations,
+    counts,
+    lanes,
+    maybe,
+    names,
+    small,
+    some,
+    spans,
+    tags,
+    whens,
+    words,
+)
 
 _rates = st.floats(0.1, 1e9)
 rates = st.builds(
@@ -41,7 +53,13 @@ _audited = st.builds(
 _lines = st.builds(operating.AuditLine, seq=counts, entry=_audited)
 _in_force = st.builds(operating.InForce, standing=_standings, by=words, why=words, at=whens, seq=counts)
 _workers = st.builds(
-    operating.ToldWorker, name=words, slots=small, draining=st.booleans(), attempts=small, silent=spans
+    operating.ToldWorker,
+    name=words,
+    slots=small,
+    draining=st.booleans(),
+    attempts=small,
+    silent=spans,
+    configured=maybe(configurations),
 )
 _deployments = st.builds(
     operating.ToldDeployment,
@@ -132,10 +150,11 @@ OPERATING: Mapping[str, st.SearchStrategy[Wire]] = {
     ),
     "audited": _audited,
     "audit_page": st.builds(operating.AuditPage, lines=some(_lines, most=2), below=maybe(counts)),
+    "told_standby": st.builds(operating.ToldStandby, owner=words, configured=maybe(configurations)),
     "overview": st.builds(
         operating.Overview,
         at=whens,
-        leader=st.builds(operating.ToldLeader, owner=words, term=counts, since=whens),
+        leader=st.builds(operating.ToldLeader, owner=words, term=counts, since=whens, configured=maybe(configurations)),
         pools=some(_pools, most=2),
         limits=some(_limits, most=2),
         projects=some(_limits, most=2),

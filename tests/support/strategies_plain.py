@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from job_contracts import chat, failures, jobs
+from job_contracts import chat, configured, failures, jobs
 
 T = TypeVar("T")
 
@@ -40,6 +40,7 @@ json_values: st.SearchStrategy[object] = st.recursive(
 )
 json_objects = st.dictionaries(words, json_values, max_size=3)
 tags = st.dictionaries(words, words, max_size=3)
+configurations = st.builds(configured.Configured, parts=tags, since=maybe(whens))
 lanes = st.sampled_from(jobs.LANES)
 finish_reasons = st.sampled_from(chat.FinishReason)
 states = st.sampled_from(jobs.JobState)

@@ -93,6 +93,10 @@ def metrics() -> str:
     about = [
         ("`penstock_process_info`", "gauge", "`process`", "Which process this is"),
         ("`penstock_build_info`", "gauge", "`version`", "Which version this is"),
+        (
+            *("`penstock_configuration_info`", "gauge", "`fingerprint`"),
+            "Which configuration this process has, as far as all services must agree on it",
+        ),
     ]
     told = [
         ("every process", COMMON, about),

@@ -11,16 +11,20 @@ from pathlib import Path
 
 import pytest
 
+from console.agreeing import NAMED, Service, in_words
 from console.assembly import assemble
 from console.effective import effective
 from console.pages import size
 from console.people import Person
 from job_contracts import subjects
 from job_contracts.codec import Wire, decode, encode
+from job_contracts.configured import Configured
 from job_contracts.key_asking import ToldEdge, ToldEdges
 from job_contracts.money import window_start
+from job_contracts.operating import Overview, ToldStandby
 from job_contracts.spend import AskSpend, LedgerState, Missed, Spend, SpendRow, Sums
 from runtime.access import completed
+from runtime.agreed import configured
 from runtime.bus.memory import MemoryBroker, MemoryBus
 from runtime.bus.port import Message
 from runtime.config import load
@@ -28,9 +32,10 @@ from runtime.connection import declared
 from runtime.telemetry import Telemetry
 from tests.integration.test_console import rows
 from tests.support.clock import ManualClock
-from tests.support.console import ADMIN, MADE, VIEWER, Served, config, record, served, stored
+from tests.support.console import ADMIN, MADE, VIEWER, Served, config, overview, record, served, stored
 
 CANARY = "canary-77aa"
+OURS = configured(config(), 9e8)
 STATE = LedgerState(
     at=1.0, through=1.0, lag=2.0, kind="postgresql", revision="0005", bytes=123_456, attempts=10_000_000, position=0
 )
@@ -47,12 +52,26 @@ async def well(bus: MemoryBus, state: LedgerState = STATE) -> None:
     """Everything is there that health asks."""
     del bus.broker.streams[subjects.KEYS]  # made with less than is declared
     await bus.ensure(declared(config()))
-    edges = ToldEdges(edges=(ToldEdge(name="edge-1 0f0f", silent=0.5),))
+    edges = ToldEdges(edges=(ToldEdge(name="edge-1 0f0f", silent=0.5, configured=OURS),))
     await bus.respond(subjects.key_desk("edges"), saying(edges))
-    await bus.respond(subjects.ledger_desk("state"), saying(state))
+    await bus.respond(subjects.ledger_desk("state"), saying(state.model_copy(update={"configured": OURS})))
 
 
-async def standby(_: Message) -> bytes:
+def agreeing(leader: Configured | None = OURS, worker: Configured | None = OURS) -> Overview:
+    """The leader's moment, with what it and its worker tell of their configuration."""
+    now = overview()
+    told = tuple(one.model_copy(update={"configured": worker}) for one in now.pools[0].workers)
+    pools = (now.pools[0].model_copy(update={"workers": told}), *now.pools[1:])
+    return now.model_copy(
+        update={"leader": now.leader.model_copy(update={"configured": leader}), "pools": pools},
+    )
+
+
+async def standby(message: Message) -> bytes:
+    return encode(ToldStandby(owner="scheduler-2", configured=OURS)) if message.data else b"scheduler-2"
+
+
+async def older_standby(_: Message) -> bytes:
     return b"scheduler-2"
 
 
@@ -66,6 +85,7 @@ async def lines(console: Served) -> dict[str, list[str]]:
 
 async def test_a_system_that_is_well_is_told_so_with_its_numbers() -> None:
     async with served() as console:
+        console.desk.now = agreeing()
         await well(console.bus)
         await console.bus.respond(subjects.standing_by(0), standby)
         await console.bus.append(subjects.usage("openai", "w"), b"x" * 10)
@@ -81,6 +101,7 @@ async def test_a_system_that_is_well_is_told_so_with_its_numbers() -> None:
         "health-standby": ["good", "scheduler-2 stands by"],
         "health-gateways": ["good", "1 is there"],
         "health-ledger": ["good", "1 message is not read yet"],
+        "health-configuration": ["good", "the same for all 5 services and this console"],
     }
     assert found["stream-LEDGER"][4:8] == [f"{held.messages}", "–", size(held.bytes), size(held.max_bytes)]
     assert found["consumer-WORK_0-openai"][1:] == ["WORK_0", "0", "0", "0"]
@@ -150,6 +171,63 @@ async def test_a_ledger_that_is_not_well_says_how(over: dict[str, object], state
 
 
 # -- configuration
+
+
+async def test_a_worker_with_another_configuration_is_named_with_what_differs_and_since_when() -> None:
+    other = configured(config().model_copy(update={"projects": {}}), 1e9)
+    async with served() as console:
+        console.desk.now = agreeing(worker=other)
+        await well(console.bus)
+        await console.bus.respond(subjects.standing_by(0), standby)
+        line = (await lines(console))["health-configuration"]
+        async with console.browser(VIEWER) as browser:
+            page = (await browser.get("/config")).text
+    assert line[1:3] == ["watch", "another one than this console's: worker openai w-1 (projects)"]
+    assert rows(page)["agreement-worker-openai w-1"] == [
+        "worker openai w-1",
+        f"another one, {other.fingerprint}",
+        "projects",
+        "2001-09-09 01:46:40 UTC",
+    ]
+    assert "4 of 5 services run with this console's configuration" in page
+    assert OURS.fingerprint in page
+    assert other.fingerprint != OURS.fingerprint
+
+
+async def test_services_of_an_older_version_are_said_not_to_tell() -> None:
+    async with served() as console:
+        console.desk.now = agreeing(leader=None)
+        await well(console.bus)
+        await console.bus.respond(subjects.standing_by(0), older_standby)
+        found = await lines(console)
+        async with console.browser(VIEWER) as browser:
+            page = rows((await browser.get("/config")).text)
+    assert found["health-configuration"][1:3] == ["watch", "not told by leader scheduler-1, standby scheduler-2"]
+    assert found["health-standby"][1:3] == ["good", "scheduler-2 stands by"]
+    silent = ["does not tell, its version is older", "–", "–"]
+    assert {name: cells[1:] for name, cells in page.items() if name.startswith("agreement-")} == {
+        "agreement-leader-scheduler-1": silent,
+        "agreement-standby-scheduler-2": silent,
+    }
+
+
+async def test_the_configuration_is_shown_though_nobody_answers_who_else_has_it() -> None:
+    async with served() as console:
+        console.desk.silent = True
+        line = (await lines(console))["health-configuration"]
+        async with console.browser(VIEWER) as browser:
+            answer = await browser.get("/config")
+    assert line[1:3] == ["watch", "not known of scheduler and workers, gateways, ledger"]
+    assert answer.status_code == 200
+    assert "Not known of scheduler and workers, gateways, ledger" in answer.text
+    assert "routes.fast.deployments[0]" in answer.text
+
+
+def test_more_services_than_a_sentence_takes_are_counted() -> None:
+    other = Configured(parts={"routes": "1"})
+    many = tuple(Service("worker", f"openai w-{place}", other, ("routes",)) for place in range(NAMED + 2))
+    assert in_words(many).endswith(" and 2 more")
+    assert in_words(many).count("(routes)") == NAMED
 
 
 async def test_the_configuration_is_told_with_its_sources_and_without_its_secrets(tmp_path: Path) -> None:

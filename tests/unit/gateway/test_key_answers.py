@@ -14,6 +14,7 @@ from gateway.key_store import KeyStore
 from gateway.keys import Book, Keys, hashed
 from job_contracts import subjects
 from job_contracts.codec import Wire, decode, encode
+from job_contracts.configured import Configured
 from job_contracts.desk import Refusal
 from job_contracts.failures import FailureKind
 from job_contracts.key_asking import (
@@ -23,6 +24,7 @@ from job_contracts.key_asking import (
     AskRotation,
     KeyDone,
     KeyPage,
+    ToldEdge,
     ToldEdges,
 )
 from job_contracts.keys import Scope, key_id, written
@@ -40,6 +42,10 @@ CONFIG = Config.model_validate(
         "projects": {"acme": {}, "other": {}},
         "gateway": {"pepper": "p", "keys": {"first": {"project": "acme", "hash": hashed("psk_acme_static", "p")}}},
     }
+)
+EDGES = (
+    ToldEdge(name="edge b", silent=1.0),
+    ToldEdge(name="edge a", silent=0.0, configured=Configured(parts={"routes": "0f0f0f0f"}, since=1.0)),
 )
 KEY, NEXT = written("acme", "a" * 64), written("acme", "b" * 64)
 A = TypeVar("A", bound=Wire)
@@ -79,9 +85,7 @@ async def site() -> AsyncIterator[Site]:
     keys = Keys(settings, book, monotonic=clock.monotonic, fresh=store.fresh, share=lambda _: (1.0, 0.0))
     await store.start()
     desk = KeyDesk(settings, book, store, bus=bus, clock=clock, telemetry=telemetry)
-    answers = KeyAnswers(
-        desk, CONFIG, bus=bus, clock=clock, fresh=store.fresh, edges=lambda: {"edge b": 1, "edge a": 0}
-    )
+    answers = KeyAnswers(desk, CONFIG, bus=bus, clock=clock, fresh=store.fresh, edges=lambda: EDGES)
     await answers.start()
     await answers.start()
     operator = broker.bus(inbox_prefix=subjects.inbox_prefix(OPERATOR))
@@ -196,4 +200,4 @@ async def test_an_edge_that_does_not_know_all_keys_says_so(site: Site) -> None:
 
 async def test_edges_are_told(site: Site) -> None:
     told = await site.ask("edges", None, ToldEdges)
-    assert [(one.name, one.silent) for one in told.edges] == [("edge a", 0.0), ("edge b", 1.0)]
+    assert told.edges == (EDGES[1], EDGES[0])

@@ -27,7 +27,18 @@ WRITTEN_BY_1_0: dict[str, Any] = json.loads((Path(__file__).parent / "written_by
 few = settings(max_examples=20)
 versioned = pytest.mark.parametrize("name", [name for name in MESSAGES if name != "refusal"])
 
-ANY_NAME = {"tags", "headers", "limits", "parameters", "json_schema", "detail", "queued", "in_force", "weights"}
+ANY_NAME = {
+    "tags",
+    "headers",
+    "limits",
+    "parameters",
+    "json_schema",
+    "detail",
+    "queued",
+    "in_force",
+    "weights",
+    "parts",
+}
 """Fields that hold names of their author's choice: nothing is unknown there."""
 BOUNDS = {"scope", "constraints"}
 """What a key may do: a bound that a reader does not know must not be passed over, so the record is not read."""

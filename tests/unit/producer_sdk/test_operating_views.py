@@ -9,7 +9,7 @@ from rich.console import Console
 
 from job_contracts.operating import Audited, AuditLine, Overview, Rates, Standing
 from producer_sdk.cli.operating_tables import screen
-from producer_sdk.cli.operating_views import audit_line, head, limit_rows, pool_rows
+from producer_sdk.cli.operating_views import NAMED, apart, audit_line, head, limit_rows, pool_rows
 
 ORDER = {"standing": {"state": "draining", "until": 700.0}, "by": "ann", "why": "[red]w", "at": 90.0, "seq": 3}
 TOLD: dict[str, Any] = {
@@ -41,6 +41,30 @@ TOLD: dict[str, Any] = {
     "in_flight": 2,
     "unread": 9,
 }  # fmt: skip
+
+
+def workers(*parts: dict[str, str] | None, leader: dict[str, str] | None) -> Overview:
+    """A pool whose workers tell this of their configuration, and the leader that."""
+    told = [
+        {"name": f"w{place}", "slots": 1} | ({} if one is None else {"configured": {"parts": one}})
+        for place, one in enumerate(parts)
+    ]
+    led = TOLD["leader"] | ({} if leader is None else {"configured": {"parts": leader}})
+    return Overview.model_validate(
+        TOLD | {"leader": led, "pools": [{"name": "a", "state": "running", "workers": told}]}
+    )
+
+
+def test_workers_with_another_configuration_than_the_leader_are_named_with_what_differs() -> None:
+    ours, theirs = {"routes": "1", "projects": "1"}, {"routes": "1", "projects": "2"}
+    assert apart(workers(ours, theirs, None, leader=ours)) == [
+        "with another configuration than the leader: a w1 (projects)"
+    ]
+    assert apart(workers(ours, None, leader=ours)) == []
+    assert apart(workers(ours, theirs, leader=None)) == [], "an older leader does not tell"
+    (line,) = apart(workers(*[theirs] * (NAMED + 3), leader=ours))
+    assert line.count("(projects)") == NAMED
+    assert line.endswith(" and 3 more")
 
 
 def test_a_pool_says_what_is_ordered_of_it_by_whom_and_for_how_long() -> None:
