@@ -358,6 +358,7 @@ class _Panel:
             said=said,
             forms=forms,
             live=live,
+            bare=bool(amiss and not shown and request.scope["query_string"]),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +21,8 @@ STATIC = {
 }
 """The files that pages load, all of them ours, with their content types."""
 _TURNING, _EMPTY = (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C), (0x200B, 0x2060, 0xFEFF)
+FIGURE = "\N{FIGURE SPACE}"
+"""As wide as a digit."""
 _UNSEEN = dict.fromkeys((*_TURNING, *_EMPTY), "\N{REPLACEMENT CHARACTER}")
 
 
@@ -37,7 +40,8 @@ class Pages:
             finalize=seen,
         )
         self._made.filters.update(money=money, number=number, span=span, moment=moment, size=size, stamp=at)
-        self._made.globals.update(stacked=stacked)
+        self._made.filters["percent"] = percent
+        self._made.globals.update(stacked=stacked, decimals=decimals)
         self.static = {name: (kind, (ROOM / "static" / name).read_bytes()) for name, kind in STATIC.items()}
 
     def made(self, template: str, **values: Any) -> str:
@@ -58,12 +62,27 @@ def number(value: float | None) -> str:
     return f"{int(value):,}" if value == int(value) else f"{value:,.3f}".rstrip("0").rstrip(".")
 
 
-def money(value: Decimal | None) -> str:
-    """US dollars, exactly: ``1,234.50``, ``0.150000000001``; two decimals at least."""
+def money(value: Decimal | None, places: int = 0) -> str:
+    """US dollars, exactly: ``1,234.50``, ``0.150000000001``; two decimals at least.
+
+    ``places``: decimals of the longest in its column. Room is left empty so that the points stand in line.
+    """
     if value is None:
         return "–"
     whole, _, rest = f"{value or Decimal(0):,f}".partition(".")
-    return f"{whole}.{rest.rstrip('0'):0<2}"
+    return f"{whole}.{rest.rstrip('0'):0<2}" + FIGURE * (places - max(2, len(rest.rstrip("0"))))
+
+
+def decimals(values: Iterable[Decimal | None]) -> int:
+    """How many decimals the longest of them has as ``money`` writes it."""
+    return max((len(money(one).partition(".")[2]) for one in values), default=0)
+
+
+def percent(share: float | Decimal) -> str:
+    """``0 %``, ``< 0.1 %``, ``31.8 %``, ``100 %``."""
+    if 0 < share < 0.0005:
+        return "< 0.1\N{NO-BREAK SPACE}%"
+    return f"{100 * share:.1f}".removesuffix(".0") + "\N{NO-BREAK SPACE}%"
 
 
 def size(count: int | None) -> str:
@@ -79,9 +98,11 @@ def size(count: int | None) -> str:
 
 
 def span(seconds: float | None) -> str:
-    """``4.2 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d 4 h``."""
+    """``40 ms``, ``4.2 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d 4 h``."""
     if seconds is None:
         return "–"
+    if 0 < seconds < 0.1:
+        return f"{1_000 * seconds:.0f} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
     whole = round(seconds)

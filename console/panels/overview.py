@@ -12,7 +12,7 @@ from console.asking import soon
 from console.panels import Desks, Panel
 from job_contracts.money import window_start
 from job_contracts.operating import AskAudit
-from job_contracts.spend import AskSpend
+from job_contracts.spend import AskSpend, SpendRow
 
 if TYPE_CHECKING:
     from console.people import Person
@@ -37,6 +37,10 @@ class Spent:
     """In the hour before this one."""
     rate: Decimal
     """A minute, over this hour and the one before."""
+    attempts: int
+    """That ended in this hour."""
+    lost: int
+    """Those of them that did not win."""
     lag: float | None
 
 
@@ -54,6 +58,7 @@ async def _spent(desks: Desks) -> Spent | None:
     if found is None:
         return None
     costs = {float(row.hour or 0): row.cost for row in found.rows}
+    ended = next((row for row in found.rows if float(row.hour or 0) == hour), SpendRow())
     this_hour, before = costs.get(hour, Decimal(0)), costs.get(hour - HOUR, Decimal(0))
     minutes = Decimal((now - hour + HOUR) / 60)
     return Spent(
@@ -63,6 +68,8 @@ async def _spent(desks: Desks) -> Spent | None:
         this_hour=this_hour,
         before=before,
         rate=((this_hour + before) / minutes).quantize(Decimal("0.000001")),
+        attempts=ended.attempts,
+        lost=ended.attempts - ended.won,
         lag=found.lag,
     )
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from console.charts import Columns
     from console.people import Person
 
-SHOWN = {"sums": "Sums", "budgets": "Budgets", "comparison": "Elsewhere"}
+SHOWN = {"sums": "Sums", "budgets": "Budgets", "comparison": "At other prices"}
 """The parts of the page by what the address says, each made only when it is asked for: a forecast reads two weeks of
 every payer hour by hour, and nobody looks at all of it at once."""
 LISTED = 50

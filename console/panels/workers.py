@@ -21,7 +21,10 @@ def why(scale: PoolScale | None) -> str:
     """What a number of workers comes from, in a sentence."""
     if scale is None:
         return "How many there should be is not known: nobody has reckoned it in this term yet."
-    calls = f"{scale.in_flight:,} calls are under way and {scale.waiting:,} jobs wait"
+    calls = (
+        f"{scale.in_flight:,} {'call is' if scale.in_flight == 1 else 'calls are'} under way and"
+        f" {scale.waiting:,} {'job waits' if scale.waiting == 1 else 'jobs wait'}"
+    )
     place = f"each worker takes {scale.slots:,.3g} calls at once"
     held = (
         f"; about {scale.held_back:,} of the jobs wait for a limit, a breaker or their project: more workers would not"
@@ -31,8 +34,8 @@ def why(scale: PoolScale | None) -> str:
     )
     if scale.needed == scale.desired:
         return f"{calls}{held}; {place}."
-    sooner = "more are asked for once that lasts" if scale.needed > scale.desired else "fewer once that lasts"
-    return f"{calls}{held}; {place}. This moment alone asks for {scale.needed:,}: {sooner}."
+    later = "more are wanted" if scale.needed > scale.desired else "fewer are wanted"
+    return f"{calls}{held}; {place}. For this moment alone {scale.needed:,} would do: {later} once that lasts."
 
 
 WORKERS = Panel("workers", "Workers", "w", _read)

@@ -1,5 +1,5 @@
-// Everything that a page does by itself: it stays current, knows a few keys, and remembers light or dark. Without this
-// file every page works, and is of the moment it was loaded.
+// Everything that a page does by itself: it stays current, knows a few keys, and remembers light or dark and whose
+// clock times are told by. Without this file every page works, in UTC, and is of the moment it was loaded.
 "use strict";
 const root = document.documentElement;
 const chosen = localStorage.getItem("theme");
@@ -8,7 +8,8 @@ if (chosen === "light" || chosen === "dark") root.dataset.theme = chosen; // bef
 document.addEventListener("DOMContentLoaded", () => {
   const find = (id) => document.getElementById(id);
   const shown = find("shown"), amiss = find("amiss"), beat = find("beat"), pause = find("pause"), keys = find("keys");
-  let source = null, paused = false;
+  const home = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  let source = null, paused = false, utc = localStorage.getItem("zone") === "UTC";
 
   function theme() {
     const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -16,14 +17,24 @@ document.addEventListener("DOMContentLoaded", () => {
     localStorage.setItem("theme", root.dataset.theme);
   }
 
+  // A moment that is not of this year says of which it is; UTC, whole, is in the title.
   function times(within) {
+    const told = { day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit", timeZone: utc ? "UTC" : home };
+    const near = new Intl.DateTimeFormat("en-GB", told), far = new Intl.DateTimeFormat("en-GB", { ...told, year: "numeric" });
     for (const one of within.querySelectorAll("time")) {
-      const moment = new Date(one.textContent.replace(" UTC", "Z").replace(" ", "T"));
+      const moment = new Date(one.dateTime || one.textContent.replace(" UTC", "Z").replace(" ", "T"));
       if (isNaN(moment)) continue;
-      one.title = one.textContent;
+      one.title ||= one.textContent;
       one.dateTime = moment.toISOString();
-      one.textContent = moment.toLocaleString();
+      one.textContent = (moment.getFullYear() === new Date().getFullYear() ? near : far).format(moment).replace(/,/g, "");
     }
+    if (find("clock")) find("clock").textContent = `Times in ${utc ? "UTC" : home}`;
+  }
+
+  function zone() {
+    utc = !utc;
+    localStorage.setItem("zone", utc ? "UTC" : "");
+    times(document);
   }
 
   function stands(word, kind) {
@@ -36,7 +47,7 @@ document.addEventListener("DOMContentLoaded", () => {
     amiss.textContent = words;
     amiss.hidden = !words;
     shown.classList.toggle("unknown", Boolean(words)); // what was known is not what is
-    if (words) stands("no answer", "lost");
+    if (words) stands("not current", "lost");
   }
 
   // Changes only what differs, so that focus, marked text, scrolled tables, open details and filled in fields stay.
@@ -128,13 +139,14 @@ document.addEventListener("DOMContentLoaded", () => {
       return;
     }
     const does = {
-      "?": () => keys?.showModal(), p: halt, t: theme, j: () => step(1), k: () => step(-1),
+      "?": () => keys?.showModal(), p: halt, t: theme, z: zone, j: () => step(1), k: () => step(-1),
       "/": () => document.querySelector("main :is(input, textarea):not([type=hidden]), main select")?.focus(),
     }[key.key];
     if (does) { key.preventDefault(); does(); }
   });
 
   find("theme")?.addEventListener("click", theme);
+  find("clock")?.addEventListener("click", zone);
   find("help")?.addEventListener("click", () => keys.showModal());
   pause?.addEventListener("click", halt);
   document.addEventListener("visibilitychange", look);

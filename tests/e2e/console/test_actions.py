@@ -125,7 +125,7 @@ async def test_a_key_is_made_shown_once_used_rotated_and_revoked(browser: Browse
         await form.get_by_label("Called").fill("nightly")
         await form.get_by_label("Routes, with commas").fill("fast, smart")
         await form.get_by_label("Why").fill("the nightly run")
-        await form.get_by_role("button", name="Make it").click()
+        await form.get_by_role("button", name="Make the key").click()
         first = shown_key(await said(seen))
         assert await status(stage, first) == 200
         assert await status(stage, first, "cheap") == 403

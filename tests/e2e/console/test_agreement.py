@@ -208,7 +208,7 @@ async def _models_agree(stage: Stage, seen: Tab) -> None:
     shown = {name.removeprefix("model-"): row for name, row in (await seen.rows()).items()}
     assert set(attempts) <= set(shown)
     for name, row in shown.items():
-        assert row[5:7] == [number(attempts[name]), number(lost[name])], name
+        assert row[4:6] == [number(attempts[name]), number(lost[name])], name
     (fullest, _), *_ = attempts.most_common(1)
     told = await plain(seen, f"/models?on={fullest}")
     of_one = [(begin, count, without) for name, begin, count, without in hours if name == fullest]
@@ -308,7 +308,7 @@ async def _keys_drafts_and_a_job_agree(stage: Stage, seen: Tab) -> None:
     await seen.go(f"/job?project=demo&id={job}")
     wanted = "attempt, deployment, failure, input, output, cost"
     every = asked(stage, f"SELECT {wanted} {FROM} WHERE attempt LIKE :of ORDER BY attempt", of=f"demo.{job}.%")
-    assert {name: [row[1], row[3], *row[7:10]] for name, row in (await seen.rows()).items()} == {
+    assert {name: [row[1], row[2], *row[6:9]] for name, row in (await seen.rows()).items()} == {
         f"attempt-{attempt.rpartition('.')[2]}": [
             deployment,
             failure,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 from urllib.parse import parse_qsl, quote, urlencode
 
 import pytest
@@ -188,11 +189,37 @@ async def test_what_is_not_known_is_dimmed_and_said_and_what_is_looked_at_stays(
         await seen.context.route("**/live*", lambda route: route.fulfill(body=said, content_type="text/event-stream"))
         await seen.page.reload()
         await seen.page.wait_for_selector("#shown.unknown")
-        assert await seen.words("#beat") == "no answer"
+        assert await seen.words("#beat") == "not current"
         assert await seen.page.locator("#amiss").is_visible()
         await seen.context.unroute_all()
         await seen.page.wait_for_selector("#shown:not(.unknown)")  # by itself
         assert await seen.words("#beat") == "live"
+
+
+async def test_times_are_told_by_the_readers_clock_or_in_utc_and_always_say_which(
+    browser: Browser, stage: Stage
+) -> None:
+    """The clock of Kabul is apart from UTC by half an hour, so no hour alone agrees by chance."""
+    read = (
+        "() => [document.getElementById('clock').innerText, ...['innerText', 'title'].map("
+        "what => document.querySelector('#shown time')[what])]"
+    )
+    async with tab(browser, stage.origin, stage.key("viewer"), timezone_id="Asia/Kabul") as seen:
+        await seen.go("/audit")
+        clock, own, whole = await seen.page.evaluate(read)
+        assert clock == "Times in Asia/Kabul"
+        assert whole.endswith(" UTC")
+        moment = datetime.fromisoformat(whole.replace(" UTC", "+00:00"))
+        assert own.endswith((moment + timedelta(hours=4, minutes=30)).strftime("%H:%M:%S"))
+        await seen.page.keyboard.press("z")
+        clock_now, shown, still = await seen.page.evaluate(read)
+        assert (clock_now, still) == ("Times in UTC", whole)
+        assert shown.endswith(moment.strftime("%H:%M:%S"))
+        await seen.page.reload()
+        assert (await seen.page.evaluate(read))[0] == "Times in UTC"
+        await seen.page.get_by_role("button", name="Times in UTC").click()
+        assert await seen.page.evaluate(read) == [clock, own, whole]
+        assert not seen.amiss
 
 
 def _state(rows: str, count: int) -> str:

@@ -123,7 +123,7 @@ async def test_every_number_is_the_ledgers(console: Served, ledger: LedgerDesk) 
         page = (await browser.get("/drafts")).text
     shows = cells(page)["draft-fast"]
     assert [shows[name] for name in ("accept", "correct", "replace", "unread", "agreement", "answers")] == [
-        *("1,500", "300", "150", "50", "76.923 %", "20,000"),
+        *("1,500", "300", "150", "50", "76.9 %", "20,000"),
     ]
     assert (shows["their cost, USD"], shows["verification, USD"], shows["both, USD"]) == (
         *("12.50 (3 without a price)", "3.000125", "15.500125"),

@@ -156,6 +156,7 @@ async def test_filters_of_the_address_are_what_the_leader_is_asked(console: Serv
         for bad, says in (("state=nowhere", "state"), ("age=soon", "length of time"), ("lane=x", "lane")):
             answer = await browser.get(f"/jobs?{bad}")
             assert (answer.status_code, says in answer.text) == (400, True)
+            assert '<a href="/jobs">Jobs, without filters</a>' in answer.text
 
 
 async def test_a_projects_key_sees_and_cancels_its_own_jobs_alone(console: Served) -> None:
@@ -372,7 +373,11 @@ def test_how_many_workers_there_should_be_is_said_with_its_reason() -> None:
         "8 calls are under way and 40 jobs wait; about 30 of the jobs wait for a limit, a breaker or their project: "
         "more workers would not help those; each worker takes 4 calls at once."
     )
-    assert why(scale.model_copy(update={"needed": 1})).endswith("This moment alone asks for 1: fewer once that lasts.")
+    assert why(scale.model_copy(update={"needed": 1})).endswith(
+        "For this moment alone 1 would do: fewer are wanted once that lasts."
+    )
+    alone = why(scale.model_copy(update={"in_flight": 1, "waiting": 1}))
+    assert alone.startswith("1 call is under way and 1 job waits;")
     assert "not known" in why(None)
 
 

@@ -182,7 +182,7 @@ async def test_hours_are_the_ledgers_and_lead_to_its_rows() -> None:
     ]
     shows = cells(page)[f"model-{MINI}"]
     assert (shows["attempts"], shows["did not win"]) == ("1,240", "10")
-    assert "1,240 attempts in 24 hours, 10 did not win (0.806 %); 1,200 in the fullest hour" in page
+    assert "1,240 attempts in 24 hours, 10 did not win (0.8\N{NO-BREAK SPACE}%); 1,200 in the fullest hour" in page
     assert f'href="/attempts?deployment={MINI}&amp;since={at(BEGIN)}&amp;won=false"' in page
     assert (
         f'href="/attempts?deployment={MINI}&amp;since={at(BEGIN + 23 * HOUR)}&amp;until={at(BEGIN + 24 * HOUR)}"'

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from console.app import _within
-from console.pages import ROOM, Pages, moment, money, number, size, span, stacked
+from console.pages import FIGURE, ROOM, Pages, decimals, moment, money, number, percent, size, span, stacked
 from tests.support.console import overview
 
 FOREIGN = re.compile(r"https?:|//[a-z]|data:|javascript:|@import|url\(", re.IGNORECASE)
@@ -42,7 +42,16 @@ def test_money_is_exact_and_has_two_decimals_at_least(value: Decimal | None, tex
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.04, "0.0 s"), (59.9, "59.9 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (273_600, "3 d 4 h"), (None, "–")],
+    [
+        (0.0, "0.0 s"),
+        (0.04, "40 ms"),
+        (0.1, "0.1 s"),
+        (59.9, "59.9 s"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 5 min"),
+        (273_600, "3 d 4 h"),
+        (None, "–"),
+    ],
 )
 def test_spans_of_time_are_readable(seconds: float | None, text: str) -> None:
     assert span(seconds) == text
@@ -70,6 +79,30 @@ def test_money_is_exact(amount: str, text: str) -> None:
 )
 def test_sizes_are_readable(count: int | None, text: str) -> None:
     assert size(count) == text
+
+
+def test_the_points_of_a_column_of_money_stand_below_each_other() -> None:
+    column = (Decimal("12.5"), Decimal("0.000015"), None, Decimal(3))
+    places = decimals(column)
+    assert places == 6
+    shown = [money(one, places) for one in column]
+    assert shown == ["12.50" + 4 * FIGURE, "0.000015", "–", "3.00" + 4 * FIGURE]
+    assert decimals(()) == 0
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0, "0 %"),
+        (0.0001, "< 0.1 %"),
+        (0.0023, "0.2 %"),
+        (Decimal("0.31818"), "31.8 %"),
+        (1, "100 %"),
+        (0.9996, "100 %"),
+    ],
+)
+def test_a_share_has_one_decimal(share: float | Decimal, text: str) -> None:
+    assert percent(share).replace("\N{NO-BREAK SPACE}", " ") == text
 
 
 def test_a_moment_is_in_utc() -> None:

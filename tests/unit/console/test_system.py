@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -286,7 +287,15 @@ async def test_the_overview_tells_what_today_costs_as_the_ledger_has_it() -> Non
 
         async def spend(message: Message) -> bytes:
             asked.append(decode(AskSpend, message.data))
-            told = tuple(SpendRow(hour=int(at), cost=Decimal(cost)) for at, cost in sorted(costs.items()))
+            told = tuple(
+                SpendRow(
+                    hour=int(at),
+                    cost=Decimal(cost),
+                    attempts=2_000 if at == hour else 7,
+                    won=1_990 if at == hour else 7,
+                )
+                for at, cost in sorted(costs.items())
+            )
             return encode(Spend(since=0.0, lag=3.0, rows=told, total=Sums()))
 
         await console.bus.respond(subjects.ledger_desk("spend"), spend)
@@ -297,6 +306,10 @@ async def test_the_overview_tells_what_today_costs_as_the_ledger_has_it() -> Non
     assert '<dd id="spent-hour"><a href="/spend?since=' in page
     assert ">0.125</a>" in page
     assert ">0.25</a>" in page
+    ended = page.partition('id="ended-hour"')[2]
+    assert re.findall(r">([^<]+)</a>", ended)[:2] == ["2,000", "10 did not win"]
+    assert "&amp;won=false" in ended
+    assert "(0.5\N{NO-BREAK SPACE}%)" in ended
     assert asked[0].since == min(day, hour - 3_600), datetime.fromtimestamp(now, UTC)
     assert "otto: pause pool openai, &lt;i&gt;" in page
 
