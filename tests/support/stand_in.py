@@ -19,7 +19,8 @@ from job_contracts.codec import decode
 from job_contracts.desk import Operation
 from job_contracts.jobs import Cancel, Ticket
 from producer_sdk.testing.stage import Stage
-from runtime.broker import Broker, BrokerConfig, BrokerUser
+from runtime.broker import Broker, BrokerConfig
+from runtime.broker_accounts import BrokerUser
 from runtime.bus import BusSettings, NatsBus, connect
 from runtime.bus.manifest import StreamLimits, manifest
 from runtime.bus.port import BusError, Message, Subscription, Tail
