@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from appliance.configuration import SERVICE_USER
 from appliance.keys import Keys
 from gateway.nkeys import Issuer
-from runtime.broker import BrokerCallout, BrokerUser, access, forbidden, project_permissions
+from runtime.broker_accounts import BrokerCallout, BrokerUser, access, forbidden, project_permissions
 
 NODE_USER = "node"
 """The nodes' own name to each other; the clients' users are no part of it."""

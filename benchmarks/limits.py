@@ -35,7 +35,7 @@ from job_contracts.codec import ContractError, decode
 from producer_sdk import PenstockError, Producer
 from runtime.settings import Config
 from scheduler.policy.buckets import Bucket
-from scheduler.policy.rules import rules_from
+from scheduler.policy.resolving import rules_from
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

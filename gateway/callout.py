@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.bodies.failures import Failed
 from gateway.nkeys import Issuer, NkeyError, claims_of
-from runtime.broker import PROJECT, forbidden, project_permissions
+from runtime.broker_accounts import PROJECT, forbidden, project_permissions
 from runtime.bus.port import Unreachable
 from runtime.service import Duty
 from runtime.telemetry import DEBUG, ERROR, WARNING

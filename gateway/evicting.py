@@ -10,7 +10,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runtime.broker import PROJECT
+from runtime.broker_accounts import PROJECT
 from runtime.bus.port import BusError
 from runtime.service import Duty
 from runtime.telemetry import DEBUG, INFO

@@ -10,12 +10,11 @@
 
 Its rooms: ``producer`` the facade and ``sync`` its blocking twin · ``handle`` a submitted job · ``streams`` its events,
 put in order by ``splice`` · ``batch`` many at once, with a ``checkpoint`` · ``embedding`` vectors of many texts ·
-``letters`` jobs that were set aside ·
-``request`` (with ``messages``, ``generation``, ``estimates``) what is sent, checked first · ``exchange`` jobs out and
-results home, with ``replies`` and ``desk`` · ``portal`` the loop of the blocking twins, ``sync_handle`` and
-``sync_letters`` two more of them · ``transport`` the seam to the broker, ``nats_transport`` and its ``outbox`` ·
-``errors`` one tree, made at ``border`` alone · ``testing`` a gateway in memory for your tests · ``cli`` the command
-``penstock``.
+``letters`` jobs that were set aside · ``writing`` makes a ``request`` (with ``messages``, ``generation``,
+``estimates``), what is sent, checked first · ``exchange`` jobs out and results home, with ``replies`` and ``desk``,
+which the ``sweeper`` asks · ``portal`` the loop of the blocking twins, ``sync_handle`` and ``sync_letters`` two more of
+them · ``transport`` the seam to the broker, ``nats_transport`` and its ``outbox`` · ``errors`` one tree, made at
+``border`` alone · ``testing`` a gateway in memory for your tests · ``cli`` the command ``penstock``.
 
 Names are loaded when they are first used, so that importing this package costs next to nothing.
 """

@@ -8,12 +8,11 @@ import os
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from math import inf
 from typing import Any
 
 from job_contracts import subjects
 from job_contracts.codec import ContractError, decode, encode
-from job_contracts.desk import MAX_ASKED, Hello
+from job_contracts.desk import Hello
 from job_contracts.jobs import Cancel, JobStatus
 from job_contracts.results import Result
 from job_contracts.subjects import H_TICKET
@@ -33,8 +32,9 @@ from producer_sdk.errors import (
     Unreachable,
 )
 from producer_sdk.outbox import FIRST
-from producer_sdk.replies import FIRST_SILENCE, LONGEST_SILENCE, Replies, Watch
+from producer_sdk.replies import FIRST_SILENCE, Replies, Watch
 from producer_sdk.request import Request, did_you_mean
+from producer_sdk.sweeper import Sweeper
 from producer_sdk.transport import Transport
 
 _log = logging.getLogger("producer_sdk")
@@ -45,10 +45,6 @@ MAX_BODY = 32 * 1024 * 1024
 """Bytes of a body where the desk has not said."""
 HEADER_ROOM = 8 * 1024
 """Bytes of a message kept free for its headers."""
-LOOK = 0.25
-"""Seconds between two looks for jobs that have been silent for too long."""
-ASK_AGAIN = 1.0
-"""Seconds until the desk is asked again when it did not answer."""
 SETTLING = (0.0, 0.02, 0.05, 0.15, 0.4, 0.8)
 """Pauses before the looks after a job that the desk may not have indexed yet."""
 EARLY = 1.0
@@ -87,9 +83,7 @@ class Exchange:
         )
         self._ears = Ears(transport, stem, self.replies)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._asking: set[asyncio.Task[None]] = set()
-        self._stirred = asyncio.Event()
-        self._sweeper: asyncio.Task[None] | None = None
+        self._sweeper = Sweeper(self.desk, self.replies, self._ears, silence=patience.silence)
         self._process = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -100,7 +94,7 @@ class Exchange:
         """Connect. Raises Unreachable or Forbidden."""
         self._loop = asyncio.get_running_loop()
         await self.transport.open(self.stem, self.replies, timeout=self.patience.connect)
-        self._sweeper = asyncio.get_running_loop().create_task(self._sweep_for_ever())
+        self._sweeper.start()
 
     async def close(self) -> None:
         """Let cancels that are under way go out, then disconnect. Whoever still waits gets Closed."""
@@ -109,9 +103,10 @@ class Exchange:
         self._closed = True
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSING)
-        leftover = [*self._tasks, *self._asking, *([self._sweeper] if self._sweeper else [])]
+        leftover = list(self._tasks)
         for task in leftover:
             task.cancel()
+        leftover += self._sweeper.stop()
         self.desk.close()
         for watch in self.replies.held():  # also of those whose submission is just being confirmed, who wait next
             watch.fail(Closed("the producer was closed while somebody waited for the job", job=watch.job))
@@ -275,7 +270,7 @@ class Exchange:
         watch.missed = self.replies.interruptions
         watch.pause = self.patience.silence
         try:
-            await self._ask_results([watch])
+            await self._sweeper.ask([watch])
         except (Closed, Forbidden):
             raise
         except PenstockError:
@@ -301,7 +296,7 @@ class Exchange:
         """A job's result from the desk, and told to whoever waits for it; ``None`` if there is none."""
         watch = self.replies.watch(job)
         if not watch.done:
-            await self._ask_results([watch])
+            await self._sweeper.ask([watch])
             await self._blobs_of(watch)
         if watch.error is not None:
             raise watch.error
@@ -331,70 +326,8 @@ class Exchange:
         except PenstockError as error:
             _log.debug("fetching the result of %s: %s", watch.job, error)
 
-    # -- what was missed
-
     def _stir(self) -> None:
-        self._stirred.set()
-
-    async def _sweep_for_ever(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            timer = loop.call_later(LOOK, self._stirred.set)
-            await self._stirred.wait()
-            timer.cancel()
-            self._stirred.clear()
-            try:
-                await self._sweep(loop.time())
-            except Exception:  # noqa: BLE001 - the top of a loop that must not end
-                _log.exception("asking after silent jobs")
-
-    async def _sweep(self, now: float) -> None:
-        await self._ears.sweep(now)
-        due = [watch for watch in self.replies.attended if watch.due <= now and not watch.done]
-        for start in range(0, len(due), MAX_ASKED):
-            part = due[start : start + MAX_ASKED]
-            for watch in part:
-                watch.due = inf  # not while the question is under way, unless the connection is lost with it
-            task = asyncio.get_running_loop().create_task(self._ask_after(part))
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
-
-    async def _ask_after(self, watches: list[Watch]) -> None:
-        """Ask for jobs that are silent, and set when to ask again: later each time, if the desk has answered."""
-        loop, answered = asyncio.get_running_loop(), False
-        try:
-            await self._ask_results(watches)
-            answered = True
-        except PenstockError as error:
-            _log.debug("asking after silent jobs: %s", error)
-        except Exception:  # noqa: BLE001 - the top of this task: whatever it was, it is asked again
-            _log.exception("asking after silent jobs")
-        now = loop.time()
-        for watch in watches:
-            if watch.due == inf:
-                watch.due = now + (watch.pause if answered else ASK_AGAIN)
-            if answered:
-                # It began shorter where the job was stored under a key and may have ended long ago.
-                usual = min(self.patience.silence, LONGEST_SILENCE)
-                watch.pause = max(min(watch.pause * 2, LONGEST_SILENCE), usual)
-            for reader in watch.readers:
-                reader.stir()
-
-    async def _ask_results(self, watches: list[Watch]) -> None:
-        asked = {watch.job: watch for watch in watches}
-        while asked:
-            answer = await self.desk.results(tuple(asked))
-            for record in answer.records:
-                try:
-                    result = decode(Result, record)
-                except ContractError as error:
-                    _log.warning("an unreadable result: %s", error)
-                    continue
-                watch = asked.pop(result.job, None)
-                if watch is not None:
-                    self.replies.result(watch, result)
-            if not answer.more or not answer.records:
-                return
+        self._sweeper.stir()
 
 
 def unknown(job: str) -> NotFound:

@@ -25,11 +25,12 @@ from producer_sdk.letters import DeadLetters
 from producer_sdk.options import Inputs, JobOptions, Messages, Options, Tools
 from producer_sdk.parsing import asked_for, read_as
 from producer_sdk.replies import Reader, Watch
-from producer_sdk.request import Request, prepare, prepare_embedding
+from producer_sdk.request import Request
 from producer_sdk.scoring import scored
 from producer_sdk.streams import JobStream
 from producer_sdk.tracing import current_trace
 from producer_sdk.transport import Transport
+from producer_sdk.writing import Writer
 
 if TYPE_CHECKING:
     import ssl
@@ -80,9 +81,9 @@ class Producer:
         """Seconds a call waits for an answer unless it says otherwise; ``None`` waits for ever."""
         self._cancel_abandoned = cancel_abandoned
         self._clock = clock
-        self._trace = trace
         self._patience = Patience(connect=connect_timeout, submit=submit_timeout, desk=desk_timeout)
         self._stem = secrets.token_hex(8)
+        self._writer = Writer(self._stem, clock, trace)
         if transport is None:
             # The SDK is configured by arguments; these two variables are the only ones it reads, and only if asked to.
             url = url if url is not None else os.environ.get("PENSTOCK_URL", DEFAULT_URL)  # noqa: TID251
@@ -154,7 +155,7 @@ class Producer:
         ``Options``). Raises InvalidRequest, Refused, JobFailed, or Timeout after ``timeout`` seconds (the producer's
         own if ``None``): then the job goes on, and ``attach(error.job)`` takes it up again.
         """
-        request = self._prepare(model, messages, tools, options, stream=False)
+        request = self._writer.chat(model, messages, tools, options, stream=False)
         return await self._ended(request, self.timeout if timeout is None else timeout)
 
     def stream(
@@ -170,7 +171,7 @@ class Producer:
 
         Raises InvalidRequest here; the job is submitted when the iteration begins. ``timeout`` bounds the whole stream.
         """
-        request = self._prepare(model, messages, tools, options, stream=True)
+        request = self._writer.chat(model, messages, tools, options, stream=True)
 
         async def begin(reader: Reader) -> tuple[Exchange, Watch]:
             exchange = await self._ready()
@@ -205,7 +206,7 @@ class Producer:
         ``stream``: whether tokens are wanted while they come, for ``handle.stream()``. Raises InvalidRequest, Refused,
         Unreachable (``maybe_stored`` tells whether it may have been accepted).
         """
-        return await self._submitted(self._prepare(model, messages, tools, options, stream=stream))
+        return await self._submitted(self._writer.chat(model, messages, tools, options, stream=stream))
 
     async def embed(
         self,
@@ -233,7 +234,7 @@ class Producer:
         async def one(texts: Sequence[str], asked: Mapping[str, Any], left: float | None) -> Answered:
             # Each try is another job: one that was turned away has its end.
             return await when_there_is_room(
-                lambda: self._ended(self._prepare_embedding(model, texts, asked, dimensions, purpose), left), left
+                lambda: self._ended(self._writer.embedding(model, texts, asked, dimensions, purpose), left), left
             )
 
         return await embedded(one, inputs, batch_size=batch_size, timeout=patience, options=options, now=self._clock())
@@ -252,7 +253,7 @@ class Producer:
         ``(await handle.result()).embeddings`` are its vectors. Providers take fewer inputs than a job may have in one
         call, some 96: a job with more than any deployment of its route takes fails.
         """
-        return await self._submitted(self._prepare_embedding(model, inputs, options, dimensions, purpose))
+        return await self._submitted(self._writer.embedding(model, inputs, options, dimensions, purpose))
 
     async def estimate(
         self,
@@ -274,9 +275,9 @@ class Producer:
             remedy = "give one of the two"
             raise InvalidRequest("messages: a job has either messages or inputs", field="messages", remedy=remedy)
         if messages is not None:
-            request = self._prepare(model, messages, tools, options, stream=False)
+            request = self._writer.chat(model, messages, tools, options, stream=False)
         else:
-            request = self._prepare_embedding(model, inputs or (), options, None, None)
+            request = self._writer.embedding(model, inputs or (), options, None, None)
         planned = request.planned
         return await self.simulate(planned.model_copy(update={"explain": True}) if explain else planned)
 
@@ -373,41 +374,6 @@ class Producer:
         watch = exchange.watch(request)
         await exchange.submit(request, watch)
         return JobHandle(self, request.job, watch, body_hash=request.ticket.body_hash if request.keyed else None)
-
-    def _prepare(
-        self, model: str, messages: Messages, tools: Tools, options: Mapping[str, Any], *, stream: bool
-    ) -> Request:
-        bits = secrets.token_hex(16)
-        return prepare(
-            model,
-            messages,
-            tools,
-            self._traced(options),
-            stream=stream,
-            new_id=f"{self._stem}-{bits[:16]}",
-            token=bits[16:],
-            now=self._clock(),
-        )
-
-    def _prepare_embedding(
-        self, model: str, inputs: Inputs, options: Mapping[str, Any], dimensions: int | None, purpose: Purpose | None
-    ) -> Request:
-        bits = secrets.token_hex(16)
-        return prepare_embedding(
-            model,
-            inputs,
-            self._traced(options),
-            dimensions=dimensions,
-            purpose=purpose,
-            new_id=f"{self._stem}-{bits[:16]}",
-            token=bits[16:],
-            now=self._clock(),
-        )
-
-    def _traced(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The options with the span that the job belongs to, unless they name one."""
-        trace = None if self._trace is None else self._trace()
-        return options if trace is None or options.get("trace") is not None else {**options, "trace": trace}
 
     def _abandon(self, exchange: Exchange, watch: Watch, request: Request) -> None:
         """Nobody waits any more; a key lets somebody come back, so a job that has one goes on."""

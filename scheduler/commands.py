@@ -29,7 +29,7 @@ from runtime.connection import bus_settings
 from runtime.settings import Config
 from scheduler.policy.board import Board
 from scheduler.policy.facts import PoolSeen
-from scheduler.policy.rules import rules_from
+from scheduler.policy.resolving import rules_from
 from scheduler.whatif import exports
 from scheduler.whatif.sides import compared, text
 

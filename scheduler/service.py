@@ -12,8 +12,8 @@ from runtime.telemetry import INFO, WARNING
 from scheduler.leadership import Lease
 from scheduler.leading import Leading
 from scheduler.policy.board import Board
+from scheduler.policy.resolving import rules_from
 from scheduler.policy.retiring import days_left
-from scheduler.policy.rules import rules_from
 from scheduler.scaling import Figures
 from scheduler.term import Term
 

@@ -24,7 +24,7 @@ from runtime.telemetry import ERROR, INFO, WARNING
 from scheduler.policy.experiments.book import Account, Book
 from scheduler.policy.experiments.moments import ArmSums, Kept, Moments
 from scheduler.policy.experiments.ramp import Halt, Progress
-from scheduler.policy.rules import plain
+from scheduler.policy.resolving import plain
 from scheduler.policy.seats import Running
 from scheduler.spending import packed, unpacked
 

@@ -1,7 +1,4 @@
-"""One attempt: adapt, fit, encode, send, decode, tell the tokens; in every case it comes to one ``Ending``.
-
-What is asked is made ready first: images are fetched and converted, the prompt is counted. That may outlast the grant;
-then it is kept for the job's next attempt (``prepared``). The job's deadline bounds it.
+"""One attempt: prepare, send, decode, tell the tokens; in every case it comes to one ``Ending``.
 
 What is waited for: the connection (``connect``), then for a streamed answer the first token (``first_token``), then
 any further bytes (``stall``); ``total``, or the job's deadline if that is sooner, bounds everything. A plain answer
@@ -10,43 +7,34 @@ comes in one piece when it is done: ``first_token`` has no meaning for it, ``sta
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any, TypeVar
 
 from job_contracts.attempts import Assignment, LimitReading
-from job_contracts.chat import Conversation, Usage
+from job_contracts.chat import Usage
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import Job
-from job_contracts.results import Loss
 from job_contracts.stream import Delta, EndDelta
 from job_contracts.tracing import Trace
 from runtime.service import place_of
 from runtime.telemetry import ERROR
-from workers.adapting import adapted
-from workers.answers.expected import Expected, holds, reminded
+from workers.answers.expected import Expected, holds
 from workers.answers.screen import Screen
-from workers.bounding import bounded
 from workers.charging import charge_of
 from workers.contest import contest_of
-from workers.continuing import Carried, as_refusal, start_of
+from workers.continuing import as_refusal, start_of
 from workers.dialects.port import Decoded, Decoder, Target
 from workers.endpoint import Endpoint
-from workers.fitting import Fitted, overflows
 from workers.http import CallFailed, Reply
-from workers.places import Places, places, put_back
-from workers.prepared import Ready
-from workers.questions import Question, of_conversation, of_texts
+from workers.interrupting import Interrupted, Interrupting
+from workers.preparing import Preparing
+from workers.questions import Question
 from workers.records import Ending, known_usage, partial_usage, placed
 from workers.streaming import TokenStream
-from workers.sureness import asked_how_sure
 from workers.watch import Watch
 from workers.wording import redirected, stopped_by_us
 
 __all__ = ["Attempt"]
-
-T = TypeVar("T")
 
 MAX_ERROR_BODY = 256 * 1024
 """Bytes read of an answer that only describes an error."""
@@ -54,21 +42,12 @@ ERROR_PATIENCE = 5.0
 """Seconds for the body of such an answer."""
 
 
-class _Stopped(Exception):
-    """The attempt ends here, for a reason of our own."""
-
-    def __init__(self, kind: FailureKind) -> None:
-        super().__init__(kind.value)
-        self.kind = kind
-
-
 class Attempt:
     """One assignment on its way to an ending."""
 
     __slots__ = (
-        "_calling", "_carried", "_decoder", "_endpoint", "_error_body", "_expected", "_first_token", "_fitted",
-        "_losses", "_places", "_reason", "_started", "_started_wall", "_stream", "assignment", "called", "contest",
-        "id", "outrun", "reply", "target", "trace",
+        "_decoder", "_endpoint", "_error_body", "_expected", "_first_token", "_interrupting", "_preparing", "_started",
+        "_started_wall", "_stream", "assignment", "called", "contest", "id", "outrun", "reply", "trace",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, assignment: Assignment, stir: Callable[[], None] = lambda: None) -> None:
@@ -77,18 +56,13 @@ class Attempt:
         self.contest = contest_of(assignment, stir)
         self.outrun = False
         self.trace: Trace | None = None
-        self.target: Target | None = None
         self.reply: Reply | None = None
         self._endpoint = endpoint
         self._started, self._started_wall = endpoint.clock.monotonic(), endpoint.clock.wall()
-        self._reason: FailureKind | None = None
-        self._calling: asyncio.Task[Any] | None = None
+        self._interrupting = Interrupting(endpoint, assignment)
+        self._preparing = Preparing(endpoint, assignment, self._interrupting)
         self.called = False
         self._first_token: float | None = None
-        self._losses: tuple[Loss, ...] = ()
-        self._fitted: Fitted | None = None
-        self._places: Places | None = None
-        self._carried: Carried | None = None
         self._decoder: Decoder | None = None
         self._stream: TokenStream | Screen | None = None
         self._expected: Expected | None = None
@@ -99,10 +73,12 @@ class Attempt:
 
         After the answer is complete it has no effect, nor has a second interrupt.
         """
-        if self._reason is None:
-            self._reason = kind
-            if self._calling is not None:
-                self._calling.cancel()
+        self._interrupting.interrupt(kind)
+
+    @property
+    def target(self) -> Target | None:
+        """Who is asked; ``None`` as long as that is not known."""
+        return self._preparing.target
 
     async def run(self, job: Job) -> Ending:
         """Make the attempt. Raises nothing but CancelledError; a bug becomes the failure ``INTERNAL``."""
@@ -111,7 +87,7 @@ class Attempt:
                 return await self._run(job)
             except CallFailed as broken:
                 return self.failed(broken.failure)
-            except _Stopped as stopped:
+            except Interrupted as stopped:
                 how = {"called": self.called, "outrun": self.outrun}
                 return self.failed(stopped_by_us(stopped.kind, self.assignment.timeouts, **how))
         except Exception as error:  # noqa: BLE001 - the top of the attempt: a bug ends one attempt, not the pool
@@ -129,12 +105,12 @@ class Attempt:
         usage = Usage()
         if self.called and not self._never_sent(failure) and not self._was_error_answer:
             usage = partial_usage(partial, self._prompt, self._unseen)
-        if self.called and failure.kind is FailureKind.CONTEXT_OVERFLOW and self._fitted is not None:
-            self._endpoint.fitting.overflowed(self._fitted)
+        if self.called and failure.kind is FailureKind.CONTEXT_OVERFLOW and self._preparing.fitted is not None:
+            self._endpoint.fitting.overflowed(self._preparing.fitted)
         limits: tuple[LimitReading, ...] = ()
         if self.reply is not None and self.target is not None:
             limits = self._endpoint.dialect(self.target).limits(self.target, self.reply.headers)
-        carries = self._carried is not None and not produced
+        carries = self._preparing.carried is not None and not produced
         placed_failure = placed(as_refusal(failure) if carries else failure, self.assignment, produced=produced)
         stated = partial.cost if partial is not None and usage.reported and usage.total else None
         return self._ending(failure=placed_failure, usage=usage, limits=limits, stated=stated)
@@ -164,28 +140,28 @@ class Attempt:
 
     async def _run(self, job: Job) -> Ending:
         endpoint, assignment = self._endpoint, self.assignment
-        self._check()
+        self._interrupting.check()
         self._guard(job)
         if holds(job, assignment):
-            self._expected = await self._interruptible(endpoint.answers.expected(job, assignment))
-        question = await self._question(job)
-        await self._interruptible(endpoint.smoothing.turn(assignment.grant.domain, assignment.model))
+            self._expected = await self._interrupting.within(endpoint.answers.expected(job, assignment))
+        question = await self._preparing.question(job)
+        await self._interrupting.within(endpoint.smoothing.turn(assignment.grant.domain, assignment.model))
         try:
-            self._check()
-        except _Stopped as stopped:
+            self._interrupting.check()
+        except Interrupted as stopped:
             if stopped.kind is FailureKind.GRANT_EXPIRED:
-                self._keep(question)
+                self._preparing.keep(question)
             raise
         self._started, self._started_wall = endpoint.clock.monotonic(), endpoint.clock.wall()
         if self._expected is not None:
             self._expected.asked(question.encoded)
         decoded = await self._call(question)
         usage = known_usage(decoded, question.estimate)
-        if self._fitted is not None:
-            endpoint.fitting.learn(self._fitted, usage)
+        if self._preparing.fitted is not None:
+            endpoint.fitting.learn(self._preparing.fitted, usage)
         if self._expected is not None:
-            decoded = await self._interruptible(self._expected.judged(decoded))
-        self._losses += decoded.losses
+            decoded = await self._interrupting.within(self._expected.judged(decoded), self._withdraw)
+        self._preparing.losses += decoded.losses
         if self._stream is not None:
             await self._stream.end(EndDelta(finish_reason=decoded.finish_reason, usage=usage))
         return self._ending(decoded=decoded, usage=usage, stated=decoded.cost)
@@ -198,91 +174,12 @@ class Attempt:
             if turned_away is not None:
                 raise CallFailed(turned_away)
 
-    async def _question(self, job: Job) -> Question:
-        """The request, whatever kind of job it is. Raises CallFailed if this target cannot be asked it."""
-        endpoint, assignment = self._endpoint, self.assignment
-        if job.embedding is not None:  # never streamed: there is nothing to see of vectors that are half done
-            target = self.target = endpoint.target(assignment.model, stream=False)
-            asked = of_texts(job.embedding, target)
-            if isinstance(asked, Failure):
-                raise CallFailed(asked)
-            self._losses = asked.encoded.losses
-            return asked
-        kept = endpoint.prepared.take(assignment, endpoint.clock.monotonic(), overflows=overflows(assignment))
-        if kept is not None:
-            self.target, self._fitted, self._losses = kept.target, kept.fitted, kept.losses
-            self._carried = kept.carried
-            return kept.question
-        conversation, self._losses = adapted(job.chat, assignment.adaptation)
-        conversation = asked_how_sure(reminded(conversation, assignment), assignment.checking)
-        target = self.target = endpoint.target(assignment.model, stream=assignment.stream)
-        if assignment.continues is not None and endpoint.sent is not None:
-            going_on = endpoint.sent.begun(assignment, conversation, target)
-            conversation, self._carried, clamped = await self._interruptible(going_on)
-            self._losses += clamped
-        if conversation is not job.chat:
-            self._places = places(job.chat.messages, conversation.messages)
-        held = bounded(conversation, assignment.grant.max_output, target)
-        if isinstance(held, Failure):
-            raise CallFailed(held)
-        conversation = held[0]
-        self._losses += held[1]
-        watch = self._watch_deadline()
-        try:
-            fitted = self._fitted = await self._interruptible(self._fit(conversation, target))
-        finally:
-            if watch is not None:
-                watch.stop()
-        question = of_conversation(fitted.conversation, target, endpoint.dialect(target), estimate=fitted.estimate)
-        encoded = question.encoded.losses if fitted.places is None else put_back(question.encoded.losses, fitted.places)
-        self._losses += self._told((*fitted.losses, *encoded))
-        return question if self._carried is None else self._carried.read_as_one(question)
-
-    async def _fit(self, conversation: Conversation, target: Target) -> Fitted:
-        """The conversation in a form and a length that the target takes. Raises CallFailed if there is none."""
-        conversation, converted = await self._endpoint.images.prepared(conversation, target)
-        self._losses += self._told(converted)
-        return await self._endpoint.fitting.fit(conversation, target, self.assignment)
-
-    def _told(self, losses: tuple[Loss, ...]) -> tuple[Loss, ...]:
-        """Losses of the conversation that the route has changed, at the places of the job's own."""
-        return losses if self._places is None else put_back(losses, self._places)
-
-    def _keep(self, question: Question) -> None:
-        """All of it was for nothing, but for the next attempt."""
-        endpoint, assignment = self._endpoint, self.assignment
-        if self.target is not None and self._fitted is not None:
-            ready = Ready(question, self.target, self._fitted, self._losses, self._carried)
-            endpoint.prepared.keep(assignment, ready, endpoint.clock.monotonic(), overflows=overflows(assignment))
-
-    def _watch_deadline(self) -> Watch | None:
-        """Interrupts what goes on before the call when the job's deadline comes."""
-        if self.assignment.deadline is None:
-            return None
-        left = self.assignment.deadline - self._endpoint.clock.wall()
-        return Watch(asyncio.get_running_loop(), self.interrupt, total=left, kind=FailureKind.EXPIRED)
-
-    def _check(self) -> None:
-        """Whether the attempt may (still) be made."""
-        assignment, now = self.assignment, self._endpoint.clock.wall()
-        if self._reason is not None:
-            raise _Stopped(self._reason)
-        if assignment.deadline is not None and now >= assignment.deadline:
-            raise _Stopped(FailureKind.EXPIRED)
-        if now + self._endpoint.leader.ahead - assignment.grant.granted > assignment.grant.valid_for:
-            raise _Stopped(FailureKind.GRANT_EXPIRED)
-
     async def _call(self, question: Question) -> Decoded:
-        total, kind = self.assignment.timeouts.total, FailureKind.TOTAL_TIMEOUT
-        if self.assignment.deadline is not None:
-            left = self.assignment.deadline - self._endpoint.clock.wall()
-            if left < total:
-                total, kind = left, FailureKind.EXPIRED
-        watch = Watch(asyncio.get_running_loop(), self.interrupt, total=total, kind=kind)
+        watch = self._interrupting.over_call()
         try:
-            return await self._interruptible(self._exchange(question, watch))
-        except (CallFailed, _Stopped):
-            if self._reason in (FailureKind.CANCELLED, FailureKind.HANDED_BACK):
+            return await self._interrupting.within(self._exchange(question, watch), self._withdraw)
+        except (CallFailed, Interrupted):
+            if self._interrupting.reason in (FailureKind.CANCELLED, FailureKind.HANDED_BACK):
                 raise
             if self._was_error_answer:  # only its description was cut short
                 raise CallFailed(self._error()) from None
@@ -334,14 +231,18 @@ class Attempt:
         given, expected = self.assignment, self._expected
         opened = self._endpoint.streams.open(given.project, given.job_id, given.attempt, quiet=given.hedge)
         stream = self._stream = opened if expected is None else expected.screen(opened)
-        stream.start(*start_of(given, self._carried))
+        stream.start(*start_of(given, self._preparing.carried))
         return stream
 
     async def _show(self, stream: TokenStream | Screen, deltas: Sequence[Delta]) -> None:
-        """The first tokens of an attempt that may be one of two. Raises _Stopped if the other one was faster."""
+        """The first tokens of an attempt that may be one of two. Raises Interrupted if the other one was faster."""
         if self.contest is not None and not await self.contest.show(stream, deltas):
-            self.outrun, self._reason = True, FailureKind.HANDED_BACK
-            raise _Stopped(self._reason)
+            self.outrun, self._interrupting.reason = True, FailureKind.HANDED_BACK
+            raise Interrupted(FailureKind.HANDED_BACK)
+
+    def _withdraw(self) -> None:
+        """The call was interrupted; if its request had not left, there was none."""
+        self.called = self.called and not self._endpoint.upstream.withdraw(self.id)
 
     def _never_sent(self, failure: Failure) -> bool:
         """Whether it shows that the provider has not seen the request: no connection, or nothing to prove who asks."""
@@ -360,26 +261,12 @@ class Attempt:
         body = bytes(self._error_body[:MAX_ERROR_BODY])
         return self._endpoint.dialect(target).failure(target, reply.status, reply.headers, body)
 
-    async def _interruptible(self, step: Coroutine[Any, Any, T]) -> T:
-        """Await ``step`` such that ``interrupt`` ends it. Raises _Stopped with the interrupt's kind."""
-        task = self._calling = asyncio.current_task()
-        try:
-            return await step
-        except asyncio.CancelledError:
-            if self._reason is None or task is None:
-                raise  # somebody else's: the process ends
-            task.uncancel()
-            self.called = self.called and not self._endpoint.upstream.withdraw(self.id)
-            raise _Stopped(self._reason) from None
-        finally:
-            self._calling = None
-
     # -- the ending
 
     @property
     def _prompt(self) -> int:
         """Tokens of what was asked, as well as can be known."""
-        fitted = self._fitted
+        fitted = self._preparing.fitted
         known = fitted is not None and fitted.calibration is not None
         return fitted.estimate() if fitted is not None and known else self.assignment.grant.input_tokens
 
@@ -388,7 +275,7 @@ class Attempt:
         """Tokens of an answer that comes in one piece, once the attempt is stopped while it is being made: what was
         expected of it, as nothing of it can be seen.
         """
-        hidden = self._reason is not None and self.target is not None and not self.target.stream
+        hidden = self._interrupting.reason is not None and self.target is not None and not self.target.stream
         expected = self.assignment.grant.output_tokens if hidden else 0
         return min(expected, self.assignment.grant.max_output or expected)
 
@@ -412,8 +299,8 @@ class Attempt:
             first_token=self._first_token,
             usage=usage,
             charge=charge_of(book, model, usage, at=at, stated=stated, failed=failed),
-            losses=self._losses,
+            losses=self._preparing.losses,
             limits=limits,
-            continued=None if self._carried is None else self._carried.attempt,
+            continued=None if self._preparing.carried is None else self._preparing.carried.attempt,
             fits=self._expected is None or self._expected.fits,
         )

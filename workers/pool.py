@@ -7,17 +7,13 @@ goes to the books, which acknowledge it. What is fetched starts at once: the sch
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
-from math import inf
-from typing import Any, TypeVar
+from typing import Any
 
 from job_contracts import subjects
-from job_contracts.attempts import Assignment, Draft, LimitReading
+from job_contracts.attempts import Assignment, LimitReading
 from job_contracts.failures import Failure, FailureKind
-from job_contracts.followups import origin_of
 from job_contracts.jobs import Job
-from job_contracts.results import Result
 from runtime.bus.port import Bus, BusError, Delivery, NotFound, OutcomeUnknown, Puller, Unreachable
 from runtime.service import Duty, place_of
 from runtime.settings.services import Workers
@@ -27,28 +23,23 @@ from workers.batching.desk import Desk
 from workers.batching.notes import Kept
 from workers.batching.upstream import Tier
 from workers.books import Books
+from workers.concluding import Concluding
 from workers.dialects.port import Target
-from workers.drafting import Drafted, Drafts, fitting, outcome_with, to_be_verified, verified
+from workers.drafting import Drafted, Drafts
 from workers.endpoint import Endpoint
 from workers.http import Reply
 from workers.intake import InvalidJob, Readable, Unreadable, dead_letter, outcome_of_unreadable, read, read_job
 from workers.observing import Observer, traced
-from workers.records import Ending, fact_of, outcome_of, result_of, settlement_of, verdict_on
-from workers.reporting import Reporter, Stored
-from workers.sureness import how_sure
-from workers.telling import told_of
+from workers.recent import Recent
+from workers.reporting import Reporter
 
 __all__ = ["Pool"]
-
-K = TypeVar("K")
 
 FETCH_EXPIRES = 5.0
 """Seconds a request for work stays open at the broker."""
 GATHER = 0.002
 """Seconds to wait for more free slots when there are few: a request for each single slot would cost more."""
 _FEW = 8
-_REMEMBERED = 10_000
-"""Names kept of attempts that were aborted before they came, and of dispatches that were answered for."""
 ABORTED_FOR = 120.0
 """Seconds an abort holds for an attempt that is not here: longer than an assignment waits for a worker."""
 HAND_BACK_WITHIN = 8.0
@@ -85,19 +76,19 @@ class Pool(Duty):
         self._bus, self._endpoint, self._reporter, self._books = bus, endpoint, reporter, books
         self._pool, self._worker = pool, worker
         self._drafts = Drafts(bus, endpoint.telemetry, pool=pool, worker=worker)
+        self._concluding = Concluding(endpoint, reporter, books, self._drafts, observer, pool=pool, worker=worker)
         self._work = subjects.stream_name(subjects.WORK, shard)
         self._settings = settings
         self._puller: Puller | None = None
         self._in_hand: dict[str, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._aborted: OrderedDict[str, float] = OrderedDict()
-        self._outrun: OrderedDict[str, float] = OrderedDict()
+        self._aborted: Recent[str] = Recent()
+        self._outrun: Recent[str] = Recent()
         self.stir: Callable[[], None] = lambda: None
         """Called when there is something that a heartbeat should tell at once."""
-        self._answered: OrderedDict[tuple[str, int, float], float] = OrderedDict()
         self._answers: dict[str, tuple[Target, Reply]] = {}
         self._freed = asyncio.Event()
-        self._tier, self._desk, self._observer = tier, desk, observer
+        self._tier, self._desk = tier, desk
         self._lying: dict[str, asyncio.Task[Any]] = {}
         if desk is not None:
             desk.take = self._begin
@@ -138,7 +129,7 @@ class Pool(Duty):
             attempt = self._in_hand.get(attempt_id)
             if attempt is None:
                 kept = self._outrun if outrun else self._aborted
-                _remember(kept, attempt_id, self._endpoint.clock.monotonic())
+                kept.meet(attempt_id, self._endpoint.clock.monotonic())
             elif outrun:
                 attempt.outrun = True
                 attempt.interrupt(FailureKind.HANDED_BACK)
@@ -246,7 +237,7 @@ class Pool(Duty):
 
     async def _attempt(self, delivery: Delivery, found: Readable | InvalidJob) -> None:
         attempt = Attempt(self._endpoint, self._suited(found.assignment), self._news)
-        if attempt.id in self._in_hand or _dispatch(found.assignment) in self._answered:
+        if attempt.id in self._in_hand or self._concluding.has_reported(found.assignment):
             # A killed broker may deliver twice.
             self.telemetry.emit("pool.twice", WARNING, attempt=attempt.id)
             self._books.enter(delivery, None)
@@ -257,9 +248,9 @@ class Pool(Duty):
             self._desk.fetched(attempt.id, delivery.message.seq)
             self._lying[attempt.id] = task
         self.telemetry.emit("attempt.fetched", attempt=attempt.id)
-        if self._endpoint.clock.monotonic() - self._aborted.get(attempt.id, -inf) < ABORTED_FOR:
+        if self._aborted.since(attempt.id, self._endpoint.clock.monotonic()) < ABORTED_FOR:
             attempt.interrupt(FailureKind.CANCELLED)
-        elif self._endpoint.clock.monotonic() - self._outrun.get(attempt.id, -inf) < ABORTED_FOR:
+        elif self._outrun.since(attempt.id, self._endpoint.clock.monotonic()) < ABORTED_FOR:
             attempt.outrun = True
             attempt.interrupt(FailureKind.HANDED_BACK)
         elif self.stopping.is_set():
@@ -272,9 +263,9 @@ class Pool(Duty):
                 drafted, job = (None, question) if isinstance(question, Failure) else question
             ending = attempt.failed(job) if isinstance(job, Failure) else await attempt.run(job)
             try:
-                await self._report(delivery, attempt, ending, job, drafted)
+                await self._concluding.conclude(delivery, attempt, ending, job, drafted)
             except Exception as error:  # noqa: BLE001 - an answer that cannot be written is still an outcome
-                await self._report(delivery, attempt, attempt.broken(error, ending), job)
+                await self._concluding.conclude(delivery, attempt, attempt.broken(error, ending), job)
         finally:
             del self._in_hand[attempt.id]
             if self._desk is not None:
@@ -315,92 +306,3 @@ class Pool(Duty):
 
     def _news(self) -> None:
         self.stir()
-
-    async def _report(
-        self,
-        delivery: Delivery,
-        attempt: Attempt,
-        ending: Ending,
-        job: Job | Failure,
-        drafted: Drafted | None = None,
-    ) -> None:
-        assignment = attempt.assignment
-        self.telemetry.emit("attempt.made", attempt=assignment.attempt_id)
-        tags, replay_of = (assignment.tagged, None) if isinstance(job, Failure) else (job.tags, job.replay_of)
-        made = self._result(assignment, ending, tags, replay_of, drafted)
-        unsure: Draft | None = None
-        if isinstance(made, Draft):
-            made, unsure = None, made
-        if drafted is not None and isinstance(made, Result):
-            made = await fitting(self._endpoint.answers, assignment, drafted, made)
-        if isinstance(made, Failure):
-            ending, made = ending.failed(made), None
-        sure: float | None = None
-        if made is not None and assignment.checking is not None and not isinstance(job, Failure):
-            made, sure = how_sure(assignment.checking, job, made)
-        kept = made is not None and (not ending.fits or to_be_verified(assignment.checking, made.answer, sure))
-        if unsure is not None:
-            stored = await self._reporter.outcome(self._drafts.passed_on(assignment, ending, unsure))
-        elif made is None:
-            failure = ending.failure
-            assert failure is not None  # noqa: S101 - an ending without an answer has a failure
-            outcome = outcome_of(assignment, ending, failure, pool=self._pool, worker=self._worker)
-            stored = await self._reporter.outcome(outcome_with(outcome, assignment.draft))
-        elif kept:
-            stored = await self._reporter.outcome(await self._drafts.keep(assignment, ending, made))
-        else:
-            stored = await self._reporter.result(made, settlement_of(assignment, ending, made), trace=attempt.trace)
-        won = made is not None and stored is Stored.OURS
-        doubled = attempt.contest is not None and attempt.contest.doubled
-        outrun = attempt.outrun or (doubled and made is not None and stored is Stored.THEIRS)
-        verdict = None if made is None or made.verification is None or kept else made.verification.verdict
-        fact = None
-        if ending.called:
-            fact = fact_of(assignment, ending, won=won, tags=tags, outrun=outrun, verdict=verdict)
-        if verdict is not None and won:
-            self.telemetry.emit("verdict.reached", route=origin_of(tags) or assignment.route, verdict=verdict)
-        # Without a stored report nothing is acknowledged: the leader misses the attempt and tries again.
-        self._books.enter(delivery if stored is not Stored.UNKNOWN else None, fact)
-        if stored is not Stored.UNKNOWN:
-            _remember(self._answered, _dispatch(assignment), self._endpoint.clock.monotonic())
-        lane, ended = "" if isinstance(job, Failure) else job.lane, self._endpoint.clock.wall()
-        told = told_of(assignment, ending, stored, lane=lane, fact=fact, ended=ended)
-        self.telemetry.emit("attempt.ended", **told)
-        if attempt.trace is not None and self._observer is not None:
-            self._observer.ended(attempt.trace, assignment, ending, stored.value)
-
-    def _result(
-        self,
-        assignment: Assignment,
-        ending: Ending,
-        tags: dict[str, str],
-        replay_of: str | None,
-        drafted: Drafted | None,
-    ) -> Result | Draft | Failure | None:
-        """What becomes of an answer; ``None`` if there is none, a failure if a verifier's cannot be read, a draft if a
-        judge has let it go on to the verifiers.
-        """
-        if ending.decoded is None:
-            return None
-        made = result_of(
-            assignment,
-            ending,
-            ending.decoded,
-            nonce=f"{assignment.attempt_id}@{self._worker}",
-            finished=self._endpoint.clock.wall(),
-            tags=tags,
-            replay_of=replay_of,
-            verification=verdict_on(assignment, ending.decoded, tags),
-        )
-        return made if drafted is None else verified(assignment, ending, drafted, made)
-
-
-def _dispatch(assignment: Assignment) -> tuple[str, int, float]:
-    """Names one dispatch: a job that is submitted anew after its result has expired begins again with attempt 1."""
-    return assignment.attempt_id, assignment.epoch, assignment.grant.granted
-
-
-def _remember(ids: OrderedDict[K, float], name: K, now: float) -> None:
-    ids[name] = now
-    if len(ids) > _REMEMBERED:
-        ids.popitem(last=False)

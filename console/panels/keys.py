@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from console.asking import Declined, NoAnswer, fault, soon
 from console.filters import address
+from console.forms import length
 from console.panels import Action, Amiss, Desks, Panel
 from console.people import hashed
 from job_contracts.jobs import LANES
@@ -45,7 +46,8 @@ DAYS = 30
 """Days back over which it is told what keys were used for."""
 LONGEST = 128
 """Characters of a project's and a key's name that are asked for: no name is longer."""
-_UNITS = {"h": 3_600.0, "d": 86_400.0}
+UNITS = ("d", "h")
+"""In which it is said how long a key is good."""
 BOUNDS = ("rpm", "tpm", "concurrency", "max_tokens", "max_queued", "max_queued_bytes", "max_cost")
 """What bounds a key by a number."""
 
@@ -218,12 +220,9 @@ def _scope(form: Mapping[str, str], now: float) -> Scope:
         given["routes"] = routes
     if lanes:
         given["lanes"] = lanes
-    amount = form.get("expires", "").strip()
-    if amount:
-        try:
-            given["expires"] = now + float(amount) * _UNITS[form.get("unit", "d")]
-        except (KeyError, ValueError) as error:
-            raise Amiss("for how long: a number and a unit") from error
+    good_for = length(form, "expires", UNITS)
+    if good_for is not None:
+        given["expires"] = now + good_for
     try:
         return Scope.model_validate(given)
     except ValidationError as error:

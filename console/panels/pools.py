@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import ValidationError
 
 from console.asking import fault
+from console.forms import length
 from console.panels import Action, Amiss, Desks, Panel
 from job_contracts.operating import AIMS, Aim, AskOrder, Doing, Rates
 
 if TYPE_CHECKING:
     from console.people import Person
 
-_UNITS = {"s": 1.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
+UNITS = ("s", "min", "h", "d")
+"""In which it is said how long an order lasts."""
 _RATES = tuple(Rates.model_fields)
 
 
@@ -46,7 +48,7 @@ def _asked(person: Person, form: Mapping[str, str]) -> AskOrder:
             name=name,
             by=person.name,
             why=form.get("why", ""),
-            lasts=_lasts(form),
+            lasts=length(form, "lasts", UNITS),
             limits=Rates.model_validate(rates) if do == "override" else None,
             factor=_factor(factor) if do == "weigh" else None,
         )
@@ -67,16 +69,6 @@ def _factor(text: str) -> float | None:
         return float(text) if text else None
     except ValueError as error:
         raise Amiss("times the configured weight: a number") from error
-
-
-def _lasts(form: Mapping[str, str]) -> float | None:
-    amount = form.get("lasts", "").strip()
-    if not amount:
-        return None
-    try:
-        return float(amount) * _UNITS[form.get("unit", "s")]
-    except (KeyError, ValueError) as error:
-        raise Amiss("for how long: a number and a unit") from error
 
 
 POOLS = Panel("pools", "Pools and limits", "p", _read, actions=MappingProxyType({"order": Action("operator", _order)}))

@@ -14,7 +14,8 @@
 In pytest: ``@pytest.fixture async def gateway(): async with FakeGateway() as fake: yield fake``. Blocking programs use
 ``with FakeGateway() as gateway`` and ``gateway.sync_producer()``.
 
-``script`` what is to be said · ``stage`` the jobs and their ends · ``gateway`` the fake itself.
+``script`` what is to be said · ``stage`` the jobs and their ends · ``store`` what is kept of them ·
+``gateway`` the fake itself.
 """
 
 from __future__ import annotations

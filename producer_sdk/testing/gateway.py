@@ -114,7 +114,7 @@ class FakeGateway:
 
     def lose_tokens(self) -> None:
         """Lose the stored tokens of all jobs, so that a stream with a gap must do with the result."""
-        self.stage().lose_tokens()
+        self.stage().store.lose_tokens()
 
     @property
     def jobs(self) -> list[Received]:
@@ -214,7 +214,7 @@ class MemoryTransport:
         kind = subject.split(".")[2]
         if kind == "blob":
             subject, _, index = subject.rpartition(".")
-            return stage.piece(subjects.project_and_job(subject)[1], int(index), data)
+            return stage.store.piece(subjects.project_and_job(subject)[1], int(index), data)
         if kind == "cancel":
             stage.cancelled(decode(Cancel, data))
             return True

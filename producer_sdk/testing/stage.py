@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from hashlib import sha256
 from typing import Literal, Protocol
 
 from job_contracts.codec import ContractError, Wire, decode, encode
@@ -17,29 +16,25 @@ from job_contracts.desk import (
     AskChunks,
     AskEstimates,
     AskJobs,
-    Chunks,
     Estimate,
     Estimates,
     Hello,
     Planned,
     Refusal,
-    Results,
     Statuses,
     Tried,
 )
 from job_contracts.failures import Failure, FailureKind
-from job_contracts.jobs import LANES, BlobRef, Cancel, Job, JobState, JobStatus, Lane, Ticket
+from job_contracts.jobs import LANES, Cancel, Job, JobState, JobStatus, Lane, Ticket
 from job_contracts.results import AttemptRecord, Result, Times
 from job_contracts.stream import Chunk, Delta, StartDelta
 from job_contracts.trials import AskFeedback, TakenFeedback
 from producer_sdk.testing.letters import OPERATIONS, StageLetters
 from producer_sdk.testing.script import Reply, echo
+from producer_sdk.testing.store import StageStore
 
 MAX_MESSAGE = 480 * 1024
 MAX_BODY = 4 * 1024 * 1024
-PIECE = 256 * 1024
-MOST_CHUNKS = 500
-MOST_RECORDS = 700 * 1024
 
 Script = Callable[[Job], Reply]
 Price = Callable[[Planned], Estimate]
@@ -104,17 +99,14 @@ class Stage:
         self.forbids = False
         """Whether the desk says that the project may do nothing."""
         self._open: dict[str, Received] = {}
-        self._records: dict[str, bytes] = {}
-        self._bodies: dict[tuple[str, int], bytes] = {}
-        self._large: dict[str, bytes] = {}
-        self._chunks: dict[str, list[Chunk]] = {}
+        self.store = StageStore(max_message=max_message)
         self.letters = StageLetters(project, self.submitted, clock)
         self.letters.routes = routes
 
     @property
     def finished(self) -> Mapping[str, bytes]:
         """The results' records by job."""
-        return self._records
+        return self.store.records
 
     # -- what arrives
 
@@ -122,16 +114,16 @@ class Stage:
         """A submission; False if one of that id waits already. One of a finished job is taken and forgotten."""
         if job_id in self._open:
             return False
-        if job_id in self._records:
+        if job_id in self.store.records:
             return True
         try:
             ticket = decode(Ticket, header or "")
-            job = decode(Job, self._assembled(job_id, ticket.blob) if ticket.blob is not None else body)
+            job = decode(Job, self.store.body(job_id, ticket.blob) if ticket.blob is not None else body)
         except ContractError as error:
             self._reject(job_id, error)
             return True
         received = self._open[job_id] = Received(job, ticket)
-        self._chunks[job_id] = received.chunks
+        self.store.follow(job_id, received.chunks)
         self.received.append(received)
         loop = asyncio.get_running_loop()
         if ticket.deadline is not None:
@@ -142,17 +134,6 @@ class Stage:
             wait = max(0.0, (ticket.not_before or 0.0) - self._clock())
             received.timer = loop.call_later(wait, self._play, received)
         return True
-
-    def piece(self, job_id: str, index: int, data: bytes) -> bool:
-        """A piece of a large body; False if it is there."""
-        if (job_id, index) in self._bodies:
-            return False
-        self._bodies[job_id, index] = data
-        return True
-
-    def has_piece(self, job_id: str, index: int) -> bool:
-        """Whether a piece of a large body is there."""
-        return (job_id, index) in self._bodies
 
     def cancelled(self, cancel: Cancel) -> None:
         """A cancel; it counts only with the submission's own token."""
@@ -172,11 +153,6 @@ class Stage:
             if received.state is JobState.HELD:
                 self._play(received)
 
-    def lose_tokens(self) -> None:
-        """The store of tokens loses everything, as it may: it is bounded and in memory."""
-        for chunks in self._chunks.values():
-            chunks.clear()
-
     def close(self) -> None:
         """Stop all timers."""
         for received in self._open.values():
@@ -194,12 +170,11 @@ class Stage:
                 case "status":
                     return encode(self._statuses(decode(AskJobs, question)))
                 case "results":
-                    return encode(self._results(decode(AskJobs, question)))
+                    return encode(self.store.results(decode(AskJobs, question)))
                 case "chunks":
-                    return encode(self._stream_after(decode(AskChunks, question)))
+                    return encode(self.store.stream_after(decode(AskChunks, question)))
                 case "blob":
-                    asked = decode(AskBlob, question)
-                    return self._large[asked.job][asked.index * PIECE :][:PIECE]
+                    return self.store.blob(decode(AskBlob, question))
                 case "estimate":
                     return encode(self._estimates(decode(AskEstimates, question)))
                 case "feedback":
@@ -258,7 +233,7 @@ class Stage:
                         deadline=ticket.deadline,
                     )
                 )
-        finished = tuple(job for job in asked.jobs if job in self._records)
+        finished = tuple(job for job in asked.jobs if job in self.store.records)
         open_ = {job: self._open[job] for job in asked.jobs if asked.attempts and job in self._open}
         tried = (Tried(job=job, attempts=tuple(each.attempts)) for job, each in open_.items() if each.attempts)
         return Statuses(statuses=tuple(found), finished=finished, attempts=tuple(tried))
@@ -273,24 +248,6 @@ class Stage:
                 for job in asked.jobs
             )
         )
-
-    def _results(self, asked: AskJobs) -> Results:
-        records: list[str] = []
-        room = MOST_RECORDS
-        for job in asked.jobs:
-            record = self._records.get(job)
-            if record is None:
-                continue
-            room -= len(record)
-            if room < 0 and records:
-                return Results(records=tuple(records), more=True)
-            records.append(record.decode())
-        return Results(records=tuple(records))
-
-    def _stream_after(self, asked: AskChunks) -> Chunks:
-        after = (asked.generation, asked.sequence)
-        found = [chunk for chunk in self._chunks.get(asked.job, []) if (chunk.generation, chunk.sequence) > after]
-        return Chunks(chunks=tuple(found[:MOST_CHUNKS]), more=len(found) > MOST_CHUNKS)
 
     # -- the play
 
@@ -401,19 +358,7 @@ class Stage:
         self._record(job_id, result)
 
     def _record(self, job_id: str, result: Result) -> None:
-        data = encode(result)
-        if len(data) > self._max_message:
-            self._large[job_id] = data
-            ref = BlobRef(chunks=-(-len(data) // PIECE), size=len(data), sha256=sha256(data).hexdigest())
-            data = encode(result.model_copy(update={"answer": None, "embeddings": None, "blob": ref}))
-        self._records[job_id] = data
-        self._publish("res", job_id, data)
-
-    def _assembled(self, job_id: str, ref: BlobRef) -> bytes:
-        data = b"".join(self._bodies.get((job_id, index), b"") for index in range(ref.chunks))
-        if sha256(data).hexdigest() != ref.sha256:
-            raise ContractError("the stored body is not the one that was announced", remedy="submit it again")
-        return data
+        self._publish("res", job_id, self.store.record(job_id, result))
 
 
 _USED = AttemptRecord.model_fields["usage"].default

@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from contextvars import Context, copy_context
+from contextvars import Context
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -15,8 +15,9 @@ from typing import Any
 from job_contracts.jobs import BlobRef
 from runtime.bus import blobs
 from runtime.bus.assets import Applier
-from runtime.bus.memory_reading import MemoryPuller, MemoryTail, guarded
-from runtime.bus.memory_store import H_EXPECTED, H_TTL, MemoryStream, Stored, matches, transformed
+from runtime.bus.memory_interest import MemoryInterest, MemorySubscription
+from runtime.bus.memory_reading import MemoryPuller, MemoryTail
+from runtime.bus.memory_store import H_EXPECTED, H_TTL, MemoryStream, Stored, transformed
 from runtime.bus.port import (
     RUN_BYTES,
     Ack,
@@ -55,26 +56,6 @@ class Faults:
     """So many further acknowledgements never arrive."""
 
 
-class MemorySubscription:
-    """Core interest of one connection; see ``port.Subscription``."""
-
-    def __init__(self, bus: MemoryBus, subject: str, handler: Handler, queue: str) -> None:
-        self.bus = bus
-        self.subject = subject
-        self.queue = queue
-        self._handler = handler
-        self._context = copy_context()
-
-    def hear(self, message: Message) -> None:
-        """Call the handler soon, if the connection is up."""
-        if self.bus.connected:
-            asyncio.get_running_loop().call_soon(guarded, self._handler, message, context=self._context)
-
-    async def close(self) -> None:
-        if self in self.bus.broker.subscriptions:
-            self.bus.broker.subscriptions.remove(self)
-
-
 class MemoryBroker:
     """Streams and subscriptions; ``clock`` decides about ages, ``max_payload`` counts bytes with headers."""
 
@@ -82,9 +63,8 @@ class MemoryBroker:
         self.clock = clock or SystemClock()
         self.max_payload = max_payload
         self.streams: dict[str, MemoryStream] = {}
-        self.subscriptions: list[MemorySubscription] = []
+        self.interest = MemoryInterest()
         self.watchers: list[Callable[[MemoryStream], None]] = []
-        self._turn = count()
 
     def bus(
         self, *, inbox_prefix: str = "_INBOX", chunk: int = 256 * 1024, max_blob: int = 64 * 1024 * 1024
@@ -99,21 +79,6 @@ class MemoryBroker:
             raise NotFound(f"{name}: stream not found (code 10059)", code=10059)
         return found
 
-    def route(self, message: Message) -> int:
-        """Hand a core message to whoever listens, one of each queue group; returns how many that were."""
-        groups: dict[str, list[MemorySubscription]] = {}
-        heard = 0
-        for subscription in tuple(self.subscriptions):
-            if matches(subscription.subject, message.subject):
-                if subscription.queue:
-                    groups.setdefault(subscription.queue, []).append(subscription)
-                else:
-                    subscription.hear(message)
-                    heard += 1
-        for members in groups.values():
-            members[next(self._turn) % len(members)].hear(message)
-        return heard + len(groups)
-
     def write(self, batch: Sequence[Outgoing]) -> Ack:
         """Store a batch in the stream that takes it. Raises the port's refusals, OutcomeUnknown without a stream."""
         taking = [stream for stream in self.streams.values() if stream.takes(batch[0].subject)]
@@ -124,7 +89,7 @@ class MemoryBroker:
             raise BusError(f"{batch[0].subject}: atomic publish is disabled (code 10174)", code=10174)
         stored = stream.store(batch)
         for message in batch:
-            self.route(Message(message.subject, message.data, message.headers))
+            self.interest.route(Message(message.subject, message.data, message.headers))
         for one, previous in stored:
             self._republish(stream, one, previous)
         for watcher in tuple(self.watchers):
@@ -137,7 +102,7 @@ class MemoryBroker:
         if rule and subject:
             marks = {"Nats-Stream": stream.name, "Nats-Subject": stored.subject, "Nats-Sequence": str(stored.seq)}
             headers = {**(stored.headers or {}), **marks, "Nats-Last-Sequence": str(previous)}
-            self.route(Message(subject, b"" if rule.get("headers_only") else stored.data, headers))
+            self.interest.route(Message(subject, b"" if rule.get("headers_only") else stored.data, headers))
 
     async def call(self, operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The part of the broker's API that manages assets; streams and consumers are kept as they were declared."""
@@ -207,7 +172,7 @@ class MemoryBus:
         await asyncio.gather(*self._responding, return_exceptions=True)
         for tail in tuple(self._tails):
             await tail.close()
-        self.broker.subscriptions[:] = [one for one in self.broker.subscriptions if one.bus is not self]
+        self.broker.interest.leave(self)
 
     # -- core
 
@@ -219,7 +184,7 @@ class MemoryBus:
             except BusError as error:
                 log.debug("bus.not_stored", extra={"subject": subject, "error": str(error)})
         else:
-            self.broker.route(Message(subject, data, headers))
+            self.broker.interest.route(Message(subject, data, headers))
 
     async def request(self, subject: str, data: bytes, *, timeout: float) -> Message:
         self._check(subject, data, None)
@@ -232,7 +197,7 @@ class MemoryBus:
 
         subscription = await self.subscribe(inbox, hear)
         try:
-            if not self.broker.route(Message(subject, data, None, 0, inbox)):
+            if not self.broker.interest.route(Message(subject, data, None, 0, inbox)):
                 raise Unreachable(f"{subject}: nobody listens")
             async with asyncio.timeout(timeout):
                 return await answer
@@ -243,7 +208,7 @@ class MemoryBus:
 
     async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> MemorySubscription:
         subscription = MemorySubscription(self, subject, handler, queue)
-        self.broker.subscriptions.append(subscription)
+        self.broker.interest.add(subscription)
         return subscription
 
     async def respond(

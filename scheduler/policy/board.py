@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from job_contracts.followups import follows
-from job_contracts.jobs import JobState
-from scheduler.policy import grants, seats
+from scheduler.policy import grants
 from scheduler.policy.aftermath import Aftermath
+from scheduler.policy.arrivals import Arrivals
 from scheduler.policy.backlog import Backlog
 from scheduler.policy.buckets import NEVER
 from scheduler.policy.capacities import room
 from scheduler.policy.choices import likely
-from scheduler.policy.costs import worst
 from scheduler.policy.demand import demands
 from scheduler.policy.explain import explain
 from scheduler.policy.facts import (
@@ -31,8 +29,7 @@ from scheduler.policy.facts import (
 )
 from scheduler.policy.followups import following
 from scheduler.policy.hedges import Hedges
-from scheduler.policy.intake import refusal
-from scheduler.policy.jobs import BLOCKED, ENDING, FLYING, PARKED, QUEUED, Job
+from scheduler.policy.jobs import BLOCKED, ENDING, FLYING, PARKED, QUEUED
 from scheduler.policy.listing import stretch
 from scheduler.policy.orders import carry_out, problem
 from scheduler.policy.overview import overview
@@ -40,7 +37,6 @@ from scheduler.policy.payments import Payments
 from scheduler.policy.planned import estimate
 from scheduler.policy.reseating import Reseating
 from scheduler.policy.rounds import Rounds
-from scheduler.policy.seats import Seat
 from scheduler.policy.tally import count
 from scheduler.policy.world import World
 
@@ -78,12 +74,12 @@ class Board:
 
     def __init__(self, rules: Rules, *, now: float = 0.0, wall: float = 0.0) -> None:
         """``wall`` is UTC seconds at ``now``."""
-        self._rules = rules
         self._now = now
         self._world = World(rules, now, wall)
         self._backlog = Backlog(self._world)
         self._reseating = Reseating(self._world, self._backlog)
         self._hedges = Hedges(self._world, self._backlog)
+        self._arrivals = Arrivals(self._world, self._backlog, self._hedges)
         self._aftermath = Aftermath(self._world, self._backlog, self._hedges)
         self._rounds = Rounds(self._world, Payments(self._world, self._backlog))
 
@@ -94,7 +90,7 @@ class Board:
         self._now = self._world.accounts.now = now
         match fact:
             case Submitted():
-                self._submitted(fact, now)
+                self._arrivals.submitted(fact, now)
             case Settled():
                 job = self._world.job(fact.project, fact.job)
                 if job is not None:
@@ -110,7 +106,7 @@ class Board:
                 if job is not None:
                     self._hedges.heard(job, fact, now)
             case InFlight():
-                self._in_flight(fact, now)
+                self._arrivals.in_flight(fact, now)
             case CancelAsked():
                 self._cancel_asked(fact, now)
             case LimitsRead():
@@ -121,72 +117,6 @@ class Board:
                 self._world.accounts.charge(fact)
             case Uncharged():
                 self._world.accounts.release((fact.project, fact.job, fact.attempt))
-
-    def _submitted(self, fact: Submitted, now: float) -> None:
-        world, backlog = self._world, self._backlog
-        tenant = world.tenant(fact.project, fact.job)
-        if fact.job in tenant.jobs:
-            return
-        route = world.routes.get(fact.route)
-        deadline = fact.deadline
-        if deadline is None:
-            deadline = min(fact.submitted, now) + self._rules.default_deadline
-        wallet = world.wallet(tenant, fact, now)
-        refused = refusal(
-            fact,
-            tenant.rule,
-            route,
-            self._rules,
-            queued=len(tenant.jobs) + fact.unread if fact.counted else 0,
-            size=tenant.bytes,
-            key=None if wallet is None else wallet.owner,
-        )
-        job = Job(fact, tenant, route, deadline, wallet, demands=world.demands(tenant, fact))
-        if fact.route in world.trials.on and not follows(fact.job):
-            job.seat = Seat(fact)
-        backlog.add(job)
-        cancelled = backlog.cancelled_early(job)
-        if cancelled is not None:
-            job.told().cancel = cancelled  # if it turns out to be under way, that has to be stopped
-            backlog.cancel(job, cancelled)
-        elif refused is not None:
-            backlog.end(job, JobState.FAILED, refused)
-        elif fact.not_before is not None and fact.not_before > now and self._can_be_served(job):
-            backlog.park(job, fact.not_before)
-        else:
-            backlog.enqueue(job)
-
-    @staticmethod
-    def _can_be_served(job: Job) -> bool:
-        return isinstance(job.route, str) or job.route.barred(job) != job.route.everywhere
-
-    def _in_flight(self, fact: InFlight, now: float) -> None:
-        job = self._world.job(fact.project, fact.job)
-        deployment = self._world.deployments.get(fact.deployment)
-        accounts = self._world.accounts
-        accounts.recover(
-            fact, job, None if job is None or deployment is None else worst(job, deployment, accounts.wall(now))
-        )
-        if job is None or fact.attempt <= (0 if job.story is None else job.story.attempt):
-            return
-        if not self._backlog.revive(job) or (fact.hedge and self._hedges.adopted(job, fact, deployment)):
-            return
-        self._backlog.leave(job)
-        story = job.told()
-        for held in (story.held, story.second):
-            if held is not None:
-                grants.release(job, held, held.tokens, 1, now)
-        seats.recall(self._world, job, fact)
-        story.recall(fact.history, job.route)
-        story.attempt = fact.attempt
-        story.at = fact.deployment
-        story.draft = fact.draft or story.draft
-        story.abort_asked = False
-        job.state = FLYING
-        if deployment is not None:
-            grants.adopt(job, fact.attempt, deployment, (fact.input_tokens, fact.output_tokens))
-        if story.cancel is not None:
-            self._backlog.abort(job)
 
     def _cancel_asked(self, fact: CancelAsked, now: float) -> None:
         job = self._world.job(fact.project, fact.job)

@@ -18,7 +18,7 @@ from job_contracts.chat import Conversation, Usage
 from job_contracts.failures import FailureKind
 from producer_sdk.cli.app import app
 from runtime.config import load
-from scheduler.policy.rules import rules_from
+from scheduler.policy.resolving import rules_from
 from tests.architecture.tree import ROOT
 from tests.unit.dialects.samples import DOCUMENTS, STREAMS
 from workers.auth import credentials

@@ -207,7 +207,7 @@ async def test_a_stream_whose_tokens_are_lost_for_good_is_completed_by_the_resul
         if isinstance(event, Token) and event.sequence == 4:
             house.disconnect()
             await eventually(lambda: len(house.stage.received[0].chunks) >= 10)
-            house.stage.lose_tokens()
+            house.stage.store.lose_tokens()
             house.reconnect()
     assert texts(events) == "".join(words)
     assert not any(isinstance(event, Switched) for event in events)

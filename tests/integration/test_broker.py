@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from job_contracts import subjects
-from runtime.broker import Broker, BrokerConfig, BrokerError, BrokerUser, write_config
+from runtime.broker import Broker, BrokerConfig, BrokerError, write_config
+from runtime.broker_accounts import BrokerUser
 from runtime.bus import NatsBus
 from runtime.bus.manifest import GIB, MIB, StreamLimits, manifest, reserved
 from runtime.bus.port import AlreadyStored, Message, OutcomeUnknown, Outgoing, StreamFull, Unreachable, WrongSequence

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from runtime.broker import Broker, BrokerConfig, BrokerUser
+from runtime.broker import Broker, BrokerConfig
+from runtime.broker_accounts import BrokerUser
 from runtime.bus import NatsBus, connect
 from runtime.bus.port import BusError, Unreachable
 from tests.support.broker import settings

@@ -8,20 +8,16 @@ from html import unescape
 import httpx
 
 from console.asking import OPERATOR, Asking
-from console.assembly import assemble
-from console.people import hashed
 from job_contracts import subjects
 from job_contracts.operating import AskAudit, Overview
 from runtime.bus.memory import MemoryBroker
-from runtime.clock import SystemClock
 from runtime.settings import Config
-from runtime.telemetry import Telemetry
+from tests.support.console_browser import ACCESS, browsing
 from tests.support.eventually import eventually
 from tests.support.world import config, world
 
-KEY, PEPPER = "psa_" + "a" * 64, "pepper"
 SECTIONS = {
-    "gateway": {"pepper": PEPPER, "admin_hash": hashed(KEY, PEPPER)},
+    "gateway": ACCESS,
     "providers": {
         "alpha": {"dialect": "openai_chat", "base_url": "http://127.0.0.1:1", "key": "k", "limits": {"rpm": 6_000}}
     },
@@ -78,43 +74,29 @@ async def test_what_operators_see_is_what_the_leader_has_and_what_they_order_is_
         await demo.pool("alpha", answering=lambda _: None, slots=4)
         for number in range(JOBS):
             await demo.submit(f"a-{number}")
-        made = assemble(
-            settings,
-            bus=operators,
-            clock=SystemClock(),
-            telemetry=Telemetry(),
-            told=lambda _, __: (200, "text/plain", b""),
-        )
-        await made.server.start()
-        url = f"http://127.0.0.1:{made.server.port}"
-        try:
-            async with httpx.AsyncClient(base_url=url, headers={"origin": url}, timeout=10.0, verify=False) as browser:
-                await browser.post("/login", data={"key": KEY})
-                asking = made.console.desks.asking
-                await eventually(lambda: _same(browser, asking), within=15.0)
-                page = (await browser.get("/pools")).text
-                forms = re.search(r'name="forms" value="([^"]+)"', page)
-                assert forms is not None
-                order = {
-                    "forms": forms[1],
-                    "on": "pool:beta",
-                    "do": "pause",
-                    "why": "repairs",
-                    "lasts": "1",
-                    "unit": "h",
-                }
-                await browser.post("/pools/order", data=order)
-                said = (await browser.get("/pools")).text
-                assert "pause beta: in force" in said
-                now = await asking.overview()
-                assert {pool.name: pool.state for pool in now.pools} == {"alpha": "running", "beta": "paused"}
-                assert rows((await browser.get("/overview")).text)["pool-beta"][1] == "paused"
-                audit = await asking.audit(AskAudit())
-                assert [(line.entry.by, line.entry.did, line.entry.name) for line in audit.lines][:2] == [
-                    ("admin", "pause", "beta"),
-                    ("admin", "login", "admin"),
-                ]
-                shown = rows((await browser.get("/audit")).text)
-                assert set(shown) == {f"audit-{line.seq}" for line in audit.lines}
-        finally:
-            await made.server.stop()
+        async with browsing(settings, operators) as (browser, asking):
+            await eventually(lambda: _same(browser, asking), within=15.0)
+            page = (await browser.get("/pools")).text
+            forms = re.search(r'name="forms" value="([^"]+)"', page)
+            assert forms is not None
+            order = {
+                "forms": forms[1],
+                "on": "pool:beta",
+                "do": "pause",
+                "why": "repairs",
+                "lasts": "1",
+                "unit": "h",
+            }
+            await browser.post("/pools/order", data=order)
+            said = (await browser.get("/pools")).text
+            assert "pause beta: in force" in said
+            now = await asking.overview()
+            assert {pool.name: pool.state for pool in now.pools} == {"alpha": "running", "beta": "paused"}
+            assert rows((await browser.get("/overview")).text)["pool-beta"][1] == "paused"
+            audit = await asking.audit(AskAudit())
+            assert [(line.entry.by, line.entry.did, line.entry.name) for line in audit.lines][:2] == [
+                ("admin", "pause", "beta"),
+                ("admin", "login", "admin"),
+            ]
+            shown = rows((await browser.get("/audit")).text)
+            assert set(shown) == {f"audit-{line.seq}" for line in audit.lines}

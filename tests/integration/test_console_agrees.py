@@ -7,34 +7,28 @@ import json
 import re
 import sys
 from asyncio.subprocess import PIPE, STDOUT
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 
 from console.asking import OPERATOR, Asking
-from console.assembly import assemble
 from console.pages import moment, number
-from console.people import hashed
 from job_contracts import subjects
 from job_contracts.attempts import Assignment
 from job_contracts.operating import AskOrder, AuditLine, Rates, ToldLimit, ToldPool
 from runtime.broker import Broker
 from runtime.bus.port import Bus
-from runtime.clock import SystemClock
 from runtime.connection import declared
 from runtime.settings import Config
-from runtime.telemetry import Telemetry
 from tests.integration.test_console import rows
+from tests.support.console_browser import ACCESS, browsing
 from tests.support.eventually import eventually
 from tests.support.world import World, config, scheduler_on
 
-KEY, PEPPER = "psa_" + "a" * 64, "pepper"
 BASE = {"dialect": "openai_chat", "base_url": "http://127.0.0.1:1", "key": "k"}
 SECTIONS: dict[str, Any] = {
-    "gateway": {"pepper": PEPPER, "admin_hash": hashed(KEY, PEPPER)},
+    "gateway": ACCESS,
     "providers": {"alpha": {**BASE, "limits": {"rpm": 6_000, "concurrency": 3}}, "beta": BASE},
     "routes": {"fast": {"strategy": "weighted", "deployments": ["alpha/m", "beta/m"], "weights": {"alpha/m": 3}}},
     "projects": {"demo": {"limits": {"concurrency": 50}}},
@@ -58,21 +52,6 @@ async def penstock(url: str, *words: str) -> str:
 
 def holding(_: Assignment) -> None:
     """Takes work and never answers."""
-
-
-@asynccontextmanager
-async def console(settings: Config, bus: Bus) -> AsyncIterator[httpx.AsyncClient]:
-    """A browser that is logged in."""
-    told: Callable[..., Any] = lambda *_: (200, "text/plain", b"")  # noqa: E731 - health is not looked at
-    made = assemble(settings, bus=bus, clock=SystemClock(), telemetry=Telemetry(), told=told)
-    await made.server.start()
-    url = f"http://127.0.0.1:{made.server.port}"
-    try:
-        async with httpx.AsyncClient(base_url=url, headers={"origin": url}, timeout=10.0, verify=False) as browser:
-            await browser.post("/login", data={"key": KEY})
-            yield browser
-    finally:
-        await made.server.stop()
 
 
 def pools_differ(page: str, told: str) -> list[str]:
@@ -145,7 +124,7 @@ async def test_commands_and_pages_name_the_same_numbers(
     bus: Bus = await open_bus(own_broker.url)
     await bus.ensure(declared(settings))
     operators: Bus = await open_bus(own_broker.url, inbox_prefix=subjects.inbox_prefix(OPERATOR))
-    async with scheduler_on(bus, settings) as world, console(settings, operators) as browser:
+    async with scheduler_on(bus, settings) as world, browsing(settings, operators) as (browser, _):
         await world.pool("alpha", holding, slots=4)
         for order in ORDERS:
             await Asking(operators).order(order)

@@ -6,23 +6,17 @@ import asyncio
 import re
 from typing import Any
 
-import httpx
-
 from console.asking import OPERATOR
-from console.assembly import assemble
-from console.people import hashed
 from job_contracts import subjects
 from job_contracts.operating import AskAudit
 from job_contracts.trials import AskExperiments
 from runtime.bus.memory import MemoryBroker
-from runtime.clock import SystemClock
-from runtime.telemetry import Telemetry
+from tests.support.console_browser import ACCESS, browsing
 from tests.support.console_rows import cells, words
 from tests.support.world import config, world
 
-KEY, PEPPER = "psa_" + "a" * 64, "pepper"
 SECTIONS: dict[str, Any] = {
-    "gateway": {"pepper": PEPPER, "admin_hash": hashed(KEY, PEPPER)},
+    "gateway": ACCESS,
     "routes": {"fast": {"deployments": ["alpha/m"]}, "cheap": {"deployments": ["beta/m"]}},
     "experiments": {"exp": {"route": "fast", "challengers": {"b": {"route": "cheap"}}, "ramp": {"steps": [1.0]}}},
 }
@@ -40,39 +34,26 @@ async def test_arms_are_shown_as_the_leader_counts_them_and_a_stop_is_in_force_a
         leading = demo.scheduler.leading
         assert leading is not None
         await leading.trials.look()
-        made = assemble(
-            config(**SECTIONS),
-            bus=operators,
-            clock=SystemClock(),
-            telemetry=Telemetry(),
-            told=lambda _, __: (200, "text/plain", b""),
-        )
-        await made.server.start()
-        url = f"http://127.0.0.1:{made.server.port}"
-        try:
-            async with httpx.AsyncClient(base_url=url, headers={"origin": url}, timeout=10.0, verify=False) as browser:
-                await browser.post("/login", data={"key": KEY})
-                page = (await browser.get("/experiments")).text
-                shows = cells(page)
-                served = {"control": "fast", "b": "cheap"}
-                for arm, route in served.items():
-                    row = shows[f"arm-exp-{arm}"]
-                    assert (row["route"], row["jobs"]) == (route, str(sum(end.route == route for end in ends)))
-                assert sum(int(shows[f"arm-exp-{arm}"]["jobs"]) for arm in served) == JOBS
-                forms = re.search(r'id="stop".*?name="forms" value="([^"]+)"', page, re.DOTALL)
-                assert forms is not None
-                stop = {"forms": forms[1], "on": "exp/b", "why": "it is rude"}
-                await browser.post("/experiments/stop", data=stop)
-                after = (await browser.get("/experiments")).text
-                assert "b of exp is stopped (audit " in words(after)
-                assert cells(after)["arm-exp-b"]["stopped"] == "it is rude (admin)"
-                assert '<option value="exp/b"' not in after
-                await browser.post("/experiments/stop", data={**stop, "why": "once more"})
-                (told,) = (await made.console.desks.asking.experiments(AskExperiments())).experiments
-                assert told.arms[1].stopped == "it is rude (admin)", "the first reason stands"
-                assert [line.why for line in told.audit if line.what == "stopped"] == ["b: it is rude (admin)"]
-                audit = await made.console.desks.asking.audit(AskAudit(did="stop_arm"))
-                noted = [(line.entry.by, line.entry.on, line.entry.name, line.entry.why) for line in audit.lines]
-                assert noted[-1] == ("admin", "experiment", "exp/b", "it is rude")
-        finally:
-            await made.server.stop()
+        async with browsing(config(**SECTIONS), operators) as (browser, asking):
+            page = (await browser.get("/experiments")).text
+            shows = cells(page)
+            served = {"control": "fast", "b": "cheap"}
+            for arm, route in served.items():
+                row = shows[f"arm-exp-{arm}"]
+                assert (row["route"], row["jobs"]) == (route, str(sum(end.route == route for end in ends)))
+            assert sum(int(shows[f"arm-exp-{arm}"]["jobs"]) for arm in served) == JOBS
+            forms = re.search(r'id="stop".*?name="forms" value="([^"]+)"', page, re.DOTALL)
+            assert forms is not None
+            stop = {"forms": forms[1], "on": "exp/b", "why": "it is rude"}
+            await browser.post("/experiments/stop", data=stop)
+            after = (await browser.get("/experiments")).text
+            assert "b of exp is stopped (audit " in words(after)
+            assert cells(after)["arm-exp-b"]["stopped"] == "it is rude (admin)"
+            assert '<option value="exp/b"' not in after
+            await browser.post("/experiments/stop", data={**stop, "why": "once more"})
+            (told,) = (await asking.experiments(AskExperiments())).experiments
+            assert told.arms[1].stopped == "it is rude (admin)", "the first reason stands"
+            assert [line.why for line in told.audit if line.what == "stopped"] == ["b: it is rude (admin)"]
+            audit = await asking.audit(AskAudit(did="stop_arm"))
+            noted = [(line.entry.by, line.entry.on, line.entry.name, line.entry.why) for line in audit.lines]
+            assert noted[-1] == ("admin", "experiment", "exp/b", "it is rude")

@@ -7,53 +7,25 @@ import json
 import re
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from html import unescape
 from typing import Any
 
-import httpx
-
-from console.asking import OPERATOR, Asking
-from console.assembly import assemble
-from console.people import hashed
+from console.asking import OPERATOR
 from job_contracts import subjects
 from job_contracts.finding import AskFind, JobPage
 from job_contracts.jobs import JobState
 from job_contracts.operating import AskAudit
 from runtime.broker import Broker
 from runtime.bus.memory import MemoryBroker
-from runtime.bus.port import Bus
-from runtime.clock import SystemClock
-from runtime.telemetry import Telemetry
+from tests.support.console_browser import ACCESS, browsing
 from tests.support.eventually import eventually
 from tests.support.world import World, config, world
 
-KEY, PEPPER = "psa_" + "a" * 64, "pepper"
 SECTIONS: dict[str, Any] = {
-    "gateway": {"pepper": PEPPER, "admin_hash": hashed(KEY, PEPPER)},
+    "gateway": ACCESS,
     "projects": {"demo": {}, "other": {}},
 }
-
-
-@asynccontextmanager
-async def browsing(operators: Bus) -> AsyncIterator[tuple[httpx.AsyncClient, Asking]]:
-    """A console over the leader, and a browser in which the admin is logged in."""
-    made = assemble(
-        config(**SECTIONS),
-        bus=operators,
-        clock=SystemClock(),
-        telemetry=Telemetry(),
-        told=lambda _, __: (200, "text/plain", b""),
-    )
-    await made.server.start()
-    url = f"http://127.0.0.1:{made.server.port}"
-    try:
-        async with httpx.AsyncClient(base_url=url, headers={"origin": url}, timeout=10.0, verify=False) as browser:
-            await browser.post("/login", data={"key": KEY})
-            yield browser, made.console.desks.asking
-    finally:
-        await made.server.stop()
 
 
 async def known(demo: World, count: int) -> None:
@@ -85,7 +57,10 @@ async def test_the_page_is_the_leaders_and_all_that_were_counted_are_cancelled_a
             project = "other" if number % 3 == 0 else "demo"
             await demo.submit(f"a-{number}", project=project, tags={"run": "7" if number % 2 else "8"})
         await known(demo, 12)
-        async with browsing(broker.bus(inbox_prefix=subjects.inbox_prefix(OPERATOR))) as (browser, asking):
+        async with browsing(config(**SECTIONS), broker.bus(inbox_prefix=subjects.inbox_prefix(OPERATOR))) as (
+            browser,
+            asking,
+        ):
 
             async def same() -> bool:
                 told = await asking.jobs(AskFind(project="demo"))
@@ -130,7 +105,7 @@ async def test_the_command_and_the_page_list_the_same_jobs(own_broker: Broker, o
             await demo.submit(f"a-{number}", lane="batch" if number % 2 else "std", key="k1")
         await known(demo, 6)
         operators = await open_bus(own_broker.url, inbox_prefix=subjects.inbox_prefix(OPERATOR))
-        async with browsing(operators) as (browser, _):
+        async with browsing(config(**SECTIONS), operators) as (browser, _):
             page = (await browser.get("/jobs?lane=batch&key=k1")).text
             await demo.cancel("a-0", "token-a-0")
             await demo.result("a-0")

@@ -11,15 +11,12 @@ import sys
 from asyncio.subprocess import PIPE
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import httpx
 import pytest
 
 from console.asking import OPERATOR
-from console.assembly import assemble
-from console.people import hashed
 from job_contracts import subjects
 from job_contracts.codec import decode, encode
 from job_contracts.dead import AskCauses, AskDeadLetter, AskHandle, Causes, FoundDead, HandledUpTo
@@ -30,21 +27,19 @@ from job_contracts.letters import DeadLetter
 from runtime.broker import Broker
 from runtime.bus.memory import MemoryBroker
 from runtime.bus.port import Bus
-from runtime.clock import SystemClock
 from runtime.connection import declared
-from runtime.telemetry import Telemetry
 from scheduler import dead_desk
 from tests.integration.test_console import rows
+from tests.support.console_browser import ACCESS, browsing
 from tests.support.eventually import eventually
 from tests.support.letters import BROKEN, OVER, Cutting, given_up, leader
 from tests.support.world import World, config
 
-KEY, PEPPER = "psa_" + "a" * 64, "pepper"
 OTHERWISE = Failure(kind=FailureKind.MODEL_OUTPUT_INVALID, message="an answer without an end")
 
 
 def settings() -> Any:
-    return config(**OVER, gateway={"pepper": PEPPER, "admin_hash": hashed(KEY, PEPPER)})
+    return config(**OVER, gateway=ACCESS)
 
 
 async def letters(bus: Bus) -> list[tuple[str, str, DeadLetter]]:
@@ -58,22 +53,6 @@ async def groups(bus: Bus, state: str = "open") -> dict[str, int]:
     for _, _, letter in await letters(bus):
         found[letter.fingerprint] += letter.state == state
     return {name: count for name, count in found.items() if count}
-
-
-@asynccontextmanager
-async def console(bus: Bus) -> AsyncIterator[httpx.AsyncClient]:
-    """A browser of the admin, at a console on that connection."""
-    made = assemble(
-        *(settings(),), bus=bus, clock=SystemClock(), telemetry=Telemetry(), told=lambda _, __: (200, "text/plain", b"")
-    )
-    await made.server.start()
-    url = f"http://127.0.0.1:{made.server.port}"
-    try:
-        async with httpx.AsyncClient(base_url=url, headers={"origin": url}, timeout=20.0, verify=False) as browser:
-            assert (await browser.post("/login", data={"key": KEY})).status_code == 303
-            yield browser
-    finally:
-        await made.server.stop()
 
 
 def shown(page: str) -> dict[str, int]:
@@ -128,7 +107,7 @@ async def test_causes_are_what_the_broker_holds_and_a_replay_takes_exactly_what_
     bus: Bus = await open_bus(own_broker.url, inbox_prefix="_INBOX_demo")
     operators: Bus = await open_bus(own_broker.url, inbox_prefix=subjects.inbox_prefix(OPERATOR))
     await bus.ensure(declared(settings()))
-    async with leader(bus) as world, console(operators) as browser:
+    async with leader(bus) as world, browsing(settings(), operators) as (browser, _):
         await some_of_each(world)
         held = await groups(bus)
         assert sorted(held.values()) == [1, 1, 3]
@@ -213,7 +192,7 @@ async def test_a_sum_in_many_answers_is_the_same_sum(
             break
     assert parts == 5
     assert counts == {cause.fingerprint: cause.count for cause in whole.causes} == await groups(world.bus)
-    async with console(operators) as browser:
+    async with browsing(settings(), operators) as (browser, _):
         assert shown((await browser.get("/dead")).text) == counts
 
 
@@ -255,7 +234,7 @@ async def test_a_replay_that_was_cut_off_goes_on_when_it_is_pressed_again_and_ea
     bus = Cutting(broker.bus(inbox_prefix="_INBOX_demo"))
     operators = broker.bus(inbox_prefix=subjects.inbox_prefix(OPERATOR))
     await bus.ensure(declared(settings()))
-    async with leader(cast("Bus", bus)) as world, console(operators) as browser:
+    async with leader(cast("Bus", bus)) as world, browsing(settings(), operators) as (browser, _):
         pool = await world.pool("alpha", lambda _: BROKEN)
         for number in range(3):
             await given_up(world, f"a-{number}")

@@ -37,7 +37,7 @@ from runtime.telemetry import Event, Telemetry
 from scheduler.leadership import Lease
 from scheduler.orders import Standings
 from scheduler.policy.board import Board
-from scheduler.policy.rules import rules_from
+from scheduler.policy.resolving import rules_from
 from scheduler.term import Term
 from tests.support.budgets import LaterClock, cut_off
 from tests.support.eventually import eventually

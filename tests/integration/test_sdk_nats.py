@@ -24,7 +24,8 @@ from producer_sdk import (
     Unreachable,
 )
 from producer_sdk.testing import says
-from runtime.broker import Broker, BrokerUser
+from runtime.broker import Broker
+from runtime.broker_accounts import BrokerUser
 from runtime.bus.manifest import manifest
 from tests.support.eventually import eventually
 from tests.support.houses import NatsHouse

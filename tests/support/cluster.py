@@ -16,7 +16,8 @@ from typing import Any
 import httpx
 
 from appliance.ports import free_ports
-from runtime.broker import Broker, BrokerConfig, BrokerError, BrokerUser, ClusterNode
+from runtime.broker import Broker, BrokerConfig, BrokerError, ClusterNode
+from runtime.broker_accounts import BrokerUser
 from tests.support.eventually import eventually
 
 SIZE = 3

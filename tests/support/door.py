@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import SecretStr
 
 from gateway.nkeys import Issuer, account_seed
-from runtime.broker import BrokerCallout, BrokerConfig, BrokerUser
+from runtime.broker import BrokerConfig
+from runtime.broker_accounts import BrokerCallout, BrokerUser
 from tests.support.stand_in import OTHER, PROJECT, SECRET, SERVICE
 
 SEED = account_seed(bytes(range(32)))

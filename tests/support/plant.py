@@ -39,7 +39,7 @@ from scheduler.service import Scheduler
 from simulator import ProviderSettings, Settings, Simulator
 from tests.support.eventually import eventually
 from tests.support.stand_in import PROJECT, SECRET, SERVICE, broker_config, key
-from tests.support.worker_process import Process
+from tests.support.worker_process import Process, listened_to
 from workers.assembly import Worker, assemble
 from workers.dialects import DIALECTS
 
@@ -296,15 +296,8 @@ async def producer_process(url: str) -> AsyncIterator[Process]:
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PRODUCER, url, key()), cwd=ROOT, stdout=asyncio.subprocess.PIPE
     )
-    made = Process(child)
-    reading = asyncio.create_task(made.read())
-    try:
+    async with listened_to(child) as made:
         yield made
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-        await reading
 
 
 def of_leader(fact: AttemptFact) -> bool:

@@ -19,7 +19,8 @@ from job_contracts.codec import decode
 from job_contracts.desk import Operation
 from job_contracts.jobs import Cancel, Ticket
 from producer_sdk.testing.stage import Stage
-from runtime.broker import Broker, BrokerConfig, BrokerUser
+from runtime.broker import Broker, BrokerConfig
+from runtime.broker_accounts import BrokerUser
 from runtime.bus import BusSettings, NatsBus, connect
 from runtime.bus.manifest import StreamLimits, manifest
 from runtime.bus.port import BusError, Message, Subscription, Tail
@@ -129,7 +130,7 @@ class StandIn:
     def _on_piece(self, message: Message) -> None:
         subject, _, index = message.subject.rpartition(".")
         _, job = subjects.project_and_job(subject)
-        self.stage.piece(job, int(index), message.data)
+        self.stage.store.piece(job, int(index), message.data)
         if job in self._waiting:
             self._begin(job, *self._waiting.pop(job))
 
@@ -140,7 +141,7 @@ class StandIn:
 
     def _begin(self, job: str, body: bytes, header: str) -> None:
         ref = decode(Ticket, header).blob
-        if ref is not None and not all(self.stage.has_piece(job, index) for index in range(ref.chunks)):
+        if ref is not None and not all(self.stage.store.has_piece(job, index) for index in range(ref.chunks)):
             # Stored before the submission, but read from another stream.
             self._waiting[job] = (body, header)
             return

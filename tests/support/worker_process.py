@@ -93,15 +93,8 @@ async def edge_process(config: Path, *more: str, environ: Mapping[str, str] | No
 
 
 @asynccontextmanager
-async def _process(*arguments: str, environ: Mapping[str, str] | None) -> AsyncIterator[Process]:
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, *arguments),
-        cwd=ROOT,
-        env={**os.environ, **(environ or {})},  # noqa: TID251 - the child needs what the tests have
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        limit=1024 * 1024,
-    )
+async def listened_to(child: asyncio.subprocess.Process) -> AsyncIterator[Process]:
+    """A child whose output is read as it comes; killed at the end if it still runs."""
     process = Process(child)
     reading = asyncio.create_task(process.read())
     try:
@@ -111,6 +104,20 @@ async def _process(*arguments: str, environ: Mapping[str, str] | None) -> AsyncI
             child.kill()
             await child.wait()
         await reading
+
+
+@asynccontextmanager
+async def _process(*arguments: str, environ: Mapping[str, str] | None) -> AsyncIterator[Process]:
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, *arguments),
+        cwd=ROOT,
+        env={**os.environ, **(environ or {})},  # noqa: TID251 - the child needs what the tests have
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        limit=1024 * 1024,
+    )
+    async with listened_to(child) as process:
+        yield process
 
 
 def write_config(path: Path, url: str, base_urls: Mapping[str, str], **workers: Any) -> Config:

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from appliance.users import project_user
 from catalogue.load import providers as catalogue_rows
-from runtime.broker import BrokerUser
+from runtime.broker_accounts import BrokerUser
 from tests.e2e.faults.chaos_plan import PROJECTS
 from tests.e2e.faults.events import LimitTold
 

@@ -11,8 +11,9 @@ from job_contracts import subjects
 from job_contracts.codec import decode, encode
 from job_contracts.desk import AskJobs, Results
 from producer_sdk.errors import Unreachable
-from producer_sdk.exchange import ASK_AGAIN, LOOK, Exchange, Patience
+from producer_sdk.exchange import Exchange, Patience
 from producer_sdk.replies import Watch
+from producer_sdk.sweeper import ASK_AGAIN, LOOK
 from producer_sdk.transport import Listener
 from tests.support.eventually import eventually
 

@@ -17,7 +17,7 @@ from scheduler.entries import Entry
 from scheduler.finding_desk import MOST, SLICE, FindingDesk
 from scheduler.leadership import Lease
 from scheduler.policy.board import Board
-from scheduler.policy.rules import rules_from
+from scheduler.policy.resolving import rules_from
 from scheduler.term import Term
 from tests.support.clock import ManualClock
 from tests.support.world import CATALOGUE, config

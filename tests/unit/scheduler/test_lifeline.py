@@ -23,7 +23,7 @@ from scheduler.lifeline import Lifeline
 from scheduler.outcomes import Outcomes
 from scheduler.policy.board import Board
 from scheduler.policy.facts import AttemptEnded, Begun, Late
-from scheduler.policy.rules import rules_from
+from scheduler.policy.resolving import rules_from
 from scheduler.refilling import Refilling
 from scheduler.term import Term
 from tests.support.builders import assignment, job

@@ -21,7 +21,7 @@ from runtime.telemetry import Metrics, Telemetry
 from scheduler.leadership import Lease
 from scheduler.lifeline import Lifeline
 from scheduler.policy.board import Board
-from scheduler.policy.rules import rules_from
+from scheduler.policy.resolving import rules_from
 from scheduler.policy.scaling import UP
 from scheduler.scaling import STALE, Figures, Scaling
 from scheduler.term import Term

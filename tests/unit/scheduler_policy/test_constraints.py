@@ -23,7 +23,8 @@ from runtime.config import load
 from scheduler.policy.board import Board
 from scheduler.policy.decisions import Dispatch
 from scheduler.policy.facts import PoolSeen
-from scheduler.policy.rules import DeploymentRule, ProjectRule, RouteRule, Rules, rules_from
+from scheduler.policy.resolving import rules_from
+from scheduler.policy.rules import DeploymentRule, ProjectRule, RouteRule, Rules
 from tests.support.examples import examples
 from tests.support.strategies_constraints import (
     MODELS,

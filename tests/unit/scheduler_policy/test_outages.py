@@ -19,7 +19,8 @@ from job_contracts.failures import FailureKind
 from runtime.settings import Config
 from scheduler.policy.board import Board
 from scheduler.policy.facts import PoolSeen
-from scheduler.policy.rules import BreakerRule, RouteRule, Rules, rules_from
+from scheduler.policy.resolving import rules_from
+from scheduler.policy.rules import BreakerRule, RouteRule, Rules
 from tests.unit.scheduler_policy import made
 from tests.unit.scheduler_policy.trial import Ends, Trial
 

@@ -11,8 +11,9 @@ from catalogue.rows import ModelRow, ProviderRow
 from runtime.settings import Config
 from scheduler.policy.board import Board
 from scheduler.policy.estimates import Estimates
+from scheduler.policy.resolving import rules_from
 from scheduler.policy.retry_budget import FLOOR, RetryBudget
-from scheduler.policy.rules import Blend, HedgeRule, Limit, RouteRule, rules_from
+from scheduler.policy.rules import Blend, HedgeRule, Limit, RouteRule
 
 ROW = ProviderRow(
     name="alpha",

@@ -13,7 +13,8 @@ from catalogue.tiers import NoSuchTier
 from job_contracts.failures import FailureKind
 from runtime.settings import Config
 from scheduler.policy.board import Board
-from scheduler.policy.rules import Wait, rules_from
+from scheduler.policy.resolving import rules_from
+from scheduler.policy.rules import Wait
 from tests.unit.scheduler_policy import made
 
 HOUR = 3_600.0

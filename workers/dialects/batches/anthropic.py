@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
-from workers.dialects.batches.port import Answered, Call, Listed, Sheet, object_of, problem
+from workers.dialects.batches.port import Answered, Call, Listed, Sheet, object_of, page_of, problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,11 +68,7 @@ class AnthropicBatches:
         return Call("GET", f"/messages/batches?limit={PAGE}" + (f"&after_id={after}" if after else ""))
 
     def listed(self, body: bytes) -> Listed | None:
-        said = object_of(body)
-        if said is None or not isinstance(said.get("data"), list):
-            return None
-        sheets = [sheet for one in said["data"] if isinstance(one, dict) and (sheet := _sheet(one)) is not None]
-        return Listed(sheets, sheets[-1].id if said.get("has_more") is True and sheets else None)
+        return page_of(body, _sheet)
 
     def answered(self, line: bytes) -> Answered | None:
         said = object_of(line)

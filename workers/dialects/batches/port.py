@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from pydantic_core import from_json, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Answered", "BatchApi", "Call", "End", "Listed", "Sheet", "object_of", "problem"]
+__all__ = ["Answered", "BatchApi", "Call", "End", "Listed", "Sheet", "object_of", "page_of", "problem"]
 
 End = Literal["", "completed", "expired", "cancelled", "failed"]
 """How a batch ended; empty: it has not."""
@@ -121,6 +121,15 @@ def object_of(body: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def page_of(body: bytes, sheet: Callable[[Mapping[str, Any]], Sheet | None]) -> Listed | None:
+    """A page of batches in ``data``, the next one behind its last if it ``has_more``. ``sheet`` reads one of them."""
+    said = object_of(body)
+    if said is None or not isinstance(said.get("data"), list):
+        return None
+    sheets = [found for one in said["data"] if isinstance(one, dict) and (found := sheet(one)) is not None]
+    return Listed(sheets, sheets[-1].id if said.get("has_more") is True and sheets else None)
 
 
 def problem(custom_id: str, status: int, code: str, message: str) -> Answered:

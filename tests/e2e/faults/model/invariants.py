@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from job_contracts.jobs import JobState
 from scheduler.policy.buckets import burst, refill
-from scheduler.policy.rules import Limit, rules_from
+from scheduler.policy.resolving import rules_from
+from scheduler.policy.rules import Limit
 from tests.support.world import CATALOGUE
 
 if TYPE_CHECKING:

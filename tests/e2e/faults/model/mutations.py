@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from runtime.bus.port import BusError
 from scheduler import dispatcher, leadership, leading, lifeline, outcomes
-from scheduler.policy import aftermath, backlog, board, buckets, domains, early, grants, queues
+from scheduler.policy import aftermath, arrivals, backlog, board, buckets, domains, early, grants, queues
 from scheduler.policy.jobs import QUEUED
 from tests.e2e.faults.model.network import Weather
 
@@ -217,13 +217,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         "a result of an older attempt leaves the newer one's reservation",
         edit(aftermath.Aftermath, "settled", "elif held is not None:", "elif held is None:"),
     ),
-    Mutation("attempts under way are not known to a successor", swap(board.Board, "_in_flight", _keep_quiet)),
+    Mutation("attempts under way are not known to a successor", swap(arrivals.Arrivals, "in_flight", _keep_quiet)),
     # -- times
     Mutation(
         "not_before is forgotten",
         edit(
-            board.Board,
-            "_submitted",
+            arrivals.Arrivals,
+            "submitted",
             "fact.not_before is not None and fact.not_before > now",
             "fact.not_before is None and False",
         ),

@@ -285,7 +285,7 @@ class ModelBus(MemoryBus):
         """The process is gone, and with it whatever listened."""
         self._up = False
         self.broker.watchers[:] = [each for each in self.broker.watchers if each != self._stored]
-        self.broker.subscriptions[:] = [one for one in self.broker.subscriptions if one.bus is not self]
+        self.broker.interest.leave(self)
 
 
 def in_process() -> str:

@@ -35,7 +35,8 @@ from scheduler.policy.board import Board
 from scheduler.policy.decisions import Decision, Dispatch, Finish
 from scheduler.policy.experiments.ramp import Progress
 from scheduler.policy.purses import Spending
-from scheduler.policy.rules import Rules, rules_from
+from scheduler.policy.resolving import rules_from
+from scheduler.policy.rules import Rules
 from scheduler.policy.seats import Running
 from tests.e2e.faults.model.invariants import ledger_problems
 from tests.support.world import CATALOGUE
