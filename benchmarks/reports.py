@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.reports --database postgresql+asyncpg://… [--attempts 10000000] [--rows 1000000]`` fills an empty
 database itself: a year of traffic of 240 sources (20 projects, 12 deployments), thinner at night, some of it failed,
-each attempt with a tag. The sums are those of all ``--attempts``; of the attempts themselves the newest ``--rows`` are
-made as well.
+each attempt with a tag, a tenth of them in an experiment. The sums are those of all ``--attempts``; of the attempts
+themselves the newest ``--rows`` are made as well.
 """
 
 from __future__ import annotations
@@ -70,14 +70,16 @@ INSERT INTO spend_tags SELECT 1, start, (source / 12) * :tags + (start / 3600 + 
        sum(attempts), sum(won), sum(unpriced), sum(estimated), sum(input), sum(cache_read), sum(cache_write),
        sum(output), sum(reasoning), sum(cost), sum(waste) FROM spend WHERE grain = 1 GROUP BY start, source
 """
+_ARMS = "INSERT INTO arms (id, experiment, name) VALUES (1, 'exp', 'control'), (2, 'exp', 'b'), (3, 'exp', 'rare')"
 _ATTEMPTS = """
 INSERT INTO attempts (attempt, submitted, source, at, seconds, reason, failure, won, told_by, reported, stated, input,
-       cache_read, cache_write, output, reasoning, cost, reserved, tags)
+       cache_read, cache_write, output, reasoning, cost, reserved, arm, tags)
 SELECT 'project' || s / 12 || '.job-' || n || '.1', :end::bigint * 1000 + n, s,
        :end - (:rows - n) * (:days * 86400.0 / :attempts), 1.5,
        CASE WHEN n % 20 = 0 THEN 'failed' ELSE 'user' END,
        CASE WHEN n % 4000 = 0 THEN 'bad_request' WHEN n % 20 = 0 THEN 'timeout' END, n % 20 <> 0, 'worker', true, false,
-       900, 300, 20, 150, 40, 2100000000, 5000000000, '{"team": "team' || n % :tags || '"}'
+       900, 300, 20, 150, 40, 2100000000, 5000000000,
+       CASE WHEN n % 100000 = 77 THEN 3 WHEN n % 10 = 3 THEN 1 + n / 10 % 2 END, '{"team": "team' || n % :tags || '"}'
 FROM (SELECT n, (n * 7919::bigint % :sources)::int s FROM generate_series(1, :rows) n) made
 """
 
@@ -108,6 +110,7 @@ async def fill(engine: AsyncEngine, attempts: int, rows: int) -> None:
         for statement, extra in (
             (_SOURCES, {}),
             (_TAGS, {}),
+            (_ARMS, {}),
             (_ATTEMPTS, {"attempts": attempts, "rows": rows}),
             *(((TRUE_HOURS, {}), (TRUE_TAGS, {})) if rows == attempts else ((_HOURS, {"mean": mean}), (_BY_TAG, {}))),
             (_DAYS.format(table="spend", keys="source, reason"), {}),

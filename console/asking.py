@@ -175,7 +175,10 @@ class Ledger:
 
     async def attempts(self, asked: AskAttempts) -> AttemptPage:
         """The attempts behind a sum."""
-        return await self._ask("attempts", asked, AttemptPage)
+        page = await self._ask("attempts", asked, AttemptPage)
+        if asked.told_too_much(page):
+            raise Declined("the ledger is older and knows nothing of arms; bring it to this console's version")
+        return page
 
     async def compare(self, asked: AskComparison) -> Comparison:
         """What the same traffic would have cost elsewhere."""

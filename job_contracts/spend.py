@@ -168,6 +168,9 @@ class AskAttempts(Filters):
     """Whether their cost is known."""
     job: Annotated[str, Field(max_length=80)] | None = None
     """Of one job of ``project``, which must be named as well: two projects may have jobs with the same id."""
+    experiment: Name | None = None
+    arm: Name | None = None
+    """Of jobs in this arm of ``experiment``, which must be named as well."""
     limit: Annotated[int, Field(ge=1, le=MAX_ROWS)] = 100
     after: Annotated[str, Field(max_length=200)] | None = None
 
@@ -179,7 +182,15 @@ class AskAttempts(Filters):
         if self.job is not None and self.project is None:
             message = "project: name the project whose job is meant"
             raise ValueError(message)
+        if self.arm is not None and self.experiment is None:
+            message = "experiment: name the experiment whose arm is meant"
+            raise ValueError(message)
         return self
+
+    def told_too_much(self, page: AttemptPage) -> bool:
+        """Whether an answer has attempts of other arms as well: an older ledger passes over what it does not know."""
+        told = {(row.experiment, None if self.arm is None else row.arm) for row in page.rows}
+        return self.experiment is not None and not told <= {(self.experiment, self.arm)}
 
 
 class Attempt(Wire):
@@ -215,6 +226,9 @@ class Attempt(Wire):
     reasoning: int
     cost: Money | None = None
     reserved: Money | None = None
+    experiment: str | None = None
+    arm: str | None = None
+    """Of ``experiment``, that its job was in."""
     tags: dict[str, str] = Field(default_factory=dict)
 
 

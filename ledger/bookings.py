@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from job_contracts.money import picodollars
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from decimal import Decimal
 
     from job_contracts.facts import AttemptFact
+    from job_contracts.trials import Trial
 
 MOST_TOKENS = 2**40
 MOST_DOLLARS = 1_000_000
@@ -42,6 +43,13 @@ class Source(NamedTuple):
     provider: str
     model: str
     deployment: str
+
+
+class Arm(NamedTuple):
+    """An arm of an experiment."""
+
+    experiment: str
+    name: str
 
 
 class Booking(NamedTuple):
@@ -70,6 +78,8 @@ class Booking(NamedTuple):
     reserved: int | None
     verdict: str | None
     """What it said of another answer, where it was asked to."""
+    arm: Arm | None
+    """The arm that its job was in, if any."""
     tags: tuple[tuple[str, str], ...]
 
     @property
@@ -80,6 +90,10 @@ class Booking(NamedTuple):
     def outweighs(self, other: Booking) -> bool:
         """As ``AttemptFact.outweighs``; what a provider's statement corrected, no fact changes any more."""
         return self._weight() > other._weight()
+
+    def instead_of(self, lighter: Booking) -> Booking:
+        """As it is kept in place of ``lighter``, of the same attempt: what a statement does not tell of stays."""
+        return self._replace(verdict=self.verdict or lighter.verdict, arm=self.arm or lighter.arm)
 
     def _weight(self) -> tuple[bool, bool, bool, bool]:
         return self.told_by == "statement", self.won, self.reported, self.told_by == "worker"
@@ -110,17 +124,20 @@ def booking(fact: AttemptFact) -> Booking:
         cost=_money("cost", fact.cost),
         reserved=_money("reserved", fact.reserved),
         verdict=None if fact.verdict is None else fitted(fact.verdict, 32),
+        arm=None if fact.trial is None else _arm(fact.trial),
         tags=_tags(tuple(fact.tags.items())) if fact.tags else (),
     )
 
 
-def counting(told: Iterable[Booking]) -> dict[tuple[str, int], Booking]:
-    """Of each attempt the booking that counts; of equals the first."""
+def counting(told: Iterable[Booking], known: Mapping[tuple[str, int], Booking]) -> dict[tuple[str, int], Booking]:
+    """Of each attempt the booking that counts, unless that is the one that is known already; of equals the first."""
     found: dict[tuple[str, int], Booking] = {}
     for one in told:
-        before = found.get(one.identity)
-        if before is None or one.outweighs(before):
+        before = found.get(one.identity) or known.get(one.identity)
+        if before is None:
             found[one.identity] = one
+        elif one.outweighs(before):
+            found[one.identity] = one.instead_of(before)
     return found
 
 
@@ -150,6 +167,10 @@ def read(tags: str | None) -> tuple[tuple[str, str], ...]:
 @lru_cache(ALIKE)
 def _source(told: tuple[str, str, str, str, str, str]) -> Source:
     return Source._make(fitted(text, size) for text, size in zip(told, SIZES, strict=True))
+
+
+def _arm(trial: Trial) -> Arm:
+    return Arm(fitted(trial.experiment, 64), fitted(trial.arm, 64))
 
 
 @lru_cache(ALIKE)

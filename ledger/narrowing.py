@@ -81,4 +81,4 @@ def _count(asked: AskAttempts, sums: Mapping[str, int]) -> tuple[int, bool]:
     of_won = {None: sums["attempts"], True: sums["won"], False: sums["attempts"] - sums["won"]}[asked.won]
     of_priced = {None: sums["attempts"], True: sums["attempts"] - sums["unpriced"], False: sums["unpriced"]}
     together = (asked.tag is not None and asked.reason is not None) or None not in {asked.won, asked.priced}
-    return min(of_won, of_priced[asked.priced]), not together
+    return min(of_won, of_priced[asked.priced]), not together and asked.experiment is None

@@ -32,7 +32,7 @@ from ledger.narrowing import Within, first_asked, names_of, narrowed
 from ledger.paging import answered
 from ledger.periods import MONTHLY, cursor, read_cursor, segments, whole_hours
 from ledger.sums import AMOUNTS, COUNTS, Group, Question, Statement, coarsest, sort_keys, sort_kinds
-from ledger.tables import attempts, positions, sources
+from ledger.tables import arms, attempts, positions, sources
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -144,11 +144,10 @@ class Reports:
         """Single attempts, newest first. Raises ContractError for an ``after`` that is none."""
         async with self._one_state() as connection:
             through = await _through(connection)
-            within = await self._within(connection, asked)
+            within, those = await self._within(connection, asked), await _arms(connection, asked)
             found: list[Mapping[Any, Any]] = []
-            while within is not None and len(found) <= asked.limit:
-                statement = self._attempts(asked, within).limit(asked.limit + 1 - len(found))
-                found += (await connection.execute(statement)).mappings()
+            while those and within is not None and len(found) <= asked.limit:
+                found += await self._newest(connection, asked, within, those, asked.limit + 1 - len(found))
                 within = within.rest
         rows = found[: asked.limit]
         return AttemptPage(
@@ -168,12 +167,32 @@ class Reports:
         groups = [statement.read(row) for row in (await connection.execute(statement.groups())).mappings()]
         return narrowed(asked, {one.keys["month"]: one.sums for one in groups}, before=before)
 
+    async def _newest(
+        self,
+        connection: AsyncConnection,
+        asked: AskAttempts,
+        within: Within,
+        those: Sequence[int | None],
+        limit: int,
+    ) -> list[Mapping[Any, Any]]:
+        """The newest of a period; of several arms each by itself, for of each an index has them in their order."""
+        statement, found = self._attempts(asked, within).limit(limit), list[Mapping[Any, Any]]()
+        for arm in those:
+            of_arm = statement if arm is None else statement.where(attempts.c.arm == arm)
+            found += (await connection.execute(of_arm)).mappings()
+        if len(those) > 1:
+            found.sort(key=lambda row: (row["at"], row["id"]), reverse=True)
+        return found[:limit]
+
     def _attempts(self, asked: AskAttempts, within: Within) -> Select[Any]:
         told = select(
             attempts.c.id,
             *(attempts.c[name] for name in (*_OF_ATTEMPT, "cost", "reserved", "tags")),
             *(sources.c[name] for name in _OF_SOURCE),
-        ).join(sources, sources.c.id == attempts.c.source)
+            arms.c.experiment,
+            arms.c.name.label("arm"),
+        )
+        told = told.join(sources, sources.c.id == attempts.c.source).outerjoin(arms, arms.c.id == attempts.c.arm)
         names = names_of(asked)
         if names:
             fitting = select(sources.c.id).where(*(sources.c[name] == value for name, value in names.items()))
@@ -225,6 +244,14 @@ def refuse_zeros(asked: Wire) -> None:
             raise ContractError(f"{field}: it holds a character 0", field=field, remedy="leave it out")
 
 
+async def _arms(connection: AsyncConnection, asked: AskAttempts) -> list[int | None]:
+    """Ids of the arms that are asked for, none where no arm is called so; ``[None]``: of arms nothing is asked."""
+    if asked.experiment is None:
+        return [None]
+    same = [arms.c.experiment == asked.experiment, *([] if asked.arm is None else [arms.c.name == asked.arm])]
+    return list((await connection.execute(select(arms.c.id).where(*same))).scalars())
+
+
 async def _through(connection: AsyncConnection) -> float | None:
     found = await connection.execute(select(positions.c.at).where(positions.c.stream == subjects.LEDGER))
     at: float | None = found.scalar_one_or_none()
@@ -237,7 +264,7 @@ def _told(sums: Mapping[str, int]) -> dict[str, Any]:
 
 def _attempt(row: Mapping[Any, Any]) -> Attempt:
     return Attempt(
-        **{name: row[name] for name in (*_OF_ATTEMPT, *_OF_SOURCE)},
+        **{name: row[name] for name in (*_OF_ATTEMPT, *_OF_SOURCE, "experiment", "arm")},
         cost=None if row["cost"] is None else dollars(row["cost"]),
         reserved=None if row["reserved"] is None else dollars(row["reserved"]),
         tags=json.loads(row["tags"]) if row["tags"] else {},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ARRAY, ColumnElement, Table, Text, any_, bindparam, func, select, tuple_, update
@@ -16,11 +16,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from job_contracts import subjects
 from ledger import bookings, bulk
-from ledger.bookings import Booking, Source, counting
+from ledger.bookings import Arm, Booking, Source, counting
 from ledger.deltas import MEASURES, deltas
 from ledger.entries import Entry, booked, corrected
 from ledger.retention import unforgotten
-from ledger.tables import attempts, entries, missed, positions, sources, spend, spend_tags, tags
+from ledger.tables import arms, attempts, entries, missed, positions, sources, spend, spend_tags, tags
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 
 OF_SOURCE = Source._fields
 OF_TAG = ("project", "name", "value")
+OF_ARM = Arm._fields
 PLAIN = (
     *("attempt", "submitted", "at", "seconds", "first_token"),
     *("reason", "failure", "won", "told_by", "reported", "stated", "price"),
     *("input", "cache_read", "cache_write", "output", "reasoning", "cost", "reserved", "verdict"),
 )
-ROW = ("attempt", "source", *PLAIN[1:], "tags")
+ROW = ("attempt", "source", *PLAIN[1:], "arm", "tags")
 """The columns of a booking."""
 REMEMBERED = 50_000
 """Sources and tags whose ids are kept in memory."""
@@ -56,13 +57,30 @@ class Stored:
     """Facts that changed nothing: told again, or outweighed."""
 
 
+@dataclass(slots=True)
+class _Ids:
+    """Which rows are known to have which id."""
+
+    sources: dict[Source, int] = field(default_factory=dict)
+    tags: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    arms: dict[Arm, int] = field(default_factory=dict)
+
+    def copy(self) -> _Ids:
+        """To learn more with, and to be dropped if that is not stored."""
+        return _Ids(dict(self.sources), dict(self.tags), dict(self.arms))
+
+    def bounded(self) -> _Ids:
+        """Without those that have become too many."""
+        sources, tags = (len(each) <= REMEMBERED for each in (self.sources, self.tags))
+        return _Ids(self.sources if sources else {}, self.tags if tags else {}, self.arms)
+
+
 class Store:
     """Writes the ledger's tables of one database. Methods raise what SQLAlchemy raises when it does not answer."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._sources: dict[Source, int] = {}
-        self._tags: dict[tuple[str, str, str], int] = {}
+        self._ids = _Ids()
         self._forgettings = 0
         self._connections = 0
 
@@ -102,19 +120,18 @@ class Store:
 
         ``written`` is called when all is written and nothing is stored yet.
         """
-        of_source, of_tag = dict(self._sources), dict(self._tags)
+        ids = self._ids.copy()
         async with self._database.writing() as connection:
             await self._move(connection, before, through, at)
             told, forgettings = await unforgotten(connection, told)
             connections = self._database.connections
             # Rows may have gone whose ids we knew, or the server lost the commits in which they were given.
             if forgettings != self._forgettings or connections != self._connections:
-                of_source, of_tag = {}, {}
-            stored = await _Batch(connection, self._database.kind, of_source, of_tag).store(told)
+                ids = _Ids()
+            stored = await _Batch(connection, self._database.kind, ids).store(told)
             written()
         self._connections = connections
-        self._sources = of_source if len(of_source) <= REMEMBERED else {}
-        self._tags = of_tag if len(of_tag) <= REMEMBERED else {}
+        self._ids = ids.bounded()
         self._forgettings = forgettings
         return stored
 
@@ -130,38 +147,32 @@ class Store:
 class _Batch:
     """One transaction's work; the ids it learns are true only when that has been stored."""
 
-    def __init__(
-        self,
-        connection: AsyncConnection,
-        kind: str,
-        of_source: dict[Source, int],
-        of_tag: dict[tuple[str, str, str], int],
-    ) -> None:
+    def __init__(self, connection: AsyncConnection, kind: str, ids: _Ids) -> None:
         self._connection = connection
         self._kind = kind
-        self._of_source = of_source
-        self._of_tag = of_tag
+        self._ids = ids
 
     async def store(self, told: Sequence[Booking]) -> Stored:
-        counted = counting(told)
-        if not counted:
-            return Stored(known=len(told))
-        known = await self._known({name for name, _ in counted})
-        new = [one for one in counted.values() if one.identity not in known]
-        heavier = [one for one in counted.values() if one.identity in known and one.outweighs(known[one.identity][1])]
-        lighter = [known[one.identity][1] for one in heavier]
+        if not told:
+            return Stored()
+        known = await self._known({one.attempt for one in told})
+        counted = counting(told, {identity: one for identity, (_, one) in known.items()})
+        new = [one for identity, one in counted.items() if identity not in known]
+        replaced = [(*known[identity], one) for identity, one in counted.items() if identity in known]
+        lighter, heavier = [before for _, before, _ in replaced], [one for _, _, one in replaced]
         if new or heavier:
             await self._name(new + heavier)
             await self._insert(new)
-            await self._replace([(*known[one.identity], one) for one in heavier])
+            await self._replace(replaced)
             await self._add([*new, *heavier], lighter)
         return Stored(len(new), len(heavier), len(told) - len(new) - len(heavier))
 
     async def _known(self, names: Collection[str]) -> dict[tuple[str, int], tuple[int, Booking]]:
         """Id and booking of those attempts of these names that are stored."""
         statement = (
-            select(attempts, *(sources.c[name] for name in OF_SOURCE))
+            select(attempts, *(sources.c[name] for name in OF_SOURCE), *(arms.c[name] for name in OF_ARM))
             .join(sources, sources.c.id == attempts.c.source)
+            .outerjoin(arms, arms.c.id == attempts.c.arm)
             .where(self._among(attempts.c.attempt))
         )
         rows = (await self._connection.execute(statement, self._names(names))).mappings()
@@ -177,18 +188,24 @@ class _Batch:
         return {"names": json.dumps(list(names)) if self._kind == "sqlite" else list(names)}
 
     async def _name(self, told: Iterable[Booking]) -> None:
-        """Learn the ids of their sources and tags, and number those that have none."""
+        """Learn the ids of their sources, tags and arms, and number those that have none."""
         of_source = {one.source for one in told}
         of_tag = {(source.project, *tag) for source, each in {(one.source, one.tags) for one in told} for tag in each}
-        unnamed: list[tuple[str, ...]] = [source[:] for source in of_source if source not in self._of_source]
+        of_arm = {one.arm for one in told if one.arm is not None}
+        ids = self._ids
+        unnamed: list[tuple[str, ...]] = [source[:] for source in of_source if source not in ids.sources]
         async for names, number in _numbered(self._connection, sources, OF_SOURCE, unnamed):
-            self._of_source[Source(*names)] = number
-        unnamed = [names for names in of_tag if names not in self._of_tag]
+            ids.sources[Source(*names)] = number
+        unnamed = [names for names in of_tag if names not in ids.tags]
         async for names, number in _numbered(self._connection, tags, OF_TAG, unnamed):
-            self._of_tag[names[0], names[1], names[2]] = number
+            ids.tags[names[0], names[1], names[2]] = number
+        unnamed = [arm[:] for arm in of_arm if arm not in ids.arms]
+        async for names, number in _numbered(self._connection, arms, OF_ARM, unnamed):
+            ids.arms[Arm(*names)] = number
 
     def _row(self, one: Booking) -> tuple[Any, ...]:
-        return (one.attempt, self._of_source[one.source], *one[2:-1], bookings.written(one.tags))
+        arm = None if one.arm is None else self._ids.arms[one.arm]
+        return (one.attempt, self._ids.sources[one.source], *one[2:-2], arm, bookings.written(one.tags))
 
     async def _insert(self, new: list[Booking]) -> None:
         if not new:
@@ -202,8 +219,7 @@ class _Batch:
         if not heavier:
             return
         statement = update(attempts).where(attempts.c.id == bindparam("row"))
-        told = [(number, after._replace(verdict=after.verdict or before.verdict)) for number, before, after in heavier]
-        rows = [{**dict(zip(ROW, self._row(after), strict=True)), "row": number} for number, after in told]
+        rows = [{**dict(zip(ROW, self._row(after), strict=True)), "row": number} for number, _, after in heavier]
         await self._connection.execute(statement, rows)
         await self._book((number, entry) for number, before, after in heavier for entry in corrected(before, after))
 
@@ -216,12 +232,12 @@ class _Batch:
         await self._name(removed)
         by_source, by_tag = deltas(added, removed)
         rows = sorted(
-            (grain, start, self._of_source[source], reason, *sums)
+            (grain, start, self._ids.sources[source], reason, *sums)
             for (grain, start, source, reason), sums in by_source.items()
         )
         await bulk.add(self._connection, spend, ("grain", "start", "source", "reason"), MEASURES, rows)
         tagged = sorted(
-            (grain, start, self._of_tag[tag], self._of_source[source], *sums)
+            (grain, start, self._ids.tags[tag], self._ids.sources[source], *sums)
             for (grain, start, tag, source), sums in by_tag.items()
         )
         await bulk.add(self._connection, spend_tags, ("grain", "start", "tag", "source"), MEASURES, tagged)
@@ -270,4 +286,5 @@ async def _numbers(
 
 def _read(row: Mapping[Any, Any]) -> Booking:
     source = Source(*(row[name] for name in OF_SOURCE))
-    return Booking._make((row["attempt"], source, *(row[name] for name in PLAIN[1:]), bookings.read(row["tags"])))
+    arm = None if row["arm"] is None else Arm(*(row[name] for name in OF_ARM))
+    return Booking._make((row["attempt"], source, *(row[name] for name in PLAIN[1:]), arm, bookings.read(row["tags"])))

@@ -1,8 +1,9 @@
 """The schema. Money is whole picodollars (``job_contracts.money``), times are UTC seconds; content is in none of it.
 
 ``attempts`` has one row an attempt, ``entries`` its double entries, ``spend`` and ``spend_tags`` the sums that reports
-read: by the hour, the day and the month, for ever. Where an attempt ran for whom is a row of ``sources``, so the large
-tables stay narrow. ``positions`` says how far a stream is read; it moves in the transaction that stores what was read.
+read: by the hour, the day and the month, for ever. Where an attempt ran for whom is a row of ``sources``, for which arm
+of an experiment one of ``arms``, so the large tables stay narrow. ``positions`` says how far a stream is read; it moves
+in the transaction that stores what was read.
 ``missed`` has what the stream no longer held when it came to be read: what no sum can know.
 """
 
@@ -78,8 +79,18 @@ tags = Table(
     sqlite_autoincrement=True,
 )
 
+arms = Table(
+    "arms",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("experiment", String(64), nullable=False),
+    Column("name", String(64), nullable=False),
+    UniqueConstraint("experiment", "name"),
+)
+
 _FAILED = text("failure IS NOT NULL")
 _JUDGED = text("verdict IS NOT NULL")
+_TRIED = text("arm IS NOT NULL")
 
 attempts = Table(
     "attempts",
@@ -106,12 +117,14 @@ attempts = Table(
     Column("cost", BigInteger),  # NULL: not known
     Column("reserved", BigInteger),
     Column("verdict", String(32)),  # what it said of another answer
+    Column("arm", ForeignKey("arms.id")),  # that its job was in; NULL: in no experiment, or told by an older version
     Column("tags", Text),  # JSON, NULL without any
     UniqueConstraint("attempt", "submitted"),
     Index(None, "at", "id"),
     Index(None, "source", "at"),
     Index(None, "failure", "at", "id", postgresql_where=_FAILED, sqlite_where=_FAILED),
     Index(None, "verdict", "at", postgresql_where=_JUDGED, sqlite_where=_JUDGED),
+    Index(None, "arm", "at", "id", postgresql_where=_TRIED, sqlite_where=_TRIED),
 )
 
 entries = Table(

@@ -24,8 +24,9 @@ IN_FILE = 10_000
 """Rows of a file at most."""
 LOOKS = 50
 """Pages that are asked for a file at most, however short each is."""
-OWN = ("job", "failure", "won", "priced")
+OWN = ("job", "failure", "won", "priced", "experiment", "arm")
 """What attempts can be filtered by and sums cannot."""
+_WORDS = ("job", "failure", "experiment", "arm")
 _FLAGS = {"true": True, "false": False}
 _COLUMNS = tuple(name for name in Attempt.model_fields if name != "tags")
 
@@ -53,7 +54,9 @@ async def _read(desks: Desks, person: Person, query: Mapping[str, str]) -> Mappi
     same = {**said, "period": values["period"] if values["period"] != "custom" else None}
     older = None if page.after is None else address("/attempts", same, after=page.after)
     sheet_at = address("/attempts/attempts.csv", same)
-    return {**values, "page": page, "older": older, "sheet": sheet_at, "in_file": IN_FILE, "job": _job}
+    tried = any(one.arm is not None for one in page.rows)
+    found = {"page": page, "older": older, "sheet": sheet_at, "in_file": IN_FILE, "job": _job, "tried": tried}
+    return {**values, **found}
 
 
 def _job(one: Attempt) -> tuple[str, str, str]:
@@ -67,7 +70,7 @@ def _question(desks: Desks, person: Person, query: Mapping[str, str]) -> tuple[s
     """The period's name, and what to ask. Of one job it is all there is, else of the last days."""
     filters = wanted(query, person)
     told = period(query, desks.clock.wall(), "all" if query.get("job", "").strip() else "7d")
-    own: dict[str, object] = {name: query[name].strip() for name in ("job", "failure") if query.get(name, "").strip()}
+    own: dict[str, object] = {name: query[name].strip() for name in _WORDS if query.get(name, "").strip()}
     own |= {name: _FLAGS[query[name]] for name in ("won", "priced") if query.get(name) in _FLAGS}
     same = {"since": told.since, "until": told.until, **asked(filters), **tagged(query), **own}
     try:

@@ -63,7 +63,13 @@ def signed(found: ToldDifference, value: float | None) -> str:
 
 async def _read(desks: Desks, _: Person, query: Mapping[str, str]) -> Mapping[str, Any]:
     told = await desks.asking.experiments(AskExperiments())
-    return {"told": told.experiments, "on": query.get("on", ""), "drawn": drawn, "signed": signed, "findings": FINDINGS}
+    wanted = desks.config.experiments.items()
+    values = {"told": told.experiments, "on": query.get("on", ""), "drawn": drawn, "signed": signed}
+    return {
+        **values,
+        "findings": FINDINGS,
+        "judges": {name: one.judge.route for name, one in wanted if one.judge is not None},
+    }
 
 
 async def _stop(desks: Desks, person: Person, form: Mapping[str, str]) -> str:

@@ -272,6 +272,8 @@ ATTEMPTS = (
     Parameter("failure", "query", "The kind of failure they ended in.", {"type": "string", "maxLength": 400}),
     Parameter("priced", "query", "Whether their cost is known.", {"type": "string", "enum": ["true", "false"]}),
     Parameter("job", "query", "Of this job alone; name its project too.", {"type": "string", "maxLength": 80}),
+    Parameter("experiment", "query", "Of jobs in this experiment alone.", {"type": "string", "maxLength": 400}),
+    Parameter("arm", "query", "Of this arm alone; name its experiment too.", {"type": "string", "maxLength": 400}),
     Parameter(
         "won", "query", "Whether their result became their job's.", {"type": "string", "enum": ["true", "false"]}
     ),
@@ -304,7 +306,7 @@ ATTEMPT_PAGE: Fields = shown(
                 {
                     **each(("attempt", "project", "key", "route", "deployment", "provider", "model"), TEXT),
                     **each(("reason", "told_by"), TEXT),
-                    **each(("failure", "price"), optional(TEXT)),
+                    **each(("failure", "price", "experiment", "arm"), optional(TEXT)),
                     **each(("at", "seconds"), _NUMBER),
                     **each(("won", "reported", "stated"), FLAG),
                     **each(("input", "cache_read", "cache_write", "output", "reasoning"), COUNT),

@@ -58,7 +58,12 @@ async def sums(call: Call) -> ASGIApp:
 async def attempts(call: Call) -> ASGIApp:
     """The attempts behind a sum."""
     as_csv = _as_csv(call)
-    found = await _ledger(call, "attempts", _asked(call, AskAttempts, _ATTEMPTS), AttemptPage)
+    asked = _asked(call, AskAttempts, _ATTEMPTS)
+    found = await _ledger(call, "attempts", asked, AttemptPage)
+    if asked.told_too_much(found):
+        remedy = "bring the ledger to the gateway's version, or leave experiment and arm out"
+        told = ApiError(503, "ledger_unavailable", "the ledger is older and knows nothing of arms", remedy=remedy)
+        raise Failed(told)
     if as_csv:
         return _sheet(spend.attempts_sheet(found), found.after)
     return answer(spend.attempts_told(found), headers=_FRESH)

@@ -15,7 +15,7 @@ import pytest
 
 from job_contracts.money import dollars
 from tests.support.clock import ManualClock
-from tests.support.console import ADMIN, STATIC, Served, config, served
+from tests.support.console import ADMIN, MADE, STATIC, Served, config, record, served, stored
 from tests.support.ledger_desk import ledger_desk
 from tests.support.ledger_rows import Told, put
 
@@ -196,3 +196,28 @@ async def test_many_names_are_drawn_by_the_dearest_and_are_all_in_the_file(site:
     assert "all others" in drawn[0]
     assert len(sheet.splitlines()) == 1_201
     assert sheet.splitlines()[1].startswith("m1199,")
+
+
+async def test_attempts_of_an_arm_are_found_over_pages_and_an_arm_is_shown_where_there_is_one(
+    site: Served, tmp_path: Path
+) -> None:
+    tried = [Told(at=NOW - 60.0 * number, experiment="exp", arm="ab"[number % 2]) for number in range(250)]
+    (tmp_path / "tried").mkdir()
+    async with site.browser(ADMIN) as browser:
+        assert "experiment, arm" not in (await browser.get("/attempts")).text
+        unknown = (await browser.get("/attempts?arm=b")).text
+        assert "name the experiment whose arm is meant" in unknown
+        assert 'id="filter-arm" type="text" value="b"' in unknown, "to be mended"
+    async with served() as one, ledger_desk(one.bus, config(), tmp_path / "tried", clock=one.clock) as engine:
+        await put(engine, [*ATTEMPTS, *tried], read=NOW)
+        async with one.browser(ADMIN) as browser:
+            first = (await browser.get("/attempts?experiment=exp&arm=b")).text
+            assert first.count('<a href="/experiments#arm-exp-b">exp, b</a>') == 100
+            (older,) = [address for address, text in links(first, "/attempts") if text == "Older"]
+            rest = (await browser.get(older)).text
+            assert rest.count(">exp, b</a>") == 25
+            whole = await behind(browser, "/attempts?experiment=exp")
+            assert [row["arm"] for row in whole] == [told.arm for told in tried]
+        await stored(one.bus, record(MADE))
+        async with one.browser(MADE) as browser:
+            assert (await browser.get("/attempts?experiment=exp")).text.count("<tr id=") == 0, "of another project"

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, func, insert, inspect, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 import ledger.database as room
+from job_contracts.trials import Trial
 from ledger.__main__ import FAILED
 from ledger.bookings import booking
 from ledger.database import BadRevision, Database
@@ -236,6 +237,31 @@ async def test_the_way_back_and_forth_keeps_what_the_earlier_step_had_a_table_fo
     await Store(database).store([booking(more)], before=position, through=8, at=2.0)
     book.hear([more])
     assert await tables(database) == book.expected()
+
+
+async def file_of_attempts(database: Database) -> object:
+    """Which file Postgres has them in: another one once they have been written anew."""
+    if database.kind == "sqlite":
+        return None
+    async with database.engine.connect() as connection:
+        return (await connection.execute(text("SELECT pg_relation_filenode('attempts')"))).scalar_one()
+
+
+async def test_attempts_of_an_earlier_version_stay_where_they_are_in_no_arm_and_those_that_come_have_theirs(
+    database: Database,
+) -> None:
+    book = await filled(database)
+    assert await database.downgrade("0005") == "0005"
+    where = await file_of_attempts(database)
+    assert await database.migrate() == room.usable()[-1]
+    assert await file_of_attempts(database) == where
+    assert await tables(database) == book.expected()
+    more = [fact(number, trial=Trial(experiment="exp", arm="ab"[number % 2], bucket=1)) for number in (2, 20, 21)]
+    more += [fact(20, told_by="statement", won=False, stated=True)]  # which knows of no experiment
+    await Store(database).store([booking(one) for one in more], before=7, through=8, at=2.0)
+    book.hear(more)
+    assert await tables(database) == book.expected()
+    assert sum(row[-2] is not None for row in book.expected().attempts.values()) == 2
 
 
 def configured(folder: Path, url: str) -> Path:

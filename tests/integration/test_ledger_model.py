@@ -25,6 +25,7 @@ from sqlalchemy import delete, event, select
 from job_contracts.chat import Usage
 from job_contracts.facts import AttemptFact
 from job_contracts.failures import FailureKind
+from job_contracts.trials import Trial
 from ledger import retention
 from ledger.bookings import booking
 from ledger.database import Database
@@ -123,6 +124,8 @@ pieces = st.builds(
     told_by=st.sampled_from(["worker", "worker", "leader", "statement"]),
     reason=st.sampled_from(["user", "failed", "cancelled"]),
     failure=st.none() | st.just(FailureKind.CANCELLED),
+    verdict=st.sampled_from([None, None, "accept", "replace"]),
+    trial=st.sampled_from([None, *(Trial(experiment="exp", arm=name, bucket=1) for name in ("control", "b"))]),
     tags=st.dictionaries(st.sampled_from(["team", "app"]), st.sampled_from(["red", "blue"]), max_size=2),
 )
 
@@ -132,7 +135,7 @@ def told(piece: dict[str, Any], now: float) -> AttemptFact:
     rest = dict(piece)
     number, late = rest.pop("number"), rest.pop("late")
     if rest["told_by"] == "statement":
-        rest |= {"stated": True, "instead": Decimal("0.01"), "won": False}
+        rest |= {"stated": True, "instead": Decimal("0.01"), "won": False, "verdict": None, "trial": None}
     project = ("red", "green")[number % 2]
     name = f"{project}.job-{number}.1"
     return fact(number, attempt=name, project=project, route=f"route-{number % 2}", charged=now - late, **rest)

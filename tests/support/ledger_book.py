@@ -17,7 +17,7 @@ from sqlalchemy import inspect, select
 
 from job_contracts.facts import AttemptFact
 from ledger.database import Database
-from ledger.tables import attempts, entries, sources, spend, spend_tags, tags
+from ledger.tables import arms, attempts, entries, sources, spend, spend_tags, tags
 
 MEASURES = (
     *("attempts", "won", "unpriced", "estimated"),
@@ -83,8 +83,11 @@ class Book:
             if fact.at <= self.until.get(fact.project, -1.0):
                 continue
             known = self.counted.get(name_of(fact))
-            if known is None or weight(fact) > weight(known):
+            if known is None:
                 self.counted[name_of(fact)] = fact
+            elif weight(fact) > weight(known):
+                stays = {"verdict": fact.verdict or known.verdict, "trial": fact.trial or known.trial}
+                self.counted[name_of(fact)] = fact.model_copy(update=stays)
 
     def remove(self, before: float) -> None:
         """Attempts older than that go."""
@@ -129,6 +132,9 @@ async def tables(database: Database) -> Tables:
         there = [attempts.c[column["name"]] for column in found]  # of an earlier step there are fewer
         rows = await connection.execute(select(*there, *names).join(sources, sources.c.id == attempts.c.source))
         stored = list(rows.mappings())
+        tried = any(column["name"] == "arm" for column in found)
+        named = (await connection.execute(select(arms))).all() if tried else []
+        of_arm = {one.id: (one.experiment, one.name) for one in named}
         booked = (await connection.execute(select(entries).order_by(entries.c.id))).mappings().all()
         query = select(spend.c.grain, spend.c.start, *names, spend.c.reason, *measures)
         by_source = (await connection.execute(query.join(sources, sources.c.id == spend.c.source))).all()
@@ -144,7 +150,7 @@ async def tables(database: Database) -> Tables:
         balances[of[entry["attempt"]]][entry["credit"]] -= entry["amount"]
     assert not any(sum(accounts.values()) for accounts in balances.values())
     return Tables(
-        attempts={of[row["id"]]: _row(row) for row in stored},
+        attempts={of[row["id"]]: _row({**row, "arm": of_arm.get(row.get("arm"))}) for row in stored},
         balances={name: {a: n for a, n in accounts.items() if n} for name, accounts in balances.items()},
         by_source=_read(by_source),
         by_tag=_read(by_tag),
@@ -205,6 +211,8 @@ def _attempt(fact: AttemptFact) -> tuple[Any, ...]:
         *(fact.at, fact.seconds, fact.reason, fact.failure, fact.won, fact.told_by, usage.reported, fact.stated),
         *(usage.input, usage.cache_read, usage.cache_write, usage.output, usage.reasoning),
         *(None if amount is None else pico(amount) for amount in (fact.cost, fact.reserved)),
+        fact.verdict,
+        None if fact.trial is None else (fact.trial.experiment, fact.trial.arm),
         tuple(sorted(fact.tags.items())),
     )
 
@@ -213,4 +221,5 @@ def _row(row: Any) -> tuple[Any, ...]:
     told = json.loads(row["tags"]) if row["tags"] else {}
     plain = ("at", "seconds", "reason", "failure", "won", "told_by", "reported", "stated")
     counts = ("input", "cache_read", "cache_write", "output", "reasoning", "cost", "reserved")
-    return (*(row[name] for name in (*NAMES, *plain, *counts)), tuple(sorted(told.items())))
+    numbers = (row[name] for name in (*NAMES, *plain, *counts))
+    return (*numbers, row.get("verdict"), row["arm"], tuple(sorted(told.items())))

@@ -12,10 +12,11 @@ from sqlalchemy import func, select
 
 from job_contracts.chat import Usage
 from job_contracts.facts import AttemptFact
+from job_contracts.trials import Trial
 from ledger.bookings import booking
 from ledger.database import Database
 from ledger.deltas import MEASURES, deltas
-from ledger.tables import attempts, entries, spend, spend_tags
+from ledger.tables import arms, attempts, entries, spend, spend_tags
 
 HOSTILE = ("'; DROP TABLE attempts; --", "nul\0nul", "\ud800", "x" * 900, "%s :name {x} $1", "ü\u202e\U0001f600", "")
 
@@ -57,6 +58,7 @@ facts = st.builds(
     won=st.booleans(),
     told_by=st.sampled_from(["worker", "leader"]),
     reason=st.sampled_from(["user", "failed"]),
+    trial=st.none() | st.builds(Trial.model_construct, experiment=_texts, arm=_texts),
     tags=st.dictionaries(_texts, _texts, max_size=2),
 )
 
@@ -66,8 +68,10 @@ def folded(told: Iterable[AttemptFact]) -> dict[tuple[str, float], AttemptFact]:
     found: dict[tuple[str, float], AttemptFact] = {}
     for one in told:
         before = found.get((one.attempt, one.submitted))
-        if before is None or one.outweighs(before):
+        if before is None:
             found[one.attempt, one.submitted] = one
+        elif one.outweighs(before):  # an arm that it does not tell of is the same as before
+            found[one.attempt, one.submitted] = one.model_copy(update={"trial": one.trial or before.trial})
     return found
 
 
@@ -76,8 +80,11 @@ async def check(database: Database, told: Sequence[AttemptFact]) -> None:
     counted = [booking(one) for one in folded(told).values()]
     by_source, by_tag = deltas(counted)
     async with database.engine.connect() as connection:
-        rows = (await connection.execute(select(attempts.c.attempt, attempts.c.cost, attempts.c.won))).all()
-        assert Counter(map(tuple, rows)) == Counter((one.attempt, one.cost, one.won) for one in counted)
+        query = select(attempts.c.attempt, attempts.c.cost, attempts.c.won, arms.c.experiment, arms.c.name)
+        rows = (await connection.execute(query.outerjoin(arms, arms.c.id == attempts.c.arm))).all()
+        assert Counter(map(tuple, rows)) == Counter(
+            (one.attempt, one.cost, one.won, *(one.arm or (None, None))) for one in counted
+        )
         assert await _sums(connection, spend) == _by_start(by_source)
         assert await _sums(connection, spend_tags) == _by_start(by_tag)
         booked = (await connection.execute(select(entries.c.debit, entries.c.credit, entries.c.amount))).all()

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from job_contracts import subjects
 from job_contracts.spend import Dimension
-from ledger.tables import attempts, metadata, positions, sources, spend, spend_tags, tags
+from ledger.tables import arms, attempts, metadata, positions, sources, spend, spend_tags, tags
 
 MEASURES = (
     *("attempts", "won", "unpriced", "estimated"),
@@ -44,6 +44,8 @@ class Told:
     output: int = 5
     reasoning: int = 0
     cost: int | None = 1_000
+    experiment: str | None = None
+    arm: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
@@ -93,12 +95,15 @@ async def put(engine: AsyncEngine, told: Sequence[Told], *, read: float | None =
     """Make these the only attempts of a ledger."""
     of_source: dict[tuple[str, ...], int] = {}
     of_tag: dict[tuple[str, ...], int] = {}
+    of_arm: dict[tuple[str, ...], int] = {}
     sums, by_tag = _Sums(), _Sums()
     rows = []
     for number, one in enumerate(told, 1):
         named = (one.project, one.key, one.route, one.provider, one.model, one.deployment)
         source = of_source.setdefault(named, len(of_source) + 1)
-        rows.append(_row(number, one, source))
+        tried = (one.experiment or "", one.arm or "")
+        arm = of_arm.setdefault(tried, len(of_arm) + 1) if one.arm is not None else None
+        rows.append({**_row(number, one, source), "arm": arm})
         for grain, of in ((1, "hour"), (24, "day"), (720, "month")):
             sums.add((grain, one.start(of), source, one.reason), one)
             for name, value in one.tags.items():
@@ -107,6 +112,7 @@ async def put(engine: AsyncEngine, told: Sequence[Told], *, read: float | None =
     filled: tuple[tuple[Table, list[dict[str, Any]]], ...] = (
         (sources, _numbered(of_source, ("project", "key", "route", "provider", "model", "deployment"))),
         (tags, _numbered(of_tag, ("project", "name", "value"))),
+        (arms, _numbered(of_arm, ("experiment", "name"))),
         (attempts, rows),
         (spend, sums.rows(("grain", "start", "source", "reason"))),
         (spend_tags, by_tag.rows(("grain", "start", "tag", "source"))),

@@ -68,6 +68,8 @@ _attempts = st.builds(
     first_token=_maybe_when,
     failure=_words,
     price=_words,
+    experiment=_words,
+    arm=_words,
     cost=_maybe_money,
     reserved=_maybe_money,
     tags=st.dictionaries(_text, _text, max_size=2),
@@ -129,7 +131,7 @@ SPEND: Mapping[str, st.SearchStrategy[Wire]] = {
         limit=st.integers(1, spend.MAX_ROWS),
         after=_words,
     )
-    | st.builds(spend.AskAttempts, project=_text, job=_text),
+    | st.builds(spend.AskAttempts, project=_text, job=_text, experiment=_text, arm=_words),
     "attempt_page": st.builds(
         spend.AttemptPage, **_read, rows=st.lists(_attempts, max_size=2).map(tuple), after=_words
     ),

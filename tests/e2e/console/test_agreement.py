@@ -136,6 +136,7 @@ async def test_in_a_quiet_moment_every_page_says_what_its_sources_say(browser: B
             await _commands_agree(stage, seen)
             await _workers_and_streams_agree(stage, seen)
             await _keys_drafts_and_a_job_agree(stage, seen)
+            await _arms_agree(stage, seen)
             await _the_audit_agrees(stage, seen)
         assert not seen.amiss
 
@@ -318,6 +319,20 @@ async def _keys_drafts_and_a_job_agree(stage: Stage, seen: Tab) -> None:
         ]
         for attempt, deployment, failure, taken, given, cost in every
     }
+
+
+async def _arms_agree(stage: Stage, seen: Tab) -> None:
+    booked = "FROM attempts JOIN arms ON arms.id = attempts.arm WHERE experiment = 'small' AND name = :arm"
+    for arm in ("control", "small"):
+        those = asked(stage, f"SELECT attempt, won, cost {booked} ORDER BY at DESC, attempts.id DESC", arm=arm)
+        jobs, wins = len({attempt.rpartition(".")[0] for attempt, *_ in those}), sum(won for _, won, _ in those)
+        cost = dollars(sum(cost for *_, cost in those))
+        await seen.go("/experiments")
+        shown = (await seen.rows())[f"arm-small-{arm}"]
+        assert shown[2:5] == [number(jobs), number(jobs - wins), f"{cost / jobs:.6f}"]
+        await seen.page.locator(f"#arm-small-{arm} td:nth-child(3) a").click()
+        await seen.page.wait_for_url("**/attempts?experiment=small**")
+        assert list(await seen.rows()) == [f"attempt-{attempt}" for attempt, *_ in those[:100]]
 
 
 async def _the_audit_agrees(stage: Stage, seen: Tab) -> None:

@@ -20,8 +20,12 @@ import httpx
 import pytest
 
 from catalogue.load import providers
+from console.asking import Declined, Ledger
 from console.assembly import assemble
+from job_contracts import subjects
 from job_contracts.money import dollars
+from job_contracts.spend import AskAttempts
+from runtime.bus.port import Message
 from runtime.clock import SystemClock
 from runtime.telemetry import Telemetry
 from tests.support.edge import ADMIN, RunningEdge, edge
@@ -49,7 +53,7 @@ NOW = time.time()
 ATTEMPTS = [
     Told(at=NOW - 100, project=PROJECT, input=1_000_000, output=0, cost=150 * 10**9, tags={"team": "red"}),
     Told(at=NOW - 90, project=PROJECT, reason="failed", failure="timeout", won=False, cost=1, tags={"team": "=1+1"}),
-    Told(at=NOW - 80, project=OTHER, model="gpt-4o", cost=2),
+    Told(at=NOW - 80, project=OTHER, model="gpt-4o", cost=2, experiment="exp", arm="b"),
     Told(at=NOW - 70, project=OTHER, model="gpt-4o", cost=None),
 ]
 
@@ -89,6 +93,38 @@ async def test_the_admin_sees_every_project_and_a_projects_key_its_own(running: 
         assert (refused.status_code, refused.json()["error"]["param"]) == (403, "project")
     attempts = (await running.client.get("/v1/spend/attempts")).json()["rows"]
     assert {row["project"] for row in attempts} == {PROJECT}
+
+
+async def test_attempts_of_an_arm_are_asked_for_and_told_with_it(running: RunningEdge) -> None:
+    path = "/v1/spend/attempts?experiment=exp&arm=b"
+    found = (await running.client.get(path, headers=AS_ADMIN)).json()["rows"]
+    assert [(row["project"], row["experiment"], row["arm"]) for row in found] == [(OTHER, "exp", "b")]
+    sheet = (await running.client.get(f"{path}&format=csv", headers=AS_ADMIN)).text
+    assert [(row["experiment"], row["arm"]) for row in csv.DictReader(io.StringIO(sheet))] == [("exp", "b")]
+    assert (await running.client.get(path)).json()["rows"] == [], "a project's key sees its own"
+    refused = await running.client.get("/v1/spend/attempts?arm=b")
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "experiment")
+
+
+async def test_an_older_ledger_that_passes_over_the_arm_is_named_and_its_rows_are_not_told(alone: RunningEdge) -> None:
+    row = {
+        **dict.fromkeys(("attempt", "project", "key", "route", "deployment", "provider", "model", "told_by"), "x"),
+        **dict.fromkeys(("input", "cache_read", "cache_write", "output", "reasoning", "at", "seconds"), 1),
+        **dict.fromkeys(("won", "reported", "stated"), True),
+        "reason": "user",
+    }
+
+    async def answering(_: Message) -> bytes:
+        return json.dumps({"version": "1.2", "rows": [row]}).encode()
+
+    responder = await alone.bus.respond(subjects.ledger_desk("attempts"), answering)
+    refused = await alone.client.get("/v1/spend/attempts?experiment=exp&arm=b", headers=AS_ADMIN)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "ledger_unavailable")
+    assert "bring the ledger to the gateway's version" in refused.json()["error"]["message"]
+    assert len((await alone.client.get("/v1/spend/attempts", headers=AS_ADMIN)).json()["rows"]) == 1
+    with pytest.raises(Declined, match="the ledger is older"):
+        await Ledger(alone.bus).attempts(AskAttempts(experiment="exp"))
+    await responder.close()
 
 
 @pytest.mark.parametrize(

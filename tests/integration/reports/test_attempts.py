@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, event, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from job_contracts.spend import AskAttempts
@@ -32,6 +33,8 @@ told = st.builds(
     failure=st.sampled_from([None, "timeout"]),
     won=st.booleans(),
     cost=st.none() | st.just(5),
+    experiment=st.sampled_from(["exp", "other"]),
+    arm=st.sampled_from([None, "control", "b"]),
     tags=st.dictionaries(st.sampled_from(["team", "te'am"]), names, max_size=2),
 )
 questions = st.fixed_dictionaries(
@@ -48,6 +51,13 @@ questions = st.fixed_dictionaries(
         "since": moments,
     },
 )
+trials = st.sampled_from(
+    [
+        *[{}] * 3,
+        *({"experiment": name} for name in ("exp", "never")),
+        *({"experiment": "exp", "arm": name} for name in ("control", "b", "never")),
+    ]
+)
 
 
 def fits(one: Told, asked: AskAttempts) -> bool:
@@ -59,8 +69,10 @@ def fits(one: Told, asked: AskAttempts) -> bool:
     tagged = asked.tag is None or one.tags.get(asked.tag, ...) in (
         {asked.tag_value} if asked.tag_value is not None else {*one.tags.values()}
     )
+    of_arm = one.arm is not None and one.experiment == asked.experiment and asked.arm in {None, one.arm}
+    tried = asked.experiment is None or of_arm
     priced = asked.priced is None or asked.priced is (one.cost is not None)
-    return same and tagged and priced and asked.since <= one.at < (asked.until or READ)
+    return same and tagged and tried and priced and asked.since <= one.at < (asked.until or READ)
 
 
 async def every(reports: Reports, asked: AskAttempts) -> list[str]:
@@ -79,6 +91,7 @@ async def every(reports: Reports, asked: AskAttempts) -> list[str]:
     stored=st.lists(told, max_size=25),
     asked=questions,
     value=st.none() | names,
+    trial=trials,
     until=st.none() | moments,
     limit=st.integers(1, 4),
 )
@@ -88,6 +101,7 @@ def test_pages_have_all_that_fit_newest_first(
     stored: list[Told],
     asked: dict[str, object],
     value: str | None,
+    trial: dict[str, str],
     until: float | None,
     limit: int,
 ) -> None:
@@ -95,7 +109,7 @@ def test_pages_have_all_that_fit_newest_first(
         asked = {**asked, "tag_value": value}
     if until is not None and until >= float(str(asked.get("since", 0.0))):
         asked = {**asked, "until": until}
-    question = AskAttempts.model_validate({**asked, "limit": limit})
+    question = AskAttempts.model_validate({**asked, **trial, "limit": limit})
 
     async def look() -> list[str]:
         await put(engine, stored)
@@ -152,6 +166,40 @@ async def test_attempts_that_have_gone_hide_no_others(engine: AsyncEngine) -> No
     assert len(found) == len(kept)
 
 
+async def test_a_rare_arm_is_found_by_an_index_in_its_order_and_an_unknown_one_is_not_looked_for(
+    engine: AsyncEngine,
+) -> None:
+    rare = [Told(at=BEGIN - 9.0 * number, experiment="exp", arm="b") for number in range(4)]
+    await put(engine, [*(Told(at=BEGIN + number) for number in range(3_000)), *rare])
+    if engine.dialect.name == "postgresql":  # which does so by itself; SQLite has to do without
+        async with engine.begin() as connection:
+            await connection.exec_driver_sql("ANALYZE")
+    asked: list[tuple[str, tuple[object, ...]]] = []
+
+    def executing(_: object, __: object, statement: str, parameters: tuple[object, ...], *___: object) -> None:
+        if "FROM attempts" in statement:
+            asked.append((statement, parameters))
+
+    event.listen(engine.sync_engine, "before_cursor_execute", executing)
+    question = AskAttempts(experiment="exp", arm="b", limit=2)
+    page = await Reports(engine).attempts(question, READ)
+    assert [(one.experiment, one.arm, one.at) for one in page.rows] == [
+        ("exp", "b", BEGIN),
+        ("exp", "b", BEGIN - 9.0),
+    ]
+    assert len(await every(Reports(engine), question)) == len(rare)
+    looks = len(asked)
+    assert not await every(Reports(engine), AskAttempts(experiment="exp", arm="never"))
+    assert len(asked) == looks
+    kind = "EXPLAIN QUERY PLAN" if engine.dialect.name == "sqlite" else "EXPLAIN"
+    for statement, parameters in asked[:2]:  # the second goes on where the first ended
+        async with engine.connect() as connection:
+            rows = await connection.exec_driver_sql(f"{kind} {statement}", parameters)
+            plan = "\n".join(str(row[-1]) for row in rows)
+        assert "ix_attempts_arm_at_id" in plan, plan
+        assert not re.search("Sort|TEMP B-TREE|Seq Scan on attempts|SCAN attempts", plan), plan
+
+
 JAN, FEB, MAR, APR = 1_767_225_600, 1_769_904_000, 1_772_323_200, 1_775_001_600
 
 
@@ -170,6 +218,7 @@ def month(attempts: int, won: int = 0, unpriced: int = 0) -> dict[str, int]:
         ({"won": False}, None, JAN, MAR),  # in March all won
         ({"priced": False}, None, JAN, FEB),
         ({"won": True, "priced": False}, None, JAN, FEB),
+        ({"project": "a", "experiment": "exp", "limit": 10}, None, JAN, APR),  # nor how many are in an experiment
         ({"tag": "team", "reason": "user", "limit": 10}, None, JAN, APR),  # not how many: sums by tag have no reason
     ],
 )
@@ -185,6 +234,9 @@ def test_where_sums_say_nothing_there_is_nothing() -> None:
     assert narrowed(AskAttempts(priced=False), {JAN: month(5, won=5)}, before=None) is None
 
 
-@pytest.mark.parametrize("asked", [{}, {"project": "a", "job": "a-1"}, {"failure": "timeout", "project": "a"}])
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"project": "a", "job": "a-1"}, {"failure": "timeout", "project": "a"}, {"experiment": "exp", "arm": "b"}],
+)
 def test_sums_are_not_asked_where_an_index_leads(asked: dict[str, object]) -> None:
     assert first_asked(AskAttempts.model_validate(asked)) is None

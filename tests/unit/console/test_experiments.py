@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from html import unescape
 
 import pytest
 
@@ -12,7 +13,7 @@ from console.panels.experiments import WIDTH, drawn, signed
 from job_contracts import subjects
 from job_contracts.codec import Wire, decode, encode
 from job_contracts.desk import Refusal
-from job_contracts.experiments import Metric
+from job_contracts.experiments import Challenger, Metric
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.operating import AskNote
 from job_contracts.trials import (
@@ -25,7 +26,8 @@ from job_contracts.trials import (
     ToldExperiments,
 )
 from runtime.bus.port import Message
-from tests.support.console import ADMIN, MADE, OPERATOR, VIEWER, Served, record, served, stored
+from runtime.settings.experiments import Experiment, Judge
+from tests.support.console import ADMIN, MADE, OPERATOR, VIEWER, Served, config, record, served, stored
 from tests.support.console_rows import cells, gone, words
 
 COST = ToldDifference(metric=Metric.COST, estimate=-0.62, low=-0.66, high=-0.58, finding="different")
@@ -124,6 +126,48 @@ async def test_every_number_of_it_is_the_desks(console: Served, desk: TrialDesk)
     assert text.index("raised") < text.index("began"), "the newest comes first"
     assert 'href="/attempts?route=chat-small&amp;since=2001-09-09T01:46:40"' in page
     assert desk.asked == [AskExperiments()]
+
+
+async def test_a_number_of_an_arm_leads_to_its_attempts_since_the_experiment_began(
+    console: Served, desk: TrialDesk
+) -> None:
+    async with console.browser(VIEWER) as browser:
+        page = (await browser.get("/experiments")).text
+    assert desk.asked
+    whole, since = "/attempts?experiment=small-model&arm=", "&since=2001-09-09T01:46:40"
+    led = re.findall(r'<a href="(/attempts\?experiment=[^"]+)">([^<]+)</a>', page)
+    assert [(unescape(address), shown) for address, shown in led] == [
+        (f"{whole}control{since}", "12,345"),
+        (f"{whole}control&won=false{since}", "6"),
+        (f"{whole}control{since}", "0.001250"),
+        (f"{whole}control&won=true{since}", "2.50"),
+        (f"{whole}small{since}", "1,204"),
+        (f"{whole}small&won=false{since}", "5"),
+        (f"{whole}small{since}", "0.000500"),
+        (f"{whole}tiny{since}", "9"),
+    ]
+    assert "feedback (what clients said, which is no attempt)" in words(page)
+
+
+async def test_what_a_judge_said_leads_to_the_attempts_that_said_it() -> None:
+    judged = ToldDifference(metric=Metric.JUDGE, estimate=0.1, low=0.0, high=0.2, finding="open")
+    arm = SMALL.model_copy(update={"differences": (judged,)})
+    told = TrialDesk((ONE.model_copy(update={"arms": (CONTROL, arm)}),))
+    tried = Experiment(
+        route="chat",
+        challengers={"small": Challenger(route="chat-small")},
+        metrics=(Metric.JUDGE,),
+        guardrails=(),
+        judge=Judge.model_validate({"route": "wise", "budget": {"day": 1}}),
+    )
+    async with served(config().model_copy(update={"experiments": {"small-model": tried}})) as console:
+        await console.bus.respond(subjects.api("-", "experiments"), told.experiments)
+        async with console.browser(VIEWER) as browser:
+            page = (await browser.get("/experiments")).text
+    led = re.findall(r'<a href="([^"]+)">judge</a>', page)
+    assert [unescape(address) for address in led] == [
+        "/attempts?route=wise&reason=verify&tag=penstock_route%3Dchat&since=2001-09-09T01:46:40"
+    ]
 
 
 async def test_an_interval_is_said_in_words_where_it_is_drawn(console: Served, desk: TrialDesk) -> None:
