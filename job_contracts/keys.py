@@ -42,8 +42,8 @@ def key_id(key: str) -> str:
 
 def mistyped(key: str) -> bool:
     """Whether a key has a checksum that does not fit what stands before it."""
-    if len(key.rpartition("_")[2]) != SECRET_DIGITS + CHECK_DIGITS:
-        return False
+    if len(key.rpartition("_")[2]) < SECRET_DIGITS + CHECK_DIGITS:
+        return False  # longer it is where the underscore before the secret is the wrong character
     return _checksum(key[:-CHECK_DIGITS]) != key[-CHECK_DIGITS:]
 
 

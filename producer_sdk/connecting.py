@@ -38,12 +38,12 @@ def project_of(key: str | None, project: str | None) -> str:
     """The project a key belongs to, or the one that is named. Raises InvalidRequest if they disagree."""
     if key:
         named, _, secret = key.removeprefix(PREFIX).rpartition("_")
+        if key.startswith(PREFIX) and mistyped(key):
+            message = "key: it was not copied whole: its last characters do not fit the rest"
+            raise InvalidRequest(message, field="key", remedy="copy it again as it was handed out")
         if not key.startswith(PREFIX) or not named or not secret:
             message = f"key: it does not look like {PREFIX}<project>_<secret>"
             raise InvalidRequest(message, field="key", remedy="use the key as it was handed out")
-        if mistyped(key):
-            message = "key: it was not copied whole: its last characters do not fit the rest"
-            raise InvalidRequest(message, field="key", remedy="copy it again as it was handed out")
         if project is not None and project != named:
             message = f"project: the key belongs to {named!r}, not to {project!r}"
             raise InvalidRequest(message, field="project", remedy="leave project out, or use a key of that project")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from job_contracts.codec import ContractError, decode, encode
-from job_contracts.keys import KeyRecord, Scope, key_id, mistyped, written
+from job_contracts.keys import PREFIX, KeyRecord, Scope, key_id, mistyped, written
 from producer_sdk.connecting import project_of
 from producer_sdk.errors import InvalidRequest
 
@@ -32,6 +32,16 @@ def test_one_wrong_character_anywhere_in_a_key_is_noticed(project: str, data: st
     place = data.draw(st.integers(len("psk_"), len(key) - 1))
     other = data.draw(st.sampled_from([one for one in "0123456789abcdef" if one != key[place]]))
     wrong = key[:place] + other + key[place + 1 :]
+    assert mistyped(wrong)
+    with pytest.raises(InvalidRequest, match="copied whole"):
+        project_of(wrong, None)
+
+
+@pytest.mark.parametrize("project", ["a", "a_b", "_"])
+def test_a_wrong_character_between_project_and_secret_is_noticed(project: str) -> None:
+    key = written(project, SECRET)
+    before = len(PREFIX) + len(project)
+    wrong = f"{key[:before]}0{key[before + 1 :]}"
     assert mistyped(wrong)
     with pytest.raises(InvalidRequest, match="copied whole"):
         project_of(wrong, None)
