@@ -49,7 +49,7 @@ JOBS, ENDED, LETTERS, KEYS, NOTES = 20_000, 20_000, 10_000, 300, 1_000
 CAUSES, PROJECTS = 12, 20
 BEAT = 2.0
 """Seconds between two heartbeats of a worker."""
-WITHIN = 30.0
+WITHIN = 120.0
 """Seconds in which the leader must lead, and have read what is queued."""
 AT_ONCE = 200
 PROMPT = "Summarise: " + "the quick brown fox jumps over the lazy dog. " * 20
