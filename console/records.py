@@ -15,9 +15,9 @@ from runtime.bus.port import BusError
 if TYPE_CHECKING:
     from runtime.bus.port import Bus, Message
 
-FIRST, STEP, MOST = 250, 2_000, 10_000
+FIRST, STEP, MOST = 250, 1_000, 10_000
 """Places that are looked at first, in one go later, and for one page at most."""
-LOOKING = 0.15
+LOOKING = 0.1
 """Seconds after which no further look is begun for one page: what is seldom is a page further back."""
 PATIENCE = 5.0
 """Seconds for one look."""
