@@ -1,25 +1,25 @@
-"""How long the console's pages take that read a ledger of ten million attempts, on Postgres.
+"""How long the console's pages take over a ledger of ten million attempts, on Postgres, a leader and an edge.
 
 ``python -m benchmarks.pages [--database postgresql://…] [--attempts 10000000] [--runs 30] [--only WORD]`` starts a
 broker, and a Postgres if none is named, fills it as ``benchmarks.reports`` does (the sums are those of the attempts),
-and asks a console for each page again and again, over HTTP, with nothing kept between two times. ``--filled``: measure
-what an earlier run made in the database that is named. Pages whose panel does not exist, or that ask others as well,
-who are not there, are left out and named. Beside the clock stands what all that took part used of a processor, console,
-ledger, browser and the database's processes together: on a busy machine the clock tells of others.
+starts what ``benchmarks.pages_load`` has beside it, and asks a console for each page again and again, over HTTP.
+``--filled``: measure what an earlier run made in the database that is named. Pages that are refused are left out and
+named. The first time is told by itself: later ones may be of what was read before. Beside the clock stands what all
+that took part used of a processor, console, ledger, browser, broker, leader, edge and the database's processes
+together: on a busy machine the clock tells of others.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import hmac
 import math
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -27,9 +27,12 @@ import psutil
 import uvloop
 from sqlalchemy import text
 
-from benchmarks.reports import END, configured, fill
+from benchmarks.pages_load import ADMIN, HOLDER, Load, loaded, settings
+from benchmarks.reports import END, fill
 from catalogue.load import providers
+from console.asking import OPERATOR
 from console.assembly import assemble
+from job_contracts import subjects
 from ledger.database import Database
 from ledger.desk import Desk
 from runtime.broker import Broker, BrokerConfig
@@ -42,7 +45,6 @@ AIM = 300.0
 """Milliseconds that 95 of 100 pages may take at most."""
 FILLING = 3_600.0
 """Seconds that one statement which fills the database may take."""
-KEY, PEPPER = "psa_" + "a" * 64, "pepper"
 POSTGRES = ("shared_buffers=1GB", "max_wal_size=8GB")
 PAGES = (
     "/spend",
@@ -82,7 +84,56 @@ PAGES = (
     "/models",
     "/experiments",
 )
-"""Addresses; add those of further panels that ask the ledger."""
+"""Addresses that ask the ledger alone."""
+BESIDE = (
+    "/overview",
+    "/pools",
+    "/workers",
+    "/jobs",
+    "/jobs?state=queued",
+    "/jobs?state=held",
+    "/jobs?state=dispatched",
+    "/jobs?project=project7&route=way7",
+    "/jobs?pool=pool7",
+    "/jobs?age=3h",
+    "/jobs?project=nobody",
+    "/jobs?key=key7",
+    "/jobs?tag=team%3Dteam3",
+    "/jobs?tag=team%3Dnobody",
+    "/jobs?ask=cancel&project=project7",
+    "/jobs?before=15000",
+    "/jobs?view=ended",
+    "/jobs?view=ended&project=project7",
+    "/jobs?view=ended&state=failed",
+    "/job?project=project7&id=job-019987",
+    "/job?project=project0&id={held}",
+    "/job?project=project7&id=ended-000007",
+    "/job?project=project7&id=dead-000007",
+    "/dead",
+    "/dead?state=any",
+    "/dead?state=discarded",
+    "/dead?project=project7",
+    "/dead?project=project7&route=way7",
+    "/dead?project=-",
+    "/dead?fingerprint={cause}",
+    "/dead?letters=all",
+    "/dead?letters=all&after=15000",
+    "/dead?fingerprint={cause}&do=replay",
+    "/dead?do=discard",
+    "/dead?project=project7&job=dead-000007",
+    "/keys",
+    "/keys?project=project7",
+    "/keys?state=ended",
+    "/keys?id={key}",
+    "/audit",
+    "/audit?on=letters",
+    "/health",
+    "/config",
+    "/playground",
+)
+"""Addresses that ask the leader, the edge or the broker as well."""
+OF_A_KEY = ("/project", "/spend", "/attempts", "/drafts", "/jobs", "/jobs?view=ended", "/dead", "/keys", "/playground")
+"""Addresses as the holder of one project's key sees them."""
 
 
 class Standing:
@@ -97,20 +148,31 @@ class Standing:
         return time.monotonic()
 
 
+@dataclass(frozen=True)
+class Site:
+    """Two browsers that are logged in, and what stands behind what they see."""
+
+    admin: httpx.AsyncClient
+    holder: httpx.AsyncClient
+    load: Load
+
+
 @asynccontextmanager
-async def site(url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A broker, a ledger's desk and a console over a database; yields a browser that is logged in."""
-    digest = hmac.digest(PEPPER.encode(), KEY.encode(), hashlib.sha256).hex()
-    config = configured(gateway={"pepper": PEPPER, "admin_hash": digest})
+async def site(url: str) -> AsyncIterator[Site]:
+    """A broker with all that is in it, a ledger's desk and a console over a database."""
     async with AsyncExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        broker = await Broker(BrokerConfig(sync="default"), Path(folder)).start()
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        broker = await Broker(BrokerConfig(sync="default"), folder / "broker").start()
         stack.push_async_callback(broker.stop)
         database = Database(url)
         stack.push_async_callback(database.close)
-        buses = [await connect(BusSettings(url=broker.url)) for _ in range(2)]
+        theirs = BusSettings(url=broker.url, inbox_prefix=subjects.inbox_prefix(OPERATOR))
+        buses = [await connect(BusSettings(url=broker.url)), await connect(theirs), await connect(theirs)]
         for bus in buses:
             stack.push_async_callback(bus.close)
+        config = settings(broker.url)
+        load = await stack.enter_async_context(loaded(folder, broker.url, buses[2], buses[1]))
+        load.pids.append(broker.pid)
         desk = Desk(buses[0], database, providers(), config, Telemetry(), clock=Standing())
         await desk.start()
         stack.push_async_callback(desk.stop)
@@ -120,9 +182,11 @@ async def site(url: str) -> AsyncIterator[httpx.AsyncClient]:
         await made.server.start()
         stack.push_async_callback(made.server.stop)
         here = f"http://127.0.0.1:{made.server.port}"
-        browser = await stack.enter_async_context(httpx.AsyncClient(base_url=here, timeout=60.0))
-        await browser.post("/login", data={"key": KEY}, headers={"origin": here})
-        yield browser
+        admin = await stack.enter_async_context(httpx.AsyncClient(base_url=here, timeout=60.0))
+        holder = await stack.enter_async_context(httpx.AsyncClient(base_url=here, timeout=60.0))
+        for browser, key in ((admin, ADMIN), (holder, HOLDER)):
+            await browser.post("/login", data={"key": key}, headers={"origin": here})
+        yield Site(admin, holder, load)
 
 
 async def postmaster(url: str) -> psutil.Process | None:
@@ -135,35 +199,42 @@ async def postmaster(url: str) -> psutil.Process | None:
     return found
 
 
-def used(server: psutil.Process | None) -> float:
-    """Seconds of a processor so far, ours and the database's."""
+def used(server: psutil.Process | None, others: Sequence[int]) -> float:
+    """Seconds of a processor so far, ours, the database's and the others'."""
     total = time.process_time()
-    for one in server.children() if server is not None else ():
+    for one in (*(server.children() if server is not None else ()), *map(psutil.Process, others)):
         times = one.cpu_times()
         total += times.user + times.system
     return total
 
 
-async def measure(browser: httpx.AsyncClient, server: psutil.Process | None, runs: int, only: str) -> bool:
+async def measure(site: Site, server: psutil.Process | None, runs: int, only: str) -> bool:
     """Print the times; whether all are within the aim."""
     fine, left = True, []
-    for address in (one for one in PAGES if only in one):
-        answer = await browser.get(address)
-        if answer.status_code != httpx.codes.OK:
-            left.append(f"{address} ({answer.status_code})")
+    pages = [(address, site.admin, "") for address in (*PAGES, *BESIDE)]
+    pages += [(address, site.holder, " of a key") for address in OF_A_KEY]
+    for template, browser, whose in pages:
+        address = template.format(**site.load.names)
+        if only not in f"{address}{whose}":
             continue
-        took, before = [], used(server)
+        began = time.perf_counter()
+        answer = await browser.get(address)
+        first = (time.perf_counter() - began) * 1_000
+        if answer.status_code != httpx.codes.OK:
+            left.append(f"{address}{whose} ({answer.status_code})")
+            continue
+        took, before = [], used(server, site.load.pids)
         for _ in range(runs):
             began = time.perf_counter()
             await browser.get(address)
             took.append((time.perf_counter() - began) * 1_000)
-        busy = (used(server) - before) * 1_000 / runs
+        busy = (used(server, site.load.pids) - before) * 1_000 / runs
         p95 = sorted(took)[math.ceil(len(took) * 0.95) - 1]
         fine &= p95 <= AIM
         sys.stdout.write(
-            f"{address:68} p50 {statistics.median(took):7.1f} ms  p95 {p95:7.1f} ms  {p95 / AIM:5.2f} of the aim"
+            f"{address + whose:60} p50 {statistics.median(took):7.1f} ms  p95 {p95:7.1f} ms  {p95 / AIM:5.2f} of it"
             f"  {busy:6.1f} ms of a processor"
-            f"  {len(answer.content) / 1024:6.1f} KiB{'' if p95 <= AIM else '  TOO SLOW'}\n"
+            f"  {len(answer.content) / 1024:6.1f} KiB  first {first:7.1f} ms{'' if p95 <= AIM else '  TOO SLOW'}\n"
         )
         sys.stdout.flush()
     if left:
@@ -187,8 +258,8 @@ async def run(asked: argparse.Namespace, url: str) -> bool:
     """Fill it unless it is, and measure."""
     if not asked.filled:
         await prepared(url, asked.attempts)
-    async with site(url) as browser:
-        return await measure(browser, await postmaster(url), asked.runs, asked.only)
+    async with site(url) as made:
+        return await measure(made, await postmaster(url), asked.runs, asked.only)
 
 
 def main() -> None:

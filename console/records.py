@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,10 @@ from runtime.bus.port import BusError
 if TYPE_CHECKING:
     from runtime.bus.port import Bus, Message
 
-FIRST, MOST = 250, 10_000
-"""Places that are looked at first, and for one page at most."""
+FIRST, STEP, MOST = 250, 1_000, 10_000
+"""Places that are looked at first, in one go later, and for one page at most."""
+LOOKING = 0.1
+"""Seconds after which no further look is begun for one page: what is seldom is a page further back."""
 PATIENCE = 5.0
 """Seconds for one look."""
 
@@ -68,11 +71,13 @@ async def ended(bus: Bus, wanted: Filter, *, below: int | None, limit: int) -> E
         top = state.last_seq + 1 if below is None else min(below, state.last_seq + 1)
         floor, begun, step = max(1, state.first_seq), top, FIRST
         found: list[Ended] = []
-        while top > floor and begun - top < MOST and len(found) < limit:
+        clock = asyncio.get_running_loop().time
+        late = clock() + LOOKING
+        while top > floor and begun - top < MOST and len(found) < limit and (top == begun or clock() < late):
             start = max(floor, top - step, begun - MOST)
             run = [one for one in await _between(bus, wanted.project, start, top) if wanted.takes(one)]
             found += reversed(run)
-            top, step = start, 2 * step
+            top, step = start, min(2 * step, STEP)
     except BusError as error:
         raise NoAnswer("the broker does not tell what has ended") from error
     if len(found) > limit:

@@ -10,8 +10,9 @@ facts · ``lifeline`` heartbeats, aborts · ``losses`` lost attempts become outc
 ledger · ``spending`` what LEDGER says was spent, and its sums · ``headroom`` room in WORK · ``mishaps`` what a bug of
 ours leads to · ``recovery`` the state at the start of a term · ``reconciler`` and ``readings`` what a lost message
 left, and what was passed over · ``desk`` producers' questions · ``letters`` dead letters kept, ``letter_desk`` asked
-about, ``dead_desk`` by operators, ``replaying`` acted on · ``orders`` what operators order, ``operator_desk`` takes and
-tells it, ``finding_desk`` looks for jobs (``statuses`` how one stands) · ``scaling`` how many workers each pool should
-have · ``tracing`` what is told of traced jobs · ``background`` small errands · ``census`` and ``storage`` what is
-counted, ``switches`` who went on elsewhere, ``instruments`` what is measured of it · ``policy`` PURE: all decisions.
+about, ``dead_desk`` by operators, ``letter_index`` what is remembered of them for that, ``replaying`` acted on ·
+``orders`` what operators order, ``operator_desk`` takes and tells it, ``finding_desk`` looks for jobs (``statuses`` how
+one stands) · ``scaling`` how many workers each pool should have · ``tracing`` what is told of traced jobs ·
+``background`` small errands · ``census`` and ``storage`` what is counted, ``switches`` who went on elsewhere,
+``instruments`` what is measured of it · ``policy`` PURE: all decisions.
 """

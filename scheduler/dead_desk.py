@@ -24,10 +24,9 @@ from job_contracts.dead import (
     HandledUpTo,
     OfProject,
     cause,
-    of_project,
     without_content,
 )
-from job_contracts.letters import AskLetters, failed_at, wanted
+from scheduler.letter_index import BREATH, MAX_READ
 from scheduler.letters import Letters
 from scheduler.operator_desk import operators_alone
 from scheduler.replaying import SPEND, Replaying
@@ -35,18 +34,19 @@ from scheduler.replaying import SPEND, Replaying
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-    from job_contracts.letters import DeadLetter, Handled
+    from job_contracts.letters import Handled
     from runtime.clock import Clock
+    from scheduler.letter_index import Known, LetterIndex
     from scheduler.term import Term
 
-MAX_READ = 2_000
-"""Letters that are looked at for one answer at most, however few of them belong into it."""
+MAX_LOOKED = 50_000
+"""Remembered letters that are looked at for one answer at most, however few of them belong into it."""
 AT_ONCE = 2
 """Questions that are answered at the same time: the leader has other work."""
 CAUSE_BYTES = 2_000
 """What a cause takes of an answer at most, without its names."""
-BREATH = 50
-"""Letters read without letting anything else have its turn."""
+LONG_BREATH = 500
+"""Remembered letters looked at without letting anything else have its turn: a millisecond or two."""
 PATIENCE = 2.0
 """Seconds of one look at most: letters of messages that are no jobs may be large."""
 
@@ -54,9 +54,9 @@ PATIENCE = 2.0
 class DeadDesk:
     """Serves ``dead_causes``, ``dead_letters``, ``dead_letter`` and ``dead_handle``."""
 
-    def __init__(self, term: Term) -> None:
+    def __init__(self, term: Term, index: LetterIndex) -> None:
         self._bus, self._clock = term.bus, term.clock
-        self._letters = Letters(term)
+        self._letters, self._index = Letters(term), index
         self._replaying = Replaying(term, self._letters)
         self._places = asyncio.Semaphore(AT_ONCE)
 
@@ -82,7 +82,7 @@ class DeadDesk:
         found: dict[str, _Part] = {}
         room = self._bus.max_payload // 2
         async for one in look.letters():
-            room -= found.setdefault(one.letter.fingerprint, _Part()).add(one)
+            room -= found.setdefault(one.fingerprint, _Part()).add(one)
             if room < 0:
                 look.stop()
         causes = tuple(part.cause() for part in found.values())
@@ -94,16 +94,14 @@ class DeadDesk:
         found: list[OfProject] = []
         room = self._bus.max_payload // 2
         async for one in look.letters():
-            letter = one.told()
-            found.append(letter)
-            room -= len(encode(letter))
+            found.append(decode(OfProject, one.told))
+            room -= len(one.told)
             if len(found) >= asked.limit or room < 0:
                 look.stop()
         return encode(DeadLetters(letters=tuple(found), after=look.place, more=look.more, last=look.last))
 
     async def _look(self, asked: AskCauses) -> _Look:
-        last = (await self._bus.stream_state(subjects.DEAD)).last_seq
-        return _Look(self._letters, asked, last, self._clock)
+        return _Look(self._index, asked, await self._index.current(), self._clock)
 
     async def _one(self, data: bytes) -> bytes:
         asked = decode(AskDeadLetter, data)
@@ -128,7 +126,7 @@ class DeadDesk:
         fields = asked.model_dump(include={"project", "route", "fingerprint", "after", "until"})
         look = await self._look(AskCauses(**fields))
         async for one in look.letters():
-            if asked.do == "replay" and not one.letter.replayable:
+            if asked.do == "replay" and not one.replayable:
                 continue
             tally.count(one.project, await self._handled(asked, one.project, one.name))
             if tally.seen >= asked.limit or self._clock.monotonic() >= until:
@@ -141,19 +139,6 @@ class DeadDesk:
         return (await self._replaying.discard(project, (job,), asked.why, until=asked.until))[0]
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A letter as it lies in DEAD."""
-
-    project: str
-    name: str
-    letter: DeadLetter
-    seq: int
-
-    def told(self) -> OfProject:
-        return of_project(self.project, self.letter, self.seq, self.name)
-
-
 @dataclass(slots=True)
 class _Part:
     """Letters of one cause, added one by one."""
@@ -164,17 +149,16 @@ class _Part:
     last: float = 0.0
     names: tuple[set[str], set[str], set[str]] = field(default_factory=lambda: (set(), set(), set()))
     """Projects, routes, deployments."""
-    newest: _Found | None = None
+    newest: Known | None = None
 
-    def add(self, one: _Found) -> int:
+    def add(self, one: Known) -> int:
         """Returns about how many bytes the answer grows by."""
-        letter, grown = one.letter, 0 if self.count else CAUSE_BYTES
-        self.first = min(self.first, letter.at) if self.count else letter.at
-        self.last = max(self.last, letter.at) if self.count else letter.at
-        self.count, self.replayable = self.count + 1, self.replayable + letter.replayable
+        grown = 0 if self.count else CAUSE_BYTES
+        self.first = min(self.first, one.at) if self.count else one.at
+        self.last = max(self.last, one.at) if self.count else one.at
+        self.count, self.replayable = self.count + 1, self.replayable + one.replayable
         self.newest = one
-        route = letter.ticket.route if letter.ticket is not None else ""
-        for names, name in zip(self.names, (one.project, route, failed_at(letter)), strict=True):
+        for names, name in zip(self.names, (one.project, one.route, one.deployment), strict=True):
             if name and name not in names and len(names) < MAX_NAMES:
                 names.add(name)
                 grown += len(name.encode("utf-8", "replace"))
@@ -185,17 +169,17 @@ class _Part:
         projects, routes, deployments = (tuple(sorted(names)) for names in self.names)
         sums = {"count": self.count, "replayable": self.replayable, "first": self.first, "last": self.last}
         names = {"projects": projects, "routes": routes, "deployments": deployments}
-        return cause(self.newest.told()).model_copy(update={**sums, **names})
+        return cause(decode(OfProject, self.newest.told)).model_copy(update={**sums, **names})
 
 
 class _Look:
     """One walk through DEAD, bounded: ``place`` is how far it came, ``more`` whether anything may lie behind it."""
 
-    def __init__(self, letters: Letters, asked: AskCauses, last: int, clock: Clock) -> None:
-        self._letters, self._clock = letters, clock
+    def __init__(self, index: LetterIndex, asked: AskCauses, last: int, clock: Clock) -> None:
+        self._index, self._clock = index, clock
         self._end = clock.monotonic() + PATIENCE
         self._project = None if asked.project is None else _whose(asked.project)
-        self._asked = AskLetters(state=asked.state, fingerprint=asked.fingerprint, route=asked.route)
+        self._asked = asked
         self._until = last if asked.until is None else min(asked.until, last)
         self._stopped = False
         self.place, self.last, self.more = asked.after, last, False
@@ -204,25 +188,40 @@ class _Look:
         """No further than the letter that was told last."""
         self._stopped = True
 
-    async def letters(self) -> AsyncIterator[_Found]:
+    async def letters(self) -> AsyncIterator[Known]:
         """Those that are asked for."""
-        read = 0
-        async for project, name, letter, seq in self._all():
-            if seq > self._until:
+        reads, known = self._index.full, self._index.place
+        most, breath = (MAX_READ, BREATH) if reads else (MAX_LOOKED, LONG_BREATH)
+        looked = 0
+        async for one in self._index.read(self._project, self.place) if reads else self._remembered():
+            if one.seq > self._until:
                 break
-            if self._stopped or read >= MAX_READ or (read and self._clock.monotonic() >= self._end):
+            if self._stopped or looked >= most or (looked and self._clock.monotonic() >= self._end):
                 self.more = True
                 return
-            read += 1
-            if read % BREATH == 0:
+            looked += 1
+            if looked % breath == 0:
                 await asyncio.sleep(0)
-            self.place = seq
-            if wanted(self._asked, letter):
-                yield _Found(project, name, letter, seq)
-        self.place = max(self.place, self._until)
+            self.place = one.seq
+            if self._wanted(one):
+                yield one
+        if not reads and known < self._until:  # the rest is not read yet
+            self.place, self.more = max(self.place, known), True
+        else:
+            self.place = max(self.place, self._until)
 
-    def _all(self) -> AsyncIterator[tuple[str, str, DeadLetter, int]]:
-        return self._letters.many(self._project, self.place)
+    async def _remembered(self) -> AsyncIterator[Known]:
+        for one in self._index.behind(self.place):
+            yield one
+
+    def _wanted(self, one: Known) -> bool:
+        asked = self._asked
+        return (
+            asked.state in ("any", one.state)
+            and self._project in (None, one.project)
+            and asked.fingerprint in (None, one.fingerprint)
+            and asked.route in (None, one.route or None)
+        )
 
 
 class _Tally:

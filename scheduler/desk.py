@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from job_contracts.jobs import JobStatus
     from runtime.bus.port import Message, Subscription
+    from scheduler.letter_index import LetterIndex
     from scheduler.operator_desk import OperatorDesk
     from scheduler.term import Term
     from scheduler.trials import Trials
@@ -55,11 +56,11 @@ class Desk:
     ``TrialDesk``'s and ``OperatorDesk``'s while this process leads.
     """
 
-    def __init__(self, term: Term, version: str, trials: Trials, operators: OperatorDesk) -> None:
+    def __init__(self, term: Term, version: str, trials: Trials, operators: OperatorDesk, index: LetterIndex) -> None:
         self._term = term
         self._bus = term.bus
         self._version = version
-        self._letters, self._dead = LetterDesk(term), DeadDesk(term)
+        self._letters, self._dead = LetterDesk(term), DeadDesk(term, index)
         self._trials = TrialDesk(term, trials)
         self._operators = operators
         self._open: list[Subscription] = []

@@ -47,8 +47,12 @@ MOST_READ = 1_000
 """Submissions read for one answer, where what is asked for stands only there."""
 SLICE, THICK_SLICE = 500, 100
 """Jobs looked at in one go; the latter where each has to be asked what it waits for."""
-READ, ROWS = 100, 50
+READ, ROWS = 250, 50
 """Submissions read in one go; rows made in one go."""
+WIDE = 2_000
+"""Places within which all submissions are read rather than those alone that are wanted: to look for many subjects costs
+the broker more than to send some headers that nobody wants.
+"""
 PATIENCE = 2.0
 """Seconds for those."""
 AT_ONCE = 2
@@ -139,20 +143,25 @@ class FindingDesk:
         """The headers of these submissions, by their places; without the bodies."""
         if not jobs:
             return {}
-        term, places = self._term, [one.place for one in jobs]
-        found: dict[int, Ticket] = {}
+        term, places = self._term, {one.place for one in jobs}
+        first, last, found = min(places), max(places), dict[int, Ticket]()
 
         def heard(message: Message) -> None:
+            if message.seq not in places:
+                return
             try:
                 found[message.seq] = decode(Ticket, (message.headers or {}).get(subjects.H_TICKET, ""))
             except ContractError:
                 return  # it is being refused
 
-        names = [subjects.queued(term.shard, one.project, one.job) for one in jobs]
+        whose = {one.project for one in jobs}
+        names = [f"{subjects.PREFIX}.q.{term.shard}.{whose.pop() if len(whose) == 1 else '*'}.*.*"]
+        if last - first >= WIDE:
+            names = [subjects.queued(term.shard, one.project, one.job) for one in jobs]
         stream = term.stream(subjects.SUBMIT)
-        tail = await term.bus.tail(stream, heard, subjects=names, start=min(places), headers_only=True)
+        tail = await term.bus.tail(stream, heard, subjects=names, start=first, headers_only=True)
         try:
-            if not await tail.caught_up(max(places), timeout=PATIENCE):
+            if not await tail.caught_up(last, timeout=PATIENCE):
                 raise Unreachable("the submissions could not be read in time")
         finally:
             await tail.close()

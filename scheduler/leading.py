@@ -14,6 +14,7 @@ from scheduler.dispatcher import Dispatcher
 from scheduler.endings import Endings
 from scheduler.intake import Intake
 from scheduler.leadership import Verdict
+from scheduler.letter_index import LetterIndex
 from scheduler.lifeline import Lifeline
 from scheduler.operator_desk import OperatorDesk
 from scheduler.orders import Standings
@@ -64,7 +65,8 @@ class Leading:
             self._outcomes,
             on_submission=self._intake.on_message,
         )
-        self._desk = Desk(term, version, self.trials, OperatorDesk(term, self.orders, self.lifeline))
+        self._index = LetterIndex(term)
+        self._desk = Desk(term, version, self.trials, OperatorDesk(term, self.orders, self.lifeline), self._index)
         self.standby = Standby(
             term,
             self.lifeline,
@@ -106,6 +108,7 @@ class Leading:
             asyncio.create_task(self.spending.run(), name="spending"),
             asyncio.create_task(self.trials.run(), name="trials"),
             asyncio.create_task(self.orders.run(), name="orders"),
+            asyncio.create_task(self._index.run(), name="letters"),
         ]
         asked = asyncio.create_task(stopping.wait(), name="stopping")
         try:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from console.people import Person
 
 EVERY = 10.0
-"""Seconds between two states: each reads every letter there is."""
+"""Seconds between two states: for each the leader looks at all it remembers of letters."""
 LOOKING = 2.0
 """Seconds after which no further answer is added up: then a page says that there are more."""
 MOST_CAUSES = 2_000

@@ -56,7 +56,7 @@ async def _open(desks: Desks, person: Person, query: Mapping[str, str]) -> Mappi
     question = asked(person, query, desks.clock.wall())
     page = await desks.asking.jobs(question)
     confirms = query.get("ask") == "cancel"
-    count = await _count(desks, question, looks=LOOKS if confirms else 1)
+    count = await _count(desks, question, page, looks=LOOKS if confirms else 1)
     given = wanted(query, person, PLAIN)
     hidden = {**given, "until": count.until, "submitted_before": question.submitted_before}
     return {
@@ -82,9 +82,14 @@ async def _ended(desks: Desks, person: Person, query: Mapping[str, str]) -> Mapp
     }
 
 
-async def _count(desks: Desks, question: AskFind, *, looks: int) -> Count:
-    """Of all that match, wherever the page is."""
+async def _count(desks: Desks, question: AskFind, first: JobPage, *, looks: int) -> Count:
+    """Of all that match, wherever the page is. One from the start on that is not full has counted them already."""
     matching, reached, until = 0, 0, question.until
+    if not question.after and question.before is None and len(first.jobs) < question.limit:
+        matching, reached, until = first.matching, first.after, first.last if until is None else until
+        looks -= 1
+        if not first.more:
+            return Count(matching, sure=True, until=until)
     for _ in range(looks):
         page = await desks.asking.jobs(
             question.model_copy(update={"limit": 0, "after": reached, "before": None, "until": until})

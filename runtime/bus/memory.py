@@ -328,6 +328,9 @@ class MemoryBus:
             size -= len(stored.data)
         return found
 
+    async def count(self, stream: str, subject: str) -> int:
+        return sum(1 for _ in self._stream(stream).after(1, (subject,)))
+
     async def get_direct(self, stream: str, subject: str) -> Message:
         return self._stream(stream).last(subject)
 

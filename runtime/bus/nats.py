@@ -258,6 +258,9 @@ class NatsBus:
     ) -> Sequence[Message]:
         return await self._ranges.read(stream, seq, subject, limit=limit, size=size)
 
+    async def count(self, stream: str, subject: str) -> int:
+        return await self._ranges.count(stream, subject)
+
     async def get_direct(self, stream: str, subject: str) -> Message:
         found = await self._lookup.anyones(stream, {"last_by_subj": subject})
         if found is None:

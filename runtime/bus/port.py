@@ -296,6 +296,10 @@ class Bus(Protocol):
         """
         ...
 
+    async def count(self, stream: str, subject: str) -> int:
+        """How many messages match ``subject`` (wildcards allowed) on one replica, any of them; none is looked at."""
+        ...
+
     async def get_direct(self, stream: str, subject: str) -> Message:
         """Last message of a subject from any replica: fast; only a positive answer means something."""
         ...

@@ -55,6 +55,11 @@ class Ranges:
         query = {"seq": seq, "next_by_subj": subject, "batch": limit, "max_bytes": size}
         return (await self._look(stream, query))[0]
 
+    async def count(self, stream: str, subject: str) -> int:
+        """See ``port.Bus.count``: the broker says with the first of them how many follow."""
+        found, more = await self._look(stream, {"seq": 1, "next_by_subj": subject, "batch": 1})
+        return len(found) + more
+
     async def last_each(self, bus: Single, stream: str, subjects: Sequence[str]) -> dict[str, Message]:
         """See ``port.Bus.last_each``.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from job_contracts.jobs import LANES
 from job_contracts.operating import MAX_PROJECTS, Overview, ToldDeployment, ToldLane, ToldLimit, ToldPool, ToldUnit
-from scheduler.policy.orders import held, weights
+from scheduler.policy.orders import held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from scheduler.policy.buckets import Bucket
     from scheduler.policy.domains import Domain
     from scheduler.policy.orders import Target
+    from scheduler.policy.pools import Pool
     from scheduler.policy.rules import DomainRule, Unit
+    from scheduler.policy.turns import Deployment
     from scheduler.policy.world import World
 
 
@@ -49,12 +51,13 @@ class _Queue:
 
 
 def overview(world: World, told: Told, now: float) -> Overview:
-    """The numbers at ``now``; looks at flows, not at jobs."""
+    """The numbers at ``now``; looks at flows, not at jobs, and once at each route and deployment."""
     pools, lanes = _queues(world, now)
+    places = _places_of(world)
     return Overview(
         at=told.at,
         leader=told.leader,
-        pools=tuple(_pool(world, name, pools.get(name, _Queue()), told) for name in world.pools),
+        pools=tuple(_pool(pool, places[name], pools.get(name, _Queue()), told) for name, pool in world.pools.items()),
         limits=tuple(_limits(world, told, now)),
         projects=tuple(_projects(world, told, now)),
         lanes=tuple(
@@ -88,32 +91,54 @@ def _queues(world: World, now: float) -> tuple[dict[str, _Queue], _Queue]:
     return pools, lanes
 
 
-def _pool(world: World, name: str, queue: _Queue, told: Told) -> ToldPool:
-    pool = world.pools[name]
-    deployments = [each for each in world.deployments.values() if each.rule.provider == name]
+@dataclass(slots=True)
+class _Place:
+    """A deployment, and what it weighs by the ``weighted`` routes that have it, as in force."""
+
+    deployment: Deployment
+    weights: dict[str, float] = field(default_factory=dict)
+
+
+def _places_of(world: World) -> dict[str, list[_Place]]:
+    """By pool."""
+    places = {name: _Place(deployment) for name, deployment in world.deployments.items()}
+    for name, route in world.routes.items():
+        if route.rule.strategy == "weighted" and route.planner is not None:
+            for deployment, weight in zip(route.deployments, route.planner.standing.weights, strict=True):
+                places[deployment.name].weights.setdefault(name, weight)
+    found: dict[str, list[_Place]] = {name: [] for name in world.pools}
+    for place in places.values():
+        found[place.deployment.rule.provider].append(place)
+    return found
+
+
+def _pool(pool: Pool, places: Sequence[_Place], queue: _Queue, told: Told) -> ToldPool:
+    name = pool.name
     return ToldPool(
         name=name,
         state=pool.state,
         slots=pool.seen,
         allowed=pool.allowed,
-        in_flight=sum(each.flying for each in deployments),
+        in_flight=sum(place.deployment.flying for place in places),
         queued={lane: queue.queued[lane] for lane in LANES if lane in queue.queued},
         oldest=max(queue.oldest.values(), default=None),
         order=told.orders.get(("pool", name)),
         workers=tuple(told.workers.get(name, ())),
         scale=told.scales.get(name),
-        deployments=tuple(
-            ToldDeployment(
-                name=each.name,
-                limit=each.rule.domain,
-                in_flight=each.flying,
-                benched=None if each.breaker.closed else each.breaker.why,
-                order=told.orders.get(("deployment", each.name)),
-                weights={route: turns.weights[place] for route, (turns, place) in weights(world, each.name).items()},
-                weighed=told.orders.get(("weight", each.name)),
-            )
-            for each in deployments
-        ),
+        deployments=tuple(_deployment(place, told) for place in places),
+    )
+
+
+def _deployment(place: _Place, told: Told) -> ToldDeployment:
+    one = place.deployment
+    return ToldDeployment(
+        name=one.name,
+        limit=one.rule.domain,
+        in_flight=one.flying,
+        benched=None if one.breaker.closed else one.breaker.why,
+        order=told.orders.get(("deployment", one.name)),
+        weights=place.weights,
+        weighed=told.orders.get(("weight", one.name)),
     )
 
 

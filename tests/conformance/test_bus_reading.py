@@ -344,6 +344,21 @@ async def test_runs_at_the_same_time_do_not_mix(scene: Scene) -> None:
         assert [int(message.data) for message in run] == list(range(place, 40, 4))
 
 
+async def test_messages_are_counted_by_subject_and_what_was_removed_is_not_among_them(scene: Scene) -> None:
+    stream = await scene.stream()
+    assert await scene.bus.count(stream, scene.on("a.*")) == 0
+    for number in range(6):
+        await scene.bus.append(scene.on(f"{'a' if number % 2 else 'b'}.{number}"), b"")
+    await scene.bus.append(scene.on("a.1.deeper"), b"")
+    assert await scene.bus.count(stream, scene.on("a.*")) == 3
+    assert await scene.bus.count(stream, scene.on("a.3")) == 1
+    assert await scene.bus.count(stream, scene.on("*.*")) == 6
+    await scene.bus.delete(stream, 2)
+    assert await scene.bus.count(stream, scene.on("a.*")) == 2
+    await scene.bus.purge(stream, below=4)
+    assert await scene.bus.count(stream, scene.on("*.*")) == 3
+
+
 async def test_the_last_of_many_subjects_are_read_at_once(scene: Scene) -> None:
     stream = await scene.stream()
     for number in range(30):

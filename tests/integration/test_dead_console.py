@@ -172,7 +172,7 @@ async def asked(bus: Bus, operation: str, question: Any, project: str = OPERATOR
     return (await bus.request(subjects.api(project, operation), encode(question), timeout=5.0)).data
 
 
-@pytest.mark.parametrize(("bound", "least"), [("MAX_READ", 1), ("PATIENCE", 0.0)])
+@pytest.mark.parametrize(("bound", "least"), [("MAX_LOOKED", 1), ("PATIENCE", 0.0)])
 async def test_a_sum_in_many_answers_is_the_same_sum(
     demo: tuple[World, Bus], monkeypatch: pytest.MonkeyPatch, bound: str, least: float
 ) -> None:

@@ -19,6 +19,7 @@ from runtime.broker import Broker
 from runtime.bus.memory import MemoryBroker
 from runtime.bus.port import Bus
 from runtime.connection import declared
+from scheduler import finding_desk
 from tests.support.eventually import eventually
 from tests.support.world import World, config, scheduler_on
 
@@ -114,6 +115,29 @@ async def test_jobs_are_found_by_what_the_leader_knows_and_by_what_their_submiss
         back = await asked(operator, "jobs", AskFind(before=page.last, limit=2), JobPage)
         assert [one.job for one in back.jobs] == ["a-3", "a-4"]
         assert back.more
+
+
+@pytest.mark.parametrize("wide", [0, finding_desk.WIDE])
+async def test_tags_are_those_of_the_job_whether_its_submission_is_asked_for_or_read_among_others(
+    connected: Connect, monkeypatch: pytest.MonkeyPatch, wide: int
+) -> None:
+    monkeypatch.setattr(finding_desk, "WIDE", wide)
+    async with AsyncExitStack() as stack:
+        world, operator = await leading(stack, connected)
+        for number in range(9):
+            project = "other" if number % 3 else "demo"
+            await world.submit(f"a-{number}", project=project, tags={"team": f"t{number % 2}", "n": str(number)})
+        await known(world, 9)
+        for asked_for in ({}, {"project": "other"}, {"tag": "team=t1"}, {"tag": "team=t1", "project": "demo"}):
+            page = await asked(operator, "jobs", AskFind.model_validate({"limit": 20, **asked_for}), JobPage)
+            numbers = [
+                number
+                for number in range(9)
+                if asked_for.get("project") in (None, "other" if number % 3 else "demo")
+                and ("tag" not in asked_for or number % 2)
+            ]
+            told = [(row.job, row.tags) for row in page.jobs]
+            assert told == [(f"a-{n}", {"team": f"t{n % 2}", "n": str(n)}) for n in numbers]
 
 
 async def test_one_job_is_told_whole_but_for_what_was_asked_and_answered(connected: Connect) -> None:

@@ -352,6 +352,34 @@ async def test_what_has_ended_is_read_newest_first_by_pages(
     assert found == [place for place in range(90, 0, -1) if fits(place)]
 
 
+async def test_what_is_seldom_is_on_a_page_further_back_where_looking_takes_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(records, "FIRST", 7)
+    monkeypatch.setattr(records, "STEP", 9)
+    monkeypatch.setattr(records, "LOOKING", 0.0)
+    bus = MemoryBroker().bus()
+    await bus.ensure([{"kind": "stream", "config": RES}])
+    await ended_jobs(bus, 90)
+    page = await ended(bus, Filter(state="failed"), below=None, limit=11)
+    assert page.looked == 7
+    monkeypatch.setattr(records, "LOOKING", 60.0)
+    rest = await ended(bus, Filter(state="failed"), below=page.below, limit=90)
+    assert [one.place for one in (*page.jobs, *rest.jobs)] == [place for place in range(90, 0, -1) if place % 3 == 0]
+
+
+@pytest.mark.parametrize(("count", "questions"), [(49, 1), (50, 2), (120, 2)])
+async def test_a_page_that_shows_all_that_match_has_counted_them(console: Served, count: int, questions: int) -> None:
+    console.desk.rows = [row(place) for place in range(1, count + 1)]
+    async with console.browser(VIEWER) as browser:
+        for address in ("/jobs", "/jobs?ask=cancel"):
+            console.desk.asked.clear()
+            page = (await browser.get(address)).text
+            assert len([one for one in console.desk.asked if isinstance(one, AskFind)]) == questions
+            assert re.search(rf"\b{count}\b", page)
+            assert ids(page) == list(range(1, min(count, 50) + 1))
+
+
 async def test_the_page_of_ended_jobs_shows_no_answer_and_a_projects_key_its_own(console: Served) -> None:
     await console.bus.ensure([{"kind": "stream", "config": RES}])
     await ended_jobs(console.bus, 60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,6 +72,20 @@ def test_the_overview_says_the_weights_in_force_by_route() -> None:
     assert told == {"a/m": {"r0": 1.5}, "b/m": {"r0": 1.0}}
     plain = seen(board(("a/m",)), 0.0)
     assert plain.pools[0].deployments[0].weights == {}
+
+
+def test_the_overview_says_each_weight_once_by_each_route_that_goes_by_weights() -> None:
+    rules = made.rules(
+        {"r0": ("a/m", "b/m"), "r1": ("b/m", "a/n", "a/m"), "r2": ("a/m",)},
+        route={"strategy": "weighted", "weights": {"a/m": 3.0, "b/m": 2.0, "a/n": 5.0}},
+    )
+    plain = replace(rules.routes["r2"], strategy="ordered")
+    one = Board(replace(rules, routes={**rules.routes, "r2": plain}))
+    told = {pool.name: {each.name: each.weights for each in pool.deployments} for pool in seen(one, 0.0).pools}
+    assert told == {
+        "a": {"a/m": {"r0": 3.0, "r1": 3.0}, "a/n": {"r1": 5.0}},
+        "b": {"b/m": {"r0": 2.0, "r1": 2.0}},
+    }
 
 
 def project(**over: Any) -> Board:
