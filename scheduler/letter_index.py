@@ -21,6 +21,7 @@ from job_contracts.letters import failed_at
 from runtime.bus.port import BusError
 from runtime.telemetry import INFO
 from scheduler.letters import Letters
+from scheduler.mishaps import tell
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -65,7 +66,7 @@ class LetterIndex:
     """Of one term. ``place``: everything up to there is remembered."""
 
     def __init__(self, term: Term) -> None:
-        self._bus, self._telemetry = term.bus, term.telemetry
+        self._term, self._bus, self._telemetry = term, term.bus, term.telemetry
         self._letters = Letters(term)
         self._known: dict[tuple[str, str], Known] = {}
         """By project and name, in the order of their places."""
@@ -82,6 +83,9 @@ class LetterIndex:
                     last = (await self._read_on(SOME)).last_seq
             except BusError as error:
                 self._telemetry.emit("letters.read_failed", INFO, error=type(error).__name__)
+                last = 0
+            except Exception as error:  # noqa: BLE001 - the top of a duty: no letter is worth a term
+                tell(self._term, "dead letters", "", error)
                 last = 0
             await asyncio.sleep(PAUSE if self.place < last and not self.full else PERIOD)
 
@@ -104,7 +108,12 @@ class LetterIndex:
     async def read(self, project: str | None, place: int) -> AsyncIterator[Known]:
         """The same read from the broker, of one project or of all; nothing of it is remembered."""
         async for whose, name, letter, seq in self._letters.many(project, place):
-            yield _known(whose, name, letter, seq)
+            try:
+                known = _known(whose, name, letter, seq)
+            except Exception as error:  # noqa: BLE001 - one letter that cannot be told is in nobody's way
+                tell(self._term, "dead letter", name, error)
+            else:
+                yield known
 
     async def _read_on(self, most: int) -> StreamState:
         """Remember further letters, so many at most, up to those that are there now."""

@@ -27,7 +27,7 @@ from job_contracts.dead import (
 from job_contracts.jobs import BlobRef, Ticket
 from job_contracts.letters import DeadLetter
 from runtime.bus.memory import MemoryBroker
-from runtime.bus.port import Bus, Message
+from runtime.bus.port import Bus, BusError, Message, StreamState
 from runtime.connection import declared
 from runtime.telemetry import Telemetry
 from scheduler import letter_index
@@ -35,7 +35,7 @@ from scheduler.dead_desk import DeadDesk
 from scheduler.leadership import Lease
 from scheduler.letter_index import LetterIndex
 from scheduler.policy.board import Board
-from scheduler.policy.rules import rules_from
+from scheduler.policy.resolving import rules_from
 from scheduler.term import Term
 from tests.support.clock import ManualClock
 from tests.support.eventually import eventually
@@ -242,3 +242,38 @@ async def test_a_stream_that_was_made_anew_is_read_from_its_beginning() -> None:
     await bus.ensure(declared(config(**OVER)))
     await put(bus, "demo", "a-0", letter("demo", "a-0", 77))  # of the same name as one that was there
     await same(desk)
+
+
+async def test_a_letter_that_cannot_be_told_is_in_nobodys_way(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader beside is a duty of the leader: what it cannot read must not end the term."""
+
+    def made(project: str, one: DeadLetter, seq: int, name: str) -> OfProject:
+        if name == "a-1":
+            raise ValueError(name)
+        return of_project(project, one, seq, name)
+
+    monkeypatch.setattr(letter_index, "of_project", made)
+    last = (await fill(desk.bus, 5))[-1][2]
+    async with asyncio.TaskGroup() as group:
+        reading = group.create_task(desk.index.run())
+        await eventually(lambda: desk.index.place == last)
+        reading.cancel()
+    assert sum(one.count for one in await desk.causes()) == 4
+
+
+async def test_the_reader_beside_outlives_what_it_did_not_expect(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(letter_index, "PERIOD", 0.01)
+    broken = [ValueError("once"), BusError("and once")]
+    read_on = desk.index._read_on
+
+    async def at_first(most: int) -> StreamState:
+        if broken:
+            raise broken.pop()
+        return await read_on(most)
+
+    monkeypatch.setattr(desk.index, "_read_on", at_first)
+    last = (await fill(desk.bus, 3))[-1][2]
+    async with asyncio.TaskGroup() as group:
+        reading = group.create_task(desk.index.run())
+        await eventually(lambda: desk.index.place == last)
+        reading.cancel()
