@@ -225,7 +225,7 @@ async def _as_configured(stage: Stage, name: str) -> bool:
 async def test_an_arm_is_stopped_for_good(browser: Browser, stage: Stage) -> None:
     async with person(browser, stage, "operator") as seen:
         await seen.go("/experiments")
-        await seen.page.locator("#arm-small-small").get_by_role("link", name="no; stop it").click()
+        await seen.page.locator("#arm-small-small").get_by_role("link", name="running; stop it").click()
         form = seen.page.locator("form#stop")
         assert await form.locator("[name=on]").input_value() == "small/small"
         await form.get_by_label("Why").fill("worse answers")

@@ -188,10 +188,10 @@ async def _attempts_agree(stage: Stage, seen: Tab) -> None:
     assert list(shown) == [f"attempt-{row[0]}" for row in every[:100]]
     for attempt, project, route, deployment, taken, cached, given, cost in every[:100]:
         row = shown[f"attempt-{attempt}"]
-        assert [row[3], row[4], row[5]] == [project, " ".join(route.split()), deployment]
-        assert row[9].removesuffix(" (estimated)") == number(taken)
-        assert row[10:12] == [number(cached), number(given)]
-        assert row[12].removesuffix(" (stated)") == ("not priced" if cost is None else money(dollars(cost)))
+        assert row[6:9] == [project, " ".join(route.split()), deployment]
+        assert row[10].removesuffix(" (estimated)") == number(taken)
+        assert row[11:13] == [number(cached), number(given)]
+        assert " ".join(row[5].split()).removesuffix(" (stated)") == ("not priced" if cost is None else money(dollars(cost)))
     sheet = list(csv.DictReader(io.StringIO(await plain(seen, "/attempts/attempts.csv?period=all"))))
     assert [line["attempt"] for line in sheet] == [row[0] for row in every]
     assert sum(Decimal(line["cost"] or 0) for line in sheet) == dollars(sum(row[-1] or 0 for row in every))

@@ -153,7 +153,7 @@ async def test_causes_letters_and_a_letter_lead_from_one_to_the_next(console: Se
         page = (await browser.get("/dead?fingerprint=f00&project=acme")).text
         assert 'href="/dead?project=acme&amp;fingerprint=f00&amp;job=a-1"' in page
         page = (await browser.get("/dead?job=a-1&project=acme")).text
-    for text in ("exhausted: internal", "1,234", "openai/gpt-5", "2004-11-09", "it can be replayed", "z-1"):
+    for text in ("exhausted: internal", "1.2 KiB", "openai/gpt-5", "2004-11-09", "it can be replayed", "z-1"):
         assert text in page, text
     pages = [one for one in dead.asked if isinstance(one, AskDeadLetters)]
     assert [(one.project, one.fingerprint, one.after, one.limit) for one in pages] == [("acme", "f00", 0, 50)]

@@ -147,7 +147,7 @@ async def test_a_stream_that_drops_the_oldest_may_be_full() -> None:
         console.bus.broker.stream(subjects.TOK).config["max_msgs"] = 1
         await console.bus.append(subjects.tokens("acme", "a-b"), b"")
         found = await lines(console)
-    assert found["stream-TOK"][1:4:2] == ["good rolls", "100 %"]
+    assert found["stream-TOK"][1:4:2] == ["good drops its oldest", "100 %"]
     assert found["health-streams"][1] == "good"
 
 
