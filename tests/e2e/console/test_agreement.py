@@ -191,7 +191,8 @@ async def _attempts_agree(stage: Stage, seen: Tab) -> None:
         assert row[6:9] == [project, " ".join(route.split()), deployment]
         assert row[10].removesuffix(" (estimated)") == number(taken)
         assert row[11:13] == [number(cached), number(given)]
-        assert " ".join(row[5].split()).removesuffix(" (stated)") == ("not priced" if cost is None else money(dollars(cost)))
+        priced = "not priced" if cost is None else money(dollars(cost))
+        assert " ".join(row[5].split()).removesuffix(" (stated)") == priced
     sheet = list(csv.DictReader(io.StringIO(await plain(seen, "/attempts/attempts.csv?period=all"))))
     assert [line["attempt"] for line in sheet] == [row[0] for row in every]
     assert sum(Decimal(line["cost"] or 0) for line in sheet) == dollars(sum(row[-1] or 0 for row in every))
