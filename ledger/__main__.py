@@ -26,6 +26,7 @@ from ledger.webhook import BadWebhook, Webhook, check
 from runtime import command
 from runtime.bus import connect
 from runtime.clock import SystemClock
+from runtime.collecting import set_aside
 from runtime.config import DATABASE
 from runtime.connection import bus_settings, prepare
 from runtime.health import Health
@@ -82,6 +83,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
                 Webhook(database, clock, telemetry, settings.alerts),
                 Retention(database, clock, telemetry, keep_days=settings.keep_days),
             )
+            set_aside()
             return await service.run()
         finally:
             await bus.close()
