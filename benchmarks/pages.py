@@ -38,6 +38,7 @@ from ledger.desk import Desk
 from runtime.broker import Broker, BrokerConfig
 from runtime.bus import connect
 from runtime.bus.settings import BusSettings
+from runtime.collecting import set_aside
 from runtime.telemetry import Telemetry
 from tests.support.postgres import Postgres
 
@@ -186,6 +187,7 @@ async def site(url: str) -> AsyncIterator[Site]:
         holder = await stack.enter_async_context(httpx.AsyncClient(base_url=here, timeout=60.0))
         for browser, key in ((admin, ADMIN), (holder, HOLDER)):
             await browser.post("/login", data={"key": key}, headers={"origin": here})
+        set_aside()  # as a console does; it is not to walk through what was filled in here either
         yield Site(admin, holder, load)
 
 

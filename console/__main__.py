@@ -23,6 +23,7 @@ from runtime.access import completed
 from runtime.agreed import configured
 from runtime.bus import connect
 from runtime.clock import SystemClock
+from runtime.collecting import set_aside
 from runtime.connection import bus_settings
 from runtime.health import Health
 from runtime.service import Service
@@ -63,6 +64,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
         metrics.listen(telemetry, (*COMMON, *INSTRUMENTS))
         gauges(metrics, made.console.guard.sessions, made.console.feeds, made.playing)
         service.add(health, made.playing, made.server)
+        set_aside()
         return await service.run()
     except CatalogueError as error:
         raise command.Unusable(str(error)) from error

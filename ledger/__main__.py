@@ -27,6 +27,7 @@ from runtime import command
 from runtime.agreed import configured
 from runtime.bus import connect
 from runtime.clock import SystemClock
+from runtime.collecting import set_aside
 from runtime.config import DATABASE
 from runtime.connection import bus_settings, prepare
 from runtime.health import Health
@@ -84,6 +85,7 @@ async def serve(config: Config, arguments: Namespace) -> int:
                 Webhook(database, clock, telemetry, settings.alerts),
                 Retention(database, clock, telemetry, keep_days=settings.keep_days),
             )
+            set_aside()
             return await service.run()
         finally:
             await bus.close()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from runtime.collecting import spare_survivors
+from runtime.collecting import set_aside, spare_survivors
 
 
 class Knot:
@@ -67,3 +67,14 @@ def test_afterwards_everything_is_as_it_was() -> None:
     stop()
     assert gc.callbacks == before
     assert gc.get_freeze_count() == 0
+
+
+def test_what_was_there_when_a_process_had_started_is_not_visited_and_garbage_is_found_as_before() -> None:
+    kept = [[] for _ in range(5_000)]  # type: list[list[object]]
+    before = weakref.ref(Knot())
+    set_aside()
+    assert before() is None, "what is garbage already is not kept"
+    assert not any(each is kept[0] for each in gc.get_objects())
+    later = weakref.ref(Knot())
+    gc.collect()
+    assert later() is None
