@@ -67,6 +67,8 @@ PAGES = (
     "/attempts",
     "/attempts?period=all",
     *(f"/attempts?period=all&{one}" for one in ("project=project7", "model=model3", "route=route1&project=project7")),
+    *(f"/attempts?period=all&experiment=exp{one}" for one in ("", "&arm=b", "&arm=rare", "&arm=never")),
+    *(f"/attempts?period=all&experiment=exp&arm=b&{one}" for one in ("project=project7", "won=false")),
     "/attempts?period=all&project=nobody",
     "/attempts?period=all&key=key7&won=false",
     "/attempts?period=all&reason=failed",
