@@ -12,19 +12,21 @@ from runtime.provenance import SOURCES
 if TYPE_CHECKING:
     from console.people import Person
 
+GIVEN, ALL = "changed", "all"
+"""What is shown: what somebody gave, which is what people look for, or the defaults as well."""
 SHOWN = 200
 """Services that are named, of those that do not run with this console's configuration."""
 
 
 async def _read(desks: Desks, _: Person, query: Mapping[str, str]) -> Mapping[str, Any]:
     told = await asked(desks)
-    under, only = query.get("under", "").strip(), query.get("only", "")
+    under, only = query.get("under", "").strip(), query.get("only", GIVEN)
     all_rows = desks.effective.rows
     below = [row for row in all_rows if not under or _below(row.path, under)]
-    if only == "changed":
+    if only == GIVEN:
         rows = [row for row in below if row.source != "default"]
     else:
-        rows = [row for row in below if only in {"", row.source}]
+        rows = [row for row in below if only in {ALL, row.source}]
     counts = {source: sum(row.source == source for row in below) for source in SOURCES}
     return {
         "rows": rows,

@@ -253,7 +253,8 @@ async def test_the_configuration_is_told_with_its_sources_and_without_its_secret
     page = made.console.pages.made("config", **values)
     assert [row.path for row in values["rows"]] == ["providers.openai.key", "providers.openai.limits.rpm"]
     assert "penstock.yaml:1" in page
-    assert CANARY not in made.console.pages.made("config", **await panel.read(made.console.desks, admin, {}))
+    whole = made.console.pages.made("config", **await panel.read(made.console.desks, admin, {"only": "all"}))
+    assert CANARY not in page + whole
     file.write_text("providers: {}", encoding="utf-8")
     assert (await panel.read(made.console.desks, admin, {}))["changed"]
 
@@ -261,7 +262,9 @@ async def test_the_configuration_is_told_with_its_sources_and_without_its_secret
 async def test_the_configuration_is_narrowed_by_the_address_and_holds_no_secret() -> None:
     async with served() as console:
         async with console.browser(ADMIN) as browser:
-            whole = (await browser.get("/config")).text
+            given = (await browser.get("/config")).text
+            whole = (await browser.get("/config?only=all")).text
+            bare = (await browser.get("/config?under=telemetry")).text
             fast = (await browser.get("/config?under=routes.fast&only=changed")).text
             none = (await browser.get("/config?under=%3Cb%3E")).text
         await stored(console.bus, record(MADE))
@@ -273,6 +276,10 @@ async def test_the_configuration_is_narrowed_by_the_address_and_holds_no_secret(
     assert "<b>" not in none
     for secret in (">pepper<", config().gateway.admin_hash, config().gateway.keys["first"].hash):
         assert secret not in whole
+    assert "routes.fast.strategy" in whole
+    assert "routes.fast.strategy" not in given
+    assert "routes.fast.deployments[0]" in given
+    assert "Nobody gave any of these values" in bare
 
 
 # -- overview
