@@ -43,7 +43,7 @@ def rows(page: str) -> list[list[str]]:
 
 def matches(page: str, told: JobPage) -> bool:
     """Whether a page says what the leader said."""
-    shown = [(row[0], row[1], row[2], row[3], row[4], row[9]) for row in rows(page)]
+    shown = [(row[0], row[1], row[2], row[5], row[8], row[3]) for row in rows(page)]
     return shown == [
         (one.job, one.project, one.state.value, one.route, one.lane, one.waiting_for or "–") for one in told.jobs
     ]
@@ -116,6 +116,6 @@ async def test_the_command_and_the_page_list_the_same_jobs(own_broker: Broker, o
         )
         out, _ = await command.communicate()
         listed = [json.loads(line) for line in out.decode().splitlines()]
-        shown = [(row[0], row[1], row[2], row[9], row[10]) for row in rows(page)]
+        shown = [(row[0], row[1], row[2], row[3], row[10]) for row in rows(page)]
         assert [(one["job"], one["project"], one["state"], one["waiting_for"], one["key"]) for one in listed] == shown
         assert [row[0] for row in shown] == ["a-1", "a-3", "a-5"]

@@ -12,7 +12,7 @@ import httpx
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from console.pages import money, number
+from console.pages import money, number, percent
 from job_contracts.followups import MARK, OF_ROUTE
 from job_contracts.money import dollars
 from ledger.tables import attempts
@@ -144,7 +144,7 @@ async def test_drafts_and_what_ran_aside_are_what_the_ledger_holds(tmp_path: Pat
     counts = {name: said.count(name) for name in ("accept", "correct", "replace", "unread")}
     assert {name: row[name] for name in counts} == {name: number(count) for name, count in counts.items()}
     read = len(said) - counts["unread"]
-    assert row["agreement"] == f"{number(100 * counts['accept'] / read)} %"
+    assert row["agreement"] == percent(counts["accept"] / read).replace("\N{NO-BREAK SPACE}", " ")
     drafts = [one for one in told if one.route == "fast"]
     paid, checked = (_cost(those) for those in (drafts, [one for one in told if one.reason == "verify"]))
     assert [row[name] for name in ("answers", "their cost, USD", "verification, USD", "both, USD")] == [

@@ -118,7 +118,7 @@ async def test_causes_are_what_the_broker_holds_and_a_replay_takes_exactly_what_
         assert [line["fingerprint"] for line in told] == [*shown(page)], "in the same order"
         common = next(name for name, count in held.items() if count == 3)
         cells = rows(page)[f"cause-{common}"]
-        assert (cells[1], cells[2], cells[6], cells[7]) == ("3", "3", "demo , other", "fast")
+        assert (cells[1], cells[2], cells[7], cells[8]) == ("3", "3", "demo , other", "fast")
         told = await penstock("dead", "list", "--all-projects", "-f", common, "--json", "--url", own_broker.url)
         listed = rows((await browser.get(f"/dead?fingerprint={common}")).text)
         assert [f"letter-{one['seq']}" for one in told] == [name for name in listed if name.startswith("letter-")]
