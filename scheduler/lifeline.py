@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING
 
 from job_contracts import subjects
@@ -27,6 +28,8 @@ LOOK = 1.0
 """Seconds between two looks for silent workers."""
 OWN_PAUSE = 2.0
 """Seconds a look may be late before we distrust our own clockwork instead of the workers."""
+OWN_SHARE = 0.25
+"""Share of ``beat_missed`` by which a look may be late before that much of everybody's silence is taken for our own."""
 NEVER_FETCHED = 5.0
 """Seconds after a grant has run out until an assignment nobody fetched is taken back."""
 
@@ -216,8 +219,11 @@ class Lifeline:
         while True:
             await asyncio.sleep(LOOK)
             now = self._clock.monotonic()
-            if deaf or now - looked > LOOK + OWN_PAUSE:
-                self._reprieve(now)
+            late = now - looked - LOOK
+            if deaf or late > OWN_PAUSE:
+                self._reprieve(now, inf)
+            elif late > self._settings.beat_missed * OWN_SHARE:
+                self._reprieve(now, late)
             looked = now
             # While the broker is away no beat can be heard: that time says nothing about the workers.
             deaf = not (self._term.lease.trusted and self._bus.connected)
@@ -248,12 +254,12 @@ class Lifeline:
             del self._aborts[name]
             self._outrun.discard(name)
 
-    def _reprieve(self, now: float) -> None:
+    def _reprieve(self, now: float, slept: float) -> None:
         """We were the ones who slept or were cut off: nobody's silence during that time counts."""
         for _, flight in self._all():
-            flight.claimed = now
+            flight.claimed = min(now, flight.claimed + slept)
         for seen in self._workers.values():
-            seen.at = now
+            seen.at = min(now, seen.at + slept)
 
     async def _find_lost(self) -> None:
         now = self._clock.monotonic()

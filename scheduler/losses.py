@@ -1,9 +1,10 @@
 """An attempt that was lost becomes an outcome in OUT, so that it is known to whoever leads next.
 
-The order is what makes it safe to stop anywhere: look whether the attempt has been answered after all; tell the ledger
-what it may have cost; store the outcome, unless the subject has moved; only then remove the assignment. What follows
-from the loss is decided when the outcome is read, like any other. Until that is stored the assignment lies in WORK, and
-the next leader finds the same loss.
+The order is what makes it safe to stop anywhere: look whether the attempt has been answered after all; store the
+outcome, unless the subject has moved; tell the ledger what it may have cost; only then remove the assignment. What
+follows from the loss is decided when the outcome is read, like any other. Until that is stored the assignment lies in
+WORK, and the next leader finds the same loss; after that it is a remnant, whose cost is told before it goes. A cost
+that was told first would count for ever if the worker came first and had not called: of that nobody tells a fact.
 """
 
 from __future__ import annotations
@@ -65,11 +66,14 @@ class Losses:
         outcome = self._outcome(loss, order)
         if not self._term.lease.trusted:
             return
-        if order is not None and outcome.called:
-            await self._costs.tell(fact_of(order, outcome.record))
-        if await self._store(loss, outcome, outcome_seq) and order is None:
-            # its worker acknowledged it, so it had answered; that answer is nowhere
+        if not await self._store(loss, outcome, outcome_seq):
+            return
+        if order is None:  # its worker acknowledged it, so it had answered; that answer is nowhere
             self._repaired("lost_report", loss)
+        elif outcome.called:
+            await self._costs.tell(fact_of(order, outcome.record))
+        if loss.seq:
+            await self._bus.delete(self._work, loss.seq)
 
     async def _store(self, loss: Loss, outcome: Outcome, outcome_seq: int) -> bool:
         project, job = loss.key
@@ -80,8 +84,6 @@ class Losses:
             return False  # its worker has answered this very moment: that is read, and acted on
         self._term.telemetry.emit("attempt.lost", WARNING, job_id=job, attempt=loss.attempt, kind=str(loss.kind))
         self._term.tracing.lost(self._term.submissions.entries.get(loss.key), outcome)
-        if loss.seq:
-            await self._bus.delete(self._work, loss.seq)
         return True
 
     async def _answered(self, loss: Loss) -> bool:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from job_contracts import subjects
 from job_contracts.attempts import Assignment, Outcome
-from job_contracts.codec import decode
+from job_contracts.chat import Usage
+from job_contracts.codec import decode, encode
 from job_contracts.facts import AttemptFact, Facts
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import JobState
 from runtime.broker import Broker
 from runtime.bus.memory import MemoryBroker
-from runtime.bus.port import Bus, NotFound
+from runtime.bus.port import Ack, Bus, NotFound
 from tests.support.damage import Damage
 from tests.support.eventually import eventually
 from tests.support.world import World, scheduler_on, world
@@ -74,6 +76,7 @@ async def test_a_lost_attempt_is_an_outcome_and_its_reservation_is_told_as_its_c
         await demo.pool("alpha", worker="w2")
         result = await demo.result("a-1")
         assert [record.number for record in result.attempts] == [1, 2]
+        await demo.settled()
         (fact,) = await facts_of(buses[0])  # scripted workers tell none
         assert (fact.attempt, fact.won, fact.told_by, fact.failure) == (
             "demo.a-1.1",
@@ -86,12 +89,11 @@ async def test_a_lost_attempt_is_an_outcome_and_its_reservation_is_told_as_its_c
             order.grant.output_tokens,
             False,
         )
-        await demo.settled()
 
 
 STEPS = {
-    "the fact is stored": ("append", "penstock.usage."),
     "the outcome is stored": ("append", "penstock.out."),
+    "the fact is stored": ("append", "penstock.usage."),
     "the assignment is to be removed": ("delete", WORK),
 }
 
@@ -118,8 +120,8 @@ async def test_a_leader_that_stops_within_a_loss_does_not_make_the_next_one_forg
         assert [record.number for record in result.attempts] == [1, 2]
         letter = subjects.dead("demo", "a-1")
         assert (await buses[1].stream_state(subjects.DEAD, subjects=letter)).subjects == {letter: 1}
+        await second.settled()  # a remnant's cost is told before it goes
         assert {fact.attempt for fact in await facts_of(buses[1])} == {"demo.a-1.1", "demo.a-1.2"}
-        await second.settled()
 
 
 async def test_a_leader_that_stops_after_the_second_death_leaves_the_job_to_be_set_aside(
@@ -178,6 +180,52 @@ async def test_a_zombies_result_of_the_lost_attempt_is_the_jobs_one_result_if_it
         await demo.settled()
 
 
+async def test_a_loss_that_is_none_in_the_end_costs_nothing(
+    buses: tuple[Bus, Bus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that stood still hands back what it has not called, between the leader's look and what it writes."""
+    async with world(buses[0]) as demo:
+        await demo.submit("a-1")
+        order = await held_and_dead(demo, "a-1", "w1")
+        append = buses[0].append
+        back: list[str] = []
+
+        async def hand_back_first(subject: str, data: bytes, **how: Any) -> Ack:
+            if subject.startswith(("penstock.usage.", "penstock.out.")) and not back:
+                back.append(subject)
+                await append(subjects.outcome(0, "demo", "a-1"), encode(uncalled(demo, order)))
+            return await append(subject, data, **how)
+
+        monkeypatch.setattr(buses[0], "append", hand_back_first)
+        await eventually(lambda: back, within=15.0)
+        await demo.pool("alpha", worker="w2")
+        result = await demo.result("a-1", within=15.0)
+        assert [record.number for record in result.attempts] == [1, 2]
+        assert result.attempts[0].failure is not None
+        assert (result.attempts[0].failure.kind, result.attempts[0].cost) == (FailureKind.GRANT_EXPIRED, Decimal(0))
+        await demo.settled()
+        assert await facts_of(buses[0]) == []
+
+
+def uncalled(demo: World, order: Assignment) -> Outcome:
+    """As a worker writes it that finds a grant too old to be used."""
+    failure = Failure(kind=FailureKind.GRANT_EXPIRED, message="the grant was too old to be used")
+    record = demo.pools[0].record(order, failure).model_copy(update={"usage": Usage(), "cost": Decimal(0)})
+    return Outcome(
+        job_id=order.job_id,
+        project=order.project,
+        token=order.token,
+        body_hash=order.body_hash,
+        pool="alpha",
+        worker="w1",
+        record=record,
+        history=order.history,
+        failure=failure,
+        route=order.route,
+        called=False,
+    )
+
+
 async def test_a_lost_attempt_that_has_its_result_after_all_is_not_made_again(
     buses: tuple[Bus, Bus], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +256,6 @@ async def test_hundreds_of_attempts_lost_at_once_are_all_written_down_and_made_a
         for job in jobs:
             result = await demo.result(job, within=30.0)
             assert [record.number for record in result.attempts] == [1, 2]
+        await demo.settled()
         lost = {fact.attempt for fact in await facts_of(buses[0]) if fact.attempt.endswith(".1")}
         assert len(lost) == 400
-        await demo.settled()

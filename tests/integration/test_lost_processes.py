@@ -155,10 +155,10 @@ async def test_a_job_that_kills_two_workers_is_set_aside_although_its_leader_is_
         assert [record.number for record in result.attempts] == [1, 2]
         letter = subjects.dead("demo", "a-1")
         assert (await site.bus.stream_state(subjects.DEAD, subjects=letter)).subjects == {letter: 1}
+        await eventually(lambda: _is(site.left(), 0), within=10.0)
         for attempt in ("demo.a-1.1", "demo.a-1.2"):
             (fact,) = {fact.attempt: fact for fact in await site.facts(attempt)}.values()
             assert (fact.told_by, fact.usage.reported, fact.won) == ("leader", False, False)
-        await eventually(lambda: _is(site.left(), 0), within=10.0)
     await eventually(lambda: site.simulator.control.meter().total.requests == 2)
 
 
@@ -181,7 +181,7 @@ async def test_a_frozen_worker_that_wakes_up_makes_no_second_result_and_its_cost
                 result = await site.result("a-1")
                 assert [record.number for record in result.attempts] == [1, 2]
                 assert result.nonce.startswith("demo.a-1.2@w2")
-                (estimate,) = await site.facts("demo.a-1.1")
+                (estimate,) = await eventually(lambda: site.facts("demo.a-1.1"))
         finally:
             zombie.child.send_signal(signal.SIGCONT)
         told = await eventually(lambda: _two(site), within=20.0)

@@ -12,6 +12,8 @@ Says: TypeAlias = str | Callable[[], object]
 
 LONGEST_INTERVAL = 0.25
 """Seconds between two looks at most: the interval doubles up to here, and a slow condition costs little."""
+LAST = 0.5
+"""Seconds that a look may take at least, the last one too."""
 
 
 @overload
@@ -36,15 +38,18 @@ async def eventually(
     An ``AssertionError`` of the predicate counts as "not yet" and becomes the cause of the failure; any other exception
     is raised at once. ``within`` and ``every`` are seconds. ``says`` adds words, or a look at the state at the end, to
     the ``AssertionError`` that is raised when the time is up; a predicate that hangs is cancelled then as well.
+
+    Only what this process was let run counts: by how much longer it slept than it wished, the time is longer, and the
+    last look begins when the time is up. What a pause has left unread is read before it can be missed.
     """
     loop = asyncio.get_running_loop()
-    start = loop.time()
+    end = loop.time() + within
     looks, last, cause = 0, "nothing: it was still running", None
     while True:
         looks += 1
-        left = start + within - loop.time()
+        began = loop.time()
         try:
-            value = await _look(predicate, max(left, every))
+            value = await _look(predicate, max(end - began, LAST))
         except _StillRunning:
             last, cause = "nothing: it was still running", None
         except AssertionError as error:
@@ -53,10 +58,12 @@ async def eventually(
             if value:
                 return value
             last, cause = repr(value), None
-        left = start + within - loop.time()
-        if left <= 0:
+        if began >= end:
             break
-        await asyncio.sleep(min(every * 2 ** min(looks - 1, 16), LONGEST_INTERVAL, left))
+        now = loop.time()
+        pause = max(0.0, min(every * 2 ** min(looks - 1, 16), LONGEST_INTERVAL, end - now))
+        await asyncio.sleep(pause)
+        end += max(0.0, loop.time() - now - pause)
     raise AssertionError(_message(predicate, within, looks, last, says)) from cause
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -161,10 +160,7 @@ async def handed_on(site: Plant, first: Victim, client: AsyncOpenAI) -> Any:
     first.child.kill()
     await first.killed()
     second, client = await edge(site, "second")
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
-    await eventually(lambda: second.said("batch.taken"), within=10.0)
-    assert loop.time() - begun < 8.0
+    await eventually(lambda: second.said("batch.taken"), within=8.0)
     second.child.terminate()
     assert await second.ended(30.0) == 0, "\n".join(str(one) for one in second.lines[-8:])
     third, client = await edge(site, "third")

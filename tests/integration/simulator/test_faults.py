@@ -13,6 +13,7 @@ from simulator import FaultOrder, Limits, Pace, Simulator
 from simulator.reports import LogLine
 from tests.integration.simulator.raw import PROVIDERS, Received, ask, connect, exchange, receive, request
 from tests.support.eventually import eventually
+from tests.support.own_time import own_time
 
 every_provider = pytest.mark.parametrize("provider", PROVIDERS)
 both_ways = pytest.mark.parametrize("stream", [False, True])
@@ -85,12 +86,15 @@ async def test_a_stalled_answer_goes_silent_and_is_billed_for_what_it_had(
 ) -> None:
     reader, writer = await connect(simulator.base_url(provider))
     writer.write(request(provider, "m+tokens=40+fault=stall@0.5", stream=stream))
-    seen = b""
-    with pytest.raises(TimeoutError):
-        while True:
+    seen, silent = b"", False
+    while not (silent and seen):  # what is late to begin is not silent yet
+        try:
             more = await asyncio.wait_for(reader.read(65_536), 0.1)
+        except TimeoutError:
+            silent = True
+        else:
             assert more, "the connection must stay open"
-            seen += more
+            seen, silent = seen + more, False
     assert b" 200 OK" in seen
     assert FINISHED[provider] not in seen
     assert simulator.control.log() == ()
@@ -118,10 +122,11 @@ async def test_a_hung_request_never_has_an_answer_and_costs_nothing(
 async def test_a_slow_first_token_comes_after_the_head(simulator: Simulator, provider: str) -> None:
     loop = asyncio.get_running_loop()
     reader, writer = await connect(simulator.base_url(provider))
-    start = loop.time()
-    writer.write(request(provider, "m+fault=slow@0.3", stream=True))
-    await reader.readuntil(b"\r\n\r\n")
-    assert loop.time() - start < 0.25
+    async with own_time() as now:
+        start, began = loop.time(), now()
+        writer.write(request(provider, "m+fault=slow@0.3", stream=True))
+        await reader.readuntil(b"\r\n\r\n")
+        assert now() - began < 0.25
     rest = await reader.readuntil(b"\r\n0\r\n\r\n")
     assert loop.time() - start >= 0.29
     assert FINISHED[provider] in rest
@@ -316,39 +321,42 @@ async def test_a_whole_answer_that_nobody_waits_for_is_billed_by_the_time_it_had
     await eventually(lambda: asyncio.get_running_loop().time() - start > 0.3)
     writer.close()
     await eventually(lambda: simulator.control.meter().total.aborted == 1)
-    assert 20 < simulator.control.meter().total.output_tokens < 400
+    most = (simulator.control.log(1)[0].seconds - 0.1) * 200 + 1
+    assert 20 < simulator.control.meter().total.output_tokens <= most < 1_000
 
 
 async def test_tokens_come_at_the_pace_that_was_set(simulator: Simulator) -> None:
     loop = asyncio.get_running_loop()
     simulator.control.set_pace("openai", Pace(latency=0.05, ttft=0.1, tokens_per_second=100), model="slow")
     reader, writer = await connect(simulator.base_url("openai"))
-    start, times = loop.time(), []
-    writer.write(request("openai", "slow+tokens=20", stream=True))
-    await reader.readuntil(b"\r\n\r\n")
-    assert loop.time() - start >= 0.05
-    while True:
-        line = await reader.readline()
-        if b'"content":"' in line and b'"content":""' not in line:
-            times.append(loop.time() - start)
-        if b"[DONE]" in line:
-            break
+    async with own_time() as now:
+        start, began, times = loop.time(), now(), []
+        writer.write(request("openai", "slow+tokens=20", stream=True))
+        await reader.readuntil(b"\r\n\r\n")
+        assert loop.time() - start >= 0.05
+        while True:
+            line = await reader.readline()
+            if b'"content":"' in line and b'"content":""' not in line:
+                times.append(loop.time() - start)
+            if b"[DONE]" in line:
+                break
+        assert now() - began < 1.5
     writer.close()
     assert len(times) == 20
     assert all(later >= earlier for earlier, later in pairwise(times))
     assert times[0] >= 0.1
-    assert 0.28 <= times[-1] < 1.5
+    assert times[-1] >= 0.28
     assert (await ask(simulator, "openai", "quick")).status == 200
 
 
 async def test_a_pace_with_jitter_is_the_same_for_the_same_request(simulator: Simulator) -> None:
-    loop = asyncio.get_running_loop()
     simulator.control.set_pace("openai", Pace(latency=0.1, jitter=1.0))
     taken: dict[str, list[float]] = {}
-    for text in ("a", "b", "c", "a", "b", "c"):
-        start = loop.time()
-        await ask(simulator, "openai", "m", text=text)
-        taken.setdefault(text, []).append(loop.time() - start)
+    async with own_time() as now:
+        for text in ("a", "b", "c", "a", "b", "c"):
+            start = now()
+            await ask(simulator, "openai", "m", text=text)
+            taken.setdefault(text, []).append(now() - start)
     assert all(0 <= one < 0.4 for pair in taken.values() for one in pair)
     assert len({round(pair[0], 2) for pair in taken.values()}) > 1
 

@@ -76,10 +76,11 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+async def scene(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    """``param``: seconds until a worker is missed."""
     monkeypatch.setattr(scheduler.lifeline, "LOOK", 0.01)
     bus, clock = MemoryBroker().bus(), ManualClock()
-    made = config(scheduler={"beat_missed": MISSED})
+    made = config(scheduler={"beat_missed": getattr(request, "param", MISSED)})
     await bus.ensure(declared(made))
     lease = Lease(bus, clock, Telemetry(), shard=0, owner="s", lease=8.0)
     await lease.acquire(asyncio.Event())
@@ -136,6 +137,28 @@ async def test_nobodys_silence_counts_while_the_leader_itself_was_away(scene: Sc
     await scene.looks()
     assert not scene.ended
     assert scene.lifeline.workers
+
+
+@pytest.mark.parametrize("scene", [2.0], indirect=True, ids=["missed after 2 s"])
+async def test_a_short_pause_of_the_leader_counts_for_nobodys_silence_where_workers_are_missed_soon(
+    scene: Scene,
+) -> None:
+    async def goes_by(seconds: float) -> None:
+        scene.clock.advance(seconds)
+        await keep_leading(scene)
+        await scene.looks()
+
+    await scene.fetched()
+    await scene.beat("demo.a-1.1")
+    await scene.looks()
+    await goes_by(0.4)
+    await goes_by(1.9)
+    assert not scene.ended
+    assert scene.lifeline.workers
+    for _ in range(4):
+        await goes_by(0.45)
+    await eventually(lambda: [fact.failure.kind.value for fact in scene.ended] == ["worker_lost"])
+    assert not scene.lifeline.workers
 
 
 async def test_a_leader_that_is_no_longer_trusted_declares_nothing_lost(scene: Scene) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -70,6 +71,29 @@ async def test_a_failed_assertion_is_the_cause_of_the_failure() -> None:
     with pytest.raises(AssertionError, match="a failed assertion") as caught:
         await eventually(never, within=0.001)
     assert isinstance(caught.value.__cause__, AssertionError)
+
+
+def stand_still(seconds: float) -> None:
+    """Nothing of this process goes on, as when it was stopped."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+
+
+async def test_a_pause_of_the_process_between_two_looks_takes_nothing_of_the_time() -> None:
+    answers = iter([False, False, True])
+    asyncio.get_running_loop().call_later(0.02, stand_still, 0.5)
+    assert await eventually(lambda: next(answers), within=0.3, every=0.1)
+
+
+async def test_a_pause_of_the_process_within_a_look_is_followed_by_another_look() -> None:
+    answers = iter([False, True])
+
+    async def slow() -> bool:
+        stand_still(0.1)
+        return next(answers)
+
+    assert await eventually(slow, within=0.05)
 
 
 async def test_a_predicate_that_hangs_is_cancelled_when_the_time_is_up() -> None:

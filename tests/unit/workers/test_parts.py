@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -369,3 +371,36 @@ async def test_a_watch_that_was_stopped_does_not_ring() -> None:
     other.watch(0.05)
     await eventually(lambda: other.kinds)
     assert rung.kinds == []
+
+
+def stand_still(seconds: float) -> None:
+    """Nothing of this process goes on, as when it was stopped."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+
+
+async def test_what_came_while_the_process_stood_still_has_come_in_time() -> None:
+    rung = Rung()
+    watch = rung.watch(10)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        reader, writer = await asyncio.open_connection(sock=ours)
+
+        async def read() -> bytes:
+            data = await reader.read(1)
+            watch.expect(FailureKind.STALLED, 10)
+            return data
+
+        reading = asyncio.create_task(read())
+        watch.expect(FailureKind.STALLED, 0.1)
+        await asyncio.sleep(0)
+        theirs.send(b"x")
+        stand_still(0.2)
+        assert await reading == b"x"
+        assert rung.kinds == []
+        watch.expect(FailureKind.STALLED, 0.02)
+        stand_still(0.2)
+        await eventually(lambda: rung.kinds == [FailureKind.STALLED])
+        watch.stop()
+        writer.close()

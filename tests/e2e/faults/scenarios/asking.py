@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -82,9 +81,11 @@ def continued(answer: Answer) -> Sequence[Any]:
     return [asked, AssistantTurn(role="assistant", content=answer.parts), *results]
 
 
-async def ask(row: Row, producer: Producer, client: httpx.AsyncClient, thoughts: Conversations) -> Told:
-    """Ask as the row says, and wait for the end."""
-    told, began = Told(), time.monotonic()
+async def ask(
+    row: Row, producer: Producer, client: httpx.AsyncClient, thoughts: Conversations, now: Callable[[], float]
+) -> Told:
+    """Ask as the row says, and wait for the end; ``now`` is a clock in seconds."""
+    told, began = Told(), now()
     asked = words(row.form, row.first, thoughts)
     match row.door:
         case "sdk":
@@ -93,7 +94,7 @@ async def ask(row: Row, producer: Producer, client: httpx.AsyncClient, thoughts:
             await by_http(told, client, row, {**asked, "model": row.name})
         case "messages":
             await by_http(told, client, row, _messages(row, asked))
-    told.seconds = time.monotonic() - began
+    told.seconds = now() - began
     return told
 
 

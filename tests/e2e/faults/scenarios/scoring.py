@@ -11,7 +11,7 @@ from tests.e2e.faults.scenarios.rows import Row
 
 Score = Literal["answer", "error", "failure"]
 LONGEST = 8.0
-"""Seconds for one row: two attempts that use up their time, and what lies between them, on a busy machine."""
+"""Seconds for one row: two attempts that use up their time, and what lies between them; pauses left out."""
 CUT = frozenset({"content_filter", "refusal"})
 """Reasons with which the APIs say that an answer is not whole."""
 Said = tuple[str, str]

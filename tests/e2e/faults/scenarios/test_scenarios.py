@@ -24,6 +24,7 @@ from tests.e2e.faults.scenarios.rows import ROWS, Dialect, Row
 from tests.e2e.faults.scenarios.scoring import Said, judged
 from tests.support.edge import RunningEdge, edge
 from tests.support.gateway import Gateway, gateway
+from tests.support.own_time import own_time
 
 DIALECTS: tuple[Dialect, ...] = ("openai", "anthropic", "gemini")
 PATHS = {"openai": "/v1", "anthropic": "/v1", "gemini": "/v1beta"}
@@ -156,13 +157,15 @@ async def asked(one: RunningEdge, producer: Producer, wholes: Wholes) -> dict[st
     """All rows, a few at a time, each after the jobs that are to be answered before it."""
     places, told = asyncio.Semaphore(AT_ONCE), dict[str, Told]()
 
-    async def run(row: Row) -> None:
-        async with places:
-            for _ in range(row.counts.get("warm", 0)):
-                await producer.complete(model=row.name, messages=WEATHER)
-            told[row.name] = await ask(row, producer, one.client, wholes.thoughts)
+    async with own_time() as now:
 
-    await asyncio.gather(*map(run, ROWS))
+        async def run(row: Row) -> None:
+            async with places:
+                for _ in range(row.counts.get("warm", 0)):
+                    await producer.complete(model=row.name, messages=WEATHER)
+                told[row.name] = await ask(row, producer, one.client, wholes.thoughts, now)
+
+        await asyncio.gather(*map(run, ROWS))
     return told
 
 
