@@ -252,8 +252,10 @@ async def test_an_interrupted_run_goes_on_and_nothing_runs_twice(
     words = ("run", str(source), "--out", str(out), "--concurrency", "4")
     first = await anew(over_nats, *words)
     await eventually(lambda: out.exists() and len(out.read_bytes().splitlines()) >= 8, within=20)
+    over_nats.stage.held = True  # it cannot come to its end before the signal comes
     first.send_signal(how)
     stopped = await ended(first)
+    over_nats.stage.release()
     assert stopped.code == (-signal.SIGKILL if how is signal.SIGKILL else 130)
     if how is not signal.SIGKILL:
         assert "goes on" in stopped.err

@@ -110,7 +110,8 @@ async def test_it_draws_again_and_again_says_when_nobody_leads_and_ends_with_ctr
         await eventually(lambda: "not of now" not in seen.text.rpartition("\x1b[H")[2], within=20.0)
         seen.text = ""
         os.write(seen.master, b"\x03")
-        assert await asyncio.wait_for(seen.process.wait(), 20.0) == 130
+        await eventually(lambda: seen.process.returncode is not None, within=20.0, says=lambda: seen.text[-2_000:])
+        assert seen.process.returncode == 130
         await eventually(lambda: LEFT in seen.text, within=5.0)
         assert SHOWN in seen.text
         assert "Traceback" not in seen.text
