@@ -240,7 +240,7 @@ class HeartbeatReply(Wire):
 
 
 class Abort(Wire):
-    """Stop these attempts now."""
+    """Stop these attempts now; of none, it asks the pool's workers for a beat."""
 
     version: Version = VERSION
     attempts: tuple[str, ...]

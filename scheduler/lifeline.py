@@ -167,6 +167,15 @@ class Lifeline:
         message = encode(Abort(attempts=(name,), reason="outrun" if outrun else "cancelled"))
         self._term.background.start(self._bus.publish(subjects.abort(pool_of(deployment)), message))
 
+    async def call_up(self) -> None:
+        """Ask all workers for a beat now: whoever has just begun to listen does not know who is there. Raises BusError.
+
+        An abort of nothing asks for it; to a worker that does not know that it says nothing.
+        """
+        nothing = encode(Abort(attempts=()))
+        for pool in self._term.config.providers:
+            await self._bus.publish(subjects.abort(pool), nothing)
+
     async def on_heartbeat(self, message: Message) -> bytes:
         """A worker's beat; the answer names the attempts it should stop."""
         try:

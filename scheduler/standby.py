@@ -123,6 +123,7 @@ class Standby:
             self._submissions = await bus.tail(stream, self._on_submission, headers_only=True)
         if self._beats is None:
             self._beats = await bus.subscribe(subjects.heartbeat("*", "*"), self._lifeline.overhear)
+            await self._lifeline.call_up()
         if self._there is None and not self._ending.is_set():
             self._there = await bus.respond(subjects.standing_by(term.shard), self._say_there)
         await term.figures.follow(bus, term.shard)

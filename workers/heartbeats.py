@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Protocol
 
 from job_contracts import subjects
@@ -18,6 +19,8 @@ __all__ = ["Beating", "Heartbeats"]
 
 BREATH = 0.02
 """Seconds between two beats at least, however much there is to tell."""
+SOON = 0.1
+"""Seconds after a first beat that nobody answered; twice as many after each further one, up to the usual."""
 
 
 class Beating(Protocol):
@@ -55,7 +58,9 @@ class Beating(Protocol):
 class Heartbeats(Duty):
     """Beats every ``every`` seconds by request; aborts arrive by message at once, and again in the answers.
 
-    A beat without an answer is no error here: there may be no leader for the moment.
+    A beat without an answer is no error here: there may be no leader for the moment. The next one follows soon, for a
+    leader that has just begun sends no work to whom it has not heard. Who begins to listen calls everybody up, by an
+    abort of nothing: that is answered by a beat for all who listen, also while an answer is still waited for.
     """
 
     def __init__(
@@ -77,6 +82,8 @@ class Heartbeats(Duty):
         self._subject = subjects.heartbeat(pool, worker)
         self._listening: Subscription | None = None
         self._answered = True
+        self._soon = SOON
+        self._saying: set[asyncio.Task[None]] = set()
         self._hurry = asyncio.Event()
 
     def hurry(self) -> None:
@@ -96,15 +103,19 @@ class Heartbeats(Duty):
         while True:
             self._hurry.clear()
             await self._beat()
-            if not await self._rest():
+            if self._answered:
+                self._soon, pause = SOON, self._every
+            else:
+                self._soon, pause = min(self._soon * 2, self._every), min(self._soon, self._every)
+            if not await self._rest(pause):
                 return
 
-    async def _rest(self) -> bool:
+    async def _rest(self, seconds: float) -> bool:
         """Until the next beat, at least ``BREATH``; False as soon as the duty is to stop."""
         if not await self.pause(BREATH):
             return False
         try:
-            async with asyncio.timeout(max(self._every - BREATH, 0.0)):
+            async with asyncio.timeout(max(seconds - BREATH, 0.0)):
                 await self._hurry.wait()
         except TimeoutError:
             pass
@@ -116,9 +127,9 @@ class Heartbeats(Duty):
         self._hurry.set()
         await super().stop()
 
-    async def _beat(self) -> None:
+    def _now(self, limits: dict[str, tuple[LimitReading, ...]]) -> Heartbeat:
         beating = self._beating
-        beat = Heartbeat(
+        return Heartbeat(
             pool=self._pool,
             worker=self._worker,
             slots=beating.slots,
@@ -126,9 +137,13 @@ class Heartbeats(Duty):
             draining=beating.draining,
             late=beating.late(),
             begun=beating.begun(),
-            limits=beating.readings(),
+            limits=limits,
             configured=self._configured,
         )
+
+    async def _beat(self) -> None:
+        beating = self._beating
+        beat = self._now(beating.readings())
         sent = self._clock.monotonic()
         try:
             answer = await self._bus.request(self._subject, encode(beat), timeout=self._every)
@@ -152,4 +167,14 @@ class Heartbeats(Duty):
         except ContractError as error:
             self.telemetry.emit("abort.unreadable", WARNING, error=str(error))
             return
-        self._beating.abort(abort.attempts, outrun=abort.reason == "outrun")
+        if abort.attempts:
+            self._beating.abort(abort.attempts, outrun=abort.reason == "outrun")
+        else:
+            saying = asyncio.get_running_loop().create_task(self._say())
+            self._saying.add(saying)
+            saying.add_done_callback(self._saying.discard)
+
+    async def _say(self) -> None:
+        """A beat that asks for no answer; what answers said of limits is left for one that has it."""
+        with suppress(BusError):
+            await self._bus.publish(self._subject, encode(self._now({})))

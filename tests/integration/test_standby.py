@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from job_contracts import subjects
+from job_contracts.attempts import Abort
 from job_contracts.codec import decode
 from job_contracts.jobs import JobState
 from job_contracts.operating import ToldStandby
 from runtime.agreed import configured
 from runtime.broker import Broker
 from runtime.bus.memory import MemoryBroker
-from runtime.bus.port import Bus, Unreachable
+from runtime.bus.port import Bus, Message, Unreachable
 from runtime.connection import declared
 from runtime.settings import Config
 from tests.support.eventually import eventually
@@ -219,3 +220,17 @@ async def test_a_submission_nobody_can_read_is_answered_by_whoever_leads_next() 
 
         await eventually(letters, says="an unreadable submission left without a letter")
         bus.reconnect()
+
+
+async def test_whoever_begins_to_stand_by_calls_the_workers_of_all_pools(connected: Connect, made: Config) -> None:
+    """It may lead a moment later, and would send on what it could have sent at once to a worker it has not heard."""
+    listening, called = await connected(), set[str]()
+
+    def hear(message: Message) -> None:
+        if not decode(Abort, message.data).attempts:
+            called.add(message.subject)
+
+    for pool in made.providers:
+        await listening.subscribe(subjects.abort(pool), hear)
+    async with scheduler_on(await connected(), made, owner="s1", wait=False):
+        await eventually(lambda: called == {subjects.abort(pool) for pool in made.providers})

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 
 from job_contracts import subjects
-from job_contracts.attempts import Heartbeat, HeartbeatReply
+from job_contracts.attempts import Abort, Heartbeat, HeartbeatReply, LimitReading
 from job_contracts.codec import decode, encode
 from job_contracts.failures import FailureKind
 from job_contracts.jobs import JobState
-from runtime.bus.port import BusError, Message, StreamFull, Undecided
+from runtime.bus.memory import MemoryBroker
+from runtime.bus.port import Bus, BusError, Message, StreamFull, Undecided
+from runtime.telemetry import Telemetry
 from tests.support import builders
 from tests.support.clock import ManualClock
 from tests.support.eventually import eventually
 from tests.support.upstream import Do, Step, Upstream, chunk, completion, event, head, response, upstream
 from tests.support.worker import POOL, WORKER, Bench, bench
+from workers.heartbeats import Heartbeats
 
 
 @pytest.fixture
@@ -159,6 +163,60 @@ async def test_a_leader_that_does_not_answer_is_said_once(worker: Bench) -> None
     await worker.mine.respond(subjects.heartbeat("*", "*"), leader.answer)
     await eventually(lambda: len(leader.beats) >= 2)
     assert len(worker.said("heartbeat.unanswered")) == 1
+
+
+class Idle:
+    """A pool with nothing in hand."""
+
+    slots, draining = 4, False
+
+    def attempts(self) -> tuple[str, ...]:
+        return ()
+
+    late = begun = attempts
+
+    def readings(self) -> dict[str, tuple[LimitReading, ...]]:
+        return {"alpha/m": (LimitReading(unit="requests", remaining=1),)}
+
+    def abort(self, attempts: tuple[str, ...], *, outrun: bool = False) -> None:
+        raise AssertionError(f"{attempts} {outrun}: nothing was to be stopped")
+
+    def heard(self, at: float, took: float) -> None: ...
+
+
+@asynccontextmanager
+async def beating(bus: Bus) -> AsyncIterator[list[str]]:
+    """A worker that beats once a minute; yields when a beat was not answered."""
+    telemetry, unanswered = Telemetry(), list[str]()
+    telemetry.on("heartbeat.unanswered", lambda told: unanswered.append(told["error"]))
+    made = Heartbeats(bus, ManualClock(), telemetry, Idle(), pool=POOL, worker=WORKER, every=60.0)
+    await made.start()
+    try:
+        yield unanswered
+    finally:
+        await made.stop()
+
+
+async def test_a_beat_that_nobody_answers_is_soon_followed_by_another() -> None:
+    """Else a leader that has just begun would hold a pool for dead until the next beat is due."""
+    broker, leader = MemoryBroker(), Leader()
+    async with beating(broker.bus()) as unanswered:
+        await eventually(lambda: unanswered)
+        await broker.bus().respond(subjects.heartbeat("*", "*"), leader.answer)
+        await eventually(lambda: leader.beats)
+
+
+async def test_whoever_calls_hears_a_beat_although_another_answer_is_waited_for() -> None:
+    broker = MemoryBroker()
+    heard: list[Heartbeat] = []
+    listening = broker.bus()
+    await listening.subscribe(subjects.heartbeat("*", "*"), lambda told: heard.append(decode(Heartbeat, told.data)))
+    async with beating(broker.bus()):
+        await eventually(lambda: len(heard) == 1)
+        await listening.publish(subjects.abort(POOL), encode(Abort(attempts=())))
+        await eventually(lambda: len(heard) == 2)
+    assert [one.worker for one in heard] == [WORKER, WORKER]
+    assert [bool(one.limits) for one in heard] == [True, False], "what is told once is told to whom it helps"
 
 
 # -- slots
