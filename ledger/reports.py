@@ -172,14 +172,18 @@ class Reports:
         connection: AsyncConnection,
         asked: AskAttempts,
         within: Within,
-        those: Sequence[int | None],
+        those: Sequence[tuple[int, bool] | None],
         limit: int,
     ) -> list[Mapping[Any, Any]]:
-        """The newest of a period; of several arms each by itself, for of each an index has them in their order."""
+        """The newest of a period; of several arms each by itself, and of each those that won and those that did not,
+        for of these an index has them in their order.
+        """
         statement, found = self._attempts(asked, within).limit(limit), list[Mapping[Any, Any]]()
-        for arm in those:
-            of_arm = statement if arm is None else statement.where(attempts.c.arm == arm)
-            found += (await connection.execute(of_arm)).mappings()
+        for part in those:
+            of_part = statement
+            if part is not None:
+                of_part = statement.where(attempts.c.arm == part[0], attempts.c.won == part[1])
+            found += (await connection.execute(of_part)).mappings()
         if len(those) > 1:
             found.sort(key=lambda row: (row["at"], row["id"]), reverse=True)
         return found[:limit]
@@ -244,12 +248,15 @@ def refuse_zeros(asked: Wire) -> None:
             raise ContractError(f"{field}: it holds a character 0", field=field, remedy="leave it out")
 
 
-async def _arms(connection: AsyncConnection, asked: AskAttempts) -> list[int | None]:
-    """Ids of the arms that are asked for, none where no arm is called so; ``[None]``: of arms nothing is asked."""
+async def _arms(connection: AsyncConnection, asked: AskAttempts) -> list[tuple[int, bool] | None]:
+    """Ids of the arms that are asked for, with those that won and that did not; none where no arm is called so;
+    ``[None]``: of arms nothing is asked.
+    """
     if asked.experiment is None:
         return [None]
     same = [arms.c.experiment == asked.experiment, *([] if asked.arm is None else [arms.c.name == asked.arm])]
-    return list((await connection.execute(select(arms.c.id).where(*same))).scalars())
+    ends = (True, False) if asked.won is None else (asked.won,)
+    return [(arm, won) for arm in (await connection.execute(select(arms.c.id).where(*same))).scalars() for won in ends]
 
 
 async def _through(connection: AsyncConnection) -> float | None:

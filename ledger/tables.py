@@ -124,7 +124,7 @@ attempts = Table(
     Index(None, "source", "at"),
     Index(None, "failure", "at", "id", postgresql_where=_FAILED, sqlite_where=_FAILED),
     Index(None, "verdict", "at", postgresql_where=_JUDGED, sqlite_where=_JUDGED),
-    Index(None, "arm", "at", "id", postgresql_where=_TRIED, sqlite_where=_TRIED),
+    Index(None, "arm", "won", "at", "id", postgresql_where=_TRIED, sqlite_where=_TRIED),
 )
 
 entries = Table(

@@ -27,12 +27,12 @@ def upgrade() -> None:
     )
     op.execute("ALTER TABLE attempts ADD COLUMN arm INTEGER CONSTRAINT fk_attempts_arm_arms REFERENCES arms (id)")
     tried = sa.text("arm IS NOT NULL")
-    columns = ["arm", "at", "id"]
-    op.create_index("ix_attempts_arm_at_id", "attempts", columns, postgresql_where=tried, sqlite_where=tried)
+    columns = ["arm", "won", "at", "id"]
+    op.create_index("ix_attempts_arm_won_at_id", "attempts", columns, postgresql_where=tried, sqlite_where=tried)
 
 
 def downgrade() -> None:
     """Let them go."""
-    op.drop_index("ix_attempts_arm_at_id", "attempts")
+    op.drop_index("ix_attempts_arm_won_at_id", "attempts")
     op.drop_column("attempts", "arm")
     op.drop_table("arms")
