@@ -13,12 +13,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from sqlite3 import SQLITE_BUSY, OperationalError
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, event, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
+from sqlalchemy.util import await_only
 
 from ledger.addresses import BadAddress, address, place
 
@@ -39,6 +41,8 @@ SERVER = {"jit": "off", "work_mem": "32MB", "random_page_cost": "1.1", "applicat
 at once), and to read by an index costs little, as it does wherever there is no turning disk."""
 AGAIN = 0.5
 """Seconds between two tries to reach the database."""
+HELD = 0.01
+"""Seconds between two tries to say how a new file is written, while another process holds it."""
 
 
 class NoDatabase(Exception):
@@ -73,7 +77,7 @@ class Database:
             self.engine: AsyncEngine = _engine(where.url, {"timeout": command}, more)
             self._slow = self.engine
             event.listen(self.engine.sync_engine, "do_connect", partial(_private, Path(where.url.database or "")))
-            event.listen(self.engine.sync_engine, "connect", _set_up)
+            event.listen(self.engine.sync_engine, "connect", partial(_set_up, command))
             event.listen(self.engine.sync_engine, "begin", _begin)
         else:
             told = {"timeout": connect, "server_settings": SERVER, **where.told}
@@ -254,12 +258,28 @@ def _private(file: Path, *_: object) -> None:
         file.touch(mode=0o600)
 
 
-def _set_up(connection: Any, _: object) -> None:
+def _set_up(patience: float, connection: Any, _: object) -> None:
     connection.isolation_level = None  # transactions begin where we say so, changes of tables included
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+    _log_ahead(cursor, patience)
+    for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _log_ahead(cursor: Any, patience: float) -> None:
+    """Readers beside a writer. A new file is told so once, and SQLite fails who comes while another tells it."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + patience
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except OperationalError as error:
+            if error.sqlite_errorcode != SQLITE_BUSY or loop.time() >= until:
+                raise
+            await_only(asyncio.sleep(HELD))
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:

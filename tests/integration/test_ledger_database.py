@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -136,3 +138,29 @@ async def test_a_file_that_another_writer_holds_is_waited_for_no_longer_than_tol
             await Store(database).store([booking(fact(1))], before=0, through=1, at=1.0)
     await Store(database).store([booking(fact(1))], before=0, through=1, at=1.0)
     await check(database, [fact(1)])
+
+
+@pytest.fixture
+def taken(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """A new file in which another has begun to write: SQLite fails at once who says then how it is written."""
+    other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield other
+    other.close()
+
+
+async def test_a_new_file_that_another_begins_is_waited_for(tmp_path: Path, taken: sqlite3.Connection) -> None:
+    database = Database(f"sqlite:///{tmp_path}/ledger.db", pooled=False)
+    coming = asyncio.create_task(database.migrate())
+    await asyncio.sleep(0.1)
+    assert not coming.done()
+    taken.rollback()
+    await coming
+    await check(database, [])
+
+
+async def test_a_new_file_that_another_never_gives_back_is_given_up(tmp_path: Path, taken: sqlite3.Connection) -> None:
+    database = Database(f"sqlite:///{tmp_path}/ledger.db", pooled=False, command=0.1)
+    with pytest.raises(SQLAlchemyError, match="locked"):
+        await database.migrate()
+    assert taken.in_transaction
