@@ -152,8 +152,8 @@ def taken(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 async def test_a_new_file_that_another_begins_is_waited_for(tmp_path: Path, taken: sqlite3.Connection) -> None:
     database = Database(f"sqlite:///{tmp_path}/ledger.db", pooled=False)
     coming = asyncio.create_task(database.migrate())
-    await asyncio.sleep(0.1)
-    assert not coming.done()
+    done, _ = await asyncio.wait({coming}, timeout=0.1)
+    assert not done
     taken.rollback()
     await coming
     await check(database, [])
