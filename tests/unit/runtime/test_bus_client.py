@@ -82,6 +82,34 @@ async def test_an_answer_reaches_the_one_who_asked_and_a_late_one_nobody() -> No
     answers.hear(Arrival("in.unknown"))
 
 
+async def standing_still() -> None:
+    """Hold the loop for some ticks, and then let it turn as often as an answer needs from the socket to who waits."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + 3 * TICK
+    while loop.time() < until:
+        pass
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_an_answer_that_came_while_we_stood_still_is_read_before_it_is_missed() -> None:
+    answers = Answers("in.")
+    token = answers.token()
+    waiting = answers.expect(token, TICK / 10)
+    await standing_still()
+    answers.hear(Arrival(f"in.{token}"))
+    assert await waiting is not None
+
+
+async def test_who_always_stands_still_waits_for_no_answer_for_ever() -> None:
+    answers = Answers("in.")
+    overdue = answers.expect(answers.token(), TICK / 10)
+    for _ in range(2):
+        await standing_still()
+    assert overdue.done()
+    assert overdue.result() is None
+
+
 async def test_when_the_connection_is_lost_nobody_waits_on() -> None:
     answers = Answers("in.")
     waiting = [answers.expect(answers.token(), 30.0) for _ in range(3)]
