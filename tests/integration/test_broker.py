@@ -103,11 +103,11 @@ async def test_a_user_reaches_only_what_it_may_name(tmp_path: Path, open_bus: Op
         own = await open_bus(broker.url, user="service", password="very secret")
         await own.ensure(manifest(StreamLimits()))
         tenant = await open_bus(
-            broker.url, user="acme", password="secret", inbox_prefix="_INBOX_acme", publish_timeout=0.5
+            broker.url, user="acme", password="secret", inbox_prefix="_INBOX_acme", publish_timeout=5.0
         )
         assert (await tenant.append(subjects.submit("acme", "s-l"), b"mine")).seq == 1
         with pytest.raises(OutcomeUnknown):
-            await tenant.append(subjects.submit("other", "s-l"), b"not mine")
+            await tenant.append(subjects.submit("other", "s-l"), b"not mine", timeout=0.5)
         with pytest.raises(OutcomeUnknown):
             await tenant.stream_state("SUBMIT_0")
         overheard: list[Message] = []

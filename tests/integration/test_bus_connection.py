@@ -23,6 +23,8 @@ from tests.support.proxy import FaultProxy, lose_nothing
 Open = Callable[..., Awaitable[NatsBus]]
 
 QUICK = {"watchdog": 0.3, "heartbeat": 0.2, "publish_timeout": 0.6, "api_timeout": 0.6, "flush_timeout": 0.5}
+STEADY = {"watchdog": 30.0, "heartbeat": 0.2, "publish_timeout": 5.0, "api_timeout": 5.0, "flush_timeout": 0.5}
+"""Where the watchdog is not to find out: a broker that stands still for a second has not lost a connection."""
 STREAM = {"kind": "stream", "config": {"name": "WORK", "subjects": ["work.>"]}}
 CONSUMER = {
     "kind": "consumer",
@@ -149,7 +151,7 @@ async def test_a_puller_closed_without_the_brokers_answer_costs_the_connection_n
     own_broker: Broker, open_bus: Open
 ) -> None:
     async with FaultProxy(own_broker) as proxy:
-        bus = await open_bus(proxy.url, **{**QUICK, "watchdog": 30.0}, close_timeout=0.3)
+        bus = await open_bus(proxy.url, **STEADY, close_timeout=0.3)
         await bus.ensure([STREAM, CONSUMER])
         puller = await bus.pull("WORK", "pool")
         proxy.lose_down = lambda frame: frame.startswith(b"PONG")
@@ -157,7 +159,7 @@ async def test_a_puller_closed_without_the_brokers_answer_costs_the_connection_n
             assert list(await puller.close()) == []
         await eventually(lambda: len(proxy.lost) == 1)
         proxy.lose_down = lose_nothing
-        await eventually(lambda: proxy.accepted == 2 and bus.connected)
+        await eventually(lambda: proxy.accepted >= 2 and bus.connected)
         assert (await bus.append("work.a", b"")).seq == 1
 
 
@@ -165,7 +167,7 @@ async def test_a_late_pong_after_a_cancelled_close_does_not_deafen_the_connectio
     own_broker: Broker, open_bus: Open
 ) -> None:
     async with FaultProxy(own_broker) as proxy:
-        bus = await open_bus(proxy.url, **{**QUICK, "watchdog": 30.0, "publish_timeout": 3.0})
+        bus = await open_bus(proxy.url, **STEADY)
         await bus.ensure([STREAM, CONSUMER])
         puller = await bus.pull("WORK", "pool")
         proxy.delay = 0.1

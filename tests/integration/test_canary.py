@@ -134,9 +134,13 @@ def sinks() -> Iterator[Sinks]:
 def values(url: str) -> dict[str, Any]:
     short = {"connect": 1, "ttft": 0.3, "stall": 0.3, "total": 2}
     route = {"timeouts": short, "max_attempts": 1}
+    well = {"timeouts": {"connect": 10, "ttft": 20, "stall": 20, "total": 20}, "max_attempts": 1}
     return {
         "providers": {"alpha": {"dialect": "openai_chat", "base_url": f"{url}/v1", "key": KEY}},
-        "routes": {name: {**route, "deployments": [f"alpha/{name}"]} for name in (GOOD, *FAILING)},
+        "routes": {
+            GOOD: {**well, "deployments": [f"alpha/{GOOD}"]},
+            **{name: {**route, "deployments": [f"alpha/{name}"]} for name in FAILING},
+        },
         "projects": {PROJECT: {"retry_share": 1.0}},
         "telemetry": {"traces": {"ratio": 1.0}},
     }

@@ -75,6 +75,13 @@ async def test_a_worker_that_was_started_with_another_file_is_told_from_all_othe
         assert await fingerprint(old) == ours
         assert await fingerprint(new) == other.told.fingerprint != ours
         pages, admin = {one.name: one for one in made.console.panels}, Person("admin", "admin")
-        health = await pages["health"].read(made.console.desks, admin, {})
-        line = next(one for one in health["lines"] if one.what == "Configuration")
-        assert (line.state, line.how) == ("watch", f"another one than this console's: worker {other.name} (providers)")
+        another = f"another one than this console's: worker {other.name} (providers)"
+
+        async def shown() -> bool:
+            health = await pages["health"].read(made.console.desks, admin, {})
+            line = next(one for one in health["lines"] if one.what == "Configuration")
+            assert (line.state, line.how) == ("watch", another)
+            return True
+
+        # Each look asks all of them anew, and who stands still just then is not heard.
+        await eventually(shown, within=30.0)

@@ -109,6 +109,7 @@ async def test_the_command_and_the_page_list_the_same_jobs(own_broker: Broker, o
             page = (await browser.get("/jobs?lane=batch&key=k1")).text
             await demo.cancel("a-0", "token-a-0")
             await demo.result("a-0")
+            await known(demo, 5)
             assert [row[0] for row in rows((await browser.get("/jobs?view=ended")).text)] == ["a-0"]
         words = ("jobs", "list", "--lane", "batch", "--key", "k1", "--json", "--url", own_broker.url)
         command = await asyncio.create_subprocess_exec(

@@ -17,6 +17,7 @@ from runtime.broker import Broker
 from runtime.bus.memory import MemoryBroker
 from runtime.bus.port import Bus
 from runtime.connection import declared
+from tests.support.budgets import LaterClock
 from tests.support.eventually import eventually
 from tests.support.world import Pool, config, scheduler_on
 
@@ -124,9 +125,12 @@ async def test_a_draft_that_is_given_counts_for_its_arm_with_all_that_it_cost(bu
 
 
 async def test_a_job_whose_time_is_over_while_it_is_verified_gets_its_draft(bus: Bus) -> None:
-    async with scheduler_on(bus, config(**over())) as world:
+    clock = LaterClock()
+    async with scheduler_on(bus, config(**over(), scheduler={"lease": 90.0}), clock=clock) as world:
         await world.pool("alpha", lambda _: "the draft")
-        await world.submit("a-1", deadline=world.clock.wall() + 1.5)  # nobody verifies
+        await world.submit("a-1", deadline=clock.wall() + 30.0)
+        await eventually(lambda: world.events["attempt.ended"])  # and nobody verifies
+        clock.ahead += 31.0
         result = await world.result("a-1")
         assert (result.state, result.deployment) == (JobState.SUCCEEDED, "alpha/m")
 

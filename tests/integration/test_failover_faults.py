@@ -39,7 +39,11 @@ PATHS = {"openai": "/v1", "anthropic": "/v1", "gemini": "/v1beta"}
 MESSAGES = [{"role": "user", "content": "Tell me of the sea, and of those who sail on it."}]
 WELL = f"{SECOND}/m+tokens=40"
 # No fault here is told by the time a connection takes (a refused one is so at once): that is the product's own.
-TIMES = {"connect": 5.0, "ttft": 1.5, "stall": 1.0, "total": 3.0}
+SHORT = {"connect": 5.0, "ttft": 1.5, "stall": 1.0, "total": 3.0}
+TIMES = {"connect": 10.0, "ttft": 20.0, "stall": 20.0, "total": 20.0}
+"""Of faults that no clock tells: who is not let run for a second has not met another fault."""
+TIMED = {"hang", "slow", "stall"}
+"""Faults that only a clock tells."""
 LONGEST = 8.0
 """Seconds a job may take: two attempts that use up all their time, and what lies between them; pauses left out."""
 AT_ONCE = 16
@@ -178,7 +182,13 @@ async def test_whatever_breaks_first_the_answer_is_whole_or_the_error_says_why(
     dialect: DialectName, tmp_path: Path
 ) -> None:
     tried, alone = tries(), Try("alone", streamed=False)
-    routes = {one.route: {"deployments": [f"{one.route}/{one.route}+tokens=60", WELL]} for one in tried}
+    routes: dict[str, Any] = {
+        one.route: {
+            "deployments": [f"{one.route}/{one.route}+tokens=60", WELL],
+            "timeouts": SHORT if one.fault in TIMED else TIMES,
+        }
+        for one in tried
+    }
     routes |= {alone.route: {"deployments": [WELL]}}
     pools = {one.route: CLOSED if one.fault == "refused" else FIRST for one in tried} | {SECOND: SECOND}
     async with simulated(dialect) as simulator:

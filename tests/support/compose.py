@@ -65,6 +65,7 @@ class Machine:
         **dict.fromkeys(("broker", "broker-2", "broker-3"), ("4222", "6222", "8222")),
         "simulator": ("8090",),
         "gateway": ("8400", "8080"),
+        "console": ("8401", "8080"),
         "postgres": ("5432",),
     }
 

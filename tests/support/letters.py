@@ -26,6 +26,7 @@ from job_contracts.letters import (
 from runtime.broker import Broker
 from runtime.bus.memory import MemoryBroker
 from runtime.bus.port import Ack, Bus, OutcomeUnknown
+from runtime.clock import Clock
 from runtime.connection import declared
 from tests.support.world import World, config, scheduler_on
 
@@ -51,8 +52,8 @@ async def letter_bus(request: pytest.FixtureRequest, own_broker: Broker, open_bu
 
 
 @asynccontextmanager
-async def leader(bus: Bus, owner: str = "s1") -> AsyncIterator[World]:
-    async with scheduler_on(bus, config(**OVER), owner=owner) as running:
+async def leader(bus: Bus, owner: str = "s1", clock: Clock | None = None, **over: Any) -> AsyncIterator[World]:
+    async with scheduler_on(bus, config(**OVER, **over), owner=owner, clock=clock) as running:
         yield running
 
 
