@@ -3,6 +3,10 @@
 A key names the same job on every edge, so its client may come back to another one, even before this one has noticed
 that it went. Therefore nothing is announced; whoever is about to cancel asks instead, once its patience is over: who
 has a client for the job, or lingers over it later, answers, and from then on the job is theirs. Silence means nobody.
+
+An edge that does not turn its loop is silent too. So the longer a job was kept, the longer the others may take to
+answer; and they are asked several times, as this edge may stand still itself: when it goes on, the time for an answer
+is over before it has read the answer.
 """
 
 from __future__ import annotations
@@ -22,8 +26,10 @@ if TYPE_CHECKING:
     from runtime.bus.port import Bus, Message, Subscription
 
 REASON = "its client has gone"
-SILENCE = 2.0
-"""Seconds in which other edges answer that a job is theirs."""
+SILENCE = (2.0, 10.0)
+"""Seconds in which other edges answer that a job is theirs: as long as it was kept, and at least and most these."""
+QUESTIONS = 4
+"""How often they are asked in that time."""
 CLOSING = 2.0
 """Seconds a close waits for cancels that are under way."""
 
@@ -35,6 +41,7 @@ class Lingering:
         self._bus = bus
         self._producers = producers
         self._linger = linger
+        self._silence = min(max(SILENCE[0], linger), SILENCE[1])
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked: Subscription | None = None
@@ -82,13 +89,26 @@ class Lingering:
             self._spawn(self._cancelled_unless_taken_up(project, handle))
 
     async def _cancelled_unless_taken_up(self, project: str, handle: JobHandle) -> None:
-        try:
-            await self._bus.request(subjects.awaited(project, handle.id), b"", timeout=SILENCE)
-        except OutcomeUnknown:
-            if not self._producers.awaits(project, handle.id):
-                await self._cancelled(handle)
-        except BusError:
-            return  # nobody can be asked, and nothing cancelled: its deadline ends it
+        if not await self._taken_up(project, handle.id):
+            await self._cancelled(handle)
+
+    async def _taken_up(self, project: str, job: str) -> bool:
+        """Whether a client has the job somewhere. If nobody can be asked it counts as had, and its deadline ends it."""
+        for _ in range(QUESTIONS):
+            try:
+                await self._bus.request(subjects.awaited(project, job), b"", timeout=self._silence / QUESTIONS)
+            except OutcomeUnknown:
+                if self._ours(project, job):
+                    return True
+            except BusError:
+                return True
+            else:
+                return True
+        return False
+
+    def _ours(self, project: str, job: str) -> bool:
+        """Whether a client here waits for the job, or may come back for it."""
+        return (project, job) in self._timers or self._producers.awaits(project, job)
 
     async def _cancelled(self, handle: JobHandle) -> None:
         try:
@@ -98,7 +118,7 @@ class Lingering:
 
     def _on_question(self, message: Message) -> None:
         project, job = subjects.project_and_job(message.subject)
-        if message.reply and ((project, job) in self._timers or self._producers.awaits(project, job)):
+        if message.reply and self._ours(project, job):
             self._spawn(self._answered(message.reply))
 
     async def _answered(self, reply: str) -> None:
