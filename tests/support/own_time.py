@@ -6,12 +6,14 @@ What took long because nobody was let run is no fault of what is measured; what 
         began = now()
         …
         assert now() - began < 1.0
+
+Where another process has a part in it, its pauses count as little: ``own_time(through=…)`` is told how to speak to it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 TICK = 0.01
@@ -21,8 +23,11 @@ MOST = 0.05
 
 
 @asynccontextmanager
-async def own_time() -> AsyncIterator[Callable[[], float]]:
-    """A clock in seconds, of this loop and while the block lasts."""
+async def own_time(through: Callable[[], Awaitable[object]] | None = None) -> AsyncIterator[Callable[[], float]]:
+    """A clock in seconds, of this loop and while the block lasts.
+
+    ``through`` returns once another process has answered; what it raises is raised at the end of the block.
+    """
     loop = asyncio.get_running_loop()
     passed, looked = 0.0, loop.time()
 
@@ -33,6 +38,8 @@ async def own_time() -> AsyncIterator[Callable[[], float]]:
         nonlocal passed, looked
         while True:
             await asyncio.sleep(TICK)
+            if through is not None:
+                await through()
             passed, looked = now(), loop.time()
 
     ticking = asyncio.create_task(tick())
@@ -41,3 +48,5 @@ async def own_time() -> AsyncIterator[Callable[[], float]]:
     finally:
         ticking.cancel()
         await asyncio.wait({ticking})
+    if not ticking.cancelled():
+        ticking.result()  # a clock that has stopped shows nothing
