@@ -192,9 +192,12 @@ async def test_a_full_queue_is_tried_again(house: House, producer: Producer) -> 
     found = await producer.embed(model="fast", inputs=TEXTS, batch_size=5)
     assert found.vectors == expected(TEXTS)
     assert len(house.stage.received) == 3
-    house.stage.otherwise = lambda _: full
-    with pytest.raises(QueueFull):
-        await producer.embed(model="fast", inputs="a", timeout=0.05)
+    for_long = full.but(failure=full.failure.model_copy(update={"retry_after": 60.0}) if full.failure else None)
+    house.stage.script.extend([full, full])
+    house.stage.otherwise = lambda _: for_long
+    with pytest.raises(QueueFull):  # at once: there is no room before the time is up
+        await producer.embed(model="fast", inputs="a", timeout=5.0)
+    assert len(house.stage.received) == 3 + 3
 
 
 # -- what is wrong

@@ -123,6 +123,7 @@ async def test_a_timeout_leaves_the_job_alone_and_names_it(house: House, produce
     house.stage.held = True
     with pytest.raises(Timeout) as caught:
         await producer.complete(**HELLO, timeout=0.2)
+    await eventually(lambda: house.stage.received)
     assert caught.value.job == house.stage.received[0].job.id
     house.stage.release()
     assert (await producer.attach(caught.value.job).result()).text == "Hello"

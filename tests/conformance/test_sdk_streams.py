@@ -160,6 +160,7 @@ async def test_a_stream_out_of_time_leaves_its_job_alone(house: House, producer:
     with pytest.raises(Timeout) as caught:
         async for _ in producer.stream(**HELLO, timeout=0.3):
             pass
+    await eventually(lambda: house.stage.received)
     assert caught.value.job == house.stage.received[0].job.id
     assert house.stage.received[0].cancelled is None
 
