@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import threading
 import time
@@ -139,7 +138,7 @@ def test_an_interrupt_ends_the_wait_cancels_the_job_and_leaves_the_producer_usab
 
 def _interrupt_when(condition: object) -> None:
     wait_for(until=condition)
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # another thread would not pass it on
 
 
 def test_closing_ends_the_thread_and_every_later_call(gateway: FakeGateway) -> None:
