@@ -62,9 +62,7 @@ class Peers(Duty):
 
     def share(self, now: float) -> tuple[float, float]:
         """This edge's part of every rate, 0 while it is not known, and since when it has one (monotonic seconds)."""
-        own = self._heard.get(self.edge)
-        if own is None or now - own > SELF * self._every:
-            self._since = None
+        self._lose_if_silent(now)
         if self._since is None or now < self._since:
             return 0.0, now
         others = sum(1 for at in self._heard.values() if now - at <= OTHERS * self._every)
@@ -87,10 +85,7 @@ class Peers(Duty):
     async def run(self) -> None:
         """Say it again and again."""
         while await self.pause(self._every):
-            now = self._clock.monotonic()
-            self._heard = {name: at for name, at in self._heard.items() if now - at <= OTHERS * self._every}
-            self._told = {name: told for name, told in self._told.items() if name in self._heard}
-            await self._say("here" if self._since is not None else "joining")
+            await self._beat()
 
     async def closed(self) -> None:
         """Give the share back."""
@@ -102,6 +97,19 @@ class Peers(Duty):
         self._heard.clear()
         self._told.clear()
         self._since = None
+
+    async def _beat(self) -> None:
+        now = self._clock.monotonic()
+        self._lose_if_silent(now)
+        self._heard = {name: at for name, at in self._heard.items() if now - at <= OTHERS * self._every}
+        self._told = {name: told for name, told in self._told.items() if name in self._heard}
+        await self._say("here" if self._since is not None else "joining")
+
+    def _lose_if_silent(self, now: float) -> None:
+        """Whoever has not heard itself for too long has not heard the others either: it must ask who is there."""
+        own = self._heard.get(self.edge)
+        if own is None or now - own > SELF * self._every:
+            self._since = None
 
     async def _say(self, event: str) -> None:
         beat = EdgeBeat.model_validate({"edge": self.edge, "event": event, "configured": self._configured})
@@ -120,6 +128,8 @@ class Peers(Duty):
             self._heard.pop(beat.edge, None)
             self._told.pop(beat.edge, None)
             return
+        if beat.edge == self.edge:
+            self._lose_if_silent(now)  # nobody may have asked for its share meanwhile
         if beat.edge not in self._heard:
             if len(self._heard) >= MOST:
                 return

@@ -35,3 +35,22 @@ async def test_edges_hear_of_each_others_configuration_and_bear_one_that_does_no
         wanted = {one.edge: OURS, two.edge: OTHERS, "three": None}
         await eventually(lambda: told(one) == told(two) == wanted)
     assert one.heard() == []
+
+
+async def test_an_edge_that_was_cut_off_asks_who_is_there_before_it_has_a_share_again() -> None:
+    broker, clock = MemoryBroker(), ManualClock()
+    one, two = (Peers(broker.bus(), clock, Telemetry(), name=name, every=60.0) for name in ("one", "two"))
+    async with AsyncExitStack() as stack:
+        for edge in (one, two):
+            stack.push_async_callback(edge.stop)
+            await edge.start()
+        await eventually(lambda: len(one.heard()) == len(two.heard()) == 2)
+        clock.advance(30.0)
+        assert [edge.share(clock.monotonic())[0] for edge in (one, two)] == [0.5, 0.5]
+        clock.advance(60.0 * 5)  # without a sign of anybody, and without a request
+        await one._beat()
+        await eventually(lambda: len(one.heard()) == 2, says="the other was not asked")
+        assert one.share(clock.monotonic())[0] == 0.0, "it may be that not all have answered yet"
+        clock.advance(30.0)
+        share, since = one.share(clock.monotonic())
+        assert (share, since) == (0.5, clock.monotonic()), "its buckets begin empty"
