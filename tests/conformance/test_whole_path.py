@@ -39,6 +39,7 @@ def recorded(provider: str) -> list[Exchange]:
     return [exchange for exchange in exchanges() if exchange.provider == provider and exchange.target.provider.auth]
 
 
+@pytest.mark.timeout(300)  # hundreds of jobs, which take a minute where nothing else runs
 @pytest.mark.parametrize("provider", OURS)
 async def test_recorded_requests_come_back_as_the_results_the_vendors_read(
     provider: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
