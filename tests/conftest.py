@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import signal
+import threading
 
 import pytest
 from hypothesis import settings
@@ -12,6 +14,10 @@ from hypothesis import settings
 settings.register_profile("penstock", deadline=None, print_blob=True, derandomize=True)
 settings.register_profile("long", settings.get_profile("penstock"), max_examples=10_000, derandomize=False)
 settings.load_profile("penstock")
+
+# A shell that starts us in the background has us ignore SIGINT, and so would what we start: tests interrupt that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Fixtures that start a real broker (`broker`, `own_broker`, `open_bus`), or a database (`postgres`, `database`).
 pytest_plugins = ["tests.support.broker", "tests.support.buses", "tests.support.databases"]

@@ -226,6 +226,7 @@ async def test_the_cost_of_a_worker_killed_between_its_result_and_its_fact_is_to
         total = site.simulator.control.meter().total
         assert fact.usage.output == total.output_tokens + total.reasoning_tokens
         await eventually(lambda: _is(site.left(), 0), within=10.0)
+        await eventually(lambda: scheduler.said("reconciler.repaired"), says="it tells of it once it has removed it")
         assert [line["kind"] for line in scheduler.said("reconciler.repaired")] == ["remnant"]
 
 

@@ -77,7 +77,7 @@ async def leading(stack: AsyncExitStack, connected: Connect, **over: Any) -> Wor
 async def asked(connected: Connect, operation: str, question: Wire | None, project: str = "-") -> bytes:
     bus: Bus = await connected(project)
     data = b"{}" if question is None else encode(question)
-    answer: bytes = (await bus.request(subjects.api(project, operation), data, timeout=2.0)).data
+    answer: bytes = (await bus.request(subjects.api(project, operation), data, timeout=10.0)).data
     return answer
 
 

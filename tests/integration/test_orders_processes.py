@@ -21,7 +21,8 @@ async def asked(bus: NatsBus, operation: str, question: Wire | None = None) -> b
     async def answer() -> bytes | None:
         try:
             data = b"{}" if question is None else encode(question)
-            told = (await bus.request(subjects.api("-", operation), data, timeout=1.0)).data
+            # Asked again, an order that was stored and whose answer came late would change nothing.
+            told = (await bus.request(subjects.api("-", operation), data, timeout=5.0)).data
         except BusError:
             return None
         return None if told.startswith(b'{"refused"') and decode(Refusal, told).refused.retry_after else told

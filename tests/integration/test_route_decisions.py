@@ -61,9 +61,9 @@ async def test_a_job_under_way_tells_its_attempts_so_far_and_why_it_went_where_i
         asked = AskJobs(jobs=("a-1", "a-2"), attempts=True)
         told: Statuses | None = None
         while told is None or len(beta.seen) < 2:
-            answer = await bus.request(subjects.api("demo", "status"), encode(asked), timeout=2.0)
+            answer = await bus.request(subjects.api("demo", "status"), encode(asked), timeout=10.0)
             told = decode(Statuses, answer.data)
-        answer = await bus.request(subjects.api("demo", "status"), encode(asked), timeout=2.0)
+        answer = await bus.request(subjects.api("demo", "status"), encode(asked), timeout=10.0)
         told = decode(Statuses, answer.data)
         (moved,) = told.attempts
         assert [(each.deployment, each.failure and each.failure.kind) for each in moved.attempts] == [
@@ -85,7 +85,7 @@ async def test_the_leader_says_where_a_job_would_go_that_is_not_submitted() -> N
         asked = AskEstimates(jobs=(planned, planned.model_copy(update={"explain": False})))
         decision, plain = None, None
         while decision is None or decision.deployment is None:  # until the pool has been heard of
-            answer = await bus.request(subjects.api("demo", "estimate"), encode(asked), timeout=2.0)
+            answer = await bus.request(subjects.api("demo", "estimate"), encode(asked), timeout=10.0)
             why, plain = decode(Estimates, answer.data).estimates
             decision = why.decision
         assert (decision.strategy, decision.deployment) == ("ordered", "beta/m")

@@ -40,6 +40,7 @@ def write(path: Path, *objects: Any) -> Path:
 async def test_submit_prints_the_id_and_with_wait_the_answer(over_nats: NatsHouse) -> None:
     over_nats.stage.held = True
     plain = await penstock(over_nats, "submit", "-m", "fast", "Hello", "--tag", "team=a", "--deadline", "10m")
+    await eventually(lambda: over_nats.stage.received, says="what the broker has is read a moment later")
     assert (plain.code, plain.out.strip()) == (0, over_nats.stage.received[0].job.id)
     assert over_nats.stage.received[0].job.tags == {"team": "a"}
     over_nats.stage.release()
@@ -84,6 +85,7 @@ async def test_stream_as_json_prints_every_event(over_nats: NatsHouse) -> None:
 async def test_jobs_show_and_cancel(over_nats: NatsHouse) -> None:
     over_nats.stage.held = True
     job = (await penstock(over_nats, "submit", "-m", "fast", "Hello")).out.strip()
+    await eventually(lambda: over_nats.stage.received, says="what the broker has is read a moment later")
     shown = await ended(await anew(over_nats, "jobs", "show", job, "--json"))
     assert (shown.code, shown.json["state"], shown.json["position"]) == (0, "held", 0)
     assert "token" not in shown.json

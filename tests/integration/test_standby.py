@@ -92,7 +92,7 @@ async def test_whoever_stands_by_says_so_and_says_it_no_more_once_it_leads(
 
     async def said() -> str:
         try:
-            return (await asking.request(subjects.standing_by(0), b"", timeout=2)).data.decode()
+            return (await asking.request(subjects.standing_by(0), b"", timeout=10)).data.decode()
         except Unreachable:
             return ""
 
@@ -112,7 +112,7 @@ async def test_one_that_stands_by_says_what_it_has_of_the_configuration_to_whoev
 
     async def told() -> ToldStandby | None:
         try:
-            return decode(ToldStandby, (await asking.request(subjects.standing_by(0), b"{}", timeout=2)).data)
+            return decode(ToldStandby, (await asking.request(subjects.standing_by(0), b"{}", timeout=10)).data)
         except Unreachable:
             return None
 

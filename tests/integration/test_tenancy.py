@@ -70,7 +70,7 @@ async def test_the_acknowledgement_of_a_submission_cannot_be_sent_into_the_servi
     heard: list[str] = []
     listening = await services.subscribe(reply, lambda message: heard.append(message.subject))
     await tenant.publish(f"{OWN}.b1", b"{}", reply=reply)
-    answer = await tenant.request(f"{OWN}.b2", b"{}", timeout=2)
+    answer = await tenant.request(f"{OWN}.b2", b"{}", timeout=10)
     assert b"seq" in answer.data, "an honest submission is acknowledged"
     own = subjects.stream_name(subjects.SUBMIT, 0)
     after = await stored(services)
@@ -121,7 +121,7 @@ async def test_no_question_about_keys_comes_through_from_a_project(
             await tenant.publish(subject, b"{}", reply=reply or f"{subjects.inbox_prefix(PROJECT)}.x")
     with pytest.raises((asyncio.TimeoutError, nats.errors.Error)):
         await tenant.request(subjects.key_desk(name), b"{}", timeout=0.3)
-    assert (await services.request(subjects.key_desk(name), b"{}", timeout=2)).data == b"{}"
+    assert (await services.request(subjects.key_desk(name), b"{}", timeout=10)).data == b"{}"
     assert len(heard) == 1, "the services' own question alone"
     await answering.close()
 
@@ -143,12 +143,12 @@ async def test_a_project_hears_of_its_own_jobs_alone(services: NatsBus, broker: 
 
 
 async def test_headers_of_the_broker_do_nothing_for_a_project(services: NatsBus, tenant: Client) -> None:
-    await tenant.request(f"{OWN}.b1", b"{}", timeout=2)
+    await tenant.request(f"{OWN}.b1", b"{}", timeout=10)
     for headers in ({"Nats-Rollup": "all"}, {"Nats-Schedule": "@every 1s"}, {"Nats-TTL": "1"}, {"Nats-Incr": "1"}):
-        answer = await tenant.request(f"{OWN}.b2", b"{}", headers=headers, timeout=2)
+        answer = await tenant.request(f"{OWN}.b2", b"{}", headers=headers, timeout=10)
         assert b"error" in answer.data, headers
     twin = {"Nats-Msg-Id": "one"}
     for job in ("b3", "b4"):
-        answer = await tenant.request(f"{OWN}.{job}", b"{}", headers=twin, timeout=2)
+        answer = await tenant.request(f"{OWN}.{job}", b"{}", headers=twin, timeout=10)
     kept = await stored(services)
     assert kept[subjects.stream_name(subjects.SUBMIT, 0)] >= 2

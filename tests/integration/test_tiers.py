@@ -32,6 +32,13 @@ CHEAP: dict[str, Any] = {
     "batch": QUICK,
 }
 POOLS: dict[str, dict[str, Any]] = {"cheap": CHEAP, "usual": {"catalogue": "openai"}}
+
+
+def together(count: int, **cheap: Any) -> dict[str, dict[str, Any]]:
+    """Pools of which the batch tier makes a batch when so many jobs have come, however long the last one takes."""
+    return {**POOLS, "cheap": {**CHEAP, **cheap, "batch": {**QUICK, "linger": 20.0, "requests": count}}}
+
+
 ROUTES = {"chat": {"deployments": [f"cheap/{MODEL}", f"usual/{MODEL}"]}}
 PATIENT: dict[str, Any] = {"lane": "batch", "deadline": 60}
 
@@ -55,7 +62,7 @@ async def notes(site: Plant) -> int:
 
 
 async def test_patient_jobs_go_in_one_batch_at_half_the_price_and_come_back_by_the_same_path(tmp_path: Path) -> None:
-    async with plant(tmp_path, pools=POOLS, routes=ROUTES) as site:
+    async with plant(tmp_path, pools=together(6), routes=ROUTES) as site:
         await started(site)
         ends = await results(site, 6)
         assert {end.deployment for end in ends} == {f"cheap/{MODEL}"}
@@ -89,12 +96,12 @@ async def test_a_route_with_nothing_but_the_batch_api_says_why_a_hurried_job_can
     routes = {"chat": {"deployments": [f"cheap/{MODEL}"]}}
     async with plant(tmp_path, pools=POOLS, routes=routes) as site:
         await started(site)
-        with pytest.raises(JobFailed, match=r"its deadline leaves 20 s, and the batch tier takes up to 30 s"):
+        with pytest.raises(JobFailed, match=r"deadline leaves (20|1\d(\.\d)?) s, and the batch tier takes up to 30 s"):
             await results(site, 1, deadline=20)
 
 
 async def test_requests_that_fail_or_expire_in_a_batch_go_on_elsewhere_and_the_others_are_kept(tmp_path: Path) -> None:
-    async with plant(tmp_path, pools=POOLS, routes=ROUTES) as site:
+    async with plant(tmp_path, pools=together(8), routes=ROUTES) as site:
         await started(site)
         site.simulator.control.set_batches(SIMULATED, BatchPace(expiring=0.25))
         await site.simulator.control.add_fault(FaultOrder(fault="500", models=MODEL, times=2))
@@ -116,8 +123,7 @@ async def test_a_batch_for_which_there_is_no_room_goes_on_elsewhere(tmp_path: Pa
 
 
 async def test_a_job_is_taken_back_from_a_slow_batch_when_its_time_runs_out(tmp_path: Path) -> None:
-    pools = {**POOLS, "cheap": {**CHEAP, "turnaround": 1.0, "spare": 4.0}}
-    async with plant(tmp_path, pools=pools, routes=ROUTES) as site:
+    async with plant(tmp_path, pools=together(2, turnaround=1.0, spare=4.0), routes=ROUTES) as site:
         await started(site)
         site.simulator.control.set_batches(SIMULATED, BatchPace(seconds=600))
         ends = await results(site, 2, deadline=8)
@@ -147,7 +153,7 @@ async def test_anthropic_batches_are_taken_back_by_their_answers_and_found_again
     settings = Settings(providers=(ProviderSettings(name="anthropic", dialect="anthropic"),))
     async with Simulator(settings) as far:
         there = {"catalogue": "anthropic", "dialect": "anthropic", "base_url": f"{far.base_url('anthropic')}/v1"}
-        pools = {"cheap": {**CHEAP, **there}, "usual": there}
+        pools = {**together(4, **there), "usual": there}
         routes = {"chat": {"deployments": [f"cheap/{model}", f"usual/{model}"]}}
         async with plant(tmp_path, pools=pools, routes=routes) as site:
             await started(site, "usual")
@@ -177,7 +183,7 @@ async def test_a_worker_that_dies_with_a_batch_is_followed_by_one_that_makes_no_
     tmp_path: Path, point: str
 ) -> None:
     routes = {"chat": {"deployments": [f"cheap/{MODEL}"]}}
-    async with plant(tmp_path, pools=POOLS, routes=routes) as site:
+    async with plant(tmp_path, pools=together(5), routes=routes) as site:
         await site.scheduler()
         site.simulator.control.set_batches(SIMULATED, BatchPace(seconds=3))
         victim = await site.process("workers", "--pool", "cheap", crash_at=point)
@@ -196,7 +202,7 @@ async def test_a_worker_that_dies_with_a_batch_is_followed_by_one_that_makes_no_
 
 async def test_a_worker_that_is_stopped_hands_its_batch_to_the_next(tmp_path: Path) -> None:
     routes = {"chat": {"deployments": [f"cheap/{MODEL}"]}}
-    async with plant(tmp_path, pools=POOLS, routes=routes) as site:
+    async with plant(tmp_path, pools=together(3), routes=routes) as site:
         await site.scheduler()
         site.simulator.control.set_batches(SIMULATED, BatchPace(seconds=4))
         first = await site.process("workers", "--pool", "cheap")
@@ -214,7 +220,7 @@ async def test_a_worker_that_is_stopped_hands_its_batch_to_the_next(tmp_path: Pa
 
 async def test_flex_asks_for_the_cheaper_service_and_waits_longer(tmp_path: Path) -> None:
     flex = {"catalogue": "openai", "tier": "flex", "turnaround": 20.0, "spare": 5.0}
-    routes = {"chat": {"deployments": [f"flex/{MODEL}", f"usual/{MODEL}"], "timeouts": {"total": 1.0}}}
+    routes = {"chat": {"deployments": [f"flex/{MODEL}", f"usual/{MODEL}"], "timeouts": {"total": 2.5}}}
     async with plant(tmp_path, pools={"flex": flex, "usual": {"catalogue": "openai"}}, routes=routes) as site:
         await started(site)
         await site.simulator.control.add_fault(FaultOrder(fault="slow@3", models=MODEL, times=1))

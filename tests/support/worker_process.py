@@ -55,7 +55,7 @@ class Process:
         assert self.child.returncode is None, self.other
         return int(self.said("health.listening")[0]["port"])
 
-    async def ended(self, within: float = 15.0) -> int:
+    async def ended(self, within: float = 45.0) -> int:
         return await asyncio.wait_for(self.child.wait(), within)
 
 

@@ -338,7 +338,7 @@ class World:
 
     async def ask(self, operation: str, *jobs: str, project: str = "demo") -> Statuses | Results:
         """Ask the desk."""
-        answer = await self.bus.request(subjects.api(project, operation), encode(AskJobs(jobs=jobs)), timeout=2.0)
+        answer = await self.bus.request(subjects.api(project, operation), encode(AskJobs(jobs=jobs)), timeout=10.0)
         if operation == "status":
             return decode(Statuses, answer.data)
         return decode(Results, answer.data)
