@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 
 import pytest
 from hypothesis import settings
@@ -18,6 +19,14 @@ pytest_plugins = ["tests.support.broker", "tests.support.buses", "tests.support.
 
 FIRST = ("e2e", "integration", "conformance", "unit")
 """Folders of tests in the order in which they run: what waits for processes begins early, beside what computes."""
+
+
+def pytest_configure() -> None:
+    """A shell starts what it runs in the background with Ctrl-C ignored, and every process of a test would inherit it:
+    none would be interrupted, however long one waits.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
