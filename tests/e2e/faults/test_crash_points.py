@@ -171,11 +171,15 @@ class Traffic:
         return handle
 
 
+LOST = 512
+"""Attempts that may be lost at once: each takes seconds, and many wait for it when leaders took their time to die."""
+
+
 class Unnamed(Pool):
     """A worker that takes assignments and names none of them in its heartbeats, as one that has lost them."""
 
     def __init__(self, bus: NatsBus) -> None:
-        super().__init__(bus, "doomed", self._forget)
+        super().__init__(bus, "doomed", self._forget, slots=LOST)
 
     def _forget(self, _: Assignment) -> None:
         self.held.clear()
@@ -194,7 +198,7 @@ async def test_a_leader_that_dies_at_any_point_costs_no_call_and_no_job(tmp_path
         "doomed": {"deployments": ["doomed/never"]},
         "unused": {"deployments": [DEPLOYMENT]},
     }
-    pools = {"alpha": metered, "beta": metered, "doomed": {"slots": 16}}
+    pools = {"alpha": metered, "beta": metered, "doomed": {"slots": LOST}}
     # The living workers share our loop: a pause of it for a second or two must not make the leader miss them.
     scheduling = {**BASE["scheduler"], "beat_missed": 5.0, "max_worker_deaths": 1}
     async with (
