@@ -242,11 +242,15 @@ async def test_a_beat_that_comes_while_the_next_leader_recovers_is_heard() -> No
     made = config(scheduler=NEVER)
     await shared.bus().ensure(declared(made))
     beat = Message(subjects.heartbeat("alpha", "w1"), encode(Heartbeat(pool="alpha", worker="w1", slots=4)))
+
+    def say(_: object) -> None:
+        shared.interest.route(beat)
+
     async with (
         scheduler_on(shared.bus(), made, owner="s1") as leader,
         scheduler_on(shared.bus(), made, owner="s2", wait=False) as other,
     ):
-        other.telemetry.on("recovery.submissions_read", lambda _: shared.interest.route(beat))
+        other.telemetry.on("recovery.submissions_read", say)
         await leader.scheduler.stop()
         await eventually(lambda: other.scheduler.leads)
         assert other.scheduler.leading is not None
