@@ -203,6 +203,7 @@ class Leading:
         term.followups.take_over()
         beats = await bus.respond(subjects.heartbeat("*", "*"), self.lifeline.on_heartbeat)
         self._open.append(beats)
+        await self.standby.answered()
         return cancels
 
     async def _read_submissions(self, headers: Tail) -> None:

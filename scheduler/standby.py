@@ -73,16 +73,21 @@ class Standby:
     async def opened(self) -> tuple[Tail, Tail]:
         """The lease is ours: the readings of what has ended, and of what is queued. Raises BusError if one cannot be.
 
-        Workers are not overheard any more: the leader answers them.
+        Workers are overheard until ``answered``: those that were called a moment ago may beat only now.
         """
         await self._end_reading()
         await self._open()
-        for listening in (self._beats, self._there):
-            if listening is not None:
-                await listening.close()
+        if self._there is not None:
+            await self._there.close()
         assert self._results is not None  # noqa: S101 - _open
         assert self._submissions is not None  # noqa: S101 - _open
         return self._results, self._submissions
+
+    async def answered(self) -> None:
+        """Whoever leads answers the workers from now on: they are not overheard any more."""
+        beats, self._beats = self._beats, None
+        if beats is not None:
+            await beats.close()
 
     async def close(self) -> None:
         """Read no more."""

@@ -97,6 +97,8 @@ class Heartbeats(Duty):
         if self._listening is not None:
             await self._listening.close()
             self._listening = None
+        for saying in tuple(self._saying):
+            saying.cancel()
 
     async def run(self) -> None:
         """Beat at once, then steadily."""
@@ -175,6 +177,9 @@ class Heartbeats(Duty):
             saying.add_done_callback(self._saying.discard)
 
     async def _say(self) -> None:
-        """A beat that asks for no answer; what answers said of limits is left for one that has it."""
+        """A beat whose answer says nothing new; what answers said of limits is left for one whose answer counts.
+
+        It is a request all the same: whoever leads by the time it comes hears nothing else.
+        """
         with suppress(BusError):
-            await self._bus.publish(self._subject, encode(self._now({})))
+            await self._bus.request(self._subject, encode(self._now({})), timeout=self._every)

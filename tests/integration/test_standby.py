@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from job_contracts import subjects
-from job_contracts.attempts import Abort
-from job_contracts.codec import decode
+from job_contracts.attempts import Abort, Heartbeat
+from job_contracts.codec import decode, encode
 from job_contracts.jobs import JobState
 from job_contracts.operating import ToldStandby
 from runtime.agreed import configured
@@ -234,3 +234,24 @@ async def test_whoever_begins_to_stand_by_calls_the_workers_of_all_pools(connect
         await listening.subscribe(subjects.abort(pool), hear)
     async with scheduler_on(await connected(), made, owner="s1", wait=False):
         await eventually(lambda: called == {subjects.abort(pool) for pool in made.providers})
+
+
+async def test_a_beat_that_comes_while_the_next_leader_recovers_is_heard() -> None:
+    """It called the workers as it began to stand by; a moment ago, where the lease was free at once."""
+    shared = MemoryBroker()
+    made = config(scheduler=NEVER)
+    await shared.bus().ensure(declared(made))
+    beat = Message(subjects.heartbeat("alpha", "w1"), encode(Heartbeat(pool="alpha", worker="w1", slots=4)))
+
+    def say(_: object) -> None:
+        shared.interest.route(beat)
+
+    async with (
+        scheduler_on(shared.bus(), made, owner="s1") as leader,
+        scheduler_on(shared.bus(), made, owner="s2", wait=False) as other,
+    ):
+        other.telemetry.on("recovery.submissions_read", say)
+        await leader.scheduler.stop()
+        await eventually(lambda: other.scheduler.leads)
+        assert other.scheduler.leading is not None
+        assert list(other.scheduler.leading.lifeline.workers) == [("alpha", "w1")]

@@ -58,7 +58,7 @@ PACE = 0.5
 PRICES = '[[models]]\nname = "*"\nprices = [{ input = 1, cache_read = 0.1, cache_write = 1.25, output = 4 }]\n'
 """What the simulated providers bill by: a book with other prices could not agree with their meter."""
 STUCK, BROKEN, SLOW = "stuck", "broken", "slow"
-"""Routes that the load leaves to tests: nothing serves it; all of it becomes dead letters; answers take their time."""
+"""Routes that the load leaves to tests: nothing serves it; all of it becomes dead letters; answers take minutes."""
 
 
 @dataclass
@@ -179,7 +179,7 @@ def configuration(keys: Keys) -> dict[str, Any]:
         "tried-small": {"deployments": ["anthropic/claude-haiku-4-5"]},
         STUCK: {"deployments": ["gemini/gemini-2.5-flash-lite"]},
         BROKEN: {"deployments": ["anthropic/claude-haiku-4-5+fault=500"], "max_attempts": 1},
-        SLOW: {"deployments": ["openai/gpt-4.1-mini+tps=3"]},
+        SLOW: {"deployments": ["openai/gpt-4.1-mini+tps=3+tokens=600"]},
         "weighted": {
             "strategy": "weighted",
             "deployments": ["openai/gpt-4.1-mini", "anthropic/claude-haiku-4-5"],

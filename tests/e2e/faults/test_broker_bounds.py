@@ -67,15 +67,15 @@ async def test_a_huge_ticket_costs_its_job_and_nobody_elses(tmp_path: Path) -> N
             job = builders.job(f"huge-{index}")
             fields = json.loads(encode(builders.ticket(job, submitted=time.time())))
             answer = await mallory.client.request(
-                subjects.submit(MINE, job.id), encode(job), headers=headers(fields), timeout=3
+                subjects.submit(MINE, job.id), encode(job), headers=headers(fields), timeout=10
             )
             assert "error" not in json.loads(answer.data), what
         answer = await mallory.client.request(
-            subjects.submit(MINE, "huge-no"), b"{}", headers={subjects.H_TICKET: TOO_HUGE}, timeout=3
+            subjects.submit(MINE, "huge-no"), b"{}", headers={subjects.H_TICKET: TOO_HUGE}, timeout=10
         )
         assert json.loads(answer.data)["error"]["err_code"] == HEADER_TOO_LARGE
         for _ in range(3):
-            await mallory.client.request(subjects.cancel(MINE, "a-b"), encode_huge_cancel(), timeout=3)
+            await mallory.client.request(subjects.cancel(MINE, "a-b"), encode_huge_cancel(), timeout=10)
         assert (await theirs.complete(**HELLO)).text
         ended = await eventually(
             lambda: ended_of(gate, "huge-", len(TICKETS)),
@@ -113,10 +113,10 @@ async def test_headers_too_large_never_close_a_connection_of_ours_for_good(
     try:
         subject = subjects.submit(MINE, f"a-{size}")
         with pytest.raises((TooLarge, InvalidRequest)):
-            await transport.store(subject, b"12345678" * 8, {"X": "x" * size}, timeout=2)
+            await transport.store(subject, b"12345678" * 8, {"X": "x" * size}, timeout=10)
         with pytest.raises((TooLarge, InvalidRequest)):
-            await transport.ask(subjects.api(MINE, "hello"), b"x" * (size + 65), timeout=2)
-        assert await transport.store(subjects.submit(MINE, f"b-{size}"), b"{}", None, timeout=5), "still connected"
+            await transport.ask(subjects.api(MINE, "hello"), b"x" * (size + 65), timeout=10)
+        assert await transport.store(subjects.submit(MINE, f"b-{size}"), b"{}", None, timeout=10), "still connected"
         with pytest.raises(BusTooLarge):
             await services.append(subjects.result(MINE, "a-b"), b"12345678" * 8, headers={"X": "x" * size})
         assert (await services.append(subjects.result(MINE, "a-b"), b"{}")).seq > 0

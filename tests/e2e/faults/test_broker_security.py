@@ -92,7 +92,7 @@ async def test_no_answer_goes_to_the_services_or_to_another_project(
             subject = subjects.api(MINE, "hello") if name == "api" else way(name, f"a-b{index}")
             await mallory.client.publish(subject, b"{}", reply=reply)
         subject = subjects.api(MINE, "hello") if name == "api" else way(name, "a-last")
-        answer = await mallory.client.request(subject, b"{}", timeout=2)
+        answer = await mallory.client.request(subject, b"{}", timeout=10)
         assert answer.data, "an honest message is answered"
         await victim.client.flush()
         assert [message.subject for message in victim.heard] == []
@@ -125,7 +125,7 @@ async def test_the_desk_answers_nobody_in_another_projects_name(tmp_path: Path) 
         for reply in (subjects.live_result(THEIRS, job), f"{subjects.inbox_prefix(THEIRS)}.x"):
             for operation in ("hello", "status", "results", "chunks", "blob"):
                 await mallory.client.publish(subjects.api(MINE, operation), b'{"jobs":[]}', reply=reply)
-        answer = await mallory.client.request(subjects.api(MINE, "hello"), b"{}", timeout=3)
+        answer = await mallory.client.request(subjects.api(MINE, "hello"), b"{}", timeout=10)
         assert json.loads(answer.data)["project"] == MINE
         await victim.client.flush()
         assert victim.heard == []
@@ -155,10 +155,10 @@ async def test_headers_that_steer_the_broker_are_refused_on_every_way_in(
 ) -> None:
     theirs = way(name, "a-b", THEIRS)
     await services.append(theirs, b"{}")
-    await mallory.client.request(way(name, "a-first"), b"{}", timeout=2)
+    await mallory.client.request(way(name, "a-first"), b"{}", timeout=10)
     before = await counts(services)
     for index, (what, headers) in enumerate(HEADERS.items()):
-        answer = await mallory.client.request(way(name, f"a-{index}"), b"{}", headers=headers, timeout=2)
+        answer = await mallory.client.request(way(name, f"a-{index}"), b"{}", headers=headers, timeout=10)
         assert "error" in json.loads(answer.data), what
         assert await counts(services) == before, what
 
@@ -167,7 +167,7 @@ async def test_headers_that_steer_the_broker_are_but_words_to_the_desk(services:
     desk = await services.respond(subjects.api("*", "hello"), desk_answer, inbox=desk_inbox)
     before = await counts(services)
     for headers in HEADERS.values():
-        answer = await mallory.client.request(subjects.api(MINE, "hello"), b"{}", headers=headers, timeout=2)
+        answer = await mallory.client.request(subjects.api(MINE, "hello"), b"{}", headers=headers, timeout=10)
         assert answer.data == b'{"hello":"there"}'
     assert await counts(services) == before
     await desk.close()
@@ -249,7 +249,7 @@ async def test_ids_that_are_none_are_set_aside_and_hurt_nobody(tmp_path: Path) -
             await mallory.client.publish(f"{subjects.PUBLIC}.cancel.{MINE}.{tokens}", asked)
             for operation in ("status", "results"):
                 question = json.dumps({"jobs": [tokens.replace(".", "-"), f"{THEIRS}.{tokens}"]}).encode()
-                answer = await mallory.client.request(subjects.api(MINE, operation), question, timeout=3)
+                answer = await mallory.client.request(subjects.api(MINE, operation), question, timeout=10)
                 assert "refused" in json.loads(answer.data), (operation, tokens)
         await mallory.client.flush()
         assert (await theirs.complete(**HELLO)).text
@@ -297,13 +297,13 @@ async def test_the_project_is_the_logins_whatever_a_message_says(tmp_path: Path)
         status = await waiting.status()
         words = {"job": waiting.id, "token": status.token, "project": THEIRS}
         for subject in (subjects.cancel(MINE, waiting.id), subjects.cancel(MINE, "a-b")):
-            await mallory.client.request(subject, json.dumps(words).encode(), timeout=3)
+            await mallory.client.request(subject, json.dumps(words).encode(), timeout=10)
         job = builders.job("m-1")
         body = json.dumps({**json.loads(encode(job)), "project": THEIRS}).encode()
         ticket = builders.ticket(job, submitted=time.time(), body_hash=body_hash(body))
         forged = json.dumps({**json.loads(encode(ticket)), "project": THEIRS})
         await mallory.client.request(
-            subjects.submit(MINE, job.id), body, headers={subjects.H_TICKET: forged}, timeout=3
+            subjects.submit(MINE, job.id), body, headers={subjects.H_TICKET: forged}, timeout=10
         )
         results = await eventually(lambda: all_results(gate, job.id), within=10)
         assert results == {MINE}

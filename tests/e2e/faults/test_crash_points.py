@@ -12,15 +12,14 @@ import pytest
 
 from job_contracts import subjects
 from job_contracts.attempts import Assignment, attempt_name
-from job_contracts.codec import decode, encode
 from job_contracts.failures import FailureKind
 from job_contracts.jobs import JobState
-from job_contracts.operating import AskAudit, AskOrder, AuditPage, Ordered
 from producer_sdk import Producer
 from producer_sdk.handle import JobHandle
 from runtime.bus import NatsBus
 from runtime.bus.port import BusError
 from runtime.crash import POINTS
+from tests.e2e.faults.succession import DEPLOYMENT, LEADERS_DIE, Succession
 from tests.e2e.faults.test_batches import EDGES_DIE
 from tests.e2e.faults.test_crash_answers import ANSWERS_DIE, LEADERS_OF_ANSWERS_DIE
 from tests.e2e.test_edge_processes import (
@@ -31,10 +30,6 @@ from tests.integration.test_orders import (
     test_a_leader_that_dies_when_an_order_is_stored_leaves_it_in_force as dies_with_an_order_stored,
 )
 from tests.integration.test_orders_processes import (
-    asked,
-    overview,
-)
-from tests.integration.test_orders_processes import (
     test_orders_hold_through_kill_9_of_one_leader_after_the_other as orders_through_kills,
 )
 from tests.integration.test_scaling import (
@@ -43,7 +38,7 @@ from tests.integration.test_scaling import (
 from tests.integration.test_tiers import TIERS_DIE
 from tests.support.eventually import eventually
 from tests.support.plant import BASE, MESSAGES, ROOT, Plant, Victim, plant, producer_process
-from tests.support.proxy import FaultProxy, lose_nothing, publish_acks
+from tests.support.proxy import FaultProxy, publish_acks
 from tests.support.stand_in import PROJECT
 from tests.support.world import Pool
 
@@ -130,32 +125,6 @@ async def submitted(producer: Producer, route: str, count: int) -> list[JobHandl
 # -- the leader
 
 
-LEADERS_DIE = (
-    ("lease.acquired", 1),
-    ("recovery.submissions_read", 1),
-    ("dispatch.decided", 3),
-    ("lease.levels_stored", 3),
-    ("lease.outcome_unknown", 1),  # and the batch is stored
-    ("lease.outcome_unknown", 1),  # and the batch never came
-    ("dispatch.stored", 3),
-    ("attempt.ended", 3),
-    ("attempt.lost", 1),
-    ("letter.stored", 1),
-    ("cancel.read", 3),
-    ("ending.stored", 2),
-    ("job.settled", 5),
-    ("followup.submitted", 3),
-    ("settling.removed", 2),
-    ("spending.stored", 1),
-    ("spending.read", 1),
-    ("order.stored", 1),
-    ("lease.resigned", 1),
-)
-"""Each leads once and dies where it says; its successor stands by already."""
-
-ORDER = AskOrder(do="pause", aim="deployment", name="beta/unused", by="ann", why="repairs")
-"""What a leader is asked for that dies with it stored; none of the jobs goes there."""
-
 KINDS: dict[str, tuple[JobState, int]] = {
     "plain": (JobState.SUCCEEDED, 1),
     "followed": (JobState.SUCCEEDED, 1),
@@ -202,11 +171,15 @@ class Traffic:
         return handle
 
 
+LOST = 512
+"""Attempts that may be lost at once: each takes seconds, and many wait for it when leaders took their time to die."""
+
+
 class Unnamed(Pool):
     """A worker that takes assignments and names none of them in its heartbeats, as one that has lost them."""
 
     def __init__(self, bus: NatsBus) -> None:
-        super().__init__(bus, "doomed", self._forget)
+        super().__init__(bus, "doomed", self._forget, slots=LOST)
 
     def _forget(self, _: Assignment) -> None:
         self.held.clear()
@@ -223,14 +196,13 @@ async def test_a_leader_that_dies_at_any_point_costs_no_call_and_no_job(tmp_path
         "failing": {"deployments": ["alpha/failing+fault=503@0.05", "beta/well"]},
         "refused": {"deployments": ["alpha/refused+fault=bad_request"]},
         "doomed": {"deployments": ["doomed/never"]},
-        "unused": {"deployments": ["beta/unused"]},
+        "unused": {"deployments": [DEPLOYMENT]},
     }
-    pools = {"alpha": metered, "beta": metered, "doomed": {"slots": 16}}
+    pools = {"alpha": metered, "beta": metered, "doomed": {"slots": LOST}}
     # The living workers share our loop: a pause of it for a second or two must not make the leader miss them.
     scheduling = {**BASE["scheduler"], "beat_missed": 5.0, "max_worker_deaths": 1}
     async with (
         plant(tmp_path, pools=pools, routes=routes, scheduler=scheduling) as site,
-        FaultProxy(site.broker) as proxy,
         site.producer() as producer,
     ):
         for pool in ("alpha", "beta"):
@@ -239,7 +211,7 @@ async def test_a_leader_that_dies_at_any_point_costs_no_call_and_no_job(tmp_path
         site.stack.push_async_callback(lost.die)
         traffic = Traffic(producer)
         flowing = asyncio.create_task(traffic.flow())
-        await leaders_die(site, proxy)
+        await Succession(site, await site.connection("operator", inbox_prefix=subjects.inbox_prefix("-"))).run()
         traffic.stop()
         await flowing
         records = await asyncio.gather(*(handle.record() for _, handle in traffic.jobs))
@@ -261,71 +233,6 @@ async def test_a_leader_that_dies_at_any_point_costs_no_call_and_no_job(tmp_path
     wrong += [f"the ledger was not told of {name}" for name in account.untold(ids)]
     assert not wrong, f"{len(wrong)}\n" + "\n".join(wrong[:20])
     assert len(traffic.jobs) > 100
-
-
-async def leaders_die(site: Plant, proxy: FaultProxy) -> None:
-    """One after the other; at last one comes that lives."""
-    operator = await site.connection("operator", inbox_prefix=subjects.inbox_prefix("-"))
-    leader = await next_leader(site, proxy, 0)
-    for number, (point, _) in enumerate(LEADERS_DIE):
-        successor = await next_leader(site, proxy, number + 1)
-        if point == "lease.outcome_unknown":
-            await leader.began("term.began")
-            await lose_batch(proxy, stored=LEADERS_DIE[number - 1][0] != point)
-        elif point == "order.stored":
-            await leader.began("term.began")
-            with pytest.raises(BusError):  # the leader dies before it answers
-                await operator.request(subjects.api("-", "order"), encode(ORDER), timeout=5.0)
-        elif point == "lease.resigned":
-            await leader.began("term.began")
-            leader.child.terminate()
-        await leader.killed(60)
-        assert leader.point == point
-        leader = successor
-    await leader.began("term.began")
-    await ordered_once(operator)
-
-
-async def ordered_once(operator: NatsBus) -> None:
-    """The order that a leader died with is in force, and asking again changes nothing."""
-    told = await overview(operator)
-    (one,) = [each for pool in told.pools for each in pool.deployments if each.name == ORDER.name]
-    assert one.order is not None
-    assert (one.order.standing.state, one.order.by, one.order.why) == ("paused", ORDER.by, ORDER.why)
-    again = decode(Ordered, await asked(operator, "order", ORDER))
-    assert (again.changed, again.line and again.line.seq) == (False, one.order.seq)
-    audit = decode(AuditPage, await asked(operator, "audit", AskAudit()))
-    assert [line.seq for line in audit.lines] == [one.order.seq]
-
-
-async def next_leader(site: Plant, proxy: FaultProxy, number: int) -> Victim:
-    """A candidate that will die at the point of that number, or at none."""
-    if number == len(LEADERS_DIE):
-        return await site.process("scheduler", "--name", "the last one")
-    point, nth = LEADERS_DIE[number]
-    url = proxy.url if point == "lease.outcome_unknown" else None
-    made = await site.process("scheduler", "--name", f"{number} {point}", crash_at=f"{point}:{nth}", url=url)
-    await made.began("service.started")
-    return made
-
-
-async def lose_batch(proxy: FaultProxy, *, stored: bool) -> None:
-    """Lose the next dispatches or, where they are to be ``stored``, the broker's answers; then the connection."""
-    sent = False
-
-    def assignment(frame: bytes) -> bool:
-        nonlocal sent
-        if frame.startswith((b"PUB penstock.work.", b"HPUB penstock.work.")):
-            sent = True
-            return not stored
-        return False
-
-    proxy.lost.clear()
-    proxy.lose_up = assignment
-    proxy.lose_down = lambda frame: stored and sent and publish_acks(frame) and b'"stream":"WORK_0"' in frame
-    await eventually(lambda: proxy.lost, within=20.0, says="nothing was dispatched")
-    proxy.cut()
-    proxy.lose_up = proxy.lose_down = lose_nothing
 
 
 # -- producers and the broker

@@ -219,6 +219,16 @@ async def test_whoever_calls_hears_a_beat_although_another_answer_is_waited_for(
     assert [bool(one.limits) for one in heard] == [True, False], "what is told once is told to whom it helps"
 
 
+async def test_who_leads_already_when_the_called_worker_beats_hears_it() -> None:
+    """It answers beats by then, and hears none that asks for no answer."""
+    broker, leader = MemoryBroker(), Leader()
+    await broker.bus().respond(subjects.heartbeat("*", "*"), leader.answer)
+    async with beating(broker.bus()):
+        await eventually(lambda: len(leader.beats) == 1)
+        await broker.bus().publish(subjects.abort(POOL), encode(Abort(attempts=())))
+        await eventually(lambda: len(leader.beats) == 2)
+
+
 # -- slots
 
 

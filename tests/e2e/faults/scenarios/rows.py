@@ -41,9 +41,9 @@ TABLE = """
 429@60             anthropic openai    tools    messages plain  rate_limit@1,ok@2                      answer
 429@0.5            openai    -         text     sdk      plain  rate_limit@1,ok@1                      answer times=1
 429@0.5            gemini    openai    json     sdk      stream rate_limit@1,ok@1                      answer times=1 once_more=always
-429@60             gemini    -         text     chat     plain  rate_limit@1                           error  deadline=2
+429@60             gemini    -         text     chat     plain  rate_limit@1                           error  deadline=5
 auth               openai    anthropic json     chat     plain  auth@1,ok@2                            answer
-auth               anthropic -         text     sdk      stream auth@1                                 error  deadline=2
+auth               anthropic -         text     sdk      stream auth@1                                 error  deadline=5
 permission         gemini    openai    text     sdk      stream permission@1,ok@2                      answer
 quota              anthropic gemini    text     messages stream quota_exhausted@1,ok@2                 answer
 model_gone         openai    gemini    tools    chat     stream model_not_found@1,ok@2                 answer
