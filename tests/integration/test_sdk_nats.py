@@ -27,6 +27,7 @@ from producer_sdk.testing import says
 from runtime.broker import Broker
 from runtime.broker_accounts import BrokerUser
 from runtime.bus.manifest import manifest
+from tests.support.broker import lasting
 from tests.support.eventually import eventually
 from tests.support.houses import NatsHouse
 from tests.support.sdk import over_nats, sdk_broker  # noqa: F401  # fixtures
@@ -48,7 +49,7 @@ HELLO: dict[str, Any] = {"model": "fast", "messages": "Hello"}
 
 @contextlib.asynccontextmanager
 async def started(directory: Path, **over: Any) -> AsyncIterator[Broker]:
-    broker = await Broker(broker_config(**over), directory).start()
+    broker = await lasting(broker_config(**over), directory)
     try:
         yield broker
     finally:

@@ -25,6 +25,7 @@ from runtime.connection import declared
 from runtime.settings import Config
 from runtime.telemetry import INFO, Event, Telemetry
 from scheduler.service import Scheduler
+from tests.support.broker import lasting
 from tests.support.cluster import Cluster
 from tests.support.eventually import eventually
 from tests.support.stand_in import PROJECT, SECRET, SERVICE, broker_config, key
@@ -117,7 +118,7 @@ async def gateway(
     telemetry, events = telemetry or Telemetry(), list[Event]()
     telemetry.subscribe(events.append, lowest=INFO)
     async with AsyncExitStack() as stack:
-        broker = nodes or await Broker(served_by or broker_config(), directory / "broker").start()
+        broker = nodes or await lasting(served_by or broker_config(), directory / "broker")
         if nodes is None:
             stack.push_async_callback(broker.stop)
         buses = {name: await _service(broker, name) for name in ("test", "scheduler", "workers")}

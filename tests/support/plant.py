@@ -37,6 +37,7 @@ from runtime.settings import Config
 from runtime.telemetry import Event, Telemetry
 from scheduler.service import Scheduler
 from simulator import ProviderSettings, Settings, Simulator
+from tests.support.broker import lasting
 from tests.support.eventually import eventually
 from tests.support.stand_in import PROJECT, SECRET, SERVICE, broker_config, key
 from tests.support.worker_process import Process, listened_to
@@ -319,8 +320,7 @@ async def plant(
         simulator = await stack.enter_async_context(
             Simulator(Settings(providers=(ProviderSettings(name=SIMULATED, dialect="openai"),), log_size=100_000))
         )
-        server = Broker(broker_config(**(broker or {})), directory / "broker")
-        await server.start()
+        server = await lasting(broker_config(**(broker or {})), directory / "broker")
         stack.push_async_callback(server.stop)
         base = {"dialect": "openai_chat", "base_url": f"{simulator.base_url(SIMULATED)}/v1", "key": "sk-of-a-test"}
         values = {name: {**BASE.get(name, {}), **sections.get(name, {})} for name in {*BASE, *sections}}

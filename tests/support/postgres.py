@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -18,10 +17,15 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from appliance.ports import free_port
 from tests.support.needed import missing
 
 USER = "postgres"
 """Whom the programs run as where we are root: they refuse to run as root themselves."""
+
+FIRST_TRIES = 3
+TAKEN = "Address already in use"
+"""What the log says of a port on which somebody listens already."""
 
 
 def programs() -> Path:
@@ -53,13 +57,23 @@ class Postgres:
             (self.folder / "password").write_text(password)
             more = ("--pwfile", "password", *more)
         self._run("initdb", *told, *more)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
 
     def start(self, *more: str) -> None:
-        """Returns when it answers; ``more`` are settings, ``name=value``."""
-        told = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+        """Returns when it answers; ``more`` are settings, ``name=value``. What was started once keeps its port."""
+        for left in reversed(range(1 if self.port else FIRST_TRIES)):
+            port = self.port or free_port()
+            try:
+                self._start(port, *more)
+            except AssertionError:
+                # Somebody may have taken the port meanwhile.
+                if not left or TAKEN not in (self.folder / "log").read_text(encoding="utf-8", errors="replace"):
+                    raise
+            else:
+                self.port = port
+                return
+
+    def _start(self, port: int, *more: str) -> None:
+        told = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
         told += " -c synchronous_commit=off -c max_connections=60"
         told += "".join(f" -c {one}" for one in more)
         self._run("pg_ctl", "-D", "data", "-w", "-t", "60", "-l", "log", "-o", told, "start")

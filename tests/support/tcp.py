@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
+
+from appliance.ports import free_port
+
+_FIRST_TRIES = 3
 
 
 class Wire:
@@ -34,7 +39,15 @@ class Wire:
         return self._port
 
     async def __aenter__(self) -> Self:
-        await self._open()
+        for left in reversed(range(_FIRST_TRIES)):
+            # One that nobody is handed by chance while the wire is cut.
+            self._port = free_port()
+            try:
+                await self._open()
+                break
+            except OSError as error:
+                if not left or error.errno != errno.EADDRINUSE:
+                    raise
         return self
 
     async def __aexit__(
@@ -47,7 +60,6 @@ class Wire:
 
     async def _open(self) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
 
     def cut(self) -> None:
         """Break all connections, and refuse new ones."""

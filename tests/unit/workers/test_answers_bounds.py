@@ -71,9 +71,9 @@ def test_references_are_counted_as_often_as_they_are_made() -> None:
     ],
 )
 def test_what_may_take_long_is_not_plain_and_that_is_seen_at_once(schema: dict[str, Any]) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert cost(schema) == BEYOND
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0
 
 
 def test_a_schema_nested_without_an_end_is_not_plain() -> None:

@@ -96,7 +96,7 @@ async def test_a_burst_of_calls_is_spread() -> None:
 async def test_an_unlimited_domain_waits_for_nothing() -> None:
     smoothing = Smoothing(Provider(limits=Limits(rpm=1)), enabled=False)
     unlimited = Smoothing(Provider())
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         for _ in range(1000):
             await smoothing.turn("alpha", "m")
             await unlimited.turn("alpha", "m")
@@ -105,7 +105,7 @@ async def test_an_unlimited_domain_waits_for_nothing() -> None:
 async def test_a_domain_of_its_own_has_its_own_pace() -> None:
     domains = {"large": {"models": ["large-*"], "limits": {"rpm": 1, "skew": 1000}}}
     smoothing = Smoothing(Provider.model_validate({"domains": domains}))
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         for _ in range(10):
             await smoothing.turn("alpha", "small-1")
         await smoothing.turn("alpha.large", "large-1")

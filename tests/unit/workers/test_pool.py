@@ -196,6 +196,8 @@ async def test_tokens_that_the_broker_does_not_take_are_no_reason_to_fail(worker
 
 
 QUICK = Timeouts(connect=0.3, first_token=0.15, stall=0.15, total=0.4)
+PATIENT = Timeouts(connect=30, first_token=0.15, stall=0.15, total=30)
+"""Who stood still looks again for what was to come next; for the whole there is no second look."""
 
 
 async def test_an_error_answer_is_classified_with_its_limits_and_nothing_is_billed(
@@ -268,7 +270,7 @@ async def test_a_stream_that_breaks_is_never_a_success(
     worker: Bench, provider: Upstream, script: list[bytes | Do], kind: FailureKind
 ) -> None:
     provider.play(script)
-    given = await worker.hand(worker.assignment(stream=True, timeouts=QUICK))
+    given = await worker.hand(worker.assignment(stream=True, timeouts=PATIENT))
     outcome = await worker.outcome(given)
     assert outcome.failure.kind is kind, outcome.failure
     assert worker.results() == {}
