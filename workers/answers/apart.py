@@ -20,7 +20,9 @@ from workers.answers.referee import LENGTH
 __all__ = ["PATIENCE", "Apart", "TooCostly"]
 
 PATIENCE = 3.0
-"""Seconds for one request; its start counts beside that."""
+"""Seconds of the processor for one request: of two equal answers one is not too costly because the machine is busy."""
+STILL = 30.0
+"""Seconds after which a process that has not answered is given up, however little it was let run."""
 _START = 20.0
 _ROOT = str(Path(__file__).parents[2])
 _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from workers.answers.referee import main; main()"
@@ -31,10 +33,10 @@ class TooCostly(Exception):
 
 
 class Apart:
-    """The process, which is started with the first request. ``patience`` in seconds."""
+    """The process, which is started with the first request. ``patience`` in seconds of the processor, ``still`` of time."""
 
-    def __init__(self, *, patience: float = PATIENCE) -> None:
-        self._patience = patience
+    def __init__(self, *, patience: float = PATIENCE, still: float = STILL) -> None:
+        self._patience, self._still = patience, still
         self._process: Process | None = None
         self._lock = asyncio.Lock()
 
@@ -63,8 +65,8 @@ class Apart:
             process = await self._running()
             done = False
             try:
-                async with asyncio.timeout(self._patience):
-                    told = await _exchange(process, json.dumps(request).encode())
+                async with asyncio.timeout(self._still):
+                    told = await _exchange(process, {**request, "seconds": self._patience})
                 done = True
             except (TimeoutError, asyncio.IncompleteReadError, ConnectionError) as error:
                 raise TooCostly("it takes too long, or too much memory") from error
@@ -83,13 +85,14 @@ class Apart:
                 *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={}
             )
             async with asyncio.timeout(_START):  # that it imports what it needs does not count
-                await _exchange(self._process, json.dumps({"key": "", "schema": "{}", "text": None}).encode())
+                await _exchange(self._process, {"key": "", "schema": "{}", "text": None, "seconds": _START})
         return self._process
 
 
-async def _exchange(process: Process, data: bytes) -> dict[str, Any]:
+async def _exchange(process: Process, request: dict[str, Any]) -> dict[str, Any]:
     assert process.stdin is not None  # noqa: S101 - both are pipes
     assert process.stdout is not None  # noqa: S101 - as above
+    data = json.dumps(request).encode()
     process.stdin.write(len(data).to_bytes(LENGTH, "big") + data)
     await process.stdin.drain()
     length = int.from_bytes(await process.stdout.readexactly(LENGTH), "big")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import time
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -36,8 +38,8 @@ async def apart() -> AsyncIterator[Apart]:
 
 @contextmanager
 def hurried(apart: Apart) -> Iterator[None]:
-    """Meanwhile it stops soon what takes long. What is well must not depend on when its process is let run."""
-    apart._patience = 0.5
+    """Meanwhile it stops soon what takes long."""
+    apart._patience = 0.1
     yield
     apart._patience = LONG
 
@@ -74,6 +76,38 @@ async def test_the_loop_goes_on_meanwhile(apart: Apart) -> None:
             ticks += 1
     assert ticks > 20
     assert isinstance(hung.exception(), TooCostly)
+
+
+@pytest.fixture
+async def stopped(apart: Apart) -> AsyncIterator[Process]:
+    """Its process, which is not let run."""
+    await judged(apart, "[]")
+    process = apart._process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    yield process
+    if process.returncode is None:
+        process.send_signal(signal.SIGCONT)
+
+
+async def test_what_takes_long_because_the_process_is_not_let_run_is_judged_all_the_same(
+    apart: Apart, stopped: Process
+) -> None:
+    with hurried(apart):
+        slow = asyncio.create_task(judged(apart, "[[]]"))
+        done, _ = await asyncio.wait({slow}, timeout=0.3)
+        assert not done
+        stopped.send_signal(signal.SIGCONT)
+        assert (await slow).text == "[[]]"
+
+
+async def test_a_process_that_is_never_let_run_again_is_given_up(apart: Apart, stopped: Process) -> None:
+    apart._still = 0.1
+    with pytest.raises(TooCostly):
+        await judged(apart, "[[]]")
+    apart._still = LONG
+    assert stopped.returncode is not None
+    assert (await judged(apart, "[[]]")).text == "[[]]"
 
 
 async def test_a_schema_that_is_none_is_found_there_as_well(apart: Apart) -> None:
