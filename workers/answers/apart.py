@@ -33,7 +33,7 @@ class TooCostly(Exception):
 
 
 class Apart:
-    """The process, which is started with the first request. ``patience`` in seconds of the processor, ``still`` of time."""
+    """The process, started with the first request. ``patience`` in seconds of the processor, ``still`` of time."""
 
     def __init__(self, *, patience: float = PATIENCE, still: float = STILL) -> None:
         self._patience, self._still = patience, still
