@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from runtime.bus.port import Bus, Message, Subscription
 
 REASON = "its client has gone"
-SILENCE = (2.0, 10.0)
+SILENCE = (2.0, 5.0)
 """Seconds in which other edges answer that a job is theirs: as long as it was kept, and at least and most these."""
 QUESTIONS = 4
 """How often they are asked in that time."""
@@ -43,6 +43,8 @@ class Lingering:
         self._linger = linger
         self._silence = min(max(SILENCE[0], linger), SILENCE[1])
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
+        self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
+        """Jobs of which others are asked; each is cancelled if nobody has it."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked: Subscription | None = None
 
@@ -68,28 +70,32 @@ class Lingering:
 
     def back(self, project: str, job: str) -> None:
         """Somebody waits for the job again."""
-        timer = self._timers.pop((project, job), None)
-        if timer is not None:
-            timer.cancel()
+        for waiting in (self._timers, self._asking):
+            one = waiting.pop((project, job), None)
+            if one is not None:
+                one.cancel()
 
     async def close(self) -> None:
         """Leave what lingers to go on (an edge that ends cancels nothing) and let cancels that are under way go out."""
         asked, self._asked = self._asked, None
         if asked is not None:
             await asked.close()
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        for project, job in (*self._timers, *self._asking):
+            self.back(project, job)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSING)
 
     def _due(self, project: str, handle: JobHandle) -> None:
         self._timers.pop((project, handle.id), None)
         if not self._producers.awaits(project, handle.id):
-            self._spawn(self._cancelled_unless_taken_up(project, handle))
+            work = self._cancelled_unless_taken_up(project, handle)
+            asking = self._asking[project, handle.id] = asyncio.get_running_loop().create_task(work)
+            self._keep(asking)
 
     async def _cancelled_unless_taken_up(self, project: str, handle: JobHandle) -> None:
-        if not await self._taken_up(project, handle.id):
+        taken_up = await self._taken_up(project, handle.id)
+        del self._asking[project, handle.id]
+        if not taken_up:
             await self._cancelled(handle)
 
     async def _taken_up(self, project: str, job: str) -> bool:
@@ -98,17 +104,12 @@ class Lingering:
             try:
                 await self._bus.request(subjects.awaited(project, job), b"", timeout=self._silence / QUESTIONS)
             except OutcomeUnknown:
-                if self._ours(project, job):
-                    return True
+                continue
             except BusError:
                 return True
             else:
                 return True
-        return False
-
-    def _ours(self, project: str, job: str) -> bool:
-        """Whether a client here waits for the job, or may come back for it."""
-        return (project, job) in self._timers or self._producers.awaits(project, job)
+        return self._producers.awaits(project, job)
 
     async def _cancelled(self, handle: JobHandle) -> None:
         try:
@@ -118,7 +119,7 @@ class Lingering:
 
     def _on_question(self, message: Message) -> None:
         project, job = subjects.project_and_job(message.subject)
-        if message.reply and self._ours(project, job):
+        if message.reply and ((project, job) in self._timers or self._producers.awaits(project, job)):
             self._spawn(self._answered(message.reply))
 
     async def _answered(self, reply: str) -> None:
@@ -128,6 +129,8 @@ class Lingering:
             return  # then the other one cannot cancel either
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        self._keep(asyncio.get_running_loop().create_task(work))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

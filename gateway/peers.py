@@ -135,11 +135,11 @@ class Peers(Duty):
                 return
             self.telemetry.emit("edge.joined", INFO, edge=beat.edge)
         self._heard[beat.edge], self._told[beat.edge] = now, beat.configured
-        if beat.edge == self.edge:
-            if self._since is None:
+        if beat.event == "joining":
+            if beat.edge != self.edge:
+                self._answer()
+            elif self._since is None:  # the others were asked, which an older sign of its own does not prove
                 self._since = now + SETTLE * self._every
-        elif beat.event == "joining":
-            self._answer()
 
     def _answer(self) -> None:
         """Let one that joins know at once; at most one such answer is under way."""

@@ -275,7 +275,7 @@ def _log_ahead(cursor: Any, patience: float) -> None:
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
         except OperationalError as error:
-            if error.sqlite_errorcode != SQLITE_BUSY or loop.time() >= until:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF != SQLITE_BUSY or loop.time() >= until:
                 raise
             await_only(asyncio.sleep(HELD))
         else:

@@ -144,18 +144,20 @@ class Heartbeats(Duty):
         )
 
     async def _beat(self) -> None:
-        beating = self._beating
-        beat = self._now(beating.readings())
-        sent = self._clock.monotonic()
         try:
-            answer = await self._bus.request(self._subject, encode(beat), timeout=self._every)
-            reply = decode(HeartbeatReply, answer.data)
+            await self._say(self._beating.readings())
         except (BusError, ContractError) as error:
             if self._answered:  # say it when it begins, not every two seconds
                 self.telemetry.emit("heartbeat.unanswered", WARNING, error=type(error).__name__)
             self._answered = False
-            return
-        self._answered = True
+        else:
+            self._answered = True
+
+    async def _say(self, limits: dict[str, tuple[LimitReading, ...]]) -> None:
+        """One beat, and what its answer says. Raises BusError, ContractError."""
+        beating, beat, sent = self._beating, self._now(limits), self._clock.monotonic()
+        answer = await self._bus.request(self._subject, encode(beat), timeout=self._every)
+        reply = decode(HeartbeatReply, answer.data)
         if reply.at:
             beating.heard(reply.at, self._clock.monotonic() - sent)
         if reply.outrun:
@@ -172,14 +174,11 @@ class Heartbeats(Duty):
         if abort.attempts:
             self._beating.abort(abort.attempts, outrun=abort.reason == "outrun")
         else:
-            saying = asyncio.get_running_loop().create_task(self._say())
+            saying = asyncio.get_running_loop().create_task(self._called())
             self._saying.add(saying)
             saying.add_done_callback(self._saying.discard)
 
-    async def _say(self) -> None:
-        """A beat whose answer says nothing new; what answers said of limits is left for one whose answer counts.
-
-        It is a request all the same: whoever leads by the time it comes hears nothing else.
-        """
-        with suppress(BusError):
-            await self._bus.request(self._subject, encode(self._now({})), timeout=self._every)
+    async def _called(self) -> None:
+        """A beat beside the regular ones, for who has just begun to lead; the limits are left for one of those."""
+        with suppress(BusError, ContractError):
+            await self._say({})

@@ -218,7 +218,8 @@ class Edge(Section):
     on_disconnect: Literal["cancel", "continue"] = "cancel"
     """What becomes of a job whose client has gone."""
     linger: Annotated[float, Field(ge=0)] = 15.0
-    """How long a job with an idempotency key is kept for its client to come back, before it is cancelled."""
+    """How long a job with an idempotency key is kept for its client to come back; then other edges are asked whether it
+    waits there (as long, 2 to 5 seconds), and it is cancelled."""
     ping: Annotated[float, Field(gt=0)] = 15.0
     """Between two signs of life on a stream that has nothing to tell."""
     max_body: Annotated[int, Field(gt=0)] = 32 * 1024**2

@@ -17,19 +17,24 @@ from typing import Any
 from workers.answers.judging import Unusable, Verdict
 from workers.answers.referee import LENGTH
 
-__all__ = ["PATIENCE", "Apart", "TooCostly"]
+__all__ = ["PATIENCE", "Apart", "NotStarted", "TooCostly"]
 
 PATIENCE = 3.0
 """Seconds of the processor for one request: of two equal answers one is not too costly because the machine is busy."""
 STILL = 30.0
 """Seconds after which a process that has not answered is given up, however little it was let run."""
 _START = 20.0
+_GONE = (TimeoutError, asyncio.IncompleteReadError, ConnectionError)
 _ROOT = str(Path(__file__).parents[2])
 _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from workers.answers.referee import main; main()"
 
 
 class TooCostly(Exception):
     """It took too long, or more memory than it may."""
+
+
+class NotStarted(Exception):
+    """The process ended, or was silent, before it could be asked anything: no schema's fault."""
 
 
 class Apart:
@@ -62,20 +67,24 @@ class Apart:
 
     async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         async with self._lock:
-            process = await self._running()
             done = False
             try:
-                async with asyncio.timeout(self._still):
-                    told = await _exchange(process, {**request, "seconds": self._patience})
+                process = await self._running()
+                told = await self._told(process, {**request, "seconds": self._patience})
                 done = True
-            except (TimeoutError, asyncio.IncompleteReadError, ConnectionError) as error:
-                raise TooCostly("it takes too long, or too much memory") from error
             finally:
                 if not done:  # also when whoever asks is interrupted: what it still says would be taken for the next
                     await self.close()
         if "unusable" in told:
             raise Unusable(told["unusable"])
         return told
+
+    async def _told(self, process: Process, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(self._still):
+                return await _exchange(process, request)
+        except _GONE as error:
+            raise TooCostly("it takes too long, or too much memory") from error
 
     async def _running(self) -> Process:
         if self._process is None or self._process.returncode is not None:
@@ -84,8 +93,11 @@ class Apart:
             self._process = await asyncio.create_subprocess_exec(
                 *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={}
             )
-            async with asyncio.timeout(_START):  # that it imports what it needs does not count
-                await _exchange(self._process, {"key": "", "schema": "{}", "text": None, "seconds": _START})
+            try:
+                async with asyncio.timeout(_START):  # that it imports what it needs does not count
+                    await _exchange(self._process, {"key": "", "schema": "{}", "text": None, "seconds": _START})
+            except _GONE as error:
+                raise NotStarted("the process that judges costly schemas did not start") from error
         return self._process
 
 

@@ -66,7 +66,7 @@ async def test_one_answer_that_is_not_read_in_time_costs_nobody_their_job() -> N
     assert asked == [subjects.awaited("p", job.id)] * 2, "who answered is not asked again"
 
 
-@pytest.mark.parametrize(("linger", "silence"), [(0.0, 2.0), (5.0, 5.0), (15.0, 10.0), (600.0, 10.0)])
+@pytest.mark.parametrize(("linger", "silence"), [(0.0, 2.0), (3.0, 3.0), (15.0, 5.0), (600.0, 5.0)])
 async def test_others_may_stand_still_for_as_long_as_the_job_was_kept(linger: float, silence: float) -> None:
     bus, job = Nobody(), Held()
     lingering = job.lingering(bus, linger)
@@ -84,4 +84,22 @@ async def test_a_client_that_comes_and_goes_once_more_while_others_are_asked_may
     await eventually(lambda: bus.waited and not lingering._tasks)
     assert lingering.busy, "it lingers anew"
     await lingering.close()
+    assert not job.cancelled
+
+
+async def test_a_client_that_comes_back_while_others_are_asked_keeps_its_job() -> None:
+    bus, job = Nobody(), Held()
+    lingering = job.lingering(bus, 60.0)
+    bus.meanwhile = lambda: lingering.back("p", job.id)  # type: ignore[method-assign]
+    lingering._due("p", cast("Any", job))
+    await eventually(lambda: bus.waited and not lingering.busy)
+    assert not job.cancelled
+
+
+async def test_an_edge_that_ends_while_others_are_asked_cancels_nothing() -> None:
+    bus, job = Nobody(), Held()
+    lingering = job.lingering(bus, 60.0)
+    lingering._due("p", cast("Any", job))
+    await lingering.close()
+    assert not lingering.busy
     assert not job.cancelled

@@ -7,7 +7,9 @@ from contextlib import AsyncExitStack
 
 from gateway.peers import Peers
 from job_contracts import subjects
+from job_contracts.codec import encode
 from job_contracts.configured import Configured
+from job_contracts.keys import EdgeBeat
 from runtime.bus.memory import MemoryBroker
 from runtime.telemetry import Telemetry
 from tests.support.clock import ManualClock
@@ -54,3 +56,23 @@ async def test_an_edge_that_was_cut_off_asks_who_is_there_before_it_has_a_share_
         clock.advance(30.0)
         share, since = one.share(clock.monotonic())
         assert (share, since) == (0.5, clock.monotonic()), "its buckets begin empty"
+
+
+async def test_an_old_sign_of_its_own_that_comes_late_gives_an_edge_no_share() -> None:
+    broker, clock = MemoryBroker(), ManualClock()
+    one = Peers(broker.bus(), clock, Telemetry(), name="one", every=60.0)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(one.stop)
+        await one.start()
+        await eventually(one.heard)
+        clock.advance(60.0 * 5)
+        assert one.share(clock.monotonic())[0] == 0.0
+        old = EdgeBeat(edge=one.edge, event="here")
+        await broker.bus().publish(subjects.edges(), encode(old))
+        await eventually(lambda: [told.silent for told in one.heard()] == [0.0])
+        clock.advance(60.0)
+        assert one.share(clock.monotonic())[0] == 0.0, "others may have come meanwhile, and nobody has asked"
+        await one._beat()
+        await eventually(lambda: [told.silent for told in one.heard()] == [0.0])
+        clock.advance(30.0)
+        assert one.share(clock.monotonic())[0] == 1.0

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.eventually import eventually
-from workers.answers.apart import Apart, TooCostly
+from workers.answers.apart import Apart, NotStarted, TooCostly
 from workers.answers.judging import Unusable, Verdict
 
 LONG = 30.0
@@ -124,6 +124,27 @@ async def test_who_is_interrupted_leaves_no_answer_for_the_next(apart: Apart) ->
     with pytest.raises(asyncio.CancelledError):
         await hung
     assert (await judged(apart, "[[]]")).text == "[[]]"
+
+
+async def test_who_is_interrupted_while_it_starts_leaves_no_answer_for_the_next_either(apart: Apart) -> None:
+    begun = asyncio.create_task(judged(apart, "[1]"))
+    await eventually(lambda: apart._process is not None, every=0.0)
+    begun.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await begun
+    assert [(await judged(apart, text)).text for text in ("[]", "[[]]")] == ["[]", "[[]]"]
+
+
+async def test_a_process_that_does_not_start_is_no_schemas_fault(apart: Apart, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr("workers.answers.apart._CODE", "import sys; sys.stdin.read(1)")
+        with pytest.raises(NotStarted):
+            await judged(apart, "[]")
+        meanwhile.setattr("workers.answers.apart._CODE", "import sys; sys.stdin.read()")
+        meanwhile.setattr("workers.answers.apart._START", 0.1)
+        with pytest.raises(NotStarted):
+            await judged(apart, "[]")
+    assert (await judged(apart, "[]")).text == "[]"
 
 
 async def test_a_process_that_was_killed_is_started_anew(apart: Apart) -> None:
