@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from enum import StrEnum
 from hashlib import sha256
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -28,6 +28,11 @@ MOST_TOKENS = 1_000_000_000
 """No count of tokens is larger; arithmetic over what producers claim stays finite."""
 
 
+FEW_CHUNKS, LEAST_CHUNK = 1_024, 4_096
+"""Chunks that any reference may name, and bytes of a chunk beyond them: each is a question to the broker, whatever it
+holds, and who has written the reference does not pay for that."""
+
+
 class BlobRef(Wire):
     """Where the bytes lie when they were too large for one message: ``chunks`` messages, ``size`` bytes in all."""
 
@@ -35,6 +40,16 @@ class BlobRef(Wire):
     size: Annotated[int, Field(ge=0)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Of all bytes together, in hexadecimal."""
+
+    @model_validator(mode="after")
+    def _not_of_crumbs(self) -> Self:
+        most = max(FEW_CHUNKS, self.size // LEAST_CHUNK)
+        if self.chunks > most:
+            message = (
+                f"{self.size} bytes in {self.chunks} chunks; write at most {most}, of {LEAST_CHUNK} bytes at least"
+            )
+            raise ValueError(message)
+        return self
 
 
 class Job(Wire):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Protocol
 
@@ -60,20 +61,29 @@ async def get(store: Store, key: str, ref: BlobRef, *, of: Family, limit: int) -
     """
     if ref.size > limit or ref.chunks > max(ref.size, 1):
         raise TooLarge(f"{key}: {ref.size} bytes in {ref.chunks} chunks, the limit is {limit}")
-    places = asyncio.Semaphore(AT_ONCE)
     parts: dict[int, bytes] = {}
+    failures: list[BusError] = []
+    left = iter(range(ref.chunks))
 
     async def read_one(index: int) -> None:
         subject = _subject(key, index, ref, of)
-        async with places:
-            try:
-                parts[index] = (await store.get_direct(subjects.BLOB, subject)).data
-            except NotFound:  # a replica may lag: only the leader's word is a no
-                parts[index] = (await store.last(subjects.BLOB, subject)).data
+        try:
+            parts[index] = (await store.get_direct(subjects.BLOB, subject)).data
+        except NotFound:  # a replica may lag: only the leader's word is a no
+            parts[index] = (await store.last(subjects.BLOB, subject)).data
+
+    async def read() -> None:
+        for index in left:
+            failed = await _outcome(read_one(index))
+            if failed is not None:
+                failures.append(failed)
+            if failures:  # what is written by strangers may name many that are not there
+                return
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_outcome(read_one(index))) for index in range(ref.chunks)]
-    _raise_first([task.result() for task in tasks])
+        for _ in range(min(AT_ONCE, ref.chunks)):
+            group.create_task(read())
+    _raise_first(failures)
     data = b"".join(parts[index] for index in range(ref.chunks))
     if len(data) != ref.size or sha256(data).hexdigest() != ref.sha256:
         raise BusError(f"{key}: the stored bytes are not those that were announced ({len(data)} of {ref.size} bytes)")
@@ -95,7 +105,7 @@ async def _outcome(work: object) -> BusError | None:
     return None
 
 
-def _raise_first(outcomes: list[BusError | None]) -> None:
+def _raise_first(outcomes: Sequence[BusError | None]) -> None:
     for error in outcomes:
         if error is not None:
             raise error

@@ -210,17 +210,24 @@ class Link:
         listening = Listening(self, subject, hear, queue)
         self._listening.append(listening)
         client = self._client
-        if client is not None and client.is_connected:
-            try:
+        try:
+            if client is not None and client.is_connected:
                 await listening.attach(client)
-            except nats.errors.BadSubjectError as error:
-                self.forget(listening)
-                raise BusError(f"{subject!r} is not a subject to listen to") from error
-            except (nats.errors.Error, OSError):
-                log.debug("bus.subscribe_later", extra={"subject": subject})
-            else:
                 await self.round_trip(self.settings.api_timeout)
+        except nats.errors.BadSubjectError as error:
+            self.forget(listening)
+            raise BusError(f"{subject!r} is not a subject to listen to") from error
+        except (nats.errors.Error, OSError):
+            log.debug("bus.subscribe_later", extra={"subject": subject})
+        except BaseException:  # nobody has it to end it
+            self.abandon(listening)
+            raise
         return listening
+
+    def abandon(self, listening: Listening) -> None:
+        """End it, without waiting for that."""
+        self.forget(listening)
+        self._ends(self._loop.create_task(listening.close(), name="bus abandon"))
 
     def forget(self, listening: Listening) -> None:
         """Do not make it again."""
@@ -229,11 +236,15 @@ class Link:
 
     async def drain(self, client: WireClient, subscription: ClientSubscription) -> None:
         """End a subscription after what is on its way was heard; a client that does not manage in time is replaced."""
-        task = self._loop.create_task(self._drain(client, subscription), name="bus drain")
+        # The library waits for a PONG: were it cancelled, that PONG would end its reading when it comes at last.
+        draining = self._loop.create_task(self._drain(client, subscription), name="bus drain")
+        self._ends(draining)
+        await asyncio.shield(draining)
+
+    def _ends(self, task: asyncio.Task[None]) -> None:
+        """Is waited for when the link closes."""
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
-        # The library waits for a PONG: were it cancelled, that PONG would end its reading when it comes at last.
-        await asyncio.shield(task)
 
     async def _drain(self, client: WireClient, subscription: ClientSubscription) -> None:
         try:
@@ -281,9 +292,7 @@ class Link:
         if old is not None:
             reason = str(old.last_error or "") if not old.is_connected else "the broker does not answer"
             self._tell("disconnected", reason or "the connection was closed")
-            task = self._loop.create_task(discard(old, self.settings.close_timeout), name="bus discard")
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+            self._ends(self._loop.create_task(discard(old, self.settings.close_timeout), name="bus discard"))
         pause = self.settings.backoff_first
         while self._client is None:
             try:

@@ -193,9 +193,11 @@ class NatsBus:
                     waiter = asyncio.get_running_loop().create_future()
                     self._queue.append(waiter)
                     await waiter
-        except TimeoutError as error:
+        except BaseException as error:
             self._wake_next()  # the place may have been meant for us
-            raise Unreachable(f"{subject}: {self.settings.in_flight} writes are in flight already") from error
+            if isinstance(error, TimeoutError):
+                raise Unreachable(f"{subject}: {self.settings.in_flight} writes are in flight already") from error
+            raise
 
     def _leave(self) -> None:
         self._in_flight -= 1

@@ -83,8 +83,8 @@ class NatsTail:
         self._listening = await self._link.listen(f"{self._inbox}*", self._hear)
         try:
             await self._create()
-        except BusError:
-            await self._listening.close()
+        except BaseException:  # whoever is not there any more cannot close it
+            self._link.abandon(self._listening)
             raise
         self._forget = self._link.when_connected(self._broken.set)
         self._keeper = self._loop.create_task(self._keep(), name=f"bus tail {self._stream}")
@@ -125,7 +125,8 @@ class NatsTail:
         if self._listening is not None:
             await self._listening.close()
         for _, future in self._waiting:
-            future.cancel()
+            if not future.done():
+                future.set_result(None)
         await self._drop(self._consumer)
 
     async def _reached(self, seq: int, within: float) -> bool:
@@ -140,7 +141,7 @@ class NatsTail:
         finally:
             if entry in self._waiting:
                 self._waiting.remove(entry)
-        return True
+        return self._position >= seq
 
     # -- the consumer and its renewal
 

@@ -20,7 +20,8 @@ from nats.protocol.parser import Parser
 __all__ = ["Arrival", "Hear", "WireClient", "heard_by", "read_headers"]
 
 STATUS, DESCRIPTION = "Status", "Description"
-_END = b"\r\n"
+_ODD = "backslashreplace"
+_END, _SPACE = b"\r\n", b" "
 _MESSAGE, _MESSAGE_WITH_HEADERS = b"MSG", b"HMSG"
 _FRAME_SIZE = len("NATS/1.0")
 
@@ -111,7 +112,8 @@ class WireClient(Client):
         subscription = self._subs.get(sid)
         if subscription is not None:
             hear = cast("_Heard", subscription._cb).hear  # noqa: SLF001 - the library's other half
-            hear(Arrival(subject.decode(), reply.decode(), data, raw))
+            # The server lets any bytes be a subject: one that is no text must reach whoever refuses it.
+            hear(Arrival(subject.decode("utf-8", _ODD), reply.decode("utf-8", _ODD), data, raw))
 
     def hand_over(self, subject: str, data: bytes, reply: str, headers: Mapping[str, str] | None) -> None:
         """Write a message, of parts that were checked, behind what waits for the socket."""
@@ -153,8 +155,8 @@ class _Splitter(Parser):
             data, self._parts = b"".join(self._parts), []
         at, size = 0, len(data)
         while (end := data.find(_END, at)) >= 0:
-            words = data[at:end].split()
-            if words and words[0] in (_MESSAGE, _MESSAGE_WITH_HEADERS):
+            words = data[at:end].split(_SPACE)  # of all that Python takes for a space, a subject may hold the rest
+            if words[0] in (_MESSAGE, _MESSAGE_WITH_HEADERS):
                 after = self._message(words, data, end + 2, size)
                 if not after:
                     break
