@@ -436,3 +436,26 @@ async def test_a_leader_that_always_has_something_to_dispatch_renews_its_lease_a
         pool = await busy.pool("alpha", note, slots=1_000)
         await eventually(lambda: len(pool.seen) == 600, within=20.0)
         assert len(renewals) >= 3
+
+
+async def test_subjects_that_are_no_text_stop_nobody(own_broker: Broker, open_bus: Callable[..., Any]) -> None:
+    bus: Bus = await open_bus(own_broker.url, inbox_prefix="_INBOX_demo")
+    async with world(bus) as running:
+        await running.pool("alpha")
+        _, writer = await asyncio.open_connection("127.0.0.1", int(own_broker.url.rpartition(":")[2]))
+        odd = [b"\xff\xfe", b"\x0b", b"a\x85b"]
+        told = [subject("demo", "a-b").encode() + one for subject in (subjects.submit, subjects.cancel) for one in odd]
+        writer.write(b'CONNECT {"verbose":false}\r\n' + b"".join(b"PUB %b 2\r\n{}\r\n" % one for one in told))
+        await writer.drain()
+        stream = subjects.stream_name(subjects.SUBMIT, 0)
+
+        async def stored() -> bool:
+            return (await bus.stream_state(stream)).last_seq >= 3 and (
+                await bus.stream_state(subjects.CTL)
+            ).last_seq >= 3
+
+        await eventually(stored)
+        writer.close()
+        await running.submit("a-1")
+        assert (await running.result("a-1", within=20.0)).state is JobState.SUCCEEDED
+        await running.settled()

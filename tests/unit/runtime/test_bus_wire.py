@@ -82,6 +82,18 @@ async def test_what_is_no_protocol_ends_the_connection(line: bytes) -> None:
         await Pinged()._ps.parse(line)
 
 
+@pytest.mark.parametrize(
+    ("odd", "told"), [(b"a.\xff\xfe", "a.\\xff\\xfe"), (b"a.\x0b\x0cb", "a.\x0b\x0cb"), (b"a.\x85", "a.\\x85")]
+)
+async def test_a_subject_that_is_no_text_ends_nothing(odd: bytes, told: str) -> None:
+    client = Pinged()
+    await client._ps.parse(b"MSG " + odd + b" 1 1\r\nx\r\nMSG b 1 " + odd + b" 1\r\ny\r\n")
+    assert [(arrival.subject, arrival.reply, arrival.data) for _, arrival in client.heard] == [
+        (told, "", b"x"),
+        ("b", told, b"y"),
+    ]
+
+
 async def test_half_a_message_is_forgotten_with_its_connection() -> None:
     client = Pinged()
     await client._ps.parse(b"MSG a 1 10\r\nabc")
