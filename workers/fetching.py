@@ -133,10 +133,10 @@ class Fetcher:
     def _checked(self, address: str) -> URL:
         try:
             url = URL(address)
-            port = url.port
+            host, port = url.host, url.port
         except ValueError:
             raise Unfetched("its address is none") from None
-        if url.scheme != "https" or not url.host:
+        if url.scheme != "https" or not host:
             raise Unfetched("only https addresses are fetched")
         if url.user is not None or url.password is not None or port != self._port:
             raise Unfetched("addresses with a user or a port of their own are not fetched")

@@ -85,6 +85,7 @@ class Names:
         "data:image/png;base64,aGk=",
         "https://",
         "https:///a.png",
+        "https://xn--/a.png",
         "https://user:secret@pictures.example/a.png",
         "https://user@pictures.example/a.png",
         "https://pictures.example:8443/a.png",
