@@ -12,7 +12,8 @@ import asyncio
 import base64
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
@@ -26,21 +27,23 @@ MOST = 20 * 1024 * 1024
 """Bytes of an image."""
 PATIENCE = 15.0
 """Seconds for all of it."""
+LOOKED_UP_AT_ONCE = 8
+"""Names in a look-up at a time: whoever submits jobs chooses them, and may choose some whose look-up hangs."""
 _PORT = 443
 _TRANSLATED = ip_network("64:ff9b::/96")
 """IPv6 addresses behind which a gateway (NAT64) reaches an IPv4 address: the last four bytes."""
 
-LookUp = Callable[[str, int], Awaitable[Sequence[str]]]
+LookUp = Callable[[str, int], Sequence[str]]
+"""Runs in a thread."""
 
 
 class Unfetched(Exception):
     """The image was not fetched; says why, and nothing about what an inner address answered."""
 
 
-async def look_up(host: str, port: int) -> Sequence[str]:
+def look_up(host: str, port: int) -> Sequence[str]:
     """The addresses of a name, as the system knows them."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(str(each[4][0]) for each in found))
 
 
@@ -107,6 +110,9 @@ class Fetcher:
         most: int = MOST,
     ) -> None:
         self._look_up = look_up
+        # Threads of its own: a look-up cannot be stopped, and those of the loop find the providers' addresses. One that
+        # nobody waits for any more holds its place until it is done.
+        self._names = ThreadPoolExecutor(LOOKED_UP_AT_ONCE, thread_name_prefix="names")
         self._public = public
         self._context = context
         self._port = port
@@ -127,10 +133,10 @@ class Fetcher:
     def _checked(self, address: str) -> URL:
         try:
             url = URL(address)
-            port = url.port
+            host, port = url.host, url.port
         except ValueError:
             raise Unfetched("its address is none") from None
-        if url.scheme != "https" or not url.host:
+        if url.scheme != "https" or not host:
             raise Unfetched("only https addresses are fetched")
         if url.user is not None or url.password is not None or port != self._port:
             raise Unfetched("addresses with a user or a port of their own are not fetched")
@@ -138,7 +144,7 @@ class Fetcher:
 
     async def _addresses(self, url: URL) -> Sequence[str]:
         host = url.host or ""
-        found = await self._look_up(host, self._port)
+        found = await asyncio.get_running_loop().run_in_executor(self._names, self._look_up, host, self._port)
         if not found or not all(map(self._public, found)):
             raise Unfetched("its address is not one of the open internet")
         return found

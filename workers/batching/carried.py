@@ -63,19 +63,19 @@ class Carried:
     """Nobody waits for any of it any more."""
     unanswered: set[str] = field(default_factory=set)
     """Attempts that have not been answered for."""
+    sent: list[int] = field(default_factory=list)
+    """Places of the requests in the order of the lines last written; none of a batch that another worker made."""
 
     def custom_id(self, place: int) -> str:
         """The id of the request at that place."""
         return f"{self.note.key}-{place}"
 
     def lines(self, api: BatchApi) -> list[bytes]:
-        """All requests for which somebody waits."""
-        asked = ((place, member) for place, member in self.members.items() if not member.gone)
-        return [
-            api.line(self.custom_id(place), member.encoded.path, member.encoded.body)
-            for place, member in asked
-            if member.encoded is not None
-        ]
+        """All requests for which somebody waits; notes which they are."""
+        asked = ((place, each.encoded) for place, each in self.members.items() if not each.gone)
+        sent = {place: encoded for place, encoded in asked if encoded is not None}
+        self.sent = list(sent)
+        return [api.line(self.custom_id(place), encoded.path, encoded.body) for place, encoded in sent.items()]
 
     def came(self, answered: Answered) -> bool:
         """An answer; whether it is to one of these requests."""
@@ -107,10 +107,9 @@ class Carried:
 
 def left_over(carried: Carried, sheet: Sheet) -> None:
     """What to say to those that have no answer, now that the batch is over."""
-    for place, words in sheet.wrong_lines.items():
-        at = list(carried.members)[place : place + 1]
-        if at:
-            carried.came(problem(carried.custom_id(at[0]), 400, "invalid_request_error", words))
+    for line, words in sheet.wrong_lines.items():
+        if 0 <= line < len(carried.sent):  # of lines we did not write nobody knows whose they are: all may try again
+            carried.came(problem(carried.custom_id(carried.sent[line]), 400, "invalid_request_error", words))
     status, code = UNASKED, f"batch_{sheet.end or 'lost'}"
     words = {
         "expired": "the provider's batch expired before it came to the request",

@@ -114,10 +114,7 @@ class Desk(Duty):
         if carried is not None:
             carried.leave(member)
             return False
-        for group in self._groups.values():
-            if member in group.members:
-                group.members.remove(member)
-                group.bytes -= _size(member)
+        self._part(member)
         return True
 
     def waits(self, attempt: str) -> bool:
@@ -232,13 +229,25 @@ class Desk(Duty):
         if len(group.members) >= settings.requests:
             self._close(key)
 
+    def _part(self, member: Member) -> None:
+        """It waits no more. A group without members goes, or it would be there with a timer that has rung."""
+        for key, group in self._groups.items():
+            if member in group.members:
+                group.members.remove(member)
+                group.bytes -= _size(member)
+                if not group.members:
+                    del self._groups[key]
+                    if group.timer is not None:
+                        group.timer.cancel()
+                return
+
     def _close(self, key: tuple[str, str]) -> None:
         group = self._groups.pop(key, None)
         if group is None:
             return
         if group.timer is not None:
             group.timer.cancel()
-        if not group.members or self.stopping.is_set():
+        if self.stopping.is_set():
             self._groups[key] = group  # they are handed back
             return
         note = Note(

@@ -9,12 +9,18 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import pytest
 
 from catalogue.rows import ProviderRow
 from job_contracts import subjects
 from job_contracts.failures import FailureKind
 from tests.support.eventually import eventually
 from tests.support.worker import Bench, config
+from workers.batching.carried import Carried, Member, left_over
+from workers.batching.notes import Note
+from workers.dialects.batches.openai import OpenAIBatches
+from workers.dialects.batches.port import Sheet
+from workers.dialects.port import Encoded
 
 ROW = ProviderRow.model_validate(
     {
@@ -24,6 +30,7 @@ ROW = ProviderRow.model_validate(
         "tiers": {"batch": {"price": 0.5, "turnaround": 60, "api": "openai"}},
     }
 )
+REQUEST = Encoded("/chat/completions", {}, b'{"model":"m"}')
 QUICK = {"linger": 0.1, "poll": 0.05, "poll_most": 0.1, "silence": 5.0, "patience": 20.0}
 
 
@@ -133,6 +140,21 @@ async def test_of_a_batch_that_is_turned_away_only_the_named_request_is_to_blame
         )
 
 
+@pytest.mark.parametrize(("ours", "blamed"), [(True, [2]), (False, [])], ids=["our lines", "another worker's"])
+async def test_a_refused_line_is_that_of_the_job_whose_request_stands_there(ours: bool, blamed: list[int]) -> None:
+    loop = asyncio.get_running_loop()
+    members = {place: Member(f"a{place}", place, loop.create_future(), REQUEST) for place in range(4)}
+    note = Note(key="k", pool="alpha", worker="w1", path="/chat/completions", at=0.0, seqs=tuple(members))
+    carried = Carried(note, members)
+    carried.leave(members[0])  # before its request was written
+    if ours:
+        written = [json.loads(line)["custom_id"] for line in carried.lines(OpenAIBatches())]
+        assert written == ["k-1", "k-2", "k-3"]
+    left_over(carried, Sheet("b", end="failed", wrong_lines={-2: "none", 1: "not so", 9: "none"}))
+    statuses = {place: member.coming.result().status for place, member in members.items()}
+    assert [place for place, status in statuses.items() if status == 400] == blamed
+
+
 async def test_jobs_that_wait_for_company_are_handed_back_uncalled_when_the_worker_stops() -> None:
     far = Far()
     async with bench(far, linger=60.0) as made:
@@ -155,3 +177,40 @@ async def test_a_cancelled_job_does_not_stop_the_batch_of_the_others() -> None:
         far.done.set()
         await eventually(lambda: len(made.results()) == 1, within=5, says="no result")
         assert len(far.made) == 1
+
+
+async def test_after_the_only_one_that_waited_is_gone_the_next_is_still_sent() -> None:
+    far = Far()
+    far.done.set()
+    async with bench(far) as made:
+        loop, desk, rung = asyncio.get_running_loop(), made.worker.desk, asyncio.Event()
+        assert desk is not None
+        first = asyncio.create_task(desk.ask(REQUEST, "first", "m"))
+        await asyncio.sleep(0)  # it waits for company
+        assert desk.withdraw("first")
+        first.cancel()
+        desk.answered("first")
+        loop.call_later(2 * QUICK["linger"], rung.set)
+        await rung.wait()  # whatever was to ring for the first has rung
+        second = asyncio.create_task(desk.ask(REQUEST, "second", "m"))
+        await eventually(second.done, within=10, says="it waits for ever")
+        assert second.result().status == 200
+        assert [len(file) for file in far.files] == [1]
+        desk.answered("second")
+
+
+async def test_who_leaves_while_others_wait_takes_nobody_along() -> None:
+    far = Far()
+    far.done.set()
+    async with bench(far, requests=3, linger=3600.0) as made:
+        desk = made.worker.desk
+        assert desk is not None
+        waiting = [asyncio.create_task(desk.ask(REQUEST, name, "m")) for name in ("gone", "first")]
+        await asyncio.sleep(0)  # both wait for company
+        assert desk.withdraw("gone")
+        waiting.pop(0).cancel()
+        waiting += [asyncio.create_task(desk.ask(REQUEST, name, "m")) for name in ("second", "third")]
+        await eventually(lambda: all(task.done() for task in waiting), within=10, says="no answers")
+        assert [len(file) for file in far.files] == [3]
+        for name in ("gone", "first", "second", "third"):
+            desk.answered(name)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import datetime as dt
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -15,8 +18,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.support.eventually import eventually
 from tests.support.upstream import Do, Step, Upstream, chunk, head, response
-from workers.fetching import Fetcher, Unfetched, is_public
+from workers.fetching import LOOKED_UP_AT_ONCE, Fetcher, Unfetched, is_public
 
 NAME = "pictures.example"
 
@@ -67,7 +71,7 @@ class Names:
         self.addresses = addresses
         self.asked: list[str] = []
 
-    async def __call__(self, host: str, port: int) -> Sequence[str]:
+    def __call__(self, host: str, port: int) -> Sequence[str]:
         self.asked.append(host)
         return self.addresses
 
@@ -81,6 +85,7 @@ class Names:
         "data:image/png;base64,aGk=",
         "https://",
         "https:///a.png",
+        "https://xn--/a.png",
         "https://user:secret@pictures.example/a.png",
         "https://user@pictures.example/a.png",
         "https://pictures.example:8443/a.png",
@@ -108,6 +113,36 @@ async def test_a_name_with_any_inner_address_is_refused_without_a_connection(add
 async def test_every_spelling_of_this_machine_is_refused(host: str) -> None:
     with pytest.raises(Unfetched):
         await Fetcher().fetch(f"https://{host}/a.png")
+
+
+async def test_look_ups_that_hang_hold_up_no_other_name_and_keep_their_places_until_they_are_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    go, begun = threading.Event(), list[str]()
+
+    def hanging(host: str, *_: Any, **__: Any) -> list[Any]:
+        begun.append(host)
+        go.wait()
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    one = Fetcher(patience=3600.0)
+    many = range(LOOKED_UP_AT_ONCE + 3)
+    waiting = [asyncio.create_task(one.fetch(f"https://{number}.example/a.png")) for number in many]
+    try:
+        await eventually(lambda: len(begun) == LOOKED_UP_AT_ONCE, says=lambda: begun)
+        assert await asyncio.get_running_loop().getaddrinfo("localhost", 443)
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+        last = asyncio.create_task(one.fetch("https://last.example/a.png"))
+        await asyncio.sleep(0)
+        assert len(begun) == LOOKED_UP_AT_ONCE
+    finally:
+        go.set()
+    with pytest.raises(Unfetched, match="open internet"):
+        await last
+    assert begun[LOOKED_UP_AT_ONCE:] == ["last.example"]
 
 
 # -- over a real connection

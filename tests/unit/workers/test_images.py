@@ -280,7 +280,7 @@ async def test_a_broken_picture_is_refused_and_never_a_bug(format: str) -> None:
 async def test_where_workers_may_fetch_the_image_is_sent_converted_like_any_other() -> None:
     data = base64.b64decode(encoded(noise(16, 8), "WEBP"))
 
-    async def found(host: str, port: int) -> list[str]:
+    def found(host: str, port: int) -> list[str]:
         return ["10.0.0.1"]
 
     class Here(Fetcher):

@@ -50,7 +50,7 @@ class Sheet:
     results: tuple[str, ...] = ()
     """Paths at which the answers lie."""
     wrong_lines: Mapping[int, str] = field(default_factory=dict)
-    """Places (from 0) of requests because of which the whole batch was turned away, and what is wrong with them."""
+    """Lines (from 0) of the requests because of which the whole batch was turned away, and what is wrong with them."""
     code: str = ""
     """Why the whole batch was turned away, in the provider's own word."""
     words: str = ""
