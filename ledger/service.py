@@ -206,7 +206,7 @@ class Ledger(Duty):
         state = await self._bus.stream_state(subjects.LEDGER)
         self._looked = self._clock.monotonic()
         made = state.made_at
-        if state.last_seq < self.position or None not in (made, self._made) and made != self._made:
+        if state.last_seq < self.position or (None not in (made, self._made) and made != self._made):
             # Another stream of that name, or a node that is behind: reading anew is right for the one, and changes
             # nothing for the other, because an attempt that is known is not counted again. That it ends before our
             # place is not all that tells it: another one may have grown beyond that before we looked.
