@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,11 @@ if TYPE_CHECKING:
     from console.people import Person
     from runtime.settings.console import Console
 
-MOST = 1_000
-"""Sessions at once; a further one ends the one that was idle longest."""
+EACH, SHARED, MOST = 20, 100, 1_000
+"""Sessions at once with one key, of one project's keys, and of all together. A further one ends the oldest with that
+key, or of that project; where all have too many, the oldest of whoever has the most: nobody logs out somebody else by
+logging in.
+"""
 TOKEN_BYTES = 32
 
 
@@ -56,8 +60,7 @@ class Sessions:
         for token, session in tuple(self._open.items()):
             if not self.lasts(session, now):
                 self._end(token)
-        if len(self._open) >= MOST:
-            self._end(min(self._open, key=lambda one: self._open[one].seen))
+        self._make_room(person)
         token = secrets.token_urlsafe(TOKEN_BYTES)
         self._open[_digest(token)] = Session(person, now, now, now)
         return token
@@ -82,6 +85,18 @@ class Sessions:
         """End one, for whoever still looks at a page of it as well."""
         session.ended = True
         self._open = {digest: one for digest, one in self._open.items() if one is not session}
+
+    def _make_room(self, person: Person) -> None:
+        """For one more. Sessions lie in the order in which they began."""
+        own = [digest for digest, one in self._open.items() if one.person.name == person.name]
+        if len(own) >= EACH:
+            self._end(own[0])
+        shared = [digest for digest, one in self._open.items() if one.person.whose == person.whose]
+        if len(shared) >= SHARED:
+            self._end(shared[0])
+        if len(self._open) >= MOST:
+            ((most, _),) = Counter(one.person.whose for one in self._open.values()).most_common(1)
+            self._end(next(digest for digest, one in self._open.items() if one.person.whose == most))
 
     def _end(self, digest: str) -> None:
         self._open.pop(digest).ended = True

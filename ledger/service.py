@@ -55,6 +55,8 @@ class Ledger(Duty):
         self._why: str | None = "nothing has been read"
         self._reading = False
         self._looked = float("-inf")
+        self._made: float | None = None
+        """When the stream was made that the position is of."""
         self.position = 0
         """LEDGER sequence up to which all is stored."""
         self.behind = 0
@@ -102,6 +104,7 @@ class Ledger(Duty):
             # A database that failed over, or was restored, may have lost its last commits: what we learned is void.
             self._store = Store(self._database)
             self.position = await self._store.position()
+            self._made = await self._store.made_at()  # read second, so it is never the older one
         await self._look()
         self._reading = True
         self.telemetry.emit("ledger.reading", INFO, position=self.position)
@@ -202,15 +205,20 @@ class Ledger(Duty):
         asked = self._clock.wall()
         state = await self._bus.stream_state(subjects.LEDGER)
         self._looked = self._clock.monotonic()
-        self.behind = max(0, state.last_seq - self.position)
-        if state.last_seq < self.position:
+        made = state.made_at
+        if state.last_seq < self.position or (None not in (made, self._made) and made != self._made):
             # Another stream of that name, or a node that is behind: reading anew is right for the one, and changes
-            # nothing for the other, because an attempt that is known is not counted again.
+            # nothing for the other, because an attempt that is known is not counted again. That it ends before our
+            # place is not all that tells it: another one may have grown beyond that before we looked.
             self.telemetry.emit("ledger.replaced", ERROR, position=self.position, seq=state.last_seq)
-            seq = max(0, state.first_seq - 1)
-            await self._store.begin_anew(self.position, seq)
+            seq = max(0, state.first_seq - 1) if self.position else 0
+            await self._store.begin_anew(self.position, seq, made)
             self.position = seq
-        elif self.position + 1 < state.first_seq:
+        elif made is not None and self._made is None:
+            await self._store.note_made(made)
+        self._made = made or self._made
+        self.behind = max(0, state.last_seq - self.position)
+        if self.position + 1 < state.first_seq:
             await self._miss(state.first_seq, asked)
         if not self.behind and self.position:
             await self._store.caught_up(self.position, asked)

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ARRAY, ColumnElement, Table, Text, any_, bindparam, func, select, tuple_, update
+from sqlalchemy import ARRAY, ColumnElement, Table, Text, any_, bindparam, delete, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from job_contracts import subjects
@@ -39,6 +39,8 @@ ROW = ("attempt", "source", *PLAIN[1:], "arm", "tags")
 """The columns of a booking."""
 REMEMBERED = 50_000
 """Sources and tags whose ids are kept in memory."""
+MADE = f"{subjects.LEDGER} made"
+"""Row of ``positions`` that says when the stream was made in which the place read up to lies."""
 AT_ONCE = 1_000
 """Sources or tags in one question."""
 
@@ -90,10 +92,29 @@ class Store:
             found = await connection.execute(select(positions.c.seq).where(positions.c.stream == subjects.LEDGER))
             return found.scalar_one_or_none() or 0
 
-    async def begin_anew(self, before: int, seq: int = 0) -> None:
-        """Read on after ``seq``: LEDGER is another stream than it was. Attempts that are known stay as they are."""
+    async def made_at(self) -> float | None:
+        """When the stream was made that the position is of; ``None`` if nobody noted it yet."""
+        async with self._database.engine.connect() as connection:
+            found = await connection.execute(select(positions.c.at).where(positions.c.stream == MADE))
+            at: float | None = found.scalar_one_or_none()
+            return at
+
+    async def note_made(self, at: float) -> None:
+        """The position is of the stream that was made then, unless another ledger has said of which."""
         async with self._database.writing() as connection:
-            await connection.execute(_moving(before).values(seq=seq))
+            await connection.execute(_ignoring(self._database.kind, positions).values(stream=MADE, seq=0, at=at))
+
+    async def begin_anew(self, before: int, seq: int = 0, made: float | None = None) -> None:
+        """Read on after ``seq``: LEDGER is another stream than it was, ``made`` then. Attempts that are known stay as
+        they are. Raises Moved.
+        """
+        async with self._database.writing() as connection:
+            moved = await connection.execute(_moving(before).values(seq=seq))
+            if not moved.rowcount and before:  # another has been here, and its place may be of either stream
+                raise Moved
+            if made is not None:
+                await connection.execute(delete(positions).where(positions.c.stream == MADE))
+                await connection.execute(insert(positions).values(stream=MADE, seq=0, at=made))
 
     async def caught_up(self, seq: int, at: float) -> None:
         """Note that what was stored at the broker before ``at`` has been read."""

@@ -3,7 +3,7 @@
 ``attempts`` has one row an attempt, ``entries`` its double entries, ``spend`` and ``spend_tags`` the sums that reports
 read: by the hour, the day and the month, for ever. Where an attempt ran for whom is a row of ``sources``, for which arm
 of an experiment one of ``arms``, so the large tables stay narrow. ``positions`` says how far a stream is read; it moves
-in the transaction that stores what was read.
+in the transaction that stores what was read. A second row says when the stream was made that the place is of.
 ``missed`` has what the stream no longer held when it came to be read: what no sum can know.
 """
 

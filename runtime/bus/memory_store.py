@@ -104,6 +104,7 @@ class MemoryStream:
         self.messages: dict[int, Stored] = {}
         self.last_seq = 0
         self._now, self._wall = now, wall or now
+        self._made_at = self._wall()
         self._last_at: float | None = None
         self._by_subject: dict[str, dict[int, None]] = {}
         self._bytes = 0
@@ -288,6 +289,7 @@ class MemoryStream:
             subjects=counts if subjects else None,
             first_at=self._moment(self.messages[first].stored_at) if first in self.messages else None,
             last_at=None if self._last_at is None else self._moment(self._last_at),
+            made_at=self._made_at,
         )
 
     def _moment(self, reading: float) -> float:

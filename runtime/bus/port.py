@@ -120,6 +120,8 @@ class StreamState:
     first_at: float | None = None
     last_at: float | None = None
     """UTC seconds at which the oldest message that is there, and the last there ever was, were stored."""
+    made_at: float | None = None
+    """UTC seconds at which the stream was made: another one of that name has another, and its numbers mean others."""
     behind: tuple[str, ...] = ()
     """Nodes whose copy is not current, as the leader sees them."""
 

@@ -137,6 +137,7 @@ def stream_state(name: str, info: Mapping[str, Any], subjects: Mapping[str, int]
         subjects=subjects,
         first_at=_moment(state.get("first_ts")) if state["messages"] else None,
         last_at=_moment(state.get("last_ts")),
+        made_at=_moment(info.get("created")),
         behind=tuple(one["name"] for one in copies if one.get("offline") or not one.get("current")),
     )
 

@@ -396,6 +396,19 @@ async def test_a_stream_says_when_its_first_and_its_last_message_were_stored(sce
     assert state.behind == ()
 
 
+async def test_a_stream_says_when_it_was_made_whatever_becomes_of_it(scene: Scene) -> None:
+    before = time.time() - 1
+    stream = await scene.stream(max_msgs=10)
+    made = (await scene.bus.stream_state(stream)).made_at
+    assert made is not None
+    assert before <= made <= time.time() + 1
+    await scene.bus.append(scene.on("a"), b"")
+    await scene.bus.purge(stream, below=2)
+    assert await scene.stream(max_msgs=20)
+    told = await scene.other.stream_state(stream)
+    assert (told.made_at, told.max_messages, told.last_seq) == (made, 20, 1)
+
+
 async def test_the_durable_consumers_of_a_stream_are_told_by_name(scene: Scene) -> None:
     stream = await work(scene)
     await scene.consumer("other", filter_subject=scene.on("else.>"))

@@ -48,8 +48,9 @@ async def ask_ledger(made: Fleet, tell: Callable[[Event], None]) -> None:
 async def _all(database: Database) -> tuple[int, list[Event]]:
     """What one moment's tables say, and the place in LEDGER they belong to."""
     now = time.time()
+    read_to = select(positions.c.seq).where(positions.c.stream == subjects.LEDGER)
     async with database.engine.connect() as connection:
-        read = (await connection.execute(select(positions.c.seq))).scalar_one_or_none() or 0
+        read = (await connection.execute(read_to)).scalar_one_or_none() or 0
         columns = [attempts.c[name] for name in ("attempt", *COUNTS, "cost")]
         rows = (await connection.execute(select(*columns))).mappings().all()
         query: Select[Any] = select(spend.c.grain, sources.c.provider, func.sum(spend.c.attempts))
