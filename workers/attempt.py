@@ -8,6 +8,7 @@ comes in one piece when it is done: ``first_token`` has no meaning for it, ``sta
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from decimal import Decimal
 
 from job_contracts.attempts import Assignment, LimitReading
@@ -18,12 +19,13 @@ from job_contracts.stream import Delta, EndDelta
 from job_contracts.tracing import Trace
 from runtime.service import place_of
 from runtime.telemetry import ERROR
+from workers.answers.apart import NotStarted
 from workers.answers.expected import Expected, holds
 from workers.answers.screen import Screen
 from workers.charging import charge_of
 from workers.contest import contest_of
 from workers.continuing import as_refusal, start_of
-from workers.dialects.port import Decoded, Decoder, Target
+from workers.dialects.port import Decoded, Decoder, Partial, Target
 from workers.endpoint import Endpoint
 from workers.http import CallFailed, Reply
 from workers.interrupting import Interrupted, Interrupting
@@ -82,6 +84,12 @@ class Attempt:
 
     async def run(self, job: Job) -> Ending:
         """Make the attempt. Raises nothing but CancelledError; a bug becomes the failure ``INTERNAL``."""
+        ending = await self._ended(job)
+        if ending.failure is not None:  # to report it may take long, and the provider would go on for all that time
+            await self.close()
+        return ending
+
+    async def _ended(self, job: Job) -> Ending:
         try:
             try:
                 return await self._run(job)
@@ -90,6 +98,10 @@ class Attempt:
             except Interrupted as stopped:
                 how = {"called": self.called, "outrun": self.outrun}
                 return self.failed(stopped_by_us(stopped.kind, self.assignment.timeouts, **how))
+            except NotStarted as error:
+                if self.called:
+                    raise  # what is handed back does not count: each time would cost another answer
+                return self.failed(self._unready(error))
         except Exception as error:  # noqa: BLE001 - the top of the attempt: a bug ends one attempt, not the pool
             return self.broken(error)
         finally:
@@ -109,27 +121,31 @@ class Attempt:
             self._endpoint.fitting.overflowed(self._preparing.fitted)
         limits: tuple[LimitReading, ...] = ()
         if self.reply is not None and self.target is not None:
-            limits = self._endpoint.dialect(self.target).limits(self.target, self.reply.headers)
+            limits = self._endpoint.limits(self.target, self.reply)
         carries = self._preparing.carried is not None and not produced
         placed_failure = placed(as_refusal(failure) if carries else failure, self.assignment, produced=produced)
-        stated = partial.cost if partial is not None and usage.reported and usage.total else None
-        return self._ending(failure=placed_failure, usage=usage, limits=limits, stated=stated)
+        return self._ending(failure=placed_failure, usage=usage, limits=limits, stated=_stated(partial, usage))
 
     def broken(self, error: Exception, made: Ending | None = None) -> Ending:
         """The ending for a bug of ours: its type and place are told, its text may hold content. ``made``: as it had
         ended before, and what that cost.
         """
-        where = place_of(error)
-        self._endpoint.telemetry.emit("attempt.broken", ERROR, attempt=self.id, error=type(error).__name__, place=where)
+        self._tell(error)
         words = f"the worker failed unexpectedly ({type(error).__name__})"
         failure = placed(Failure(kind=FailureKind.INTERNAL, message=words), self.assignment, produced=False)
         if made is not None:
             return made.failed(failure)
-        usage = partial_usage(None, self._prompt, self._unseen) if self.called else Usage()
-        return self._ending(failure=failure, usage=usage)
+        partial: Partial | None = None
+        with suppress(Exception):  # it may be the decoder that is broken
+            partial = self._decoder.partial if self._decoder is not None else None
+        usage = partial_usage(partial, self._prompt, self._unseen) if self.called else Usage()
+        return self._ending(failure=failure, usage=usage, stated=_stated(partial, usage))
 
     async def close(self) -> None:
-        """Give the connection back; called after the result is stored, by when the answer's very end has come too."""
+        """Give the connection back; that of an answer after its result is stored, by when its very end has come too.
+
+        May be called twice.
+        """
         if self.reply is not None:
             try:
                 await self.reply.close()
@@ -261,6 +277,15 @@ class Attempt:
         body = bytes(self._error_body[:MAX_ERROR_BODY])
         return self._endpoint.dialect(target).failure(target, reply.status, reply.headers, body)
 
+    def _tell(self, error: Exception) -> None:
+        where = place_of(error)
+        self._endpoint.telemetry.emit("attempt.broken", ERROR, attempt=self.id, error=type(error).__name__, place=where)
+
+    def _unready(self, error: NotStarted) -> Failure:
+        """There is nobody to read the job's schema, which is the fault of this machine and of this moment."""
+        self._tell(error)
+        return Failure(kind=FailureKind.HANDED_BACK, message=str(error))
+
     # -- the ending
 
     @property
@@ -304,3 +329,8 @@ class Attempt:
             continued=None if self._preparing.carried is None else self._preparing.carried.attempt,
             fits=self._expected is None or self._expected.fits,
         )
+
+
+def _stated(partial: Partial | None, usage: Usage) -> Decimal | None:
+    """The cost that the provider has told, if it is that of the whole answer."""
+    return partial.cost if partial is not None and usage.reported and usage.total else None

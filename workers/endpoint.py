@@ -9,14 +9,16 @@ from catalogue.places import Unfilled, settled
 from catalogue.pricing import PriceBook
 from catalogue.rows import ProviderRow
 from catalogue.tiers import at_tier, tier_of
+from job_contracts.attempts import LimitReading
 from runtime.clock import Clock
+from runtime.service import place_of
 from runtime.settings.routing import Provider
-from runtime.telemetry import Telemetry
+from runtime.telemetry import ERROR, Telemetry
 from workers.answers.expected import Answers
 from workers.dialects.port import Dialect, Target
 from workers.fitting import Fitting
 from workers.guarding import Guard
-from workers.http import Upstream
+from workers.http import Reply, Upstream
 from workers.images import Images
 from workers.leaders_clock import LeadersClock
 from workers.prepared import Prepared
@@ -97,6 +99,16 @@ class Endpoint:
     def dialect(self, target: Target) -> Dialect:
         """What the target speaks."""
         return self.dialects[target.model.dialect or self.row.dialect]
+
+    def limits(self, target: Target, reply: Reply) -> tuple[LimitReading, ...]:
+        """What the answer's headers say of limits. A bug in reading them costs the reading, not the attempt or the
+        beat that was to tell it.
+        """
+        try:
+            return self.dialect(target).limits(target, reply.headers)
+        except Exception as error:  # noqa: BLE001 - as above; headers are a stranger's words
+            self.telemetry.emit("limits.unreadable", ERROR, error=type(error).__name__, place=place_of(error))
+            return ()
 
     def target(self, model: str, *, stream: bool) -> Target:
         """Whom the dialect encodes for; the same object for the same model."""

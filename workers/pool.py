@@ -118,7 +118,7 @@ class Pool(Duty):
         answers, self._answers = self._answers, {}
         found: dict[str, tuple[LimitReading, ...]] = {}
         for deployment, (target, reply) in answers.items():
-            readings = self._endpoint.dialect(target).limits(target, reply.headers)
+            readings = self._endpoint.limits(target, reply)
             if readings:
                 found[deployment] = readings
         return found
@@ -160,16 +160,22 @@ class Pool(Duty):
 
     async def stop(self) -> None:
         """Take no more; let calls finish within the drain; hand back what did not start, and then the rest."""
+        late: set[asyncio.Task[None]] = set()
         if not self.stopping.is_set():
             self.stopping.set()
             self._freed.set()
             if self._puller is not None:
-                for delivery in await self._puller.close():
+                left = await self._puller.close()
+                before = frozenset(self._tasks)
+                for delivery in left:
                     self._begin(self._kept(delivery))
+                late = self._tasks - before
             for attempt in tuple(self._in_hand.values()):
                 if not attempt.called if self._desk is None else not self._desk.lies_there(attempt.id):
                     attempt.interrupt(FailureKind.HANDED_BACK)
         await super().stop()
+        if late:  # closing takes a while: ``run`` may have been over when they came
+            await asyncio.wait(late, timeout=HAND_BACK_WITHIN)
 
     async def _free(self) -> int:
         """Slots to reserve for the next fetch; 0 if something has to come first."""

@@ -34,7 +34,7 @@ class TooCostly(Exception):
 
 
 class NotStarted(Exception):
-    """The process ended, or was silent, before it could be asked anything: no schema's fault."""
+    """The process could not be made, ended or was silent before it could be asked anything: no schema's fault."""
 
 
 class Apart:
@@ -46,11 +46,14 @@ class Apart:
         self._lock = asyncio.Lock()
 
     async def compile(self, key: str, schema: str) -> None:
-        """Raises Unusable or TooCostly if no answer can be checked against ``schema`` (JSON); ``key`` is its name."""
+        """Raises Unusable or TooCostly if no answer can be checked against ``schema`` (JSON); ``key`` is its name.
+
+        Raises NotStarted if there is no process.
+        """
         await self._ask({"key": key, "schema": schema, "text": None})
 
     async def judge(self, key: str, schema: str, text: str, *, repair: bool, nulls: bool) -> Verdict:
-        """The verdict on an answer. Raises TooCostly."""
+        """The verdict on an answer. Raises TooCostly, NotStarted."""
         asked = {"key": key, "schema": schema, "text": text, "repair": repair, "nulls": nulls}
         told = await self._ask(asked)
         return Verdict(told["text"], tuple(told["repairs"]), told["complaint"])
@@ -90,13 +93,13 @@ class Apart:
         if self._process is None or self._process.returncode is not None:
             await self.close()
             command = (sys.executable, "-I", "-c", _CODE, _ROOT)
-            self._process = await asyncio.create_subprocess_exec(
-                *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={}
-            )
             try:
+                self._process = await asyncio.create_subprocess_exec(
+                    *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={}
+                )
                 async with asyncio.timeout(_START):  # that it imports what it needs does not count
                     await _exchange(self._process, {"key": "", "schema": "{}", "text": None, "seconds": _START})
-            except _GONE as error:
+            except (*_GONE, OSError) as error:  # the system may have no memory for it, or no descriptor
                 raise NotStarted("the process that judges costly schemas did not start") from error
         return self._process
 

@@ -112,7 +112,10 @@ class Answers:
         await self._apart.close()
 
     async def expected(self, job: Job, assignment: Assignment) -> Expected:
-        """What the job's answer must be. Raises CallFailed if its schema is none: nothing is spent on it."""
+        """What the job's answer must be. Raises CallFailed if its schema is none: nothing is spent on it.
+
+        Raises NotStarted if nobody could look at the schema: that says nothing of it, and is not kept.
+        """
         lenient = assignment.checking is not None and assignment.checking.unfit
         made = Expected(self, assignment.on_invalid, tools=bool(job.chat.tools), lenient=lenient)
         form = job.chat.settings.response_format
@@ -125,7 +128,7 @@ class Answers:
         return made
 
     async def judge(self, schema: _Schema, text: str, *, repair: bool, nulls: bool) -> Verdict:
-        """The verdict on a text. Raises TooCostly, from then on at once."""
+        """The verdict on a text. Raises TooCostly, from then on at once; or NotStarted."""
         if schema.check is not None and schema.nodes * (len(text) // _PLACE + 1) <= MOST_WORK:
             return judge(schema.check, text, repair=repair, nulls=nulls)
         try:

@@ -48,7 +48,7 @@ _UNITS: dict[str, Unit] = {
     "concurrent-requests": "concurrency",
 }
 _WINDOWS = {"second": 1.0, "minute": _MINUTE, "hour": _HOUR, "day": _DAY, "month": _MONTH}
-_WINDOW = re.compile(r"(.*?)-?(?:(\d{1,4})-)?(second|minute|hour|day|month)s?")
+_WINDOW = re.compile(r"(.*?)-?(?:([1-9]\d{0,3})-)?(second|minute|hour|day|month)s?")
 _OTHER_NAMES = {
     "x-tokenlimit-limit": ("tokens", "limit"),
     "x-tokenlimit-remaining": ("tokens", "remaining"),

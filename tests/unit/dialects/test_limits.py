@@ -273,6 +273,11 @@ PROVIDERS: dict[
         {},
         set(),
     ),
+    "a window of no time": (
+        {"x-ratelimit-limit-requests-0-minute": "5", "x-ratelimit-limit-0-minute": "5"},
+        {},
+        set(),
+    ),
     "nothing of ours": (
         {"x-my-ratelimit-limit-requests": "5", "x-ratelimit-limit-widgets": "5", "content-length": "5"},
         {},

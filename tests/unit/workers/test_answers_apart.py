@@ -147,6 +147,19 @@ async def test_a_process_that_does_not_start_is_no_schemas_fault(apart: Apart, m
     assert (await judged(apart, "[]")).text == "[]"
 
 
+async def test_a_system_that_has_no_room_for_a_process_is_no_schemas_fault_either(
+    apart: Apart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: Any, **__: Any) -> Process:
+        raise BlockingIOError
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr("asyncio.create_subprocess_exec", full)
+        with pytest.raises(NotStarted):
+            await judged(apart, "[]")
+    assert (await judged(apart, "[]")).text == "[]"
+
+
 async def test_a_process_that_was_killed_is_started_anew(apart: Apart) -> None:
     await judged(apart, "[]")
     process = apart._process
