@@ -7,7 +7,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from job_contracts.chat import Conversation
 from job_contracts.codec import VERSION, Version, Wire
@@ -19,7 +19,39 @@ from job_contracts.money import Budget
 Lane = Literal["rt", "std", "batch", "bg"]
 LANES: tuple[Lane, ...] = ("rt", "std", "batch", "bg")
 
-MAX_TAGS = 16
+MAX_TAGS, MAX_TAG_NAME, MAX_TAG_VALUE = 16, 64, 512
+"""Tags of a job, and characters of one; as many as a request to OpenAI may have of ``metadata``. They travel on in the
+job's result and in the facts of its attempts, which have to fit into one message."""
+
+
+def _short(tags: dict[str, str]) -> dict[str, str]:
+    for name, value in tags.items():
+        if len(name) > MAX_TAG_NAME:
+            message = f"the name {name[:20] + '…'!r} has {len(name)} characters, at most {MAX_TAG_NAME} fit"
+            raise ValueError(message)
+        if len(value) > MAX_TAG_VALUE:
+            message = f"the value of {name!r} has {len(value)} characters, at most {MAX_TAG_VALUE} fit"
+            raise ValueError(message)
+    return tags
+
+
+def _short_together(tags: dict[str, str]) -> dict[str, str]:
+    for name, value in tags.items():
+        if len(name) + len(value) > MAX_TAG_NAME + MAX_TAG_VALUE:
+            message = f"{name[:20] + '…'!r} and its value have more than {MAX_TAG_NAME + MAX_TAG_VALUE} characters"
+            raise ValueError(message)
+    return tags
+
+
+_SHORT = {
+    "propertyNames": {"maxLength": MAX_TAG_NAME},
+    "additionalProperties": {"type": "string", "maxLength": MAX_TAG_VALUE},
+}
+Tags = Annotated[dict[str, str], Field(max_length=MAX_TAGS, json_schema_extra=_SHORT), AfterValidator(_short)]
+TicketTags = Annotated[dict[str, str], Field(max_length=MAX_TAGS), AfterValidator(_short_together)]
+"""Name and value are bounded together alone: a dead letter keeps its ticket, and those of a time without bounds hold
+longer names."""
+Replayed = Annotated[str, Field(max_length=256)]
 
 Mark = Annotated[str, Field(max_length=128)]
 """A random token or a fingerprint of a submission; bounded, because the leader keeps those of every job and cancel."""
@@ -74,12 +106,12 @@ class Job(Wire):
     idempotency_key: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     session: Annotated[str, Field(max_length=256)] | None = None
     max_cost: Annotated[Decimal, Field(ge=0)] | None = None
-    tags: Annotated[dict[str, str], Field(max_length=MAX_TAGS)] = Field(default_factory=dict)
+    tags: Tags = Field(default_factory=dict)
     constraints: Constraints | None = None
     """What a deployment must be to serve it, beside what its project asks for."""
     stream: bool = False
     """Whether tokens are wanted while they come."""
-    replay_of: str | None = None
+    replay_of: Replayed | None = None
     """The job whose dead letter this one was made of."""
 
     @property
@@ -152,14 +184,14 @@ class Ticket(Wire):
     max_cost: Decimal | None = None
     needs: Annotated[tuple[Need, ...], Field(max_length=16)] = ()
     blob: BlobRef | None = None
-    replay_of: str | None = None
+    replay_of: Replayed | None = None
     """The job whose dead letter this one was made of."""
     key: Annotated[str, Field(max_length=64)] | None = None
     """Id of the virtual key behind it, for the ledger and for that key's own bounds. Said by the HTTP edge, which has
     checked the key; a producer on the broker speaks for its whole project, and may name any key of it."""
     bounds: Bounds | None = None
     """What that key is held to; it can only narrow what the project may."""
-    tags: Annotated[dict[str, str], Field(max_length=MAX_TAGS)] = Field(default_factory=dict)
+    tags: TicketTags = Field(default_factory=dict)
     """The job's own, for budgets of tags."""
     constraints: Constraints | None = None
     """The job's own."""

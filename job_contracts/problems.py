@@ -13,6 +13,9 @@ from pydantic_core import ErrorDetails
 
 Path = tuple[str | int, ...]
 
+LONGEST_WORD = 100
+"""Characters that are repeated of what a message's author has made up: what is refused is answered in one message."""
+
 _NAMED = re.compile(r"([a-z_]+(?:\.[a-z_]+)*): (.+)", re.DOTALL)
 """A check over several fields names the one it means in its own message."""
 
@@ -65,7 +68,7 @@ def _length_below(first: Path, path: Path) -> int:
 def _said(report: ErrorDetails) -> str:
     context = report.get("ctx", {})
     if report["type"] == "union_tag_invalid":
-        return f"{context['tag']!r} is none of {context['expected_tags']}"
+        return f"{_cut(context['tag'])!r} is none of {context['expected_tags']}"
     if report["type"] in {"union_tag_not_found", "missing"}:
         return "is missing"
     return report["msg"].removeprefix("Value error, ").removeprefix("Input ")
@@ -93,10 +96,14 @@ def _path(kind: type[BaseModel], report: ErrorDetails) -> Path:
     for at, part in enumerate(location):
         here, is_field = _step(here, part)
         if is_field or (report["type"] == "extra_forbidden" and at == len(location) - 1):
-            path.append(part)
+            path.append(_cut(part) if isinstance(part, str) else part)
     if report["type"] in {"union_tag_invalid", "union_tag_not_found"}:
         path.append(report["ctx"]["discriminator"].strip("'"))
     return tuple(path)
+
+
+def _cut(word: str) -> str:
+    return word if len(word) <= LONGEST_WORD else f"{word[:LONGEST_WORD]}…"
 
 
 def _step(here: Any, part: str | int) -> tuple[Any, bool]:

@@ -285,6 +285,8 @@ def body_problem(body: bytes, job: str) -> ContractError | None:
         return error
     if read.id != job:
         return ContractError(
-            f"Job: id: the body says {read.id!r}, the subject {job!r}", field="id", remedy="publish it under its own id"
+            f"Job: id: the body says {read.id!r:.100}, the subject {job!r}",
+            field="id",
+            remedy="publish it under its own id",
         )
     return None

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from job_contracts import subjects
 from job_contracts.codec import encode
 from job_contracts.facts import AttemptFact, Facts
-from runtime.bus.port import Bus, BusError, Delivery
+from runtime.bus.port import Bus, BusError, Delivery, TooLarge
 from runtime.service import Duty
-from runtime.telemetry import WARNING, Telemetry
+from runtime.telemetry import ERROR, WARNING, Telemetry
 
 __all__ = ["Books"]
 
@@ -128,7 +128,7 @@ class Books(Duty):
         facts = tuple(entry.fact for entry in entries if entry.fact is not None)
         try:
             if facts:
-                await self._append(encode(Facts(facts=facts)), len(facts))
+                await self._tell(facts)
         except BaseException:
             self._entries.extendleft(reversed(entries))  # the grace is over: say so in ``closed``
             raise
@@ -138,13 +138,32 @@ class Books(Duty):
             if entry.delivery is not None:
                 await self._acknowledge(entry.delivery)
 
-    async def _append(self, data: bytes, facts: int) -> None:
-        """Store, as often as it takes: a fact that is told twice counts once."""
+    async def _tell(self, facts: tuple[AttemptFact, ...]) -> None:
+        """Store them in as many messages as it takes. Tags are all that can be too large of one fact: it goes without
+        them then, lest it be in the way of everybody else's for ever; whose it is and what it cost stay.
+        """
+        try:
+            await self._append(encode(Facts(facts=facts)), len(facts), whole=len(facts) == 1 and not facts[0].tags)
+        except TooLarge:
+            if len(facts) > 1:
+                half = len(facts) // 2
+                await self._tell(facts[:half])
+                await self._tell(facts[half:])
+                return
+            self.telemetry.emit("books.tags_lost", ERROR, attempt=facts[0].attempt, tags=len(facts[0].tags))
+            await self._tell((facts[0].model_copy(update={"tags": {}}),))
+
+    async def _append(self, data: bytes, facts: int, *, whole: bool) -> None:
+        """Store, as often as it takes: a fact that is told twice counts once. Raises TooLarge, unless there is nothing
+        to take away from it (``whole``).
+        """
         pause = _FIRST_PAUSE
         while True:
             try:
                 await self._bus.append(self._subject, data)
             except BusError as error:
+                if isinstance(error, TooLarge) and not whole:
+                    raise
                 self.telemetry.emit("books.retried", WARNING, error=type(error).__name__, facts=facts)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(pause * 2, _LONGEST_PAUSE)

@@ -8,18 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from job_contracts.attempts import Draft
-from job_contracts.failures import Failure
+from job_contracts.failures import Failure, FailureKind
 from job_contracts.followups import origin_of
 from job_contracts.results import Result
 from workers.drafting import fitting, outcome_with, to_be_verified, verified
 from workers.recent import Recent
-from workers.records import fact_of, outcome_of, result_of, settlement_of, verdict_on
+from workers.records import fact_of, outcome_of, placed, result_of, settlement_of, verdict_on
 from workers.reporting import Stored
 from workers.sureness import how_sure
 from workers.telling import told_of
 
 if TYPE_CHECKING:
-    from job_contracts.attempts import Assignment
+    from job_contracts.attempts import Assignment, Outcome
     from job_contracts.jobs import Job
     from runtime.bus.port import Delivery
     from workers.attempt import Attempt
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from workers.reporting import Reporter
 
 __all__ = ["Concluding"]
+
+_TOO_LARGE = Failure(
+    kind=FailureKind.RESPONSE_TOO_LARGE, message="the record of the answer is larger than a message, or a blob, may be"
+)
 
 
 class Concluding:
@@ -85,14 +89,14 @@ class Concluding:
         if unsure is not None:
             stored = await self._reporter.outcome(self._drafts.passed_on(assignment, ending, unsure))
         elif made is None:
-            failure = ending.failure
-            assert failure is not None  # noqa: S101 - an ending without an answer has a failure
-            outcome = outcome_of(assignment, ending, failure, pool=self._pool, worker=self._worker)
-            stored = await self._reporter.outcome(outcome_with(outcome, assignment.draft))
+            stored = await self._reporter.outcome(self._outcome(assignment, ending))
         elif kept:
             stored = await self._reporter.outcome(await self._drafts.keep(assignment, ending, made))
         else:
             stored = await self._reporter.result(made, settlement_of(assignment, ending, made), trace=attempt.trace)
+            if stored is Stored.TOO_LARGE:
+                ending, made = ending.failed(placed(_TOO_LARGE, assignment, produced=True)), None
+                stored = await self._reporter.outcome(self._outcome(assignment, ending))
         won = made is not None and stored is Stored.OURS
         doubled = attempt.contest is not None and attempt.contest.doubled
         outrun = attempt.outrun or (doubled and made is not None and stored is Stored.THEIRS)
@@ -111,6 +115,13 @@ class Concluding:
         telemetry.emit("attempt.ended", **told)
         if attempt.trace is not None and self._observer is not None:
             self._observer.ended(attempt.trace, assignment, ending, stored.value)
+
+    def _outcome(self, assignment: Assignment, ending: Ending) -> Outcome:
+        """What is told of an attempt that failed."""
+        failure = ending.failure
+        assert failure is not None  # noqa: S101 - an ending without an answer has a failure
+        outcome = outcome_of(assignment, ending, failure, pool=self._pool, worker=self._worker)
+        return outcome_with(outcome, assignment.draft)
 
     def _result(
         self,

@@ -17,7 +17,17 @@ from job_contracts.codec import ContractError, decode, encode
 from job_contracts.letters import DeadLetter
 from job_contracts.results import Result, Settlement
 from job_contracts.tracing import Trace
-from runtime.bus.port import AlreadyStored, Bus, BusError, NotFound, StreamFull, TooLarge, WrongSequence
+from runtime.bus.port import (
+    AlreadyStored,
+    Bus,
+    BusError,
+    NotFound,
+    Refused,
+    StreamFull,
+    TooLarge,
+    Unreachable,
+    WrongSequence,
+)
 from runtime.clock import Clock
 from runtime.telemetry import ERROR, WARNING, Telemetry
 from workers.records import pointer_of
@@ -38,6 +48,8 @@ class Stored(Enum):
     """Another record was there first; nothing of ours is visible."""
     UNKNOWN = "unknown"
     """The broker did not answer in all the time we had."""
+    TOO_LARGE = "too_large"
+    """Not even a record without its answer fits into a message: nothing is stored, and nothing would ever be."""
 
 
 class Reporter:
@@ -63,7 +75,7 @@ class Reporter:
         self._stream = subjects.stream_name(subjects.OUT, shard)
 
     async def result(self, result: Result, settlement: Settlement, *, trace: Trace | None = None) -> Stored:
-        """Make ``result`` the job's one visible end, unless another record is there already."""
+        """Make ``result`` the job's one visible end, unless another record is there already, or it fits nowhere."""
         headers = {subjects.H_SETTLEMENT: encode(settlement).decode()}
         if trace is not None:
             headers |= trace.headers
@@ -142,16 +154,21 @@ class Reporter:
     ) -> Stored:
         """Write, and after anything but a clear answer look and write again, until ``persist`` seconds are over.
 
-        ``exclusive``: a refusal of the very first write means that somebody else was there first.
+        ``exclusive``: a refusal of the very first write means that somebody else was there first; what is too large
+        is not tried again, unless a write of unknown fate came before.
         """
         until = self._clock.monotonic() + self._persist
-        pause, first = _FIRST_PAUSE, True
+        pause, first, sure = _FIRST_PAUSE, True, True
         while True:
             try:
                 await write()
             except BusError as error:
                 if exclusive and first and isinstance(error, WrongSequence | AlreadyStored):
                     return Stored.THEIRS
+                if exclusive and sure and isinstance(error, TooLarge):
+                    self._telemetry.emit("report.given_up", ERROR, what=what)
+                    return Stored.TOO_LARGE
+                sure = sure and isinstance(error, Refused | Unreachable)
                 severity = ERROR if isinstance(error, StreamFull) else WARNING
                 self._telemetry.emit("report.retried", severity, what=what, error=type(error).__name__)
             else:

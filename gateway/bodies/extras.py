@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from gateway.bodies.failures import invalid
-from job_contracts.jobs import LANES, MAX_TAGS, Lane
+from job_contracts.jobs import LANES, MAX_TAG_NAME, MAX_TAG_VALUE, MAX_TAGS, Lane
 from job_contracts.results import Result
 
 PREFIX = "x-penstock-"
@@ -38,7 +38,10 @@ HEADERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "deadline": ("The job is answered by then, or expires: seconds from now (30, 15m, 2h) or a moment.", MOMENT),
     "max-cost": ("US dollars the job may cost.", {"type": "string", "pattern": AMOUNT}),
     "session": ("What belongs together, for the sake of prompt caches.", {"type": "string", "maxLength": 256}),
-    "tags": ("name=value,name=value: for reports.", {"type": "string", "pattern": _TAGS}),
+    "tags": (
+        f"name=value,name=value: for reports; at most {MAX_TAG_NAME} and {MAX_TAG_VALUE} characters.",
+        {"type": "string", "pattern": _TAGS},
+    ),
     "idempotency-key": ("The same key names the same job: sent twice, it runs once.", KEY),
     "priority": ("0 first … 9 last, among the project's jobs in the lane.", _PRIORITY),
     "constraints": (
@@ -167,8 +170,13 @@ def _tags(value: str) -> dict[str, str]:
         name, equals, told = (one.strip() for one in part.partition("="))
         if not equals or not name:
             raise invalid(
-                f"{PREFIX}tags: {part.strip()!r} is no tag", param=f"{PREFIX}tags", remedy="write name=value,name=value"
+                f"{PREFIX}tags: {part.strip()!r:.50} is no tag",
+                param=f"{PREFIX}tags",
+                remedy="write name=value,name=value",
             )
+        if len(name) > MAX_TAG_NAME or len(told) > MAX_TAG_VALUE:
+            message = f"{PREFIX}tags: {name!r:.50} is longer than a tag: {MAX_TAG_NAME}={MAX_TAG_VALUE} characters"
+            raise invalid(message, param=f"{PREFIX}tags", remedy="shorten it")
         tags[name] = told
     if len(tags) > MAX_TAGS:
         raise invalid(f"{PREFIX}tags: more than {MAX_TAGS}", param=f"{PREFIX}tags", remedy="give fewer")

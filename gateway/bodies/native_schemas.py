@@ -9,7 +9,7 @@ from gateway.bodies.extras import AMOUNT, MOMENT
 from gateway.bodies.schemas import FLAG, MODEL, SOME_TEXT, TEXT, Fields, either, many, one_of, taken
 from job_contracts.constraints import Hosting
 from job_contracts.embeddings import MOST_INPUTS, EmbeddingRequest, Purpose
-from job_contracts.jobs import LANES, MAX_TAGS
+from job_contracts.jobs import LANES, MAX_TAG_NAME, MAX_TAG_VALUE, MAX_TAGS
 
 LATEST = 1e9
 """Seconds from now; what is larger is taken for a timestamp, and refused (``producer_sdk.request``)."""
@@ -77,5 +77,10 @@ def _options() -> Fields:
         "session": {"type": "string", "maxLength": 256},
         "max_cost": {**amount, "description": "US dollars."},
         "constraints": CONSTRAINTS,
-        "tags": {"type": "object", "maxProperties": MAX_TAGS, "additionalProperties": TEXT},
+        "tags": {
+            "type": "object",
+            "maxProperties": MAX_TAGS,
+            "propertyNames": {"maxLength": MAX_TAG_NAME},
+            "additionalProperties": {**TEXT, "maxLength": MAX_TAG_VALUE},
+        },
     }

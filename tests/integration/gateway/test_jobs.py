@@ -208,6 +208,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({**HELLO, "deadline": -1}, "deadline"),
     ({**HELLO, "temperature": "0.5"}, "temperature"),
     ({**HELLO, "tags": ["a"]}, "tags"),
+    ({**HELLO, "tags": {"n": "x" * 513}}, "tags"),
     ({**HELLO, "dimensions": 3}, "dimensions"),
     ({"model": "vectors", "inputs": ["a"], "stream": True}, "stream"),
     ({"model": "vectors", "inputs": ["a"], "dimensions": "3"}, "dimensions"),
@@ -221,6 +222,9 @@ async def test_what_is_wrong_is_refused_by_its_name(tmp_path: Path) -> None:
             answered = await one.client.post("/v1/jobs", json=body)
             assert answered.status_code in {400, 404}, answered.text
             assert answered.json()["error"]["param"] == param
+        for tags in (f"{'n' * 65}=x", f"n={'x' * 513}", "n" * 65):
+            answered = await one.client.post("/v1/jobs", json=HELLO, headers={"x-penstock-tags": tags})
+            assert (answered.status_code, answered.json()["error"]["param"]) == (400, "x-penstock-tags")
         for path in ("/v1/jobs/x", "/v1/jobs/a-b", "/v1/jobs/a-b/events", "/v1/chat/completions/a-b"):
             assert (await one.client.get(path)).status_code == 404, path
         assert (await one.client.get("/v1/jobs/a-b/result", params={"wait": "long"})).status_code == 400

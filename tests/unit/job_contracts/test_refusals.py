@@ -34,6 +34,9 @@ def turns(*messages: Any, **others: Any) -> dict[str, Any]:
         (Job, JOB | {"deadline": float("inf")}, "deadline", "finite", "correct deadline"),
         (Job, JOB | {"tags": {str(i): "" for i in range(17)}}, "tags", "at most 16", "correct tags"),
         (Job, JOB | {"tags": {"a": 1}}, "tags.a", "string", "correct tags.a"),
+        (Job, JOB | {"tags": {"a": "1", "n" * 65: ""}}, "tags", "has 65 characters, at most 64 fit", "correct tags"),
+        (Job, JOB | {"tags": {"a": "v" * 513}}, "tags", "'a' has 513 characters, at most 512 fit", "correct tags"),
+        (Job, JOB | {"replay_of": "j" * 257}, "replay_of", "at most 256", "correct replay_of"),
         (Job, JOB | {"conversation": {}}, "conversation.messages", "is missing", "add conversation.messages"),
         (Conversation, turns(), "messages", "at least 1", "correct messages"),
         (Conversation, turns({"content": "hi"}), "messages[0].role", "is missing", "add messages[0].role"),
@@ -118,6 +121,8 @@ def turns(*messages: Any, **others: Any) -> dict[str, Any]:
             "correct input_estimate",
         ),
         (Ticket, TICKET | {"input_estimate": 10**400}, "input_estimate", "", "correct input_estimate"),
+        (Ticket, TICKET | {"tags": {"n" * 192: "v" * 385}}, "tags", "more than 576 characters", "correct tags"),
+        (Ticket, TICKET | {"replay_of": "j" * 257}, "replay_of", "at most 256", "correct replay_of"),
         (Ticket, TICKET | {"max_output": 0}, "max_output", "greater than 0", "correct max_output"),
         (Ticket, TICKET | {"needs": ["magic"]}, "needs[0]", "'tools', 'images'", "correct needs[0]"),
         (
@@ -161,3 +166,29 @@ def test_a_value_that_was_sent_is_not_repeated() -> None:
 def test_a_location_is_written_as_people_write_it() -> None:
     assert dotted(("messages", 0, "content", 2, "url")) == "messages[0].content[2].url"
     assert dotted(()) == ""
+
+
+def test_tags_may_be_as_long_as_a_budget_or_the_metadata_of_a_request_has_them() -> None:
+    tags = {"n" * 64: "v" * 512, "": "", "é" * 64: "é" * 512}
+    assert check(Job, JOB | {"tags": tags, "replay_of": "j" * 256}).tags == tags
+    assert check(Ticket, TICKET | {"tags": tags}).tags == tags
+
+
+def test_a_ticket_of_a_time_without_bounds_is_read_as_the_sdk_wrote_it() -> None:
+    tags = {"n" * 192: ""}
+    assert check(Ticket, TICKET | {"tags": tags}).tags == tags
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (Job, JOB | {"tags": {"n" * 100_000: 1}}),
+        (Job, JOB | {"tags": {"n" * 100_000: "v" * 100_000}}),
+        (Ticket, TICKET | {"tags": {"n" * 100_000: "v" * 100_000}}),
+        (Conversation, turns({"role": "r" * 100_000})),
+    ],
+)
+def test_a_refusal_is_short_whatever_it_refuses(kind: type[Wire], values: dict[str, Any]) -> None:
+    with pytest.raises(ContractError) as refused:
+        check(kind, values)
+    assert len(str(refused.value)) + len(refused.value.field) + len(refused.value.remedy) < 1_000

@@ -145,6 +145,8 @@ def test_a_moment_may_be_written_in_several_ways(when: Any, at: float) -> None:
         ({"tags": {"a": 1}}, "tags.a"),
         ({"tags": ["a"]}, "tags"),
         ({"tags": {str(n): "x" for n in range(17)}}, "tags"),
+        ({"tags": {"n" * 65: "x"}}, "tags"),
+        ({"tags": {"n": "x" * 513}}, "tags"),
         ({"idempotency_key": ""}, "idempotency_key"),
         ({"idempotency_key": 5}, "idempotency_key"),
         ({"idempotency_key": "x" * 257}, "idempotency_key"),

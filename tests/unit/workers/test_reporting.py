@@ -10,8 +10,10 @@ from job_contracts import subjects
 from job_contracts.attempts import Outcome
 from job_contracts.codec import decode, encode
 from job_contracts.failures import Failure, FailureKind
+from job_contracts.jobs import JobState
+from job_contracts.results import Settlement
 from runtime.bus.memory import MemoryBroker, MemoryBus
-from runtime.bus.port import Undecided
+from runtime.bus.port import OutcomeUnknown, TooLarge, Undecided, Unreachable
 from runtime.clock import SystemClock
 from runtime.connection import declared
 from runtime.telemetry import Telemetry
@@ -92,3 +94,20 @@ async def test_an_outcome_whose_answer_is_lost_or_undecided_is_stored_once(desk:
     assert await reporter.outcome(outcome(2)) is Stored.OURS
     assert await standing(bus) == outcome(2)
     assert (await bus.stream_state("OUT_0")).last_seq == 2
+
+
+SETTLEMENT = Settlement(state=JobState.SUCCEEDED, token="t", body_hash="h", finished=1.0)
+
+
+async def test_a_record_that_fits_nowhere_is_given_up_at_once(desk: Desk) -> None:
+    bus, reporter = desk
+    bus.faults.refusals.append(Unreachable("away"))
+    huge = builders.result(finish_raw="x" * 2_000_000)
+    assert await reporter.result(huge, SETTLEMENT) is Stored.TOO_LARGE
+    assert (await bus.stream_state(subjects.RES)).last_seq == 0
+
+
+async def test_one_that_may_be_stored_already_is_not_given_up_for_its_size(desk: Desk) -> None:
+    bus, reporter = desk
+    bus.faults.refusals.extend([OutcomeUnknown("no answer"), TooLarge("10054"), TooLarge("10054")])
+    assert await reporter.result(builders.result(), SETTLEMENT) is Stored.OURS
