@@ -13,6 +13,11 @@ from pydantic_core import ErrorDetails
 
 Path = tuple[str | int, ...]
 
+MAX_SAID = 1_000
+"""Characters of one sentence about a value: what a stranger wrote is repeated in it, and it must fit into any message
+that tells of it."""
+MAX_NAMED = 300
+"""Characters of a path or a word that stands within a sentence."""
 _NAMED = re.compile(r"([a-z_]+(?:\.[a-z_]+)*): (.+)", re.DOTALL)
 """A check over several fields names the one it means in its own message."""
 
@@ -35,13 +40,18 @@ def problem(kind: type[BaseModel], error: ValidationError) -> Problem:
     paths = [_path(kind, report) for report in reports]
     first = paths[0]
     at = max(range(len(reports)), key=lambda index: (_length_below(first, paths[index]), -index))
-    field, message = dotted(paths[at]), _said(reports[at])
+    field, message = brief(dotted(paths[at]), MAX_NAMED), _said(reports[at])
     named = _NAMED.fullmatch(message) if reports[at]["type"] == "value_error" else None
     if named is not None:
         field, message = f"{field}.{named[1]}" if field else named[1], named[2]
     others = {path for path in paths if not _same_branch(path, paths[at]) and not _same_branch(path, first)}
     more = f" (and {len(others)} more)" if others else ""
-    return Problem(field, f"{message}{more}", _remedy(reports[at], field))
+    return Problem(field, f"{brief(message)}{more}", _remedy(reports[at], field))
+
+
+def brief(text: str, most: int = MAX_SAID) -> str:
+    """``text``, or its beginning where it is long."""
+    return text if len(text) <= most else f"{text[:most]} …"
 
 
 def dotted(location: Sequence[str | int]) -> str:
@@ -65,7 +75,7 @@ def _length_below(first: Path, path: Path) -> int:
 def _said(report: ErrorDetails) -> str:
     context = report.get("ctx", {})
     if report["type"] == "union_tag_invalid":
-        return f"{context['tag']!r} is none of {context['expected_tags']}"
+        return f"{brief(repr(context['tag']), MAX_NAMED)} is none of {context['expected_tags']}"
     if report["type"] in {"union_tag_not_found", "missing"}:
         return "is missing"
     return report["msg"].removeprefix("Value error, ").removeprefix("Input ")
