@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from job_contracts.problems import dotted, problem
+from job_contracts.problems import brief, dotted, problem
 
 __all__ = ["VERSION", "ContractError", "Version", "Wire", "check", "decode", "dotted", "encode"]
 
@@ -25,13 +25,14 @@ _MAJOR = VERSION.partition(".")[0]
 class ContractError(ValueError):
     """A message does not have the form its contract asks for.
 
-    ``field`` is the dotted path of what is wrong (empty: the whole message), ``remedy`` says what to do about it.
+    ``field`` is the dotted path of what is wrong (empty: the whole message), ``remedy`` says what to do about it. All
+    three are brief, however long that is which they repeat: whoever is told of the error can be sent them.
     """
 
     def __init__(self, message: str, *, field: str = "", remedy: str = "") -> None:
-        super().__init__(message)
-        self.field = field
-        self.remedy = remedy
+        super().__init__(brief(message))
+        self.field = brief(field)
+        self.remedy = brief(remedy)
 
 
 class Wire(BaseModel):

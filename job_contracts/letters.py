@@ -16,6 +16,7 @@ from job_contracts.codec import VERSION, ContractError, Version, Wire, decode
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.followups import follows
 from job_contracts.jobs import BlobRef, Job, JobState, Lane, Ticket, body_hash
+from job_contracts.problems import brief
 from job_contracts.results import AttemptRecord
 from job_contracts.subjects import REPLAY_STEM, replay_job_id
 
@@ -29,8 +30,6 @@ MAX_HANDLED = 50
 """Letters one ``replay`` or ``discard`` may name."""
 MAX_HISTORY = 20
 """Attempts a letter tells, the last ones."""
-MAX_SAID = 1_000
-"""Characters of a message in a letter."""
 
 
 class Replay(Wire):
@@ -266,10 +265,11 @@ def told(history: tuple[AttemptRecord, ...]) -> tuple[AttemptRecord, ...]:
 
 
 def shortened(failure: Failure | None) -> Failure | None:
-    """A failure whose message fits into a letter."""
-    if failure is None or len(failure.message) <= MAX_SAID:
-        return failure
-    return failure.model_copy(update={"message": f"{failure.message[:MAX_SAID]} …"})
+    """A failure whose words fit into a letter."""
+    if failure is None:
+        return None
+    said = {name: getattr(failure, name) for name in ("message", "field", "remedy", "code")}
+    return failure.model_copy(update={name: brief(text) for name, text in said.items() if text is not None})
 
 
 def replay_of(letter: DeadLetter, route: str | None, now: float) -> Replay:

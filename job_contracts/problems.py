@@ -15,7 +15,13 @@ Path = tuple[str | int, ...]
 
 LONGEST_WORD = 100
 """Characters that are repeated of what a message's author has made up: what is refused is answered in one message."""
-
+MAX_SAID = 1_000
+"""Characters of one sentence about a value: what a stranger wrote is repeated in it, and it must fit into any message
+that tells of it."""
+MAX_NAMED = 300
+"""Characters of a path or a word that stands within a sentence."""
+MOST_REPORTS = 200
+"""Faults of one value that are looked at: a body may have as many as it has bytes, and whoever reads it leads."""
 _NAMED = re.compile(r"([a-z_]+(?:\.[a-z_]+)*): (.+)", re.DOTALL)
 """A check over several fields names the one it means in its own message."""
 
@@ -34,17 +40,23 @@ def problem(kind: type[BaseModel], error: ValidationError) -> Problem:
 
     Where the members of a union were tried one after the other, the one that got furthest is the one that was meant.
     """
-    reports = error.errors(include_url=False, include_input=False)
+    reports = error.errors(include_url=False, include_input=False)[:MOST_REPORTS]
     paths = [_path(kind, report) for report in reports]
     first = paths[0]
     at = max(range(len(reports)), key=lambda index: (_length_below(first, paths[index]), -index))
-    field, message = dotted(paths[at]), _said(reports[at])
+    field, message = brief(dotted(paths[at]), MAX_NAMED), _said(reports[at])
     named = _NAMED.fullmatch(message) if reports[at]["type"] == "value_error" else None
     if named is not None:
         field, message = f"{field}.{named[1]}" if field else named[1], named[2]
     others = {path for path in paths if not _same_branch(path, paths[at]) and not _same_branch(path, first)}
-    more = f" (and {len(others)} more)" if others else ""
-    return Problem(field, f"{message}{more}", _remedy(reports[at], field))
+    least = "at least " if error.error_count() > MOST_REPORTS else ""
+    more = f" (and {least}{len(others)} more)" if others else ""
+    return Problem(field, f"{brief(message)}{more}", _remedy(reports[at], field))
+
+
+def brief(text: str, most: int = MAX_SAID) -> str:
+    """``text``, or its beginning where it is long."""
+    return text if len(text) <= most else f"{text[:most]} …"
 
 
 def dotted(location: Sequence[str | int]) -> str:

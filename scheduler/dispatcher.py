@@ -11,12 +11,11 @@ from job_contracts import subjects
 from job_contracts.attempts import Outcome
 from job_contracts.chat import Usage
 from job_contracts.codec import ContractError, decode
-from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import JobState
 from runtime.bus.port import BusError, NotFound
 from runtime.telemetry import INFO, WARNING
 from scheduler.assignments import assignment
-from scheduler.intake import body_problem
+from scheduler.intake import body_problem, refusal
 from scheduler.leadership import UNSEEN, Verdict
 from scheduler.policy.decisions import Abort, Dispatch, Finish
 from scheduler.policy.facts import AttemptEnded, Settled, Uncharged
@@ -340,18 +339,12 @@ class Dispatcher:
         self._term.republish(dispatch.project, dispatch.job)
 
     def _invalid(self, dispatch: Dispatch, problem: ContractError) -> None:
-        failure = Failure(
-            kind=FailureKind.INVALID_JOB,
-            message=str(problem),
-            field=problem.field or None,
-            remedy=problem.remedy or None,
-        )
         ended = AttemptEnded(
             project=dispatch.project,
             job=dispatch.job,
             attempt=dispatch.attempt,
             deployment=dispatch.deployment,
-            failure=failure,
+            failure=refusal(problem),
             record=None,
             called=False,
         )

@@ -191,16 +191,13 @@ class Intake:
         if not self._term.leads:
             self._odd[message.seq] = (project, job)
             return
-        failure = Failure(
-            kind=FailureKind.INVALID_JOB, message=str(error), field=error.field or None, remedy=error.remedy or None
-        )
         self._endings.write(
             Finish(
                 project=project,
                 job=job,
                 seq=message.seq,
                 state=JobState.FAILED,
-                failure=failure,
+                failure=refusal(error),
                 history=(),
                 route=ticket.route if ticket else "",
                 token=token,
@@ -290,3 +287,10 @@ def body_problem(body: bytes, job: str) -> ContractError | None:
             remedy="publish it under its own id",
         )
     return None
+
+
+def refusal(problem: ContractError) -> Failure:
+    """How a job ends that cannot be run."""
+    return Failure(
+        kind=FailureKind.INVALID_JOB, message=str(problem), field=problem.field or None, remedy=problem.remedy or None
+    )

@@ -192,3 +192,9 @@ def test_a_refusal_is_short_whatever_it_refuses(kind: type[Wire], values: dict[s
     with pytest.raises(ContractError) as refused:
         check(kind, values)
     assert len(str(refused.value)) + len(refused.value.field) + len(refused.value.remedy) < 1_000
+
+
+def test_of_very_many_faults_the_first_is_told_and_that_there_are_more() -> None:
+    with pytest.raises(ContractError, match=r"role: is missing \(and at least \d+ more\)") as refused:
+        check(Conversation, turns(USER, *[{}] * 10_000))
+    assert refused.value.field == "messages[1].role"
