@@ -326,8 +326,10 @@ class Dispatcher:
         """The job ended long ago: its record is shown again instead of running it a second time."""
         now = self._clock.monotonic()
         entry = self._submissions.settle((dispatch.project, dispatch.job), record.seq, now)
-        if entry is not None and entry.followed:
-            self._term.followups.settled((dispatch.project, dispatch.job), entry)
+        if entry is not None:
+            self._bodies.drop(entry.seq)  # its result was read before: nothing else will
+            if entry.followed:
+                self._term.followups.settled((dispatch.project, dispatch.job), entry)
         settled = Settled(
             project=dispatch.project,
             job=dispatch.job,

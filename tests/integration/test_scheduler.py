@@ -287,6 +287,21 @@ async def test_a_resubmission_that_would_be_refused_today_still_shows_the_result
     assert await demo.result("key-1") == first
 
 
+async def test_the_body_of_a_resubmission_that_is_not_run_again_is_not_kept(demo: World) -> None:
+    pool = await demo.pool("alpha")
+    await demo.submit("key-1")
+    await demo.result("key-1")
+    await demo.settled()
+    leading = demo.scheduler.leading
+    assert leading is not None
+    leading._term.submissions._recent.clear()  # as after a long time
+    assert await demo.submit_again("key-1")
+    await demo.settled()
+    assert len(pool.seen) == 1
+    assert not leading._term.bodies._held
+    assert not leading._term.bodies._size
+
+
 async def test_a_large_body_is_fetched_by_its_worker_and_removed_with_its_job(demo: World) -> None:
     body = demo.body("a-1")
     ref = await demo.bus.put_blob("demo.a-1", body, of="job")
