@@ -45,6 +45,8 @@ Body = bytes | Held | None
 
 FEW = 4
 """Jobs in a batch up to which the next one does not wait for company: there is no load worth sharing a round."""
+UNTRUSTED = 0.05
+"""Seconds between two tries to renew a lease that is not trusted any more, say while the broker is away."""
 BATCH_BYTES = 4 * 1024 * 1024
 """Bytes of bodies in one batch at most; the rest waits for the next one."""
 
@@ -82,8 +84,13 @@ class Dispatcher:
             self._changed.clear()
             await self._lifeline.work.ensure(self._settings.batch, BATCH_BYTES)
             # Who was stopped for long decides nothing, endings least of all, before it knows that it still leads (R7).
-            if not self._lease.trusted and (await self._lease.write()).verdict is Verdict.LOST:
-                return
+            if not self._lease.trusted:
+                if (await self._lease.write()).verdict is Verdict.LOST:
+                    return
+                if not self._lease.trusted:
+                    await asyncio.sleep(UNTRUSTED)
+                    self._changed.set()  # whatever there was to decide is still there
+                    continue
             dispatches = self._decide()
             if dispatches and not await self._send(dispatches):
                 return
