@@ -18,6 +18,7 @@ from runtime.telemetry import INFO, WARNING
 from scheduler.assignments import assignment
 from scheduler.intake import body_problem
 from scheduler.leadership import UNSEEN, Verdict
+from scheduler.oversize import size_of, too_large
 from scheduler.policy.decisions import Abort, Dispatch, Finish
 from scheduler.policy.facts import AttemptEnded, Settled, Uncharged
 from scheduler.policy.felt import Bound
@@ -162,7 +163,6 @@ class Dispatcher:
             if entry is None or body is LATER or (size > BATCH_BYTES and ready):
                 held.append(dispatch)
                 continue
-            ready.append(dispatch)
             order = assignment(
                 dispatch,
                 entry,
@@ -172,10 +172,23 @@ class Dispatcher:
                 epoch=self._lease.epoch,
                 wall=self._clock.wall(),
             )
-            messages.append(order)
+            if self._fits(dispatch, order):
+                ready.append(dispatch)
+                messages.append(order)
         if held:
             self._refused(held)
         return not messages or await self._store(ready, messages)
+
+    def _fits(self, dispatch: Dispatch, order: Outgoing) -> bool:
+        """Whether it can be stored at all; a job whose order cannot ends here."""
+        size, most = size_of(order), self._bus.max_payload
+        if size <= most:
+            return True
+        self._term.telemetry.emit("dispatch.too_large", WARNING, job_id=dispatch.job, bytes=size)
+        self._board.apply(too_large(dispatch, size, most), self._clock.monotonic())
+        self._uncharged(dispatch)
+        self._changed.set()
+        return False
 
     async def _store(self, ready: Sequence[Dispatch], messages: Sequence[Outgoing]) -> bool:
         for dispatch in ready:
