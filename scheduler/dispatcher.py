@@ -163,25 +163,26 @@ class Dispatcher:
             if entry is None or body is LATER or (size > BATCH_BYTES and ready):
                 held.append(dispatch)
                 continue
+            sent = body if isinstance(body, bytes) else None
             order = assignment(
                 dispatch,
                 entry,
-                body if isinstance(body, bytes) else None,
+                sent,
                 self._config,
                 shard=self._settings.shard,
                 epoch=self._lease.epoch,
                 wall=self._clock.wall(),
             )
-            if self._fits(dispatch, order):
+            if self._fits(dispatch, order, sent):
                 ready.append(dispatch)
                 messages.append(order)
         if held:
             self._refused(held)
         return not messages or await self._store(ready, messages)
 
-    def _fits(self, dispatch: Dispatch, order: Outgoing) -> bool:
-        """Whether it can be stored at all; a job whose order cannot ends here."""
-        size, most = size_of(order), self._bus.max_payload
+    def _fits(self, dispatch: Dispatch, order: Outgoing, body: bytes | None) -> bool:
+        """Whether it can be stored at all, and what will tell of its end; a job whose order cannot ends here."""
+        size, most = size_of(order, body, tried=bool(dispatch.history)), self._bus.max_payload
         if size <= most:
             return True
         self._term.telemetry.emit("dispatch.too_large", WARNING, job_id=dispatch.job, bytes=size)

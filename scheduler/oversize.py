@@ -17,12 +17,20 @@ if TYPE_CHECKING:
 
 FENCE = 512
 """Bytes at most of the headers that the fence and the batch add to a message."""
+TOLD = 16 * 1024
+"""Bytes that are left for what an attempt adds to the story: it has been paid for when its outcome, or its result, is
+written, and they carry the whole story as well, without the body.
+"""
 
 
-def size_of(order: Outgoing) -> int:
-    """Bytes of an order as it is sent, headers included."""
+def size_of(order: Outgoing, body: bytes | None, *, tried: bool) -> int:
+    """Bytes of the larger of two messages: the order as it is sent, headers included, and what will tell of its end.
+
+    ``tried``: attempts were made before, so that there is a story.
+    """
     headers = (order.headers or {}).items()
-    return len(order.data) + FENCE + sum(len(key) + len(value.encode()) + 4 for key, value in headers)
+    size = len(order.data) + FENCE + sum(len(key) + len(value.encode()) + 4 for key, value in headers)
+    return max(size, size - len(body or b"") + TOLD) if tried else size
 
 
 def too_large(dispatch: Dispatch, size: int, most: int) -> AttemptEnded:

@@ -10,6 +10,7 @@ from job_contracts.codec import encode
 from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import Job, JobState
 from runtime.bus.memory import MemoryBroker
+from scheduler.oversize import TOLD
 from tests.support.eventually import eventually
 from tests.support.world import world
 
@@ -36,6 +37,23 @@ async def test_an_order_that_is_too_large_costs_the_others_of_its_batch_nothing(
         assert [order.job_id for order in pool.seen] == ["good-1"]
         assert not demo.events["dispatch.not_stored"]
         await demo.settled()
+
+
+async def test_no_attempt_is_paid_for_whose_outcome_would_not_fit() -> None:
+    broker = MemoryBroker()
+
+    def limited(order: Assignment) -> Failure:
+        told = "too many requests at once " * 40
+        broker.max_payload = len(encode(order)) + len(told) + TOLD  # many bytes more than the next order has
+        return Failure(kind=FailureKind.RATE_LIMIT, message=told)
+
+    async with world(broker.bus()) as demo:
+        pools = [await demo.pool(name, limited) for name in ("alpha", "beta")]
+        await demo.submit("small-1")
+        ended = await demo.result("small-1")
+        assert ended.failure is not None
+        assert ended.failure.kind is FailureKind.RETRIES_EXHAUSTED
+        assert sum(len(pool.seen) for pool in pools) == len(ended.attempts) == 1
 
 
 @pytest.mark.parametrize("replicas", [1, 3])
