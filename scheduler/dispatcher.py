@@ -17,6 +17,7 @@ from runtime.telemetry import INFO, WARNING
 from scheduler.assignments import assignment
 from scheduler.intake import body_problem, refusal
 from scheduler.leadership import UNSEEN, Verdict
+from scheduler.oversize import size_of, too_large
 from scheduler.policy.decisions import Abort, Dispatch, Finish
 from scheduler.policy.facts import AttemptEnded, Settled, Uncharged
 from scheduler.policy.felt import Bound
@@ -44,6 +45,8 @@ Body = bytes | Held | None
 
 FEW = 4
 """Jobs in a batch up to which the next one does not wait for company: there is no load worth sharing a round."""
+UNTRUSTED = 0.05
+"""Seconds between two tries to renew a lease that is not trusted any more, say while the broker is away."""
 BATCH_BYTES = 4 * 1024 * 1024
 """Bytes of bodies in one batch at most; the rest waits for the next one."""
 
@@ -81,8 +84,13 @@ class Dispatcher:
             self._changed.clear()
             await self._lifeline.work.ensure(self._settings.batch, BATCH_BYTES)
             # Who was stopped for long decides nothing, endings least of all, before it knows that it still leads (R7).
-            if not self._lease.trusted and (await self._lease.write()).verdict is Verdict.LOST:
-                return
+            if not self._lease.trusted:
+                if (await self._lease.write()).verdict is Verdict.LOST:
+                    return
+                if not self._lease.trusted:
+                    await asyncio.sleep(UNTRUSTED)
+                    self._changed.set()  # whatever there was to decide is still there
+                    continue
             dispatches = self._decide()
             if dispatches and not await self._send(dispatches):
                 return
@@ -154,20 +162,33 @@ class Dispatcher:
             if entry is None or body is LATER or (size > BATCH_BYTES and ready):
                 held.append(dispatch)
                 continue
-            ready.append(dispatch)
+            sent = body if isinstance(body, bytes) else None
             order = assignment(
                 dispatch,
                 entry,
-                body if isinstance(body, bytes) else None,
+                sent,
                 self._config,
                 shard=self._settings.shard,
                 epoch=self._lease.epoch,
                 wall=self._clock.wall(),
             )
-            messages.append(order)
+            if self._fits(dispatch, order, sent):
+                ready.append(dispatch)
+                messages.append(order)
         if held:
             self._refused(held)
         return not messages or await self._store(ready, messages)
+
+    def _fits(self, dispatch: Dispatch, order: Outgoing, body: bytes | None) -> bool:
+        """Whether it can be stored at all, and what will tell of its end; a job whose order cannot ends here."""
+        size, most = size_of(order, body, tried=bool(dispatch.history)), self._bus.max_payload
+        if size <= most:
+            return True
+        self._term.telemetry.emit("dispatch.too_large", WARNING, job_id=dispatch.job, bytes=size)
+        self._board.apply(too_large(dispatch, size, most), self._clock.monotonic())
+        self._uncharged(dispatch)
+        self._changed.set()
+        return False
 
     async def _store(self, ready: Sequence[Dispatch], messages: Sequence[Outgoing]) -> bool:
         for dispatch in ready:
@@ -325,8 +346,10 @@ class Dispatcher:
         """The job ended long ago: its record is shown again instead of running it a second time."""
         now = self._clock.monotonic()
         entry = self._submissions.settle((dispatch.project, dispatch.job), record.seq, now)
-        if entry is not None and entry.followed:
-            self._term.followups.settled((dispatch.project, dispatch.job), entry)
+        if entry is not None:
+            self._bodies.drop(entry.seq)  # its result was read before: nothing else will
+            if entry.followed:
+                self._term.followups.settled((dispatch.project, dispatch.job), entry)
         settled = Settled(
             project=dispatch.project,
             job=dispatch.job,

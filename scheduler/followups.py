@@ -32,7 +32,7 @@ from scheduler.policy.followups import Followed, followed_by, fraction, judged_b
 from scheduler.trial_desk import give
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from job_contracts.chat import Answer, Conversation
     from job_contracts.experiments import Experiment, Judge
@@ -100,10 +100,10 @@ class FollowUps:
         self._add(message.seq, key, ticket.blob)
         return True
 
-    def forget_below(self, first: int) -> None:
-        """The leader there is has dealt with everything below that sequence."""
-        for seq in [seq for seq in self._pending if seq < first]:
-            del self._pending[seq]
+    def forget(self, first: int, gone: Collection[int]) -> None:
+        """The leader there is has dealt with everything below ``first``, and with what is ``gone`` from above it."""
+        for seq in [*gone, *(seq for seq in self._pending if seq < first)]:
+            self._pending.pop(seq, None)
 
     def take_over(self) -> None:
         """This process leads now, and everything stored before has been read."""

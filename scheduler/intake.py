@@ -16,6 +16,8 @@ from scheduler.policy.facts import Submitted
 from scheduler.submissions import Entry
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from job_contracts.tracing import Trace
     from runtime.bus.port import Message
     from scheduler.endings import Endings
@@ -224,11 +226,11 @@ class Intake:
                 break
         self._submissions.done(message.seq, self._clock.monotonic())
 
-    def forget_below(self, first: int) -> None:
-        """The leader there is has dealt with everything below that sequence."""
-        for seq in [seq for seq in self._odd if seq < first]:
-            del self._odd[seq]
-        self._followups.forget_below(first)
+    def forget(self, first: int, gone: Collection[int]) -> None:
+        """The leader there is has dealt with everything below ``first``, and with what is ``gone`` from above it."""
+        for seq in [*gone, *(seq for seq in self._odd if seq < first)]:
+            self._odd.pop(seq, None)
+        self._followups.forget(first, gone)
 
     async def take_over(self) -> None:
         """This process leads now: answer what had to wait for that, as far as the leader before has not."""

@@ -72,7 +72,7 @@ class Leading:
             self.lifeline,
             on_submission=self._intake.on_message,
             on_result=self._settling.on_result,
-            on_removed=self._intake.forget_below,
+            on_removed=self._intake.forget,
             on_open=self._read_along,
         )
         self._open: list[Tail | Subscription] = []

@@ -156,7 +156,9 @@ class Lifeline:
         flight = self._flights.pop((project, job), None)
         self._hedges.pop((project, job), None)
         if flight is not None and self._aborts:
-            self._aborts.pop(attempt_name(project, job, flight.attempt), None)
+            name = attempt_name(project, job, flight.attempt)
+            self._aborts.pop(name, None)
+            self._outrun.discard(name)
 
     def abort(self, project: str, job: str, attempt: int, deployment: str, *, outrun: bool = False) -> None:
         """Ask the pool to stop an attempt: at once by message, and with every heartbeat's answer until it has ended."""

@@ -18,7 +18,7 @@ from runtime.bus.port import BusError
 from runtime.telemetry import INFO
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
     from runtime.bus.port import Handler, Message, Subscription, Tail
     from scheduler.leadership import LeaseRecord
@@ -41,7 +41,7 @@ class Standby:
         *,
         on_submission: Handler,
         on_result: Handler,
-        on_removed: Callable[[int], None],
+        on_removed: Callable[[int, Collection[int]], None],
         on_open: Callable[[], Awaitable[None]],
     ) -> None:
         self._term = term
@@ -136,8 +136,8 @@ class Standby:
     async def _follow(self) -> None:
         settled = 0 if self._record is None else self._record.settled
         state = await self._term.bus.stream_state(self._term.stream(subjects.SUBMIT))
-        self._term.submissions.follow(settled, state.first_seq)
-        self._on_removed(state.first_seq)
+        gone = self._term.submissions.follow(settled, state.first_seq)
+        self._on_removed(state.first_seq, gone)
         self._lifeline.forget_silent()
 
     async def _say_there(self, message: Message) -> bytes:

@@ -58,8 +58,12 @@ class Submissions:
         self._floor = None
         self.gaps.begin()
 
-    def follow(self, settled: int, first: int) -> None:
-        """Another process leads: it has removed what ended by RES sequence ``settled``, and all below ``first``."""
+    def follow(self, settled: int, first: int) -> list[int]:
+        """Another process leads: it has removed what ended by RES sequence ``settled``, and all below ``first``.
+
+        Returns the sequences from ``first`` on that are removed by that.
+        """
+        gone: list[int] = []
         self._purged = max(self._purged, first)
         if self._floor is not None:
             self._floor = max(self._floor, settled)
@@ -69,7 +73,9 @@ class Submissions:
             seq = heappop(self._results)[1]
             if seq >= first:
                 self.deleted(seq)
+                gone.append(seq)
         self.removable_below()
+        return gone
 
     def add(self, key: JobKey, entry: Entry) -> None:
         """A submission was read."""

@@ -21,6 +21,9 @@ from runtime.bus import BusSettings, connect
 from runtime.bus.memory import MemoryBroker
 from runtime.bus.port import Ack, Bus, BusError, NotFound, OutcomeUnknown
 from runtime.connection import declared
+from scheduler import service
+from scheduler.leading import Leading
+from scheduler.term import Term
 from tests.support.eventually import eventually
 from tests.support.letters import Cutting
 from tests.support.stand_in import PROJECT, broker_config, key
@@ -151,6 +154,42 @@ async def test_a_standby_that_has_read_along_submits_it_as_well(bus: Bus) -> Non
         await second.pool("beta")
         await second.result(shadow("a-1"), within=15.0)
         await second.settled()
+
+
+async def test_a_standby_keeps_nothing_of_what_its_leader_has_dealt_with_above_a_long_lived_job(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Follow-ups submitted, submissions refused: the beginning of the stream says nothing of them."""
+    made = config(**OVER, scheduler={"lease": 600.0, "renew": 0.1})
+    periods: list[Leading] = []
+
+    def period(term: Term, version: str) -> Leading:
+        periods.append(Leading(term, version))
+        return periods[-1]
+
+    monkeypatch.setattr(service, "Leading", period)
+    async with scheduler_on(bus, made) as first, scheduler_on(bus, made, owner="s2", wait=False):
+        await first.pool("alpha")
+        await first.pool("beta")
+        now = first.clock.wall()
+        await first.submit("long-lived", not_before=now + 3600, deadline=now + 7200)
+        for number in range(5):
+            await first.submit(f"a-{number}")
+            await bus.append(subjects.submit("demo", f"odd-{number}"), b"", headers={subjects.H_TICKET: "{not json"})
+        for number in range(5):
+            await first.result(f"odd-{number}")
+            await first.result(shadow(f"a-{number}"))
+        standby = periods[1]
+        submissions = standby._term.submissions
+
+        async def all_read() -> bool:
+            submit, res = await bus.stream_state("SUBMIT_0"), await bus.stream_state(subjects.RES)
+            return submissions.top >= submit.last_seq and submissions.last_result >= res.last_seq
+
+        await eventually(all_read, within=15.0, says="the standby does not read along")
+        assert set(submissions.entries) == {("demo", "long-lived")}
+        pending, odd = standby._term.followups._pending, standby._intake._odd
+        await eventually(lambda: not pending and not odd, within=15.0, says=lambda: f"{pending}, {odd} are kept")
 
 
 class Answerless(Cutting):

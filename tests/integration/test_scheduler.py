@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import itertools
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -17,9 +18,12 @@ from job_contracts.failures import Failure, FailureKind
 from job_contracts.jobs import Job, JobState
 from runtime.broker import Broker
 from runtime.bus.memory import MemoryBroker
-from runtime.bus.port import Bus
+from runtime.bus.port import Bus, Outgoing
+from runtime.connection import declared
+from scheduler.leadership import Written
+from tests.support.clock import ManualClock
 from tests.support.eventually import eventually
-from tests.support.world import World, scheduler_on, world
+from tests.support.world import World, config, scheduler_on, world
 
 
 @pytest.fixture(params=["memory", "nats"])
@@ -287,6 +291,21 @@ async def test_a_resubmission_that_would_be_refused_today_still_shows_the_result
     assert await demo.result("key-1") == first
 
 
+async def test_the_body_of_a_resubmission_that_is_not_run_again_is_not_kept(demo: World) -> None:
+    pool = await demo.pool("alpha")
+    await demo.submit("key-1")
+    await demo.result("key-1")
+    await demo.settled()
+    leading = demo.scheduler.leading
+    assert leading is not None
+    leading._term.submissions._recent.clear()  # as after a long time
+    assert await demo.submit_again("key-1")
+    await demo.settled()
+    assert len(pool.seen) == 1
+    assert not leading._term.bodies._held
+    assert not leading._term.bodies._size
+
+
 async def test_a_large_body_is_fetched_by_its_worker_and_removed_with_its_job(demo: World) -> None:
     body = demo.body("a-1")
     ref = await demo.bus.put_blob("demo.a-1", body, of="job")
@@ -420,6 +439,32 @@ async def test_a_resubmission_of_a_job_that_ended_in_an_earlier_term_is_not_run_
         await second.result("a-2")
         await second.settled()
         assert [order.job_id for order in pool.seen] == ["a-2"]
+
+
+async def test_a_leader_that_does_not_know_whether_it_leads_decides_nothing() -> None:
+    bus, clock = MemoryBroker().bus(inbox_prefix="_INBOX_demo"), ManualClock()
+    made = config()
+    await bus.ensure(declared(made))
+    async with scheduler_on(bus, made, clock=clock) as cut_off:
+        leading = cut_off.scheduler.leading
+        assert leading is not None
+        lease, asked = leading._term.lease, list[float]()
+        write = lease.write
+
+        async def noting(messages: Sequence[Outgoing] = ()) -> Written:
+            asked.append(asyncio.get_running_loop().time())
+            return await write(messages)
+
+        await cut_off.submit("a-1", deadline=clock.wall() + 3600)
+        await eventually(lambda: cut_off.status("a-1"))
+        bus.disconnect()
+        lease.write = noting  # type: ignore[method-assign]
+        clock.advance(4000)
+        await eventually(lambda: len(asked) >= 5, says="it never asks whether it still leads")
+        assert not leading._endings._writing, "an end was decided in the name of a term that may be over"
+        assert all(later - earlier > 0.04 for earlier, later in itertools.pairwise(asked)), "it asks without a pause"
+        bus.reconnect()
+        assert (await cut_off.result("a-1")).state is JobState.EXPIRED
 
 
 async def test_a_leader_that_always_has_something_to_dispatch_renews_its_lease_all_the_same(bus: Bus) -> None:

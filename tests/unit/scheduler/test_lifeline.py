@@ -277,6 +277,14 @@ async def test_an_attempt_that_was_outrun_is_stopped_with_every_beat_and_told_wh
         assert reply.abort == reply.outrun == ("demo.a-1.1",)
 
 
+async def test_what_was_outrun_is_forgotten_with_its_job(scene: Scene) -> None:
+    scene.lifeline.dispatched("demo", "a-1", 1, "alpha/m", 5)
+    scene.lifeline.abort("demo", "a-1", 1, "alpha/m", outrun=True)
+    scene.lifeline.forget("demo", "a-1")
+    assert not scene.lifeline._aborts
+    assert not scene.lifeline._outrun
+
+
 async def test_only_the_pool_that_makes_an_attempt_can_call_it_late(scene: Scene) -> None:
     scene.lifeline.dispatched("demo", "a-1", 1, "beta/m", 5)
     scene.lifeline.dispatched("demo", "b-1", 1, "alpha/m", 6)

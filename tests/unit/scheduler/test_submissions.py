@@ -118,7 +118,7 @@ def test_a_standby_forgets_what_its_leader_has_removed_and_removes_the_rest_itse
         submissions.add(("p", f"a-{seq}"), entry(seq))
     for result, seq in enumerate((1, 2, 3, 6, 8), start=1):
         submissions.settle(("p", f"a-{seq}"), result, 0.0)
-    submissions.follow(settled=4, first=3)
+    assert submissions.follow(settled=4, first=3) == [3, 6]
     assert submissions.settled_cursor() == 4, "a standby's cursor is its leader's"
     submissions.all_read()
     assert submissions.settled_cursor() == 4
