@@ -21,7 +21,7 @@ from job_contracts.desk import (
 )
 from job_contracts.jobs import JobStatus
 from producer_sdk.border import refused
-from producer_sdk.errors import Forbidden, PenstockError, Unreachable
+from producer_sdk.errors import Closed, Forbidden, PenstockError, Unreachable
 from producer_sdk.estimating import Estimating
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Desk:
         self._hello_next = 0.0
         self._hello_asked: asyncio.Task[Hello | None] | None = None
         self._gathered: dict[str, list[asyncio.Future[JobStatus | str | None]]] = {}
+        self._awaited: set[asyncio.Future[JobStatus | str | None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.estimating = Estimating(self)
         """What jobs would cost."""
@@ -118,7 +119,11 @@ class Desk:
         if not self._gathered:
             asyncio.get_running_loop().call_later(GATHER, self._post_gathered)
         self._gathered.setdefault(job, []).append(future)
-        return await future
+        self._awaited.add(future)
+        try:
+            return await future
+        finally:
+            self._awaited.discard(future)
 
     def _post_gathered(self) -> None:
         gathered, self._gathered = self._gathered, {}
@@ -190,11 +195,11 @@ class Desk:
         return data
 
     def close(self) -> None:
-        """Stop asking."""
+        """Stop asking. Whoever still waits for an answer gets Closed, whether the question is under way or not."""
         self.estimating.close()
         for task in [*self._tasks, *([self._hello_asked] if self._hello_asked else [])]:
             task.cancel()
-        for futures in self._gathered.values():
-            for future in futures:
-                future.cancel()
         self._gathered.clear()
+        for future in self._awaited:
+            if not future.done():
+                future.set_exception(Closed("the producer was closed before the desk answered"))

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from job_contracts.desk import MAX_ASKED, AskEstimates, Estimates
-from producer_sdk.errors import PenstockError
+from producer_sdk.errors import Closed, PenstockError
 
 if TYPE_CHECKING:
     from job_contracts.desk import Estimate, Planned
@@ -24,6 +24,7 @@ class Estimating:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._gathered: list[Asked] = []
+        self._awaited: set[asyncio.Future[Estimate]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def of(self, planned: Planned) -> Estimate:
@@ -33,7 +34,11 @@ class Estimating:
         if not self._gathered:
             loop.call_later(GATHER, self._post)
         self._gathered.append((planned, future))
-        return await future
+        self._awaited.add(future)
+        try:
+            return await future
+        finally:
+            self._awaited.discard(future)
 
     def _post(self) -> None:
         gathered, self._gathered = self._gathered, []
@@ -58,9 +63,10 @@ class Estimating:
                 future.set_result(estimate)
 
     def close(self) -> None:
-        """Stop asking."""
+        """Stop asking. Whoever still waits for an answer gets Closed, whether the question is under way or not."""
         for task in self._tasks:
             task.cancel()
-        for _, future in self._gathered:
-            future.cancel()
         self._gathered.clear()
+        for future in self._awaited:
+            if not future.done():
+                future.set_exception(Closed("the producer was closed before the desk answered"))

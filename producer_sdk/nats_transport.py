@@ -67,7 +67,7 @@ class NatsTransport:
         self._listener: Listener | None = None
         self._subjects: dict[str, Subscription | None] = {}
         self._inbox = ""
-        self._closing = False
+        self._closing = self._connecting = False
         self._refused: asyncio.Event | None = None
         self._last_error: BaseException | None = None
         self._rebuilding: asyncio.Task[None] | None = None
@@ -107,7 +107,9 @@ class NatsTransport:
             await _shut(client)
 
     async def _connect(self, timeout: float) -> None:
-        from producer_sdk.nats_client import DirectClient, told_to  # noqa: PLC0415 - a fifth of a second
+        from nats.errors import Error  # noqa: PLC0415 - a fifth of a second
+
+        from producer_sdk.nats_client import DirectClient, told_to  # noqa: PLC0415 - likewise
 
         refused = self._refused
         if refused is None:
@@ -133,6 +135,7 @@ class NatsTransport:
             )
         )
         refusing = asyncio.ensure_future(refused.wait())
+        self._connecting = True
         try:
             await asyncio.wait({connecting, refusing}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if not connecting.done():
@@ -144,14 +147,19 @@ class NatsTransport:
             await client.subscribe(f"{self._inbox}.*", cb=told_to(self._on_answer))
             for subject in list(self._subjects):
                 self._subjects[subject] = await client.subscribe(subject, cb=told_to(self._on_live))
-        except BaseException:
+            if self._client is not client:
+                raise self._cut_short(client.last_error)
+        except BaseException as error:
             self._client = None
             if not connecting.done():
                 connecting.cancel()
                 await asyncio.wait({connecting}, timeout=1.0)
             await _shut(client)
+            if isinstance(error, (Error, OSError)):
+                raise self._cut_short(client.last_error or error) from error
             raise
         finally:
+            self._connecting = False
             refusing.cancel()
 
     def _no_access(self) -> Forbidden:
@@ -164,6 +172,14 @@ class NatsTransport:
         why = f" ({self._last_error})" if self._last_error and str(self._last_error) else ""
         message = f"no connection to {self._where()} within {timeout:g} s{why}"
         return Unreachable(message, remedy="check PENSTOCK_URL or the url argument, and that the broker runs")
+
+    def _cut_short(self, why: BaseException | None) -> PenstockError:
+        if (self._refused is not None and self._refused.is_set()) or _refuses(why):
+            return self._no_access()
+        if self._closing:
+            return Closed("the producer was closed while it connected")
+        message = f"the connection to {self._where()} ended as it began ({str(why or '') or 'nobody said why'})"
+        return Unreachable(message, remedy="try again, and see what the broker logs")
 
     def _where(self) -> str:
         return ", ".join(re.sub(r"//[^@/]*@", "//", server) for server in self._servers)
@@ -252,7 +268,7 @@ class NatsTransport:
         elif match := _FORBIDDEN_PUBLISH.search(text):
             if self._outbox is not None:
                 self._outbox.forbid(match[1])
-        elif any(words in text.lower() for words in _NO_ACCESS):
+        elif _refuses(error):
             self._refuse()
             self._replace()
         else:
@@ -277,15 +293,14 @@ class NatsTransport:
         client = self._client
         if client is None:
             return
-        error = client.last_error
-        if error is not None and any(words in str(error).lower() for words in _NO_ACCESS):
+        if _refuses(client.last_error):
             self._refuse()
         self._replace()
 
     def _replace(self) -> None:
         """Give a client up that nats-py has closed for good, or that would go on asking with a revoked key."""
         client, self._client = self._client, None
-        if client is not None and not self._closing:
+        if client is not None and not self._closing and not self._connecting:  # whoever connects sees that it is gone
             self._rebuilding = asyncio.get_running_loop().create_task(self._rebuild(client))
 
     async def _rebuild(self, client: Client) -> None:
@@ -296,8 +311,8 @@ class NatsTransport:
             self._subjects = dict.fromkeys(self._subjects)
             try:
                 await self._connect(REBUILD_LONGEST)
-            except PenstockError as error:
-                say("no connection to the broker: %s", error)
+            except Exception as error:  # noqa: BLE001 - whatever it was: nobody else would ever connect again
+                say("no connection to the broker: %s", error, exc_info=not isinstance(error, PenstockError))
                 say = _log.debug
                 if isinstance(error, Forbidden) and self._outbox is not None:
                     self._outbox.refuse(error)
@@ -306,6 +321,10 @@ class NatsTransport:
             else:
                 await self._on_reconnected()
                 return
+
+
+def _refuses(error: BaseException | None) -> bool:
+    return any(words in str(error).lower() for words in _NO_ACCESS)
 
 
 async def _shut(client: Any) -> None:

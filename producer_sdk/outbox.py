@@ -102,11 +102,14 @@ class Outbox:
             return await entry.future
         finally:
             del self._entries[key]
-            while self._queue and len(self._entries) < self._window:
-                waiter = self._queue.popleft()
-                if not waiter.done():
-                    waiter.set_result(None)
-                    break
+            self._let_one_in()
+
+    def _let_one_in(self) -> None:
+        while self._queue and len(self._entries) < self._window:
+            waiter = self._queue.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                break
 
     async def _room(self, timeout: float) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -114,7 +117,11 @@ class Outbox:
         try:
             async with asyncio.timeout(timeout):
                 await waiter
-        except TimeoutError as error:
+        except BaseException as error:
+            if waiter.done() and not waiter.cancelled():
+                self._let_one_in()  # the place was given to us, who do not take it any more
+            if not isinstance(error, TimeoutError):
+                raise
             message = f"{self._window} messages are unanswered, and none was answered in {timeout:g} s"
             raise Unreachable(message, remedy="check the connection to the broker") from error
         if self._refusal is not None:

@@ -107,18 +107,25 @@ class End(Exception):
 
 def iterated(portal: Portal, items: AsyncGenerator[T, None]) -> Generator[T, None, None]:
     """An asynchronous generator of the loop as a plain one."""
+    turn = asyncio.Lock()  # a step that was interrupted ends only after the interrupt has been raised here
     try:
         while True:
             try:
-                yield portal.call(_next(items))
+                yield portal.call(_next(items, turn))
             except End:
                 return
     finally:
-        portal.call(items.aclose())
+        portal.call(_close(items, turn))
 
 
-async def _next(items: AsyncGenerator[T, None]) -> T:
-    return await anext(items)
+async def _next(items: AsyncGenerator[T, None], turn: asyncio.Lock) -> T:
+    async with turn:
+        return await anext(items)
+
+
+async def _close(items: AsyncGenerator[T, None], turn: asyncio.Lock) -> None:
+    async with turn:
+        await items.aclose()
 
 
 async def made(make: Callable[[], T]) -> T:

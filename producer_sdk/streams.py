@@ -184,7 +184,7 @@ class _Following:
         if self._reader.record is not None:
             await self._last_chunks(self._reader.record)
             return None
-        if self._ends is not None and now >= self._ends:
+        if self._out_of_time():
             message = f"the stream of job {self._watch.job} has not ended in time; the job goes on"
             raise Timeout(message, job=self._watch.job, remedy="attach to it later, or wait longer")
         if self._reader.must_fetch and now >= self._fill_at:
@@ -198,6 +198,9 @@ class _Following:
             until.append(self._fill_at)
         await self._wait(min(until) if until else None)
         return None
+
+    def _out_of_time(self) -> bool:
+        return self._ends is not None and self._loop.time() >= self._ends
 
     async def _last_chunks(self, result: Result) -> None:
         """A result may overtake the chunks before it, which everybody should read as they are: wait a moment, fetch."""
@@ -224,15 +227,17 @@ class _Following:
     async def _fill(self) -> None:
         reader, splice = self._reader, self._reader.splice
         reader.stirred = reader.lagging = False
-        before = splice.position
+        before = place = splice.position
         try:
             while True:
-                generation, sequence = splice.position
-                answer = await self._exchange.desk.chunks(self._watch.job, generation, sequence)
-                complete = not answer.more or not answer.chunks
+                answer = await self._exchange.desk.chunks(self._watch.job, *place)
+                # Behind the last one told, not behind the gap: what is missing would be asked for without an end.
+                last = max([place, *((chunk.generation, chunk.sequence) for chunk in answer.chunks[-1:])])
+                complete = not answer.more or last == place
                 reader.events.extend(splice.fill(answer.chunks, complete=complete and self._fills + 1 >= FILLS))
-                if complete or reader.result is not None:
+                if complete or reader.result is not None or self._out_of_time():
                     break
+                place = max(last, splice.position)
         except PenstockError:
             # The desk is away: the sweeper stirs again, and the result says everything in the end.
             self._fill_at = self._loop.time() + 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -55,17 +56,21 @@ class Sweeper:
         """Ask for the results of these, and tell them to whoever waits. Raises what the desk raises."""
         asked = {watch.job: watch for watch in watches}
         while asked:
+            before = len(asked)
             answer = await self._desk.results(tuple(asked))
             for record in answer.records:
                 try:
                     result = decode(Result, record)
                 except ContractError as error:
                     _log.warning("an unreadable result: %s", error)
+                    watch = asked.pop(_job_of(record), None)
+                    if watch is not None:
+                        self._replies.record(watch, record)
                     continue
                 watch = asked.pop(result.job, None)
                 if watch is not None:
                     self._replies.result(watch, result)
-            if not answer.more or not answer.records:
+            if not answer.more or len(asked) == before:  # the same question would have the same answer
                 return
 
     async def _sweep_for_ever(self) -> None:
@@ -111,3 +116,11 @@ class Sweeper:
                 watch.pause = max(min(watch.pause * 2, LONGEST_SILENCE), usual)
             for reader in watch.readers:
                 reader.stir()
+
+
+def _job_of(record: str) -> str:
+    """Whose result it is that cannot be read."""
+    try:
+        return str(json.loads(record)["job"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""

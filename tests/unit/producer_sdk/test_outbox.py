@@ -115,6 +115,20 @@ async def test_a_broker_without_a_leader_is_asked_again_with_the_same_bytes(
     assert await task
 
 
+async def test_a_place_that_was_given_to_one_who_leaves_is_the_next_ones(line: Line) -> None:
+    outbox = Outbox(line.send, "_INBOX_p.x", window=1)
+    first, leaving, staying = storing(outbox), storing(outbox), storing(outbox)
+    await eventually(lambda: len(outbox._queue) == 2)
+    outbox.answered(line.sent[-1][2], OK)
+    asyncio.get_running_loop().call_soon(leaving.cancel)  # when the place is given to it, and not taken yet
+    assert await first
+    await asyncio.wait({leaving})
+    assert leaving.cancelled()
+    await eventually(lambda: len(line.sent) == 2)
+    await answer(outbox, line, OK)
+    assert await staying
+
+
 async def test_without_an_answer_in_time_it_may_be_stored(outbox: Outbox) -> None:
     with pytest.raises(Unreachable) as caught:
         await storing(outbox, timeout=0.2)

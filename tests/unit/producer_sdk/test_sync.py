@@ -136,6 +136,18 @@ def test_an_interrupt_ends_the_wait_cancels_the_job_and_leaves_the_producer_usab
     assert producer.complete(model="m", messages="again").text == "again"
 
 
+def test_an_interrupt_of_a_map_is_raised_and_cancels_its_jobs(gateway: FakeGateway, producer: SyncProducer) -> None:
+    gateway.hold()
+    interrupted = threading.Thread(target=lambda: _interrupt_when(lambda: len(gateway.jobs) == 3))
+    interrupted.start()
+    with pytest.raises(KeyboardInterrupt):
+        list(producer.map([{"model": "m", "messages": "Hi"}] * 3))
+    interrupted.join()
+    wait_for(until=lambda: all(job.cancelled is not None for job in gateway.jobs))
+    gateway.release()
+    assert producer.complete(model="m", messages="again").text == "again"
+
+
 def _interrupt_when(condition: object) -> None:
     wait_for(until=condition)
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # another thread would not pass it on
