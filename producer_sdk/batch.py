@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from producer_sdk.answers import Answered
-from producer_sdk.errors import BudgetExceeded, InvalidRequest, JobFailed, PenstockError, QueueFull
+from producer_sdk.errors import (
+    BudgetExceeded,
+    IdempotencyConflict,
+    InvalidRequest,
+    JobFailed,
+    PenstockError,
+    QueueFull,
+)
 from producer_sdk.purse import Purse, cost_of
 from producer_sdk.request import Request, money, prepare
 
@@ -27,6 +34,8 @@ LOOKAHEAD = 4
 """Requests drawn ahead of the slowest one that is still awaited in order, in units of the concurrency."""
 LONGEST_FULL = 10.0
 """Seconds to the next try at most when the queue is full."""
+LONG_AMOUNT = Decimal("99999.999999999999")
+"""Stands in an estimate for an amount not known yet: its digits are bytes of the body, and those count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +95,7 @@ def mapped(
     if concurrency < 1:
         raise InvalidRequest("concurrency: must be at least 1", field="concurrency", remedy="give a positive number")
     tell = progress if callable(progress) else _line_on_stderr if progress else None
-    purse = Purse(money(max_cost, "max_cost")) if max_cost is not None else None
+    purse = Purse(money(max_cost, "max_cost"), concurrency) if max_cost is not None else None
     run = _Run(producer, aiter(_drawn(requests)), concurrency, purse, timeout)
     return run.items(ordered=ordered, checkpoint=checkpoint, tell=tell)
 
@@ -206,10 +215,16 @@ class _Run:
         arguments: Any = {"timeout": timeout, **request}
         if self._purse is None:
             return await when_there_is_room(lambda: self._producer.complete(**arguments), timeout)
-        aside = await self._set_aside(request, self._purse)
+        # What the caller's own key names must not depend on what is left just now: such a job has its own bound alone.
+        bounded = self._checkpoint is not None or request.get("idempotency_key") is None
+        own = request.get("max_cost")
+        most = money(own, "max_cost") if own is not None else None
+        aside = await self._set_aside({**request, "max_cost": LONG_AMOUNT} if bounded else request, self._purse)
+        if bounded:
+            arguments["max_cost"] = aside if most is None else min(most, aside)
         cost: Decimal | None = None
         try:
-            answer = await when_there_is_room(lambda: self._producer.complete(**arguments), timeout)
+            answer = await when_there_is_room(lambda: self._completed(arguments), timeout)
             cost = answer.cost
         except PenstockError as error:
             cost = cost_of(error)
@@ -219,8 +234,18 @@ class _Run:
         finally:
             await self._purse.settle(aside, cost)
 
+    async def _completed(self, arguments: Any) -> Answered:
+        """The answer of a job that is held to an amount: another one than in the run that began it, if one did."""
+        try:
+            return await self._producer.complete(**arguments)
+        except IdempotencyConflict as conflict:
+            if self._checkpoint is None or conflict.job is None:
+                raise
+            # The key tells requests apart, but not by this amount: the job that has it is this request's.
+            return await self._producer.attach(conflict.job).result(arguments["timeout"])
+
     async def _set_aside(self, request: Mapping[str, Any], purse: Purse) -> Decimal:
-        """The worst case of a request, set aside. Raises _LeftOut, and what ``estimate`` raises."""
+        """What a request may cost, set aside. Raises _LeftOut, and what ``estimate`` raises."""
         asked: Any = {name: value for name, value in request.items() if name != "timeout"}
         try:
             purse.check()  # once nothing more is to be submitted, nobody is asked either
