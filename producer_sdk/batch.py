@@ -204,8 +204,9 @@ class _Run:
         own = {"idempotency_key": checkpoint.idempotency_key(key, fingerprint)}
         try:
             answer = await self._complete({**request, **own})
-        except (JobFailed, BudgetExceeded):
-            checkpoint.failed(key, fingerprint)
+        except (JobFailed, BudgetExceeded, QueueFull) as error:
+            if not isinstance(error, QueueFull) or error.failure is not None:  # else there may be no job
+                checkpoint.failed(key, fingerprint)
             raise
         checkpoint.succeeded(key, fingerprint, answer.result)
         return Item(index, request, answer=answer)
@@ -214,7 +215,7 @@ class _Run:
         timeout = self._producer.timeout if self._timeout is None else self._timeout
         arguments: Any = {"timeout": timeout, **request}
         if self._purse is None:
-            return await when_there_is_room(lambda: self._producer.complete(**arguments), timeout)
+            return await when_there_is_room(lambda asked: self._producer.complete(**asked), arguments, timeout)
         # What the caller's own key names must not depend on what is left just now: such a job has its own bound alone.
         bounded = self._checkpoint is not None or request.get("idempotency_key") is None
         own = request.get("max_cost")
@@ -224,7 +225,7 @@ class _Run:
             arguments["max_cost"] = aside if most is None else min(most, aside)
         cost: Decimal | None = None
         try:
-            answer = await when_there_is_room(lambda: self._completed(arguments), timeout)
+            answer = await when_there_is_room(self._completed, arguments, timeout)
             cost = answer.cost
         except PenstockError as error:
             cost = cost_of(error)
@@ -234,7 +235,7 @@ class _Run:
         finally:
             await self._purse.settle(aside, cost)
 
-    async def _completed(self, arguments: Any) -> Answered:
+    async def _completed(self, arguments: Mapping[str, Any]) -> Answered:
         """The answer of a job that is held to an amount: another one than in the run that began it, if one did."""
         try:
             return await self._producer.complete(**arguments)
@@ -267,14 +268,22 @@ class _Run:
             self._checkpoint.save()
 
 
-async def when_there_is_room(work: Callable[[], Awaitable[Answered]], timeout: float | None) -> Answered:
-    """Do it again while the queue is full, for ``timeout`` seconds at most; then QueueFull is raised after all."""
+async def when_there_is_room(
+    work: Callable[[Mapping[str, Any]], Awaitable[Answered]], asked: Mapping[str, Any], timeout: float | None
+) -> Answered:
+    """Do it again while the queue is full, for ``timeout`` seconds at most; then QueueFull is raised after all.
+
+    A job that was turned away has its end, and its key names it as long as its record is kept. So the next try has a
+    further key: whoever asks again comes by the same ones, to the job that was let in.
+    """
     loop = asyncio.get_running_loop()
     ends = loop.time() + timeout if timeout is not None else None
+    key, turned_away = asked.get("idempotency_key"), 0
     while True:
         try:
-            return await work()
+            return await work({**asked, "idempotency_key": f"{key}~{turned_away}"} if key and turned_away else asked)
         except QueueFull as full:
+            turned_away += full.failure is not None  # else the broker had no room, and there is no job
             pause = min(full.retry_after or 1.0, LONGEST_FULL) * random.uniform(0.8, 1.2)
             if ends is not None and loop.time() + pause >= ends:
                 raise

@@ -234,7 +234,9 @@ class Producer:
         async def one(texts: Sequence[str], asked: Mapping[str, Any], left: float | None) -> Answered:
             # Each try is another job: one that was turned away has its end.
             return await when_there_is_room(
-                lambda: self._ended(self._writer.embedding(model, texts, asked, dimensions, purpose), left), left
+                lambda each: self._ended(self._writer.embedding(model, texts, each, dimensions, purpose), left),
+                asked,
+                left,
             )
 
         return await embedded(one, inputs, batch_size=batch_size, timeout=patience, options=options, now=self._clock())
