@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from producer_sdk.answers import Answered
-from producer_sdk.errors import BudgetExceeded, InvalidRequest, JobFailed, PenstockError, QueueFull
+from producer_sdk.errors import (
+    BudgetExceeded,
+    IdempotencyConflict,
+    InvalidRequest,
+    JobFailed,
+    PenstockError,
+    QueueFull,
+)
 from producer_sdk.purse import Purse, cost_of
 from producer_sdk.request import Request, money, prepare
 
@@ -27,6 +34,8 @@ LOOKAHEAD = 4
 """Requests drawn ahead of the slowest one that is still awaited in order, in units of the concurrency."""
 LONGEST_FULL = 10.0
 """Seconds to the next try at most when the queue is full."""
+LONG_AMOUNT = Decimal("99999.999999999999")
+"""Stands in an estimate for an amount not known yet: its digits are bytes of the body, and those count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +95,7 @@ def mapped(
     if concurrency < 1:
         raise InvalidRequest("concurrency: must be at least 1", field="concurrency", remedy="give a positive number")
     tell = progress if callable(progress) else _line_on_stderr if progress else None
-    purse = Purse(money(max_cost, "max_cost")) if max_cost is not None else None
+    purse = Purse(money(max_cost, "max_cost"), concurrency) if max_cost is not None else None
     run = _Run(producer, aiter(_drawn(requests)), concurrency, purse, timeout)
     return run.items(ordered=ordered, checkpoint=checkpoint, tell=tell)
 
@@ -195,8 +204,9 @@ class _Run:
         own = {"idempotency_key": checkpoint.idempotency_key(key, fingerprint)}
         try:
             answer = await self._complete({**request, **own})
-        except (JobFailed, BudgetExceeded):
-            checkpoint.failed(key, fingerprint)
+        except (JobFailed, BudgetExceeded, QueueFull) as error:
+            if not isinstance(error, QueueFull) or error.failure is not None:  # else there may be no job
+                checkpoint.failed(key, fingerprint)
             raise
         checkpoint.succeeded(key, fingerprint, answer.result)
         return Item(index, request, answer=answer)
@@ -205,11 +215,17 @@ class _Run:
         timeout = self._producer.timeout if self._timeout is None else self._timeout
         arguments: Any = {"timeout": timeout, **request}
         if self._purse is None:
-            return await when_there_is_room(lambda: self._producer.complete(**arguments), timeout)
-        aside = await self._set_aside(request, self._purse)
+            return await when_there_is_room(lambda asked: self._producer.complete(**asked), arguments, timeout)
+        # What the caller's own key names must not depend on what is left just now: such a job has its own bound alone.
+        bounded = self._checkpoint is not None or request.get("idempotency_key") is None
+        own = request.get("max_cost")
+        most = money(own, "max_cost") if own is not None else None
+        aside = await self._set_aside({**request, "max_cost": LONG_AMOUNT} if bounded else request, self._purse)
+        if bounded:
+            arguments["max_cost"] = aside if most is None else min(most, aside)
         cost: Decimal | None = None
         try:
-            answer = await when_there_is_room(lambda: self._producer.complete(**arguments), timeout)
+            answer = await when_there_is_room(self._completed, arguments, timeout)
             cost = answer.cost
         except PenstockError as error:
             cost = cost_of(error)
@@ -219,8 +235,18 @@ class _Run:
         finally:
             await self._purse.settle(aside, cost)
 
+    async def _completed(self, arguments: Mapping[str, Any]) -> Answered:
+        """The answer of a job that is held to an amount: another one than in the run that began it, if one did."""
+        try:
+            return await self._producer.complete(**arguments)
+        except IdempotencyConflict as conflict:
+            if self._checkpoint is None or conflict.job is None:
+                raise
+            # The key tells requests apart, but not by this amount: the job that has it is this request's.
+            return await self._producer.attach(conflict.job).result(arguments["timeout"])
+
     async def _set_aside(self, request: Mapping[str, Any], purse: Purse) -> Decimal:
-        """The worst case of a request, set aside. Raises _LeftOut, and what ``estimate`` raises."""
+        """What a request may cost, set aside. Raises _LeftOut, and what ``estimate`` raises."""
         asked: Any = {name: value for name, value in request.items() if name != "timeout"}
         try:
             purse.check()  # once nothing more is to be submitted, nobody is asked either
@@ -242,14 +268,22 @@ class _Run:
             self._checkpoint.save()
 
 
-async def when_there_is_room(work: Callable[[], Awaitable[Answered]], timeout: float | None) -> Answered:
-    """Do it again while the queue is full, for ``timeout`` seconds at most; then QueueFull is raised after all."""
+async def when_there_is_room(
+    work: Callable[[Mapping[str, Any]], Awaitable[Answered]], asked: Mapping[str, Any], timeout: float | None
+) -> Answered:
+    """Do it again while the queue is full, for ``timeout`` seconds at most; then QueueFull is raised after all.
+
+    A job that was turned away has its end, and its key names it as long as its record is kept. So the next try has a
+    further key: whoever asks again comes by the same ones, to the job that was let in.
+    """
     loop = asyncio.get_running_loop()
     ends = loop.time() + timeout if timeout is not None else None
+    key, turned_away = asked.get("idempotency_key"), 0
     while True:
         try:
-            return await work()
+            return await work({**asked, "idempotency_key": f"{key}~{turned_away}"} if key and turned_away else asked)
         except QueueFull as full:
+            turned_away += full.failure is not None  # else the broker had no room, and there is no job
             pause = min(full.retry_after or 1.0, LONGEST_FULL) * random.uniform(0.8, 1.2)
             if ends is not None and loop.time() + pause >= ends:
                 raise

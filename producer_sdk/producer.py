@@ -234,7 +234,9 @@ class Producer:
         async def one(texts: Sequence[str], asked: Mapping[str, Any], left: float | None) -> Answered:
             # Each try is another job: one that was turned away has its end.
             return await when_there_is_room(
-                lambda: self._ended(self._writer.embedding(model, texts, asked, dimensions, purpose), left), left
+                lambda each: self._ended(self._writer.embedding(model, texts, each, dimensions, purpose), left),
+                asked,
+                left,
             )
 
         return await embedded(one, inputs, batch_size=batch_size, timeout=patience, options=options, now=self._clock())
@@ -338,9 +340,11 @@ class Producer:
         ``concurrency`` bounds the jobs under way; ``ordered`` keeps the order of the requests (else: as they end).
         ``checkpoint`` names a SQLite file: run again with the same file, what is finished is read from it and what was
         under way is taken up, nothing runs twice. ``max_cost`` bounds what this run costs, in US dollars: the
-        worst case of each request is asked for and set aside before it is submitted, and once the next one does not
-        fit any more nothing more is submitted. The remaining items are ``left_out`` and carry BudgetExceeded; with a
-        checkpoint a further run takes them up. ``progress``: a line on standard error, or a function.
+        worst case of each request is asked for and set aside before it is submitted, with more for further attempts
+        while there is plenty, and its job may cost no more than that (one with an ``idempotency_key`` of its own and
+        no checkpoint only what it says itself). Once the next one does not fit any more nothing more is submitted. The
+        remaining items are ``left_out`` and carry BudgetExceeded; with a checkpoint a further run takes them up.
+        ``progress``: a line on standard error, or a function.
         """
         return mapped(
             self,

@@ -1,9 +1,13 @@
-"""What a run may still spend: each job's worst case is set aside before it is submitted, and paid when it has ended."""
+"""What a run may still spend: some is set aside for each job before it is submitted, and paid when it has ended.
+
+A job's worst case is that of one attempt where it would go first. One that fails there goes on somewhere dearer,
+or tries once more, so it is held to what was set aside for it; while there is plenty, that is more than one attempt.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import TYPE_CHECKING
 
 from producer_sdk.errors import BudgetExceeded, InvalidRequest, JobFailed, PenstockError, Refused
@@ -12,16 +16,20 @@ if TYPE_CHECKING:
     from job_contracts.desk import Estimate
 
 REMEDY = "allow more, and run it again"
+AMPLE = 20
+"""Worst cases that are set aside for one job at most: as much dearer may the next place be."""
+_STEP = Decimal("0.000000000001")
 
 
 class Purse:
-    """Holds ``limit`` US dollars. What has cost and what may yet cost never exceed it together."""
+    """Holds ``limit`` US dollars for ``at_once`` jobs at a time. What has cost and may yet cost never exceeds it."""
 
-    def __init__(self, limit: Decimal) -> None:
+    def __init__(self, limit: Decimal, at_once: int = 1) -> None:
         self._limit = limit
+        self._at_once = at_once
         self._spent = Decimal()
         self._aside = Decimal()
-        """Worst cases of the jobs under way."""
+        """For the jobs under way."""
         self._under_way = 0
         self._changed = asyncio.Condition()
         self._shut: str | None = None
@@ -33,7 +41,7 @@ class Purse:
             raise _exceeded(self._shut)
 
     async def take(self, estimate: Estimate) -> Decimal:
-        """Set a job's worst case aside, and return it; where it does not fit, wait for what is under way first.
+        """Set aside what a job may cost, and return it; where not even its worst case fits, wait for what is under way.
 
         Raises BudgetExceeded once one cannot fit any more, and for every further one; for one without a known price.
         """
@@ -48,9 +56,10 @@ class Purse:
                 self._shut = f"{left} of {self._limit} US dollars are left, and the next request may cost {wanted}"
                 self._changed.notify_all()
             self.check()
-            self._aside += wanted
+            aside = max(wanted, min(wanted * AMPLE, self._to_spare()))
+            self._aside += aside
             self._under_way += 1
-        return wanted
+        return aside
 
     async def settle(self, aside: Decimal, cost: Decimal | None) -> None:
         """A job has ended: its cost takes the place of what was set aside; unknown, it counts as that."""
@@ -59,6 +68,10 @@ class Purse:
             self._under_way -= 1
             self._spent += aside if cost is None else cost
             self._changed.notify_all()
+
+    def _to_spare(self) -> Decimal:
+        """For one of so many jobs, so that half of what is left stays free for those that come next."""
+        return ((self._limit - self._spent - self._aside) / (2 * self._at_once)).quantize(_STEP, ROUND_DOWN)
 
     def _fits(self, wanted: Decimal) -> bool:
         return self._spent < self._limit and self._spent + self._aside + wanted <= self._limit

@@ -52,7 +52,7 @@ async def _vectors(call: Call, request: Request) -> EmbeddingResult:
         return await (await submitted(call, work, jobs)).result(left)
 
     async def one(texts: Sequence[str], asked: Mapping[str, Any], left: float | None) -> Answered:
-        return await when_there_is_room(lambda: ended(texts, asked, left), left)
+        return await when_there_is_room(lambda each: ended(texts, each, left), asked, left)
 
     all_of_them = embedded(
         one,

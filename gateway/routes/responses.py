@@ -34,7 +34,15 @@ from job_contracts import subjects
 from job_contracts.codec import ContractError
 from job_contracts.jobs import JobState
 from job_contracts.results import Result
-from producer_sdk.errors import NotFound, PenstockError, Timeout
+from producer_sdk.errors import (
+    InvalidRequest,
+    JobFailed,
+    NotFound,
+    PenstockError,
+    Refused,
+    Timeout,
+    Unreachable,
+)
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -92,7 +100,9 @@ async def _created(call: Call, wanted: Wanted, jobs: list[str]) -> ASGIApp:
             return answer(objects.pending(made.kept, made.job, "queued"), headers=headers)
         result = await made.handle.record(patience(call))
     except (PenstockError, Failed) as error:
-        leave(call, jobs, keyed=call.extras.idempotency_key is not None)
+        keyed = call.extras.idempotency_key is not None
+        if not (keyed and wanted.background):  # then its client may know it from before
+            leave(call, jobs, keyed=keyed)
         if isinstance(error, Failed):
             raise
         raise Failed(api_error(error)) from error
@@ -127,8 +137,12 @@ async def _begun(following: JobStream, jobs: list[str]) -> Events:
     """Submit the job of a stream; its events, of which none is missed meanwhile."""
     try:
         first = await following.several()
-    except PenstockError:
-        jobs.clear()  # there is none, or it is another request's
+    except (Refused, JobFailed, InvalidRequest):
+        jobs.clear()  # there is none, it has ended, or it is another request's
+        raise
+    except Unreachable as error:
+        if not error.maybe_stored:
+            jobs.clear()
         raise
 
     async def all_of_them() -> Events:

@@ -10,13 +10,17 @@ from typing import Any
 import pytest
 
 from catalogue.load import providers
+from gateway.bodies.failures import ApiError, Failed
+from gateway.conversations import Conversations
 from job_contracts import subjects
 from job_contracts.jobs import JobState
+from producer_sdk.exchange import Patience
 from runtime.broker import Broker
 from tests.support.edge import RunningEdge, edge
 from tests.support.eventually import eventually
 from tests.support.gateway import Gateway, gateway
 from tests.support.proxy import FaultProxy, lose_nothing, publish_acks
+from tests.support.stand_in import PROJECT
 from tests.support.upstream import Do, Upstream, completion, error, response, stream, upstream
 
 TURN = {"role": "user", "content": "Hi"}
@@ -25,6 +29,10 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "/v1/messages": {"model": "chat", "messages": [TURN], "max_tokens": 10, "stream": True},
     "/v1/responses": {"model": "chat", "input": "Hi"},
     "/v1/embeddings": {"model": "vectors", "input": ["one", "two", "three", "four"]},
+}
+STREAMS: Mapping[str, Mapping[str, Any]] = {
+    "/v1/chat/completions": {"model": "chat", "messages": [TURN], "stream": True},
+    "/v1/responses": {"model": "chat", "input": "Hi", "stream": True},
 }
 VECTORS: Mapping[str, Any] = {
     "object": "list",
@@ -114,6 +122,56 @@ async def test_jobs_with_a_key_wait_for_their_client_to_ask_again_after_one_of_t
         await whole.settled()
     states = sorted(result.state for result in (await whole.results()).values())
     assert states == [JobState.FAILED, JobState.SUCCEEDED]
+
+
+@pytest.mark.parametrize("path", STREAMS)
+async def test_the_job_of_a_stream_that_was_never_confirmed_is_cancelled(
+    whole: Gateway, one: RunningEdge, provider: Upstream, proxy: FaultProxy, path: str
+) -> None:
+    one.edge.producers.of(PROJECT)._patience = Patience(submit=1.0)  # else half a minute
+    proxy.lose_down = publish_acks
+    refused = await one.client.post(path, json=STREAMS[path])
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "queue_unreachable")
+    proxy.lose_down = lose_nothing
+    await whole.settled(within=20)
+    assert [result.state for result in (await whole.results()).values()] == [JobState.CANCELLED]
+    assert len(provider.asked) <= 1
+
+
+async def test_a_stream_that_is_refused_leaves_the_job_that_has_its_key(
+    whole: Gateway, one: RunningEdge, provider: Upstream
+) -> None:
+    other = {"model": "chat", "messages": [TURN], "max_tokens": 7, "idempotency_key": "k"}
+    await one.client.post("/v1/jobs", json=other)
+    await eventually(lambda: provider.asked)
+    refused = await one.client.post("/v1/responses", json=STREAMS["/v1/responses"], headers={"idempotency-key": "k"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "idempotency_conflict")
+    assert not one.edge.lingering.busy
+
+
+async def test_a_response_in_the_background_goes_on_when_it_is_asked_for_again_and_cannot_be_kept(
+    one: RunningEdge, provider: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider.play([Do.WAIT, response(completion())])
+    asked, key = {**BODIES["/v1/responses"], "background": True}, {"idempotency-key": "k"}
+    first = await one.client.post("/v1/responses", json=asked, headers=key)
+    assert first.status_code == 200
+
+    async def away(*_: object, **__: object) -> None:
+        raise Failed(ApiError(503, "queue_unreachable", "what was said cannot be reached now"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Conversations, "keep", away)
+        again = await one.client.post("/v1/responses", json=asked, headers=key)
+    assert again.status_code == 503
+    assert not one.edge.lingering.busy
+    provider.proceed()
+    where = f"/v1/responses/{first.json()['id']}"
+
+    async def ended() -> bool:
+        return bool((await one.client.get(where)).json()["status"] == "completed")
+
+    await eventually(ended, within=10)
 
 
 @pytest.mark.parametrize("streamed", [True, False])

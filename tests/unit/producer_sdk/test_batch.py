@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from job_contracts.failures import FailureKind
-from producer_sdk import InvalidRequest, JobFailed, Producer, Progress, Refused
+from producer_sdk import InvalidRequest, JobFailed, Producer, Progress, QueueFull, Refused
 from producer_sdk.batch import LOOKAHEAD, Item
 from producer_sdk.checkpoint import Checkpoint
 from producer_sdk.testing import FakeGateway, fails, says
@@ -119,6 +119,46 @@ async def test_a_full_queue_is_waited_for(gateway: FakeGateway, producer: Produc
     (item,) = await all_of(producer.map(asking("x")))
     assert item.unwrap().text == "then"
     assert len(gateway.jobs) == 2
+
+
+def turned_away(pause: float = 0.05) -> Any:
+    full = fails(FailureKind.QUEUE_FULL)
+    assert full.failure is not None
+    return full.but(failure=full.failure.model_copy(update={"retry_after": pause}))
+
+
+async def test_an_item_that_was_turned_away_is_asked_again_under_a_further_key(
+    gateway: FakeGateway, producer: Producer, tmp_path: Path
+) -> None:
+    gateway.script(turned_away(), turned_away(), says("then"))
+    file = tmp_path / "run.sqlite"
+    (item,) = await all_of(producer.map(asking("x"), checkpoint=file))
+    assert item.unwrap().text == "then"
+    own = [{**asking("x")[0], "idempotency_key": "k"}]
+    gateway.script(turned_away(), says("mine"))
+    for _ in range(2):  # who asks again comes by the same keys
+        (item,) = await all_of(producer.map(own))
+        assert item.unwrap().text == "mine"
+    assert len(gateway.jobs) == 5
+
+
+async def test_texts_that_were_turned_away_are_asked_again_under_a_further_key(
+    gateway: FakeGateway, producer: Producer
+) -> None:
+    gateway.script(turned_away())
+    assert len(await producer.embed(model="fast", inputs=["x"], idempotency_key="k")) == 1
+    assert len(gateway.jobs) == 2
+
+
+async def test_an_item_that_found_no_room_in_time_is_another_job_in_the_next_run(
+    gateway: FakeGateway, producer: Producer, tmp_path: Path
+) -> None:
+    file = tmp_path / "run.sqlite"
+    gateway.script(turned_away(60))
+    (first,) = await all_of(producer.map(asking("x"), checkpoint=file, timeout=8))  # the pause is longer
+    assert isinstance(first.error, QueueFull)
+    (second,) = await all_of(producer.map(asking("x"), checkpoint=file, timeout=8))
+    assert second.ok
 
 
 async def test_a_spending_limit_stops_further_jobs(gateway: FakeGateway, producer: Producer) -> None:

@@ -17,6 +17,7 @@ from job_contracts.money import Budget
 from producer_sdk import BudgetExceeded, InvalidRequest, JobFailed, Producer, Progress
 from producer_sdk.batch import Item
 from producer_sdk.options import Behalf
+from producer_sdk.purse import AMPLE
 from producer_sdk.testing import FakeGateway, fails, says
 from tests.support.eventually import eventually
 
@@ -251,3 +252,47 @@ async def test_a_job_without_an_attempt_that_a_budget_refused_is_another_one_in_
     assert not first.left_out
     gateway.release()
     assert (await all_of(producer.map(asking("a"), checkpoint=file)))[0].ok
+
+
+async def test_a_job_of_a_run_may_cost_what_is_set_aside_for_it_and_no_more_than_it_says_itself(
+    gateway: FakeGateway, producer: Producer
+) -> None:
+    gateway.prices(worst("0.04"))
+    gateway.always(says("x", cost=CENT))
+    requests = [*asking("a"), {"model": "fast", "messages": "b", "max_cost": "0.03"}]
+    await all_of(producer.map(requests, concurrency=1, max_cost="0.10"))
+    assert [one.ticket.max_cost for one in gateway.jobs] == [5 * CENT, 3 * CENT]  # half of what is left, for the first
+
+
+async def test_while_there_is_plenty_a_job_may_cost_several_attempts(gateway: FakeGateway, producer: Producer) -> None:
+    gateway.prices(worst("0.01"))
+    await all_of(producer.map(asking("a"), concurrency=4, max_cost=100))
+    assert [one.ticket.max_cost for one in gateway.jobs] == [AMPLE * CENT]
+
+
+async def test_what_an_earlier_run_began_is_taken_up_whatever_was_set_aside_then(
+    gateway: FakeGateway, producer: Producer, tmp_path: Path
+) -> None:
+    file = tmp_path / "run.sqlite"
+    gateway.prices(worst("0.01"))
+    for most in (None, 1, 5):
+        gateway.hold()
+        run = asyncio.ensure_future(all_of(producer.map(asking("a"), checkpoint=file, max_cost=most)))
+        await eventually(lambda: len(gateway.jobs) == 1)
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+    run = asyncio.ensure_future(all_of(producer.map(asking("a"), checkpoint=file, max_cost=2)))
+    gateway.release()
+    (item,) = await run
+    assert item.unwrap().text == "a"
+    assert len(gateway.jobs) == 1
+
+
+async def test_the_callers_own_key_names_the_same_job_whatever_is_left(
+    gateway: FakeGateway, producer: Producer
+) -> None:
+    gateway.prices(worst("0.01"))
+    for most in (1, 5):
+        (item,) = await all_of(producer.map([{**asking("a")[0], "idempotency_key": "k"}], max_cost=most))
+        assert item.ok
+    assert len(gateway.jobs) == 1
