@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import secrets
 import socket
+import sys
+from collections import deque
 from pathlib import Path
 
 from appliance.errors import PortTaken
@@ -14,6 +16,9 @@ LOOPBACK = "127.0.0.1"
 _HANDED_OUT = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LOWEST, _USUAL_FLOOR = 20_000, 32_768
 _TRIES = 200
+_HELD = 64
+"""Ports that one process holds at most; the ones it chose first are let go."""
+_held: deque[socket.socket] = deque()
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
@@ -50,14 +55,35 @@ def free_port(host: str = LOOPBACK, *, avoid: frozenset[int] = frozenset()) -> i
     """A port that is free now and stays ours while a process on it restarts.
 
     The ports that the system hands out to outgoing connections are left alone: a client that reconnects to such a port
-    while nobody listens there can be given it as its own end, and is then connected to itself.
+    while nobody listens there can be given it as its own end, and is then connected to itself. On Linux the port is
+    held as long as this process lives: nobody else who chooses one here is given it before our process listens there.
     """
     ceiling = _first_handed_out()
     for _ in range(_TRIES):
         port = _LOWEST + secrets.randbelow(ceiling - _LOWEST)
-        if port not in avoid and is_free(port, host):
+        if port not in avoid and _hold(port, host):
             return port
     raise PortTaken(f"none of {_TRIES} ports tried between {_LOWEST} and {ceiling} is free")
+
+
+def _hold(port: int, host: str) -> bool:
+    """Whether nobody has the port; then it is bound, in a way that lets one who asks for it by number listen there."""
+    holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        holder.bind((host, port))  # without SO_REUSEADDR: what another holds is not free
+    except OSError as error:
+        holder.close()
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            return False
+        raise
+    if sys.platform != "linux":  # elsewhere a holder keeps off those that are to listen, too
+        holder.close()
+        return is_free(port, host)
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    _held.append(holder)
+    if len(_held) > _HELD:
+        _held.popleft().close()
+    return True
 
 
 def free_ports(count: int, host: str = LOOPBACK, *, avoid: frozenset[int] = frozenset()) -> tuple[int, ...]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import sys
 
 import pytest
 
+from appliance import ports
 from appliance.errors import PortTaken
 from appliance.ports import asked_for, free_port, free_ports, is_free
 
@@ -28,7 +31,29 @@ def test_zero_chooses_a_free_port() -> None:
 
 
 def test_chosen_ports_differ_and_are_not_handed_out_to_outgoing_connections() -> None:
-    ports = free_ports(20)
-    assert len(set(ports)) == 20
+    chosen = free_ports(20)
+    assert len(set(chosen)) == 20
     with socket.create_server(("127.0.0.1", 0)) as handed_out:
-        assert handed_out.getsockname()[1] > max(ports)
+        assert handed_out.getsockname()[1] > max(chosen)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a port is not held")
+async def test_a_chosen_port_is_nobody_elses_and_whoever_it_is_for_listens_there_again_and_again() -> None:
+    port = free_port()
+    with socket.socket() as other, pytest.raises(OSError, match="already in use"):
+        other.bind(("127.0.0.1", port))
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+    for _ in range(2):
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", port)
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+        await writer.wait_closed()
+        server.close()
+        await server.wait_closed()
+
+
+def test_a_process_holds_no_more_ports_than_it_needs() -> None:
+    for _ in range(8):
+        free_ports(20)
+    assert len(ports._held) <= ports._HELD
