@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import urllib.request
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,7 +59,13 @@ def test_a_snippet_runs_against_the_appliance(
     """As a program, but in this process: starting an interpreter costs more than the snippet."""
     for name, value in where(appliance).items():
         monkeypatch.setenv(name, value)
-    exec(compile(block.code, block.place, "exec", dont_inherit=True), {"__name__": "__main__"})
+    space: dict[str, object] = {"__name__": "__main__"}
+    with warnings.catch_warnings():
+        # What it leaves open a program's end closes; here it would be found at some time, and called another test's.
+        warnings.simplefilter("ignore", ResourceWarning)
+        exec(compile(block.code, block.place, "exec", dont_inherit=True), space)
+        space.clear()
+        gc.collect()
     assert capsys.readouterr().out.strip()
 
 
