@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import secrets
 import socket
 import sys
@@ -18,7 +19,8 @@ _LOWEST, _USUAL_FLOOR = 20_000, 32_768
 _TRIES = 200
 _HELD = 64
 """Ports that one process holds at most; the ones it chose first are let go."""
-_held: deque[socket.socket] = deque()
+_held: deque[int] = deque()
+"""Their sockets, as plain descriptors: they end with the process."""
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
@@ -80,9 +82,9 @@ def _hold(port: int, host: str) -> bool:
         holder.close()
         return is_free(port, host)
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    _held.append(holder)
+    _held.append(holder.detach())
     if len(_held) > _HELD:
-        _held.popleft().close()
+        os.close(_held.popleft())
     return True
 
 

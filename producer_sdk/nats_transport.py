@@ -178,7 +178,7 @@ class NatsTransport:
             return self._no_access()
         if self._closing:
             return Closed("the producer was closed while it connected")
-        message = f"the connection to {self._where()} ended as it began ({str(why or '') or 'nobody said why'})"
+        message = f"no connection to {self._where()}: it ended as it began ({str(why or '') or 'nobody said why'})"
         return Unreachable(message, remedy="try again, and see what the broker logs")
 
     def _where(self) -> str:
